@@ -1,0 +1,93 @@
+/* Running: an engine is a graph compiled for a backend; a context of it holds one run's buffers.
+ *
+ *   gopt_engine *e;
+ *   gopt_run_context *rc;
+ *   GOPT_TRY(gopt_engine_create(g, &(gopt_engine_options){ .backend = "cpu" }, &e));
+ *   GOPT_TRY(gopt_run_context_create(e, &rc));
+ *   GOPT_TRY(gopt_run_context_set_input(rc, 0, tensor));
+ *   GOPT_TRY(gopt_run(rc));
+ *   const gopt_tensor *y = gopt_run_context_output(rc, 0);    // borrowed, until the next run
+ *
+ * Contexts of one engine share its weights and may run in different threads, one run at a time each. */
+#ifndef GOPT_ENGINE_H
+#define GOPT_ENGINE_H
+
+#include "gopt/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gopt_engine gopt_engine;
+typedef struct gopt_run_context gopt_run_context;
+
+typedef struct gopt_engine_options {
+    const char *backend;   /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
+    const char *precision; /* "fp32" (default); others where the backend has them */
+    const char *isa;       /* caps the instruction set: "sse2", "avx2", "avx512"; NULL: what the machine has */
+    int threads;           /* 0: the context's */
+    bool reference;        /* every node by its reference evaluation, in the graph's order: level 0 */
+    uint64_t workspace;    /* bytes that a tactic may take; 0: no limit */
+    const char *dump_kernels; /* folder for generated sources; NULL: none */
+} gopt_engine_options;
+
+/* Compiles. The graph is cloned: the caller keeps his. Symbols of the inputs may still be free: then plans
+ * are made when a run's shapes are first seen, and kept. */
+GOPT_API gopt_status gopt_engine_create(gopt_graph *g, const gopt_engine_options *o, gopt_engine **out);
+GOPT_API void gopt_engine_destroy(gopt_engine *e); /* e may be NULL; after its run contexts */
+
+GOPT_API gopt_status gopt_run_context_create(gopt_engine *e, gopt_run_context **out);
+GOPT_API void gopt_run_context_destroy(gopt_run_context *rc);
+
+/* Copies nothing: the tensor must live until the run ends. GOPT_BAD_INPUT with a diagnostic that names the
+ * input, what was found and expected, where dtype, rank or a fixed dim differ. */
+GOPT_API gopt_status gopt_run_context_set_input(gopt_run_context *rc, size_t i, const gopt_tensor *t);
+GOPT_API gopt_status gopt_run(gopt_run_context *rc);
+GOPT_API const gopt_tensor *gopt_run_context_output(gopt_run_context *rc, size_t i);
+
+/* What was built, and what the last run took. */
+typedef struct gopt_step_info {
+    const char *name;    /* of the fusion or node */
+    const char *op;      /* "Conv+Add+Relu" */
+    const char *backend; /* which one runs it */
+    const char *tactic;  /* "onednn_conv", "reference" */
+    const char *reason;  /* why it was not placed on the backend asked for; NULL where it was */
+    const char *const *origins; /* original nodes */
+    size_t n_origins;
+    double ms;           /* of the last profiled run; 0 where not profiled */
+    double gflop;        /* 0 where unknown */
+    uint64_t bytes;      /* read and written at least */
+} gopt_step_info;
+
+typedef struct gopt_engine_info {
+    const char *backend, *device, *precision;
+    int threads;
+    double build_ms;
+    size_t steps;
+    uint64_t activation_bytes, weight_bytes;
+} gopt_engine_info;
+
+GOPT_API const gopt_engine_info *gopt_engine_get_info(const gopt_engine *e);
+/* Steps of the plan that the context ran last (of the static plan before the first run); NULL past the last. */
+GOPT_API const gopt_step_info *gopt_run_context_step(gopt_run_context *rc, size_t i);
+GOPT_API void gopt_run_context_profile(gopt_run_context *rc, bool on); /* time every step from now on */
+
+typedef struct gopt_run_times {
+    double h2d_ms, compute_ms, d2h_ms; /* of the last run */
+} gopt_run_times;
+GOPT_API gopt_run_times gopt_run_context_times(const gopt_run_context *rc);
+
+/* The optimized graph as compiled; borrowed. */
+GOPT_API gopt_graph *gopt_engine_graph(gopt_engine *e);
+
+/* Devices that could run something; NULL past the last. The list belongs to the context. */
+typedef struct gopt_device_info {
+    const char *backend, *name, *details;
+    const char *missing; /* why it cannot be used, and what to install; NULL where it can */
+} gopt_device_info;
+GOPT_API const gopt_device_info *gopt_device_get(gopt_ctx *cx, size_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

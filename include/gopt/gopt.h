@@ -1,0 +1,12 @@
+/* All of gopt's public interface. */
+#ifndef GOPT_H
+#define GOPT_H
+
+#include "gopt/engine.h"
+#include "gopt/graph.h"
+#include "gopt/pass.h"
+#include "gopt/report.h"
+#include "gopt/status.h"
+#include "gopt/tensor.h"
+
+#endif

@@ -1,0 +1,101 @@
+/* A graph is one neural network in SSA form.
+ *
+ *   gopt_graph *g;
+ *   if (gopt_onnx_load(cx, "model.onnx", &g) != GOPT_OK)
+ *       return gopt_diag_print(cx, stderr, false);   // says file, node, what was found and expected
+ *   gopt_optimize(g, &(gopt_optimize_options){ .level = 2 }, NULL);
+ *   gopt_onnx_save(g, "smaller.onnx", NULL);
+ *   gopt_graph_destroy(g);
+ *
+ * Ownership: whoever creates a graph destroys it; everything reached from it (nodes, values) is borrowed
+ * and lives until then. Threads: a graph belongs to one thread at a time; weights are shared between
+ * graphs and immutable. */
+#ifndef GOPT_GRAPH_H
+#define GOPT_GRAPH_H
+
+#include "gopt/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gopt_graph gopt_graph;
+typedef struct gopt_node gopt_node;
+typedef struct gopt_value gopt_value;
+
+/* ---- loading and saving ---- */
+
+/* Reads ONNX (binary), gopt's text form (.gir), or a built plan's graph, told apart by contents.
+ * "-" is stdin. External data is looked for beside the file. */
+GOPT_API gopt_status gopt_load(gopt_ctx *cx, const char *path, gopt_graph **out);
+GOPT_API gopt_status gopt_onnx_load(gopt_ctx *cx, const char *path, gopt_graph **out);
+
+typedef struct gopt_save_options {
+    bool external_data; /* weights beside the file, in NAME.data; always so over 2 GB */
+    int opset;          /* 0: the model's own */
+} gopt_save_options;
+GOPT_API gopt_status gopt_onnx_save(gopt_graph *g, const char *path, const gopt_save_options *o);
+GOPT_API gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out);
+GOPT_API gopt_status gopt_gir_save(gopt_graph *g, const char *path);
+
+/* A TensorProto, SequenceProto or OptionalProto file, as ONNX's test data have them. `like` gives the kind
+ * expected, and may be NULL. */
+GOPT_API gopt_status gopt_onnx_load_tensor(gopt_ctx *cx, const char *path, gopt_kind kind, gopt_tensor **out);
+
+GOPT_API void gopt_graph_destroy(gopt_graph *g);              /* g may be NULL */
+GOPT_API gopt_status gopt_graph_clone(const gopt_graph *g, gopt_graph **out);
+GOPT_API gopt_status gopt_graph_verify(const gopt_graph *g);
+
+/* ---- building without a file ---- */
+
+GOPT_API gopt_status gopt_graph_create(gopt_ctx *cx, const char *name, int opset, gopt_graph **out);
+/* dims as text: "n", "2*seq", "3"; NULL where there is no memory or the text is no expression. */
+GOPT_API gopt_value *gopt_graph_input(gopt_graph *g, const char *name, gopt_dtype dtype, int rank,
+                                      const char *const *dims);
+GOPT_API gopt_value *gopt_graph_constant(gopt_graph *g, const char *name, gopt_dtype dtype, int rank,
+                                         const int64_t *dims, const void *data); /* copies the data */
+/* One node of an ai.onnx operator; returns its first output (further ones by gopt_node_output). NULL with a
+ * diagnostic where the operator does not exist or its inputs do not fit. Attributes as text, as in the
+ * text form: "pads = [1,1,1,1], group = 2"; NULL for none. */
+GOPT_API gopt_value *gopt_graph_add(gopt_graph *g, const char *op, const char *name, int n_in,
+                                    gopt_value *const *in, const char *attributes);
+GOPT_API gopt_status gopt_graph_output(gopt_graph *g, gopt_value *v, const char *name);
+
+/* ---- looking ---- */
+
+GOPT_API size_t gopt_graph_input_count(const gopt_graph *g);
+GOPT_API size_t gopt_graph_output_count(const gopt_graph *g);
+GOPT_API gopt_value *gopt_graph_get_input(const gopt_graph *g, size_t i);
+GOPT_API gopt_value *gopt_graph_get_output(const gopt_graph *g, size_t i);
+GOPT_API const char *gopt_graph_input_name(const gopt_graph *g, size_t i);
+GOPT_API const char *gopt_graph_output_name(const gopt_graph *g, size_t i);
+/* Nodes, those inside subgraphs included; a fusion counts as what it holds. */
+GOPT_API size_t gopt_graph_node_count(const gopt_graph *g);
+
+/* Finds the value of that name in the top-level block. NULL if there is none. Borrowed. */
+GOPT_API gopt_value *gopt_graph_find_value(gopt_graph *g, const char *name);
+GOPT_API const char *gopt_value_name(const gopt_value *v); /* NULL where it has none */
+GOPT_API gopt_kind gopt_value_kind(const gopt_value *v);
+GOPT_API gopt_dtype gopt_value_dtype(const gopt_value *v);
+GOPT_API int gopt_value_rank(const gopt_value *v); /* -1 where unknown */
+/* Dim i: its value, or -1 where it is no constant. */
+GOPT_API int64_t gopt_value_dim(const gopt_value *v, int i);
+/* The type as text, "f32[batch,3,224,224]". Returns the length as snprintf does. */
+GOPT_API int gopt_value_type_text(const gopt_value *v, char *buffer, size_t size);
+GOPT_API gopt_node *gopt_value_producer(const gopt_value *v); /* NULL for inputs and constants */
+GOPT_API gopt_value *gopt_node_output(const gopt_node *n, size_t i); /* NULL past the last */
+GOPT_API const char *gopt_node_op(const gopt_node *n);
+GOPT_API const char *gopt_node_name(const gopt_node *n); /* NULL where it has none */
+
+/* ---- fixing what is dynamic ---- */
+
+/* Fixes an input's shape; GOPT_USAGE with a diagnostic where there is no such input or it cannot be so. */
+GOPT_API gopt_status gopt_graph_fix_shape(gopt_graph *g, const char *input, int rank, const int64_t *dims);
+GOPT_API gopt_status gopt_graph_fix_dim(gopt_graph *g, const char *symbol, int64_t value);
+/* Binds every symbol of the inputs that is still free to 1, with one note. */
+GOPT_API gopt_status gopt_graph_fix_rest(gopt_graph *g);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

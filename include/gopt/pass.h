@@ -1,0 +1,125 @@
+/* Optimizing: levels, passes by name, remarks, what was done. */
+#ifndef GOPT_PASS_H
+#define GOPT_PASS_H
+
+#include "gopt/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum gopt_fp { GOPT_FP_REASSOC = 0, GOPT_FP_STRICT, GOPT_FP_FAST } gopt_fp;
+
+typedef struct gopt_optimize_options {
+    int level;           /* 0 nothing, 1 bit-exact, 2 the default, 3 also what raises the opset */
+    gopt_fp fp;
+    const char *passes;  /* "A,B,C": these alone, in that order; NULL: the level's pipeline */
+    const char *skip;    /* "A,B": all but these; names of passes or of rules */
+    int64_t rewrite_limit; /* stop after so many rewrites; 0: none, negative: before the first */
+    bool fuse;           /* keep Fusion regions in the graph (for a backend, pictures and counts) */
+    bool verify_each;    /* check the graph after every pass */
+    int opset;           /* 0: the model's own */
+    const char *dump_dir; /* one numbered .gir and .dot a pass; NULL: none */
+} gopt_optimize_options;
+
+typedef enum gopt_remark_kind { GOPT_APPLIED, GOPT_DECLINED, GOPT_ANALYSIS } gopt_remark_kind;
+
+/* One line of the ledger. Borrowed from the report. */
+typedef struct gopt_remark {
+    gopt_remark_kind kind;
+    const char *pass, *rule;
+    const char *at;            /* the node where it was tried */
+    const char *const *nodes;  /* original names of all nodes concerned */
+    size_t n_nodes;
+    const char *reason;        /* a sentence */
+} gopt_remark;
+
+typedef struct gopt_rule_count {
+    const char *rule;
+    int64_t count;
+} gopt_rule_count;
+
+typedef struct gopt_pass_stat {
+    const char *name;
+    double ms;
+    bool changed;
+    int64_t nodes_before, nodes_after;
+    const gopt_rule_count *rewrites;
+    size_t n_rewrites;
+} gopt_pass_stat;
+
+typedef struct gopt_op_count {
+    const char *op; /* "Conv"; "domain::Name" outside ai.onnx */
+    int64_t count;
+} gopt_op_count;
+
+typedef struct gopt_report gopt_report;
+
+typedef struct gopt_report_summary {
+    int64_t nodes_before, nodes_after, fusions;
+    uint64_t parameter_bytes_before, parameter_bytes_after;
+    double ms;
+    const gopt_op_count *ops_before, *ops_after; /* sorted by name */
+    size_t n_ops_before, n_ops_after;
+    const gopt_pass_stat *passes;
+    size_t n_passes;
+    const gopt_remark *remarks;
+    size_t n_remarks;
+    bool rewrite_limit_hit;
+} gopt_report_summary;
+
+/* Optimizes in place. `report` may be NULL; destroy it with gopt_report_destroy. On an error the graph is
+ * still valid. */
+GOPT_API gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_report **report);
+GOPT_API const gopt_report_summary *gopt_report_get(const gopt_report *r);
+GOPT_API void gopt_report_destroy(gopt_report *r);
+
+/* The passes that there are, in the order of the default pipeline. NULL past the last. */
+typedef struct gopt_pass_info {
+    const char *name, *means;
+    int level; /* the least level that runs it */
+} gopt_pass_info;
+GOPT_API const gopt_pass_info *gopt_pass_get(size_t i);
+
+/* The operators that there are. NULL past the last. */
+typedef struct gopt_op_info {
+    const char *domain, *name, *means;
+    int since;
+} gopt_op_info;
+GOPT_API const gopt_op_info *gopt_op_info_get(size_t i);
+
+/* ---- operators that nothing here can run ---- */
+
+typedef struct gopt_unsupported {
+    const char *node, *domain, *op;
+    const char *aten_operator, *overload; /* NULL where it is no ATen operator */
+    const char *reason, *fix;
+} gopt_unsupported;
+
+/* Finds them all, ATen ones decoded. The array belongs to the graph. Never fails on a strange model. */
+GOPT_API gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n);
+
+/* ---- inspecting ---- */
+
+typedef struct gopt_inspection {
+    int64_t nodes;
+    const gopt_op_count *ops;
+    size_t n_ops;
+    uint64_t parameters, parameter_bytes;
+    const char *flops, *peak_activation_bytes; /* an integer, or an expression in the symbols */
+} gopt_inspection;
+/* Without running and without reading weights. Belongs to the graph. */
+GOPT_API gopt_status gopt_inspect(gopt_graph *g, const gopt_inspection **out);
+
+typedef struct gopt_weight_stat {
+    const char *name;
+    const char *type;
+    uint64_t elements, zeros, nans, infs, beyond_f16;
+    double min, max, mean;
+} gopt_weight_stat;
+GOPT_API gopt_status gopt_inspect_weights(gopt_graph *g, const gopt_weight_stat **list, size_t *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,73 @@
+/* What a backend is. Everything else (placement, schedule, memory plan, contexts, timing) is common.
+ *
+ * Life of a plan, for one set of static shapes: placement asks every node's backend `supports`; `compile`
+ * turns a placed node (a Fusion whole) into a step, packing weights; the memory plan gives every value that
+ * crosses steps a place in the arena of its backend; `run` executes one step. Values that cross from one
+ * backend to another get copy steps between. */
+#ifndef GI_BACKEND_H
+#define GI_BACKEND_H
+
+#include "base/pool.h"
+#include "gopt/engine.h"
+#include "ir/graph.h"
+#include "ops/eval.h"
+#include "ops/infer.h"
+
+typedef struct gi_device gi_device; /* an opened backend; each defines its own, starting with gi_device_base */
+typedef struct gi_step gi_step;
+
+/* A value's place in a run: host memory for the cpu, a device buffer and offset otherwise. */
+typedef struct gi_buffer {
+    void *host;      /* cpu; NULL elsewhere */
+    void *mem;       /* a cl_mem for opencl */
+    uint64_t offset; /* within mem */
+    uint64_t bytes;
+    const gi_type *type; /* static */
+} gi_buffer;
+
+/* What `compile` is given and fills. */
+struct gi_step {
+    gi_node *node;
+    const char *tactic;  /* static string, or of the plan's arena */
+    void *state;         /* the backend's, freed by its release() */
+    gi_value **in;       /* values read: node inputs and captures, constants excluded where packed */
+    uint32_t n_in;
+    gi_value **out;
+    uint32_t n_out;
+    int in_place;        /* index into `in` whose buffer out[0] may take over if it dies here; -1 none */
+    bool alias;          /* out[0] is a view of in[0]: same bytes, nothing to run */
+    uint64_t scratch;    /* bytes of workspace that run wants, of the arena */
+    double gflop;
+};
+
+typedef struct gi_run_args {
+    const gi_buffer *in;  /* one a step->in */
+    const gi_buffer *out; /* one a step->out */
+    void *scratch;
+    gi_pool *pool;
+    void *context;        /* the backend's per-context state */
+} gi_run_args;
+
+typedef struct gi_backend {
+    const char *name;
+    /* Opens a device. `spec` is what follows "NAME:", or NULL. GOPT_UNSUPPORTED with what to install. */
+    gopt_status (*open)(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out);
+    void (*close)(gi_device *d);
+    const char *(*device_name)(const gi_device *d);
+    /* Does it take this node with these (static) types? If not, *why is a sentence (arena or static). */
+    bool (*supports)(gi_device *d, const gi_node *n, gi_arena *a, const char **why);
+    gopt_status (*compile)(gi_device *d, gi_step *s, gi_arena *a);
+    gopt_status (*run)(gi_device *d, gi_step *s, const gi_run_args *args);
+    void (*release)(gi_device *d, gi_step *s);
+    /* Memory of its own, NULL for a backend that works in host memory. */
+    gopt_status (*mem_alloc)(gi_device *d, uint64_t bytes, void **mem);
+    void (*mem_free)(gi_device *d, void *mem);
+    gopt_status (*upload)(gi_device *d, const gi_buffer *to, const void *from);
+    gopt_status (*download)(gi_device *d, const gi_buffer *from, void *to);
+    gopt_status (*finish)(gi_device *d); /* waits for all that was started */
+} gi_backend;
+
+extern const gi_backend gi_backend_cpu;
+extern const gi_backend gi_backend_opencl; /* only where built with OpenCL: GI_HAVE_OPENCL */
+
+#endif

@@ -1,0 +1,39 @@
+/* Weights: immutable, reference-counted bytes, shared between graphs, mapped from the file where it
+ * allows. The hash is of dtype, dims and contents, computed when first asked for. */
+#ifndef GI_BLOB_H
+#define GI_BLOB_H
+
+#include "base/file.h"
+#include "ir/type.h"
+
+typedef struct gi_blob {
+    gopt_ctx *cx;
+    int refs; /* changed with atomics */
+    gopt_dtype dtype;
+    int rank;
+    const int64_t *dims;
+    const void *data; /* for strings an array of gopt_string; may be misaligned for its type when mapped */
+    size_t bytes;
+    gi_file *file;    /* keeps mapped data alive; NULL where owned */
+    void *owned;      /* freed with the blob */
+    uint64_t hash;    /* 0: not yet known */
+} gi_blob;
+
+/* Zeroed data that the caller fills before sharing it: cast away const of `data`.
+ * Fails as gopt_tensor_create does. */
+gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_blob **out);
+
+/* A view of a mapped file. Data that is misaligned for its dtype is copied. */
+gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f,
+                           uint64_t offset, gi_blob **out);
+
+/* The same bytes under other dims (of as many elements). */
+gopt_status gi_blob_reshaped(gi_blob *b, int rank, const int64_t *dims, gi_blob **out);
+
+gi_blob *gi_blob_ref(gi_blob *b);
+void gi_blob_unref(gi_blob *b); /* b may be NULL */
+uint64_t gi_blob_hash(gi_blob *b);
+bool gi_blob_equal(gi_blob *a, gi_blob *b); /* dtype, dims and bytes */
+int64_t gi_blob_elements(const gi_blob *b);
+
+#endif

@@ -1,0 +1,248 @@
+/* The graph: SSA values, nodes in blocks, def-use chains.
+ *
+ * A value is defined once: by a node's output, as a block's parameter, or as a constant. Nodes lie in
+ * blocks, always in an order that is a valid schedule. If, Loop, Scan and Fusion own blocks; code inside a
+ * block uses outer values directly (captures), and such a use stands in the value's use list like any
+ * other, as does a block's result. Everything lives in the graph's arena; ids are 32-bit and never reused;
+ * every mutator bumps `epoch`.
+ *
+ * Only the mutators below change a graph: they keep the chains. Reading fields directly is fine.
+ *
+ *   gi_value *y = gi_node_out(gi_node_create(block, before, OP_Relu, 1, (gi_value *[]){ x }, 1), 0);
+ *   gi_value_replace_uses(old, y);
+ *   gi_node_remove(old->def.node); */
+#ifndef GI_GRAPH_H
+#define GI_GRAPH_H
+
+#include "ir/blob.h"
+#include "ir/op.h"
+
+typedef struct gopt_graph gopt_graph;
+typedef struct gopt_node gi_node;
+typedef struct gopt_value gi_value;
+typedef struct gi_block gi_block;
+
+/* One use of a value: input `index` of `node`, or result `index` of `block` where node is NULL. */
+typedef struct gi_use {
+    gi_value *value; /* NULL: an absent optional input */
+    gi_node *node;
+    gi_block *block;
+    uint32_t index;
+    struct gi_use *next, *prev; /* in value's list, in no particular order */
+} gi_use;
+
+typedef enum gi_def_kind { GI_DEF_NODE, GI_DEF_PARAM, GI_DEF_CONST } gi_def_kind;
+
+struct gopt_value {
+    uint32_t id;
+    gi_def_kind kind;
+    uint32_t index;       /* which output, which parameter */
+    union {
+        gi_node *node;    /* GI_DEF_NODE; NULL once the node is removed */
+        gi_block *block;  /* GI_DEF_PARAM */
+        gi_blob *blob;    /* GI_DEF_CONST */
+    } def;
+    const char *name;     /* as in the file; NULL where none. Graph inputs and outputs always have one */
+    const gi_type *type;  /* NULL: nothing known */
+    const gi_dim *const *known; /* contents of a small integer or bool tensor of rank 0 or 1, or NULL */
+    uint32_t n_known;
+    uint32_t n_uses;
+    gi_use *uses;
+};
+
+typedef struct gi_attr {
+    gi_attr_kind kind;
+    const char *name; /* the row's name, or as it came for OP_Unknown */
+    uint32_t n;       /* entries of a list */
+    union {
+        int64_t i;
+        float f;
+        const char *s; /* may hold zero bytes: n is its length */
+        gi_blob *tensor;
+        gi_block *graph;
+        const int64_t *ints;
+        const float *floats;
+        const char *const *strings;
+    } u;
+} gi_attr;
+
+/* What a Fusion's one kernel does: its main work, or pointwise alone. In fusion_kinds order of graph.c. */
+typedef enum gi_fusion_kind {
+    GI_FUSION_NONE = 0,
+    GI_FUSION_CONV,
+    GI_FUSION_MATMUL,
+    GI_FUSION_POINTWISE,
+    GI_FUSION_REDUCE,
+    GI_FUSION_NORM,
+    GI_FUSION_ATTENTION,
+    GI_FUSION_POOL,
+    GI_FUSION_KIND_COUNT
+} gi_fusion_kind;
+
+struct gopt_node {
+    uint32_t id;
+    gi_opcode op;
+    gi_fusion_kind fusion; /* of OP_Fusion */
+    const char *domain;    /* as it came, of OP_Unknown; else the row's */
+    const char *op_name;   /* likewise */
+    int opset;             /* the opset version that the model gave its domain */
+    const char *name;      /* as in the file; may be NULL */
+    const char *doc;       /* doc_string; may be NULL */
+    const char *scope;     /* torch scope or namespace; may be NULL */
+    int64_t number;        /* position in the file + 1; 0 for a node of ours */
+    const char *const *origins; /* original node names that this came from, unique, in order */
+    uint32_t n_origins;
+    const char *const *meta; /* metadata_props: key, value, key, value … */
+    uint32_t n_meta;         /* pairs */
+    gi_block *block;         /* NULL once removed */
+    gi_node *next, *prev;
+    uint32_t n_in, n_out, n_attrs;
+    gi_use *in;
+    gi_value **out;   /* an output that the file leaves out exists here all the same, without a name or uses */
+    gi_attr *attrs;   /* one entry an attribute of the row; for OP_Unknown those that came */
+};
+
+struct gi_block {
+    uint32_t id;
+    gopt_graph *graph;
+    gi_node *owner; /* NULL for the main block */
+    const char *name;
+    gi_node *first, *last;
+    uint32_t n_nodes;
+    gi_value **params;
+    uint32_t n_params, cap_params;
+    gi_use *results;
+    const char **result_names; /* what the model calls each result; never changed by a pass */
+    uint32_t n_results;
+};
+
+typedef struct gi_opset {
+    const char *domain; /* "" is ai.onnx */
+    int64_t version;
+} gi_opset;
+
+struct gopt_graph {
+    gopt_ctx *cx;
+    gi_arena *arena;
+    gi_dims *dims;
+    gi_types *types;
+    gi_block *main; /* its parameters are the inputs, its results the outputs */
+    const char *name, *doc, *file; /* file: for diagnostics; may be NULL */
+    int64_t ir_version;
+    const char *producer, *producer_version, *model_domain;
+    int64_t model_version;
+    gi_opset *opsets;
+    uint32_t n_opsets;
+    const char *const *meta; /* key, value, … */
+    uint32_t n_meta;         /* pairs */
+    uint32_t n_values, n_blocks, next_node; /* ids given so far */
+    uint64_t epoch;
+    gi_vec(gi_blob *) blobs; /* one reference each, released with the graph */
+};
+
+/* ---- graphs ---- */
+
+gopt_status gi_graph_create(gopt_ctx *cx, gopt_graph **out); /* with an empty main block */
+gopt_status gi_graph_clone(const gopt_graph *g, gopt_graph **out); /* shares blobs; keeps names and order */
+int gi_graph_opset(const gopt_graph *g, const char *domain); /* 0 where not imported */
+uint32_t gi_graph_count_nodes(const gopt_graph *g); /* all blocks; a Fusion counts as what it holds */
+
+/* ---- values ---- */
+
+gi_value *gi_block_add_param(gi_block *b, const char *name, const gi_type *type);
+void gi_block_remove_param(gi_block *b, uint32_t index); /* it must have no uses */
+
+/* A constant; takes over the caller's reference to the blob, also where it fails. */
+gi_value *gi_const(gopt_graph *g, gi_blob *blob, const char *name);
+gi_value *gi_const_i64(gopt_graph *g, int rank, int64_t n, const int64_t *v); /* rank 0 (n = 1) or 1 */
+gi_value *gi_const_f32(gopt_graph *g, int rank, int64_t n, const float *v);
+
+gi_blob *gi_value_blob(const gi_value *v); /* of a constant, else NULL; v may be NULL */
+gi_node *gi_value_node(const gi_value *v); /* of a node's output, else NULL; v may be NULL */
+bool gi_value_is_output(const gi_value *v);        /* a result of the main block */
+void gi_value_replace_uses(gi_value *from, gi_value *to); /* block results too; names of results stay */
+void gi_value_set_type(gi_value *v, const gi_type *type);
+bool gi_value_set_known(gi_value *v, uint32_t n, const gi_dim *const *known); /* copies */
+/* What is known of small integer contents, of constants too (up to 64 elements). NULL where nothing. */
+const gi_dim *const *gi_value_known(gi_value *v, uint32_t *n);
+/* Printable name: its own, or %id (in a buffer of at least 16 bytes). */
+const char *gi_value_label(const gi_value *v, char *buffer, size_t size);
+
+/* ---- nodes ---- */
+
+/* A node with its outputs, without name, put before `before` (NULL: at the end). Inputs may be NULL where
+ * absent. Attributes are all absent; n_out outputs. NULL where there is no memory. */
+gi_node *gi_node_create(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_value *const *in,
+                        uint32_t n_out);
+static inline gi_value *gi_node_out(const gi_node *n, uint32_t i) { return n ? n->out[i] : NULL; }
+static inline gi_value *gi_node_in(const gi_node *n, uint32_t i) { return i < n->n_in ? n->in[i].value : NULL; }
+
+void gi_node_set_in(gi_node *n, uint32_t i, gi_value *v); /* v may be NULL */
+bool gi_node_resize_in(gi_node *n, uint32_t n_in); /* new ones absent; removed ones lose their use */
+void gi_node_remove(gi_node *n);                 /* its outputs must have no uses; its blocks go with it */
+void gi_node_move(gi_node *n, gi_block *b, gi_node *before);
+bool gi_node_add_origin(gi_node *n, const char *name);       /* once each */
+bool gi_node_merge_origins(gi_node *n, const gi_node *from); /* provenance, scope (common stem), position */
+bool gi_block_set_results(gi_block *b, uint32_t n, gi_value *const *v, const char *const *names);
+void gi_block_set_result(gi_block *b, uint32_t i, gi_value *v);
+gi_block *gi_block_create(gopt_graph *g, gi_node *owner, const char *name);
+
+/* Moves the nodes, which lie in b, into a new Fusion put in place of the last of them. Values used outside
+ * become its outputs. The caller has checked that no path leaves the set and comes back.
+ * NULL where there is no memory. */
+gi_node *gi_fuse(gi_block *b, gi_fusion_kind kind, gi_node *const *nodes, size_t n);
+bool gi_unfuse(gi_node *fusion); /* puts the nodes back where it stood, and removes it */
+gi_block *gi_fusion_block(const gi_node *fusion);
+const char *gi_fusion_kind_name(gi_fusion_kind k); /* "conv" */
+
+/* Outer values that a node's blocks use, once each, in order of first use; appended to `out`. */
+typedef gi_vec(gi_value *) gi_values;
+bool gi_node_captures(const gi_node *n, gi_arena *a, gi_values *out);
+
+/* Calls f on every node of b and, before the node itself, of the blocks inside it, in order. The node may be
+ * removed by f. Stops at the first false and returns it. Iterative: no depth limit. */
+bool gi_each_node(gi_block *b, bool (*f)(void *arg, gi_node *n), void *arg);
+
+/* The node before all of n in its main-block order, for "is a before b" in one block: numbers all nodes of
+ * b from 1 in a scratch map by node id. */
+bool gi_block_number(const gi_block *b, gi_arena *a, uint32_t **by_node_id);
+
+gi_place gi_node_place(const gi_node *n); /* file, subgraph, node, operator, opset; input unset */
+
+/* ---- attributes: by position in the row (Conv_at_pads) ---- */
+
+const gi_attr *gi_attr_find(const gi_node *n, const char *name); /* NULL where absent; any node */
+bool gi_attr_has(const gi_node *n, int at);
+int64_t gi_attr_int(const gi_node *n, int at);      /* the row's default where absent */
+float gi_attr_float(const gi_node *n, int at);
+const char *gi_attr_str(const gi_node *n, int at);  /* NULL where absent without default */
+uint32_t gi_attr_ints(const gi_node *n, int at, const int64_t **v); /* 0 where absent */
+uint32_t gi_attr_floats(const gi_node *n, int at, const float **v);
+gi_blob *gi_attr_tensor(const gi_node *n, int at);
+gi_block *gi_attr_graph(const gi_node *n, int at);
+bool gi_attr_is(const gi_node *n, int at, const char *s); /* is the string this? */
+
+void gi_attr_set_int(gi_node *n, int at, int64_t v);
+void gi_attr_set_float(gi_node *n, int at, float v);
+bool gi_attr_set_str(gi_node *n, int at, const char *s);
+bool gi_attr_set_ints(gi_node *n, int at, uint32_t count, const int64_t *v);
+bool gi_attr_set_floats(gi_node *n, int at, uint32_t count, const float *v);
+void gi_attr_set_tensor(gi_node *n, int at, gi_blob *b); /* takes the reference over */
+void gi_attr_set_graph(gi_node *n, int at, gi_block *b);
+void gi_attr_clear(gi_node *n, int at);
+bool gi_attr_equal(const gi_attr *a, const gi_attr *b); /* graphs: only if both absent */
+bool gi_attrs_copy(gi_node *to, const gi_node *from);   /* same operator; no graphs */
+
+/* ---- checking (verify.c) and text (print.c, parse.c) ---- */
+
+/* Reports every fault as a diagnostic, GOPT_INTERNAL; never aborts. */
+gopt_status gi_verify(const gopt_graph *g);
+
+typedef struct gi_print_options {
+    bool types;       /* a type behind every result, as a comment */
+    bool contents;    /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
+} gi_print_options;
+gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out);
+gopt_status gi_parse(gopt_ctx *cx, const char *file, const char *text, size_t n, gopt_graph **out);
+
+#endif
