@@ -1,0 +1,974 @@
+/* Dimensions: canonical sums of products of atoms, hash-consed. */
+#include "ir/dim.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+typedef enum dim_kind { SUM, SYMBOL, FLOORDIV, MIN, MAX } dim_kind;
+
+/* coef * f[0] * f[1] * …; factors are atoms in order, repeated for powers */
+typedef struct term {
+    int64_t coef;
+    uint32_t n;
+    const gi_dim **f;
+} term;
+
+struct gi_dim {
+    dim_kind kind;
+    bool nonnegative, unknown; /* unknown: holds a fresh unknown anywhere */
+    uint16_t depth;
+    uint64_t hash;
+    const char *name;       /* SYMBOL */
+    const gi_dim *a, *b;    /* FLOORDIV, MIN, MAX */
+    int64_t c;              /* SUM: the constant */
+    uint32_t n;             /* SUM: terms */
+    const term *t;
+    struct gi_dim *next; /* of the same hash */
+};
+
+struct gi_dims {
+    gi_arena *arena;
+    gi_map by_hash;
+    uint64_t next_unknown;
+};
+
+/* What grows past these becomes a fresh unknown: a hostile model must not make expressions explode. */
+enum { MAX_TERMS = 48, MAX_FACTORS = 12, MAX_DEPTH = 40 };
+
+/* A sum in the making. */
+typedef struct sum {
+    int64_t c;
+    uint32_t n;
+    term t[MAX_TERMS];
+    bool overflow;
+} sum;
+
+gi_dims *gi_dims_create(gi_arena *a)
+{
+    gi_dims *t = GI_NEW(a, gi_dims);
+    if (t) {
+        t->arena = a;
+        gi_map_init(&t->by_hash, a);
+        t->next_unknown = 1;
+    }
+    return t;
+}
+
+/* ---- order and hash-consing ---- */
+
+static int cmp_i64(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int cmp_factors(const term *a, const term *b)
+{
+    /* higher degrees first, so that batch*seq stands before batch */
+    if (a->n != b->n)
+        return a->n > b->n ? -1 : 1;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const int c = gi_dim_cmp(a->f[i], b->f[i]);
+        if (c)
+            return c;
+    }
+    return 0;
+}
+
+int gi_dim_cmp(const gi_dim *a, const gi_dim *b)
+{
+    if (a == b)
+        return 0;
+    if (a->kind != b->kind) {
+        static const int rank[] = { [SYMBOL] = 0, [FLOORDIV] = 1, [MIN] = 2, [MAX] = 3, [SUM] = 4 };
+        return cmp_i64(rank[a->kind], rank[b->kind]);
+    }
+    if (a->kind == SYMBOL)
+        return strcmp(a->name, b->name);
+    if (a->kind != SUM) {
+        const int c = gi_dim_cmp(a->a, b->a);
+        return c ? c : gi_dim_cmp(a->b, b->b);
+    }
+    if (a->n != b->n)
+        return cmp_i64(a->n, b->n);
+    for (uint32_t i = 0; i < a->n; i++) {
+        int c = cmp_factors(&a->t[i], &b->t[i]);
+        if (!c)
+            c = cmp_i64(a->t[i].coef, b->t[i].coef);
+        if (c)
+            return c;
+    }
+    return cmp_i64(a->c, b->c);
+}
+
+static bool same(const gi_dim *x, const gi_dim *y)
+{
+    if (x->kind != y->kind || x->hash != y->hash)
+        return false;
+    if (x->kind == SYMBOL)
+        return !strcmp(x->name, y->name);
+    if (x->kind != SUM)
+        return x->a == y->a && x->b == y->b;
+    if (x->c != y->c || x->n != y->n)
+        return false;
+    for (uint32_t i = 0; i < x->n; i++)
+        if (x->t[i].coef != y->t[i].coef || cmp_factors(&x->t[i], &y->t[i]) != 0)
+            return false;
+    return true;
+}
+
+static uint64_t hash_of(const gi_dim *d)
+{
+    uint64_t h = gi_hash(&d->kind, sizeof d->kind, 1);
+    if (d->kind == SYMBOL)
+        return gi_hash(d->name, strlen(d->name), h);
+    if (d->kind != SUM) {
+        const uint64_t both[2] = { d->a->hash, d->b->hash };
+        return gi_hash(both, sizeof both, h);
+    }
+    h = gi_hash(&d->c, sizeof d->c, h);
+    for (uint32_t i = 0; i < d->n; i++) {
+        h = gi_hash(&d->t[i].coef, sizeof d->t[i].coef, h);
+        for (uint32_t k = 0; k < d->t[i].n; k++)
+            h = gi_hash(&d->t[i].f[k]->hash, sizeof(uint64_t), h);
+    }
+    return h;
+}
+
+/* The one copy of what `d` describes; copies what it needs. */
+static const gi_dim *intern(gi_dims *t, gi_dim d)
+{
+    d.hash = hash_of(&d);
+    gi_dim *first = gi_map_get(&t->by_hash, d.hash);
+    for (gi_dim *x = first; x; x = x->next)
+        if (same(x, &d))
+            return x;
+    gi_dim *own = GI_NEW(t->arena, gi_dim);
+    if (!own)
+        return NULL;
+    *own = d;
+    if (d.kind == SYMBOL) {
+        own->name = gi_arena_str(t->arena, d.name);
+        if (!own->name)
+            return NULL;
+    }
+    if (d.kind == SUM && d.n) {
+        term *terms = GI_NEW_ARRAY(t->arena, term, d.n);
+        if (!terms)
+            return NULL;
+        for (uint32_t i = 0; i < d.n; i++) {
+            terms[i] = d.t[i];
+            terms[i].f = GI_NEW_ARRAY(t->arena, const gi_dim *, d.t[i].n);
+            if (!terms[i].f)
+                return NULL;
+            for (uint32_t k = 0; k < d.t[i].n; k++)
+                terms[i].f[k] = d.t[i].f[k];
+        }
+        own->t = terms;
+    }
+    own->next = first;
+    return gi_map_put(&t->by_hash, own->hash, own) ? own : NULL;
+}
+
+const gi_dim *gi_dim_const(gi_dims *t, int64_t v)
+{
+    return intern(t, (gi_dim){ .kind = SUM, .c = v, .nonnegative = v >= 0 });
+}
+
+const gi_dim *gi_dim_sym(gi_dims *t, const char *name, bool nonnegative)
+{
+    const bool unknown = name[0] == '?';
+    if (unknown) {
+        const uint64_t k = strtoull(name + 1, NULL, 10);
+        if (k >= t->next_unknown && k < UINT64_MAX)
+            t->next_unknown = k + 1;
+    }
+    return intern(t, (gi_dim){ .kind = SYMBOL, .name = name, .nonnegative = nonnegative, .unknown = unknown });
+}
+
+const gi_dim *gi_dim_unknown(gi_dims *t, bool nonnegative)
+{
+    char name[32];
+    snprintf(name, sizeof name, "?%llu", (unsigned long long)t->next_unknown++);
+    return gi_dim_sym(t, name, nonnegative);
+}
+
+/* ---- sums ---- */
+
+static void sum_add_term(gi_arena *a, sum *s, int64_t coef, uint32_t n, const gi_dim *const *f)
+{
+    if (coef == 0)
+        return;
+    if (n > MAX_FACTORS) {
+        s->overflow = true;
+        return;
+    }
+    term x = { .coef = coef, .n = n, .f = GI_NEW_ARRAY(a, const gi_dim *, n ? n : 1) };
+    if (!x.f) {
+        s->overflow = true;
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) { /* insertion sort: few factors */
+        uint32_t k = i;
+        for (; k > 0 && gi_dim_cmp(x.f[k - 1], f[i]) > 0; k--)
+            x.f[k] = x.f[k - 1];
+        x.f[k] = f[i];
+    }
+    for (uint32_t i = 0; i < s->n; i++) {
+        const int c = cmp_factors(&s->t[i], &x);
+        if (c == 0) {
+            if (!gi_add_i64(s->t[i].coef, coef, &s->t[i].coef))
+                s->overflow = true;
+            if (s->t[i].coef == 0) {
+                memmove(&s->t[i], &s->t[i + 1], (s->n - i - 1) * sizeof(term));
+                s->n--;
+            }
+            return;
+        }
+        if (c > 0) {
+            if (s->n == MAX_TERMS) {
+                s->overflow = true;
+                return;
+            }
+            memmove(&s->t[i + 1], &s->t[i], (s->n - i) * sizeof(term));
+            s->t[i] = x;
+            s->n++;
+            return;
+        }
+    }
+    if (s->n == MAX_TERMS) {
+        s->overflow = true;
+        return;
+    }
+    s->t[s->n++] = x;
+}
+
+/* s += k * d */
+static void sum_add(gi_arena *a, sum *s, int64_t k, const gi_dim *d)
+{
+    if (d->kind != SUM) {
+        sum_add_term(a, s, k, 1, &d);
+        return;
+    }
+    int64_t c;
+    if (!gi_mul_i64(k, d->c, &c) || !gi_add_i64(s->c, c, &s->c)) {
+        s->overflow = true;
+        return;
+    }
+    for (uint32_t i = 0; i < d->n; i++) {
+        if (!gi_mul_i64(k, d->t[i].coef, &c)) {
+            s->overflow = true;
+            return;
+        }
+        sum_add_term(a, s, c, d->t[i].n, d->t[i].f);
+    }
+}
+
+static const gi_dim *sum_done(gi_dims *t, const sum *s, bool nonnegative)
+{
+    if (s->overflow)
+        return gi_dim_unknown(t, nonnegative);
+    if (s->n == 0)
+        return gi_dim_const(t, s->c);
+    if (s->n == 1 && s->c == 0 && s->t[0].coef == 1 && s->t[0].n == 1)
+        return s->t[0].f[0];
+    gi_dim d = { .kind = SUM, .c = s->c, .n = s->n, .t = s->t };
+    for (uint32_t i = 0; i < s->n; i++)
+        for (uint32_t k = 0; k < s->t[i].n; k++) {
+            const gi_dim *f = s->t[i].f[k];
+            d.unknown |= f->unknown;
+            if (f->depth > d.depth)
+                d.depth = f->depth;
+        }
+    return intern(t, d);
+}
+
+const gi_dim *gi_dim_add(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b)
+        return NULL;
+    sum s = { 0 };
+    sum_add(t->arena, &s, 1, a);
+    sum_add(t->arena, &s, 1, b);
+    return sum_done(t, &s, a->nonnegative && b->nonnegative);
+}
+
+const gi_dim *gi_dim_sub(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b)
+        return NULL;
+    sum s = { 0 };
+    sum_add(t->arena, &s, 1, a);
+    sum_add(t->arena, &s, -1, b);
+    return sum_done(t, &s, false);
+}
+
+/* d as terms behind the constant: an atom is one term. */
+static uint32_t terms_of(const gi_dim *const *d, term *one, const term **terms, int64_t *c)
+{
+    if ((*d)->kind == SUM) {
+        *terms = (*d)->t;
+        *c = (*d)->c;
+        return (*d)->n;
+    }
+    /* the factor list of a lone atom is the pointer that the caller holds */
+    *one = (term){ .coef = 1, .n = 1 };
+    memcpy(&one->f, &d, sizeof d);
+    *terms = one;
+    *c = 0;
+    return 1;
+}
+
+const gi_dim *gi_dim_mul(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b)
+        return NULL;
+    int64_t k;
+    sum s = { 0 };
+    if (gi_dim_is_const(b, &k)) {
+        sum_add(t->arena, &s, k, a);
+        return sum_done(t, &s, a->nonnegative);
+    }
+    if (gi_dim_is_const(a, &k))
+        return gi_dim_mul(t, b, a);
+    term one_a, one_b;
+    const term *ta, *tb;
+    int64_t ca, cb;
+    const uint32_t na = terms_of(&a, &one_a, &ta, &ca), nb = terms_of(&b, &one_b, &tb, &cb);
+    if (cb)
+        sum_add(t->arena, &s, cb, a);
+    if (ca) {
+        sum_add(t->arena, &s, ca, b);
+        int64_t cc;
+        if (!gi_mul_i64(ca, cb, &cc) || __builtin_sub_overflow(s.c, cc, &s.c)) /* was added twice */
+            s.overflow = true;
+    }
+    for (uint32_t i = 0; i < na && !s.overflow; i++)
+        for (uint32_t j = 0; j < nb && !s.overflow; j++) {
+            const gi_dim *f[2 * MAX_FACTORS];
+            int64_t c;
+            if (!gi_mul_i64(ta[i].coef, tb[j].coef, &c)) {
+                s.overflow = true;
+                break;
+            }
+            memcpy(f, ta[i].f, ta[i].n * sizeof *f);
+            memcpy(f + ta[i].n, tb[j].f, tb[j].n * sizeof *f);
+            sum_add_term(t->arena, &s, c, ta[i].n + tb[j].n, f);
+        }
+    return sum_done(t, &s, a->nonnegative && b->nonnegative);
+}
+
+/* ---- bounds ---- */
+
+static bool term_bounds(const term *x, int64_t *lo, int64_t *hi, bool *has_hi)
+{
+    int64_t l = 1, h = 1;
+    *has_hi = true;
+    for (uint32_t i = 0; i < x->n; i++) {
+        int64_t fl, fh;
+        if (!gi_dim_lower(x->f[i], &fl) || fl < 0 || !gi_mul_i64(l, fl, &l))
+            return false;
+        if (*has_hi && (!gi_dim_upper(x->f[i], &fh) || !gi_mul_i64(h, fh, &h)))
+            *has_hi = false;
+    }
+    *lo = l;
+    *hi = h;
+    return true;
+}
+
+/* The lower bound of d (sign 1), or of -d (sign -1). */
+static bool sum_lower(const gi_dim *d, int sign, int64_t *bound)
+{
+    int64_t total;
+    if (!gi_mul_i64(d->c, sign, &total))
+        return false;
+    for (uint32_t i = 0; i < d->n; i++) {
+        int64_t lo, hi, part, coef;
+        bool has_hi;
+        if (!term_bounds(&d->t[i], &lo, &hi, &has_hi) || !gi_mul_i64(d->t[i].coef, sign, &coef))
+            return false;
+        if (coef < 0 && !has_hi)
+            return false;
+        if (!gi_mul_i64(coef, coef > 0 ? lo : hi, &part) || !gi_add_i64(total, part, &total))
+            return false;
+    }
+    *bound = total;
+    return true;
+}
+
+static int64_t floordiv(int64_t a, int64_t b)
+{
+    const int64_t q = a / b;
+    return q - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+bool gi_dim_lower(const gi_dim *d, int64_t *bound)
+{
+    int64_t x, y;
+    switch (d->kind) {
+    case SUM:
+        return sum_lower(d, 1, bound);
+    case SYMBOL:
+        *bound = 0;
+        return d->nonnegative;
+    case FLOORDIV:
+        if (!gi_dim_lower(d->a, &x))
+            return false;
+        if (gi_dim_is_const(d->b, &y) && y > 0) {
+            *bound = floordiv(x, y);
+            return true;
+        }
+        *bound = 0;
+        return x >= 0 && gi_dim_lower(d->b, &y) && y >= 0;
+    case MIN:
+        if (!gi_dim_lower(d->a, &x) || !gi_dim_lower(d->b, &y))
+            return false;
+        *bound = gi_min_i64(x, y);
+        return true;
+    case MAX: {
+        const bool has_x = gi_dim_lower(d->a, &x), has_y = gi_dim_lower(d->b, &y);
+        *bound = has_x && has_y ? gi_max_i64(x, y) : has_x ? x : has_y ? y : 0;
+        return has_x || has_y;
+    }
+    }
+    return false;
+}
+
+bool gi_dim_upper(const gi_dim *d, int64_t *bound)
+{
+    int64_t x, y;
+    switch (d->kind) {
+    case SUM:
+        return sum_lower(d, -1, &x) && gi_mul_i64(x, -1, bound);
+    case SYMBOL:
+        return false;
+    case FLOORDIV:
+        if (!gi_dim_upper(d->a, &x) || !gi_dim_is_const(d->b, &y) || y <= 0)
+            return false;
+        *bound = floordiv(x, y);
+        return true;
+    case MIN: {
+        const bool has_x = gi_dim_upper(d->a, &x), has_y = gi_dim_upper(d->b, &y);
+        *bound = has_x && has_y ? gi_min_i64(x, y) : has_x ? x : has_y ? y : 0;
+        return has_x || has_y;
+    }
+    case MAX:
+        if (!gi_dim_upper(d->a, &x) || !gi_dim_upper(d->b, &y))
+            return false;
+        *bound = gi_max_i64(x, y);
+        return true;
+    }
+    return false;
+}
+
+/* ---- division, minimum, maximum ---- */
+
+/* The remaining factors of x after those of y are taken out; false where y's are not all there. */
+static bool term_div(const term *x, const term *y, int64_t *coef, uint32_t *n, const gi_dim **f)
+{
+    if (y->coef == 0 || (x->coef == INT64_MIN && y->coef == -1) || x->coef % y->coef != 0)
+        return false;
+    *coef = x->coef / y->coef;
+    *n = 0;
+    uint32_t j = 0;
+    for (uint32_t i = 0; i < x->n; i++) {
+        if (j < y->n && x->f[i] == y->f[j])
+            j++;
+        else
+            f[(*n)++] = x->f[i];
+    }
+    return j == y->n;
+}
+
+const gi_dim *gi_dim_div_exact(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b || gi_dim_is(b, 0))
+        return NULL;
+    if (a == b)
+        return gi_dim_const(t, 1);
+    if (gi_dim_is(b, 1) || gi_dim_is(a, 0))
+        return a;
+    term one_a, one_b;
+    const term *ta, *tb;
+    int64_t ca, cb;
+    const uint32_t na = terms_of(&a, &one_a, &ta, &ca), nb = terms_of(&b, &one_b, &tb, &cb);
+    const gi_dim *f[MAX_FACTORS];
+    uint32_t n;
+    int64_t coef;
+    if (nb == 0 || (nb == 1 && cb == 0)) { /* by a constant, or by one product */
+        const term by = nb ? tb[0] : (term){ .coef = cb };
+        sum s = { 0 };
+        if (ca && (by.n || (ca == INT64_MIN && by.coef == -1) || ca % by.coef != 0))
+            return NULL;
+        s.c = ca ? ca / by.coef : 0;
+        for (uint32_t i = 0; i < na; i++) {
+            if (!term_div(&ta[i], &by, &coef, &n, f))
+                return NULL;
+            sum_add_term(t->arena, &s, coef, n, f);
+            if (n == 0) { /* a bare number is the constant, no term */
+                s.n = 0;
+                return NULL;
+            }
+        }
+        return s.overflow ? NULL : sum_done(t, &s, a->nonnegative);
+    }
+    for (uint32_t i = 0; i < na; i++) { /* by a sum: is there one product q with q * b == a? */
+        if (!term_div(&ta[i], &tb[0], &coef, &n, f))
+            continue;
+        sum s = { 0 };
+        if (n)
+            sum_add_term(t->arena, &s, coef, n, f);
+        else
+            s.c = coef;
+        const gi_dim *q = s.overflow ? NULL : sum_done(t, &s, false);
+        if (q && gi_dim_mul(t, q, b) == a)
+            return q;
+    }
+    return NULL;
+}
+
+static const gi_dim *binary(gi_dims *t, dim_kind kind, const gi_dim *a, const gi_dim *b, bool nonnegative)
+{
+    const uint16_t depth = (uint16_t)((a->depth > b->depth ? a->depth : b->depth) + 1);
+    if (depth > MAX_DEPTH)
+        return gi_dim_unknown(t, nonnegative);
+    return intern(t, (gi_dim){ .kind = kind,
+                               .a = a,
+                               .b = b,
+                               .depth = depth,
+                               .nonnegative = nonnegative,
+                               .unknown = a->unknown || b->unknown });
+}
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a < 0 ? -a : a;
+}
+
+/* floor(a / k), k > 1: what divides evenly comes out, common factors go. */
+static const gi_dim *floordiv_const(gi_dims *t, const gi_dim *a, int64_t k)
+{
+    term one;
+    const term *ta;
+    int64_t c;
+    const uint32_t n = terms_of(&a, &one, &ta, &c);
+    sum whole = { 0 }, rest = { 0 };
+    whole.c = floordiv(c, k);
+    rest.c = c - whole.c * k;
+    int64_t common = k;
+    for (uint32_t i = 0; i < n; i++) {
+        if (ta[i].coef % k == 0)
+            sum_add_term(t->arena, &whole, ta[i].coef / k, ta[i].n, ta[i].f);
+        else {
+            sum_add_term(t->arena, &rest, ta[i].coef, ta[i].n, ta[i].f);
+            common = gcd(common, ta[i].coef);
+        }
+    }
+    if (whole.overflow || rest.overflow)
+        return gi_dim_unknown(t, a->nonnegative);
+    if (rest.n == 0)
+        return sum_done(t, &whole, a->nonnegative);
+    if (common > 1) { /* floor((g*x + c) / (g*m)) = floor((x + floor(c/g)) / m) */
+        for (uint32_t i = 0; i < rest.n; i++)
+            rest.t[i].coef /= common;
+        rest.c = floordiv(rest.c, common);
+        k /= common;
+    }
+    const gi_dim *r = sum_done(t, &rest, a->nonnegative), *q;
+    if (!r)
+        return NULL;
+    int64_t m, mk, shift;
+    const gi_dim *lone = rest.n == 1 && rest.t[0].coef == 1 && rest.t[0].n == 1 ? rest.t[0].f[0] : NULL;
+    if (k == 1) {
+        q = r;
+    } else if (lone && lone->kind == FLOORDIV && gi_dim_is_const(lone->b, &m) && m > 0 && gi_mul_i64(m, k, &mk) &&
+               gi_mul_i64(rest.c, m, &shift)) { /* floor((floor(x/m) + c) / k) = floor((x + c*m) / (m*k)) */
+        q = gi_dim_floordiv(t, gi_dim_add(t, lone->a, gi_dim_const(t, shift)), gi_dim_const(t, mk));
+    } else {
+        q = binary(t, FLOORDIV, r, gi_dim_const(t, k), r->nonnegative);
+    }
+    if (!q)
+        return NULL;
+    sum_add(t->arena, &whole, 1, q);
+    return sum_done(t, &whole, a->nonnegative);
+}
+
+const gi_dim *gi_dim_floordiv(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b)
+        return NULL;
+    int64_t x, y;
+    if (gi_dim_is(b, 0))
+        return gi_dim_unknown(t, true);
+    if (gi_dim_is_const(b, &y)) {
+        if (y < 0)
+            return y == INT64_MIN ? gi_dim_unknown(t, false)
+                                  : gi_dim_floordiv(t, gi_dim_mul(t, a, gi_dim_const(t, -1)), gi_dim_const(t, -y));
+        if (y == 1)
+            return a;
+        if (gi_dim_is_const(a, &x))
+            return gi_dim_const(t, floordiv(x, y));
+        return floordiv_const(t, a, y);
+    }
+    const gi_dim *exact = gi_dim_div_exact(t, a, b);
+    if (exact)
+        return exact;
+    return binary(t, FLOORDIV, a, b, a->nonnegative && b->nonnegative);
+}
+
+const gi_dim *gi_dim_ceildiv(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    const gi_dim *minus = gi_dim_const(t, -1);
+    return gi_dim_mul(t, gi_dim_floordiv(t, gi_dim_mul(t, a, minus), b), minus);
+}
+
+const gi_dim *gi_dim_mod(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    return gi_dim_sub(t, a, gi_dim_mul(t, b, gi_dim_floordiv(t, a, b)));
+}
+
+static const gi_dim *min_max(gi_dims *t, dim_kind kind, const gi_dim *a, const gi_dim *b)
+{
+    if (!a || !b || a == b)
+        return a && b ? a : NULL;
+    const gi_dim *d = gi_dim_sub(t, a, b);
+    int64_t bound;
+    if (!d)
+        return NULL;
+    if (gi_dim_lower(d, &bound) && bound >= 0)
+        return kind == MIN ? b : a;
+    if (gi_dim_upper(d, &bound) && bound <= 0)
+        return kind == MIN ? a : b;
+    if (gi_dim_cmp(a, b) > 0) {
+        const gi_dim *swap = a;
+        a = b;
+        b = swap;
+    }
+    int64_t la, lb;
+    const bool pos_a = gi_dim_lower(a, &la) && la >= 0, pos_b = gi_dim_lower(b, &lb) && lb >= 0;
+    return binary(t, kind, a, b, kind == MIN ? pos_a && pos_b : pos_a || pos_b);
+}
+
+const gi_dim *gi_dim_min(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    return min_max(t, MIN, a, b);
+}
+
+const gi_dim *gi_dim_max(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    return min_max(t, MAX, a, b);
+}
+
+/* ---- asking ---- */
+
+bool gi_dim_is_const(const gi_dim *d, int64_t *v)
+{
+    if (!d || d->kind != SUM || d->n)
+        return false;
+    if (v)
+        *v = d->c;
+    return true;
+}
+
+bool gi_dim_is(const gi_dim *d, int64_t v)
+{
+    int64_t c;
+    return gi_dim_is_const(d, &c) && c == v;
+}
+
+const char *gi_dim_symbol(const gi_dim *d)
+{
+    return d->kind == SYMBOL ? d->name : NULL;
+}
+
+bool gi_dim_is_unknown(const gi_dim *d)
+{
+    return d->unknown;
+}
+
+int gi_dim_equal(gi_dims *t, const gi_dim *a, const gi_dim *b)
+{
+    if (a == b)
+        return 1;
+    const gi_dim *d = gi_dim_sub(t, a, b);
+    int64_t v;
+    if (!d)
+        return -1;
+    if (gi_dim_is_const(d, &v))
+        return v == 0;
+    if ((gi_dim_lower(d, &v) && v > 0) || (gi_dim_upper(d, &v) && v < 0))
+        return 0;
+    return -1;
+}
+
+bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out)
+{
+    int64_t x, y;
+    if (d->kind == SYMBOL) {
+        for (size_t i = 0; i < n; i++)
+            if (b[i].symbol == d) {
+                *out = b[i].value;
+                return true;
+            }
+        return false;
+    }
+    if (d->kind != SUM) {
+        if (!gi_dim_eval(d->a, b, n, &x) || !gi_dim_eval(d->b, b, n, &y))
+            return false;
+        if (d->kind == FLOORDIV) {
+            if (y == 0 || (x == INT64_MIN && y == -1))
+                return false;
+            *out = floordiv(x, y);
+        } else {
+            *out = d->kind == MIN ? gi_min_i64(x, y) : gi_max_i64(x, y);
+        }
+        return true;
+    }
+    int64_t total = d->c;
+    for (uint32_t i = 0; i < d->n; i++) {
+        int64_t p = d->t[i].coef;
+        for (uint32_t k = 0; k < d->t[i].n; k++)
+            if (!gi_dim_eval(d->t[i].f[k], b, n, &x) || !gi_mul_i64(p, x, &p))
+                return false;
+        if (!gi_add_i64(total, p, &total))
+            return false;
+    }
+    *out = total;
+    return true;
+}
+
+const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, size_t n)
+{
+    if (d->kind == SYMBOL) {
+        for (size_t i = 0; i < n; i++)
+            if (b[i].symbol == d)
+                return gi_dim_const(t, b[i].value);
+        return d;
+    }
+    if (d->kind != SUM) {
+        const gi_dim *x = gi_dim_subst(t, d->a, b, n), *y = gi_dim_subst(t, d->b, b, n);
+        if (x == d->a && y == d->b)
+            return d;
+        return d->kind == FLOORDIV ? gi_dim_floordiv(t, x, y) : min_max(t, d->kind, x, y);
+    }
+    const gi_dim *total = gi_dim_const(t, d->c);
+    for (uint32_t i = 0; i < d->n && total; i++) {
+        const gi_dim *p = gi_dim_const(t, d->t[i].coef);
+        for (uint32_t k = 0; k < d->t[i].n && p; k++) {
+            const gi_dim *f = gi_dim_subst(t, d->t[i].f[k], b, n);
+            p = f ? gi_dim_mul(t, p, f) : NULL;
+        }
+        total = p ? gi_dim_add(t, total, p) : NULL;
+    }
+    return total;
+}
+
+void gi_dim_each_symbol(const gi_dim *d, void (*f)(void *arg, const gi_dim *symbol), void *arg)
+{
+    if (d->kind == SYMBOL) {
+        f(arg, d);
+    } else if (d->kind != SUM) {
+        gi_dim_each_symbol(d->a, f, arg);
+        gi_dim_each_symbol(d->b, f, arg);
+    } else {
+        for (uint32_t i = 0; i < d->n; i++)
+            for (uint32_t k = 0; k < d->t[i].n; k++)
+                gi_dim_each_symbol(d->t[i].f[k], f, arg);
+    }
+}
+
+/* ---- text ---- */
+
+static bool is_identifier(const char *s)
+{
+    if (*s == '?')
+        s++;
+    else if (!isalpha((unsigned char)*s) && *s != '_')
+        return false;
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && *s != '_' && *s != '.')
+            return false;
+    return true;
+}
+
+/* As a factor or divisor: sums and divisions in parentheses. */
+static void print_tight(gi_str *s, const gi_dim *d)
+{
+    const bool wrap = d->kind == FLOORDIV || (d->kind == SUM && d->n > 0) || (d->kind == SUM && d->c < 0);
+    if (wrap)
+        gi_str_add(s, "(");
+    gi_dim_print(s, d);
+    if (wrap)
+        gi_str_add(s, ")");
+}
+
+static void print_symbol(gi_str *s, const char *name)
+{
+    if (is_identifier(name) && strcmp(name, "min") != 0 && strcmp(name, "max") != 0) {
+        gi_str_add(s, name);
+        return;
+    }
+    gi_str_add(s, "`");
+    for (const char *p = name; *p; p++)
+        if (*p == '`' || *p == '\\' || (unsigned char)*p < 0x20)
+            gi_str_addf(s, "\\x%02x", (unsigned char)*p);
+        else
+            gi_str_addn(s, p, 1);
+    gi_str_add(s, "`");
+}
+
+static void print_sum(gi_str *s, const gi_dim *d)
+{
+    for (uint32_t i = 0; i < d->n; i++) {
+        const term *x = &d->t[i];
+        if (i && x->coef > 0)
+            gi_str_add(s, "+");
+        if (x->coef == -1)
+            gi_str_add(s, "-");
+        else if (x->coef != 1)
+            gi_str_addf(s, "%lld*", (long long)x->coef);
+        for (uint32_t k = 0; k < x->n; k++) {
+            if (k)
+                gi_str_add(s, "*");
+            if (x->n == 1 && x->coef == 1 && i == 0 && x->f[k]->kind == FLOORDIV)
+                gi_dim_print(s, x->f[k]);
+            else
+                print_tight(s, x->f[k]);
+        }
+    }
+    if (d->n == 0 || d->c != 0)
+        gi_str_addf(s, d->n && d->c > 0 ? "+%lld" : "%lld", (long long)d->c);
+}
+
+void gi_dim_print(gi_str *s, const gi_dim *d)
+{
+    switch (d->kind) {
+    case SYMBOL:
+        print_symbol(s, d->name);
+        break;
+    case SUM:
+        print_sum(s, d);
+        break;
+    case FLOORDIV:
+        print_tight(s, d->a);
+        gi_str_add(s, "/");
+        print_tight(s, d->b);
+        break;
+    case MIN:
+    case MAX:
+        gi_str_add(s, d->kind == MIN ? "min(" : "max(");
+        gi_dim_print(s, d->a);
+        gi_str_add(s, ",");
+        gi_dim_print(s, d->b);
+        gi_str_add(s, ")");
+        break;
+    }
+}
+
+typedef struct parser {
+    gi_dims *t;
+    const char *p;
+    int depth;
+} parser;
+
+static const gi_dim *parse_sum(parser *x);
+
+static const gi_dim *parse_name(parser *x)
+{
+    char name[256];
+    size_t n = 0;
+    const bool quoted = *x->p == '`';
+    if (quoted)
+        x->p++;
+    for (;; x->p++) {
+        char c = *x->p;
+        if (quoted ? (c == '`' || !c) : !(isalnum((unsigned char)c) || c == '_' || c == '.' || (n == 0 && c == '?')))
+            break;
+        if (quoted && c == '\\' && x->p[1] == 'x' && isxdigit((unsigned char)x->p[2]) &&
+            isxdigit((unsigned char)x->p[3])) {
+            const char hex[3] = { x->p[2], x->p[3], 0 };
+            c = (char)strtol(hex, NULL, 16);
+            x->p += 3;
+        }
+        if (n + 1 >= sizeof name)
+            return NULL;
+        name[n++] = c;
+    }
+    name[n] = 0;
+    if (quoted && *x->p++ != '`')
+        return NULL;
+    if (n == 0)
+        return NULL;
+    const bool is_min = !strcmp(name, "min");
+    if (!quoted && (is_min || !strcmp(name, "max"))) {
+        if (*x->p++ != '(')
+            return NULL;
+        const gi_dim *a = parse_sum(x);
+        if (!a || *x->p++ != ',')
+            return NULL;
+        const gi_dim *b = parse_sum(x);
+        if (!b || *x->p++ != ')')
+            return NULL;
+        return min_max(x->t, is_min ? MIN : MAX, a, b);
+    }
+    return gi_dim_sym(x->t, name, true);
+}
+
+static const gi_dim *parse_factor(parser *x)
+{
+    if (*x->p == '-') {
+        x->p++;
+        return gi_dim_mul(x->t, gi_dim_const(x->t, -1), parse_factor(x));
+    }
+    if (*x->p == '(') {
+        x->p++;
+        const gi_dim *d = parse_sum(x);
+        return d && *x->p++ == ')' ? d : NULL;
+    }
+    if (isdigit((unsigned char)*x->p)) {
+        int64_t v = 0;
+        for (; isdigit((unsigned char)*x->p); x->p++)
+            if (!gi_mul_i64(v, 10, &v) || !gi_add_i64(v, *x->p - '0', &v))
+                return NULL;
+        return gi_dim_const(x->t, v);
+    }
+    return parse_name(x);
+}
+
+static const gi_dim *parse_product(parser *x)
+{
+    const gi_dim *d = parse_factor(x);
+    while (d && (*x->p == '*' || *x->p == '/')) {
+        const bool times = *x->p++ == '*';
+        const gi_dim *f = parse_factor(x);
+        d = !f ? NULL : times ? gi_dim_mul(x->t, d, f) : gi_dim_floordiv(x->t, d, f);
+    }
+    return d;
+}
+
+static const gi_dim *parse_sum(parser *x)
+{
+    if (++x->depth > 2 * MAX_DEPTH)
+        return NULL;
+    const gi_dim *d = parse_product(x);
+    while (d && (*x->p == '+' || *x->p == '-')) {
+        const bool plus = *x->p++ == '+';
+        const gi_dim *f = parse_product(x);
+        d = !f ? NULL : plus ? gi_dim_add(x->t, d, f) : gi_dim_sub(x->t, d, f);
+    }
+    x->depth--;
+    return d;
+}
+
+const gi_dim *gi_dim_parse(gi_dims *t, const char *text, const char **end)
+{
+    parser x = { .t = t, .p = text };
+    const gi_dim *d = parse_sum(&x);
+    if (end)
+        *end = x.p;
+    return d;
+}
