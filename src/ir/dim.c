@@ -503,11 +503,10 @@ const gi_dim *gi_dim_div_exact(gi_dims *t, const gi_dim *a, const gi_dim *b)
         for (uint32_t i = 0; i < na; i++) {
             if (!term_div(&ta[i], &by, &coef, &n, f))
                 return NULL;
-            sum_add_term(t->arena, &s, coef, n, f);
-            if (n == 0) { /* a bare number is the constant, no term */
-                s.n = 0;
+            if (n)
+                sum_add_term(t->arena, &s, coef, n, f);
+            else if (!gi_add_i64(s.c, coef, &s.c))
                 return NULL;
-            }
         }
         return s.overflow ? NULL : sum_done(t, &s, a->nonnegative);
     }
@@ -922,6 +921,8 @@ static const gi_dim *parse_factor(parser *x)
 {
     if (*x->p == '-') {
         x->p++;
+        if (*x->p == '-')
+            return NULL;
         return gi_dim_mul(x->t, gi_dim_const(x->t, -1), parse_factor(x));
     }
     if (*x->p == '(') {
