@@ -169,7 +169,8 @@ enum {
     GI_RANDOM = 1 << 6,       /* answers differ by seed; never folded or merged */
     GI_CONTROL = 1 << 7,      /* owns blocks */
     GI_MOVEMENT = 1 << 8,     /* copies elements unchanged: gather, slice, concat, transpose */
-    GI_INTERNAL_OP = 1 << 9   /* ours alone: no ONNX operator of that name */
+    GI_INTERNAL_OP = 1 << 9,  /* ours alone: no ONNX operator of that name */
+    GI_ANY_KIND = 1 << 10     /* inputs may be sequences and optionals; of all others they must be tensors */
 };
 
 /* Which dtypes the main input may have. */

@@ -27,7 +27,8 @@ typedef struct gi_eval {
 /* Output i with that type and shape; its data is not cleared where planned. The tensor is a->out[i].
  * An output that nobody wants (the node has fewer) gives NULL in *t with GOPT_OK: skip it. */
 gopt_status gi_eval_out(gi_eval *a, uint32_t i, gopt_dtype dtype, int rank, const int64_t *dims, gopt_tensor **t);
-/* Output i is this tensor (sequences, optionals, control flow); takes the reference over. Not where planned. */
+/* Output i is this tensor (sequences, optionals, control flow); takes the reference over, also where it fails.
+ * Where planned, a tensor's contents are copied. */
 gopt_status gi_eval_out_tensor(gi_eval *a, uint32_t i, gopt_tensor *t);
 void *gi_eval_scratch(gi_eval *a, size_t n, size_t item); /* zeroed; NULL where there is no memory */
 
@@ -47,6 +48,9 @@ gopt_status gi_eval_graph(gopt_graph *g, const gopt_tensor *const *inputs, gopt_
 
 /* A tensor that borrows a blob's bytes (into *t, no allocation). */
 void gi_tensor_of_blob(const gi_blob *b, gopt_tensor *t);
+/* A reference to t where it owns its data, else a copy: what outlives the node may not borrow. */
+gopt_status gi_tensor_keep(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor **out);
+gopt_status gi_tensor_copy(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor **out); /* deep, strings too */
 /* A blob with a copy of a tensor's bytes. */
 gopt_status gi_blob_of_tensor(gopt_ctx *cx, const gopt_tensor *t, gi_blob **out);
 

@@ -15,12 +15,15 @@ typedef struct gi_infer {
     const gi_type **out;            /* per output; NULL: nothing set */
     const gi_dim *const **known;    /* per output */
     uint32_t *n_known;
+    bool no_memory;                 /* a helper below ran out; the driver returns GOPT_NO_MEMORY */
 } gi_infer;
 
 /* Infers types and contents of one node, or of all nodes in order, blocks included. */
 gopt_status gi_infer_node(gi_node *n, gi_arena *scratch);
 gopt_status gi_infer_graph(gopt_graph *g);
 gopt_status gi_infer_block(gi_block *b, gi_arena *scratch);
+enum { GI_MAX_NESTING = 100 }; /* blocks in blocks */
+int gi_block_depth(const gi_block *b); /* 0 of the main block; stops counting past GI_MAX_NESTING */
 
 /* gi_node_create with the row's first output alone, types inferred. The value is node->out[0]. NULL where there is no memory or the rule refuses (with its diagnostic). */
 gi_node *gi_build(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_value *const *in);
@@ -59,7 +62,14 @@ static inline bool gi_axis(int64_t axis, int rank, int *out)
     return true;
 }
 
+/* The type that knows more, part by part: `found` by a rule, `had` before. NULL with *clash set where they
+ * contradict each other; either may be NULL. */
+const gi_type *gi_type_merge(gopt_graph *g, const gi_type *had, const gi_type *found, bool *clash);
+/* What holds of both: dims that differ become unknown. NULL where the kinds differ. */
+const gi_type *gi_type_union(gopt_graph *g, const gi_type *a, const gi_type *b);
+
 /* Rules that many operators share. */
+gopt_status gi_infer_same_type(gi_infer *c); /* type of the first input; not its contents */
 gopt_status gi_infer_same(gi_infer *c);      /* type and contents of the first input */
 gopt_status gi_infer_binary(gi_infer *c);    /* broadcast of all inputs, dtype of the first */
 gopt_status gi_infer_compare(gi_infer *c);   /* broadcast, bool */
