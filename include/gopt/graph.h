@@ -86,6 +86,22 @@ GOPT_API gopt_node *gopt_value_producer(const gopt_value *v); /* NULL for inputs
 GOPT_API gopt_value *gopt_node_output(const gopt_node *n, size_t i); /* NULL past the last */
 GOPT_API const char *gopt_node_op(const gopt_node *n);
 GOPT_API const char *gopt_node_name(const gopt_node *n); /* NULL where it has none */
+GOPT_API const char *gopt_node_domain(const gopt_node *n); /* "" is ai.onnx */
+GOPT_API size_t gopt_node_input_count(const gopt_node *n);
+GOPT_API gopt_value *gopt_node_input(const gopt_node *n, size_t i); /* NULL where absent or past the last */
+
+/* All nodes, those inside subgraphs behind the node that owns them. NULL past the last.
+ *
+ *   for (gopt_node *n = gopt_graph_first_node(g); n; n = gopt_node_next(n)) */
+GOPT_API gopt_node *gopt_graph_first_node(const gopt_graph *g);
+GOPT_API gopt_node *gopt_node_next(const gopt_node *n);
+GOPT_API int gopt_node_depth(const gopt_node *n); /* subgraphs around it; 0 in the main graph */
+
+/* What the file says of itself. Strings may be NULL. */
+GOPT_API int64_t gopt_graph_ir_version(const gopt_graph *g);
+GOPT_API const char *gopt_graph_producer(const gopt_graph *g);
+/* Opset i: false past the last. A domain of "" is ai.onnx. */
+GOPT_API bool gopt_graph_get_opset(const gopt_graph *g, size_t i, const char **domain, int64_t *version);
 
 /* ---- fixing what is dynamic ---- */
 

@@ -79,6 +79,13 @@ GOPT_API gopt_tensor *gopt_tensor_ref(gopt_tensor *t);
 GOPT_API void gopt_tensor_unref(gopt_tensor *t); /* t may be NULL */
 GOPT_API int64_t gopt_tensor_elements(const gopt_tensor *t);
 
+/* Element i in row-major order, whatever the dtype (not of strings and complex numbers: those read as 0 and
+ * are not written). Writing rounds half to even; integers wrap. The caller keeps i below the count. */
+GOPT_API double gopt_tensor_get_f64(const gopt_tensor *t, int64_t i);
+GOPT_API int64_t gopt_tensor_get_i64(const gopt_tensor *t, int64_t i);
+GOPT_API void gopt_tensor_set_f64(gopt_tensor *t, int64_t i, double x);
+GOPT_API void gopt_tensor_set_i64(gopt_tensor *t, int64_t i, int64_t x);
+
 #ifdef __cplusplus
 }
 #endif
