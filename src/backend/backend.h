@@ -25,9 +25,14 @@ typedef struct gi_buffer {
     const gi_type *type; /* static */
 } gi_buffer;
 
-/* What `compile` is given and fills. */
+/* What `compile` is given and fills. The engine gives `node`, `plan`, `in` (every distinct value that the node
+ * reads, inputs then captures, constants included) and `out` (node->out), arrays of the plan's arena, the rest
+ * zero but in_place, -1. `compile` may shorten or reorder `in` (packed constants need no buffer). A constant that
+ * stays in `in` gets a buffer over its blob. Buffers are 64-byte aligned, but for constants and the caller's own
+ * input tensors (16 bytes at least there). */
 struct gi_step {
     gi_node *node;
+    void *plan;          /* what plan_open gave; NULL where the backend has none */
     const char *tactic;  /* static string, or of the plan's arena */
     void *state;         /* the backend's, freed by its release() */
     gi_value **in;       /* values read: node inputs and captures, constants excluded where packed */
@@ -38,6 +43,7 @@ struct gi_step {
     bool alias;          /* out[0] is a view of in[0]: same bytes, nothing to run */
     uint64_t scratch;    /* bytes of workspace that run wants, of the arena */
     double gflop;
+    uint64_t weight_bytes; /* packed weights that the step holds */
 };
 
 typedef struct gi_run_args {
@@ -45,7 +51,8 @@ typedef struct gi_run_args {
     const gi_buffer *out; /* one a step->out */
     void *scratch;
     gi_pool *pool;
-    void *context;        /* the backend's per-context state */
+    void *context;        /* the backend's per-context state, of context_open */
+    uint64_t seed;        /* of random operators */
 } gi_run_args;
 
 typedef struct gi_backend {
@@ -65,6 +72,17 @@ typedef struct gi_backend {
     gopt_status (*upload)(gi_device *d, const gi_buffer *to, const void *from);
     gopt_status (*download)(gi_device *d, const gi_buffer *from, void *to);
     gopt_status (*finish)(gi_device *d); /* waits for all that was started */
+    /* Optional (NULL): values of a layout of the backend's own. plan_open is called once a plan, before the first
+     * compile, with all nodes placed on this backend, in schedule order; it decides the layout of every value that
+     * stays within them (what the graph yields, and what nodes of another backend or the engine itself read or
+     * write, stays dense row-major). value_bytes says what a value's buffer takes, where that is not its type's
+     * size. plan_close after the last step's release. */
+    gopt_status (*plan_open)(gi_device *d, gi_node *const *nodes, size_t n, void **plan);
+    void (*plan_close)(gi_device *d, void *plan);
+    uint64_t (*value_bytes)(gi_device *d, void *plan, const gi_value *v);
+    /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). */
+    gopt_status (*context_open)(gi_device *d, void **context);
+    void (*context_close)(gi_device *d, void *context);
 } gi_backend;
 
 extern const gi_backend gi_backend_cpu;
