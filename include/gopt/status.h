@@ -44,7 +44,8 @@ typedef enum gopt_status {
 
 typedef struct gopt_ctx gopt_ctx;
 
-/* All fields may be zero. `realloc_fn(user, p, size)` behaves as realloc, and frees where size is 0. */
+/* All fields may be zero. `realloc_fn(user, p, size)` behaves as realloc, and frees where size is 0;
+ * it must be safe to call from several threads. */
 typedef struct gopt_ctx_options {
     void *(*realloc_fn)(void *user, void *p, size_t size);
     void *user;

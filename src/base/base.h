@@ -6,6 +6,7 @@
 #ifndef GI_BASE_H
 #define GI_BASE_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,7 +41,9 @@ struct gopt_ctx {
     void *user;
     uint64_t memory_limit;
     int threads;
+    pthread_mutex_t lock;   /* guards the diagnostics and the texts: runs of several threads share a context */
     struct gi_arena *arena; /* diagnostics and their strings */
+    struct gi_arena *texts; /* elements of string tensors; they live as long as the context */
     gopt_diag *diags;
     size_t n_diags, cap_diags;
     uint64_t tensor_bytes; /* now held by tensors and blobs; changed with atomics */
@@ -51,6 +54,10 @@ struct gopt_ctx {
 void *gi_alloc(gopt_ctx *cx, size_t size);
 void *gi_realloc(gopt_ctx *cx, void *p, size_t size);
 void gi_free(gopt_ctx *cx, void *p);
+
+/* A copy of n bytes for an element of a string tensor, terminated; lives as long as the context. NULL where
+ * there is no memory. */
+const char *gi_text(gopt_ctx *cx, const char *p, size_t n);
 
 /* ---- arithmetic that cannot overflow unseen: true and the result, or false ---- */
 

@@ -37,9 +37,11 @@ gopt_ctx *gopt_ctx_create(const gopt_ctx_options *o)
                       .user = o->user,
                       .memory_limit = o->memory_limit ? o->memory_limit : half_of_memory(),
                       .threads = o->threads > 0 ? o->threads : gi_cpu_count() };
+    pthread_mutex_init(&cx->lock, NULL);
     cx->arena = gi_arena_create(cx);
-    if (!cx->arena) {
-        realloc_fn(o->user, cx, 0);
+    cx->texts = gi_arena_create(cx);
+    if (!cx->arena || !cx->texts) {
+        gopt_ctx_destroy(cx);
         return NULL;
     }
     return cx;
@@ -50,7 +52,9 @@ void gopt_ctx_destroy(gopt_ctx *cx)
     if (!cx)
         return;
     gi_arena_destroy(cx->arena);
+    gi_arena_destroy(cx->texts);
     gi_free(cx, cx->diags);
+    pthread_mutex_destroy(&cx->lock);
     cx->realloc_fn(cx->user, cx, 0);
 }
 
@@ -83,6 +87,14 @@ void gi_free(gopt_ctx *cx, void *p)
         cx->realloc_fn(cx->user, p, 0);
 }
 
+const char *gi_text(gopt_ctx *cx, const char *p, size_t n)
+{
+    pthread_mutex_lock(&cx->lock);
+    const char *copy = gi_arena_strn(cx->texts, n ? p : "", n);
+    pthread_mutex_unlock(&cx->lock);
+    return copy;
+}
+
 double gi_now(void)
 {
     struct timespec t;
@@ -95,8 +107,10 @@ double gi_now(void)
 /* More than this many are counted by nobody: a hostile model must not fill memory with complaints. */
 enum { MAX_DIAGS = 10000 };
 
-static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, const gi_place *at, const char *hint,
-                     const char *fmt, va_list args)
+static void add_locked(gopt_ctx *cx, gopt_severity severity, gopt_status status, const gi_place *at, const char *hint,
+                       const char *fmt, va_list args) __attribute__((format(printf, 6, 0)));
+static void add_locked(gopt_ctx *cx, gopt_severity severity, gopt_status status, const gi_place *at, const char *hint,
+                       const char *fmt, va_list args)
 {
     static const gi_place nowhere = { 0 };
     if (cx->n_diags >= MAX_DIAGS)
@@ -125,6 +139,16 @@ static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, c
         .message = gi_arena_vprintf(a, fmt, args),
         .hint = gi_arena_str(a, hint),
     };
+}
+
+static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, const gi_place *at, const char *hint,
+                     const char *fmt, va_list args) __attribute__((format(printf, 6, 0)));
+static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, const gi_place *at, const char *hint,
+                     const char *fmt, va_list args)
+{
+    pthread_mutex_lock(&cx->lock);
+    add_locked(cx, severity, status, at, hint, fmt, args);
+    pthread_mutex_unlock(&cx->lock);
 }
 
 gopt_status gi_vfail(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt,

@@ -107,9 +107,6 @@ gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
     return GOPT_OK;
 }
 
-/* Keeps the blob whose bytes another one shows alive: `owned` is then that blob. */
-static const char shares_bytes;
-
 gopt_status gi_blob_reshaped(gi_blob *from, int rank, const int64_t *dims, gi_blob **out)
 {
     int64_t n;
@@ -120,16 +117,7 @@ gopt_status gi_blob_reshaped(gi_blob *from, int rank, const int64_t *dims, gi_bl
     gi_blob *b = blob_alloc(from->cx, from->dtype, rank, dims, bytes);
     GI_NEED(b);
     b->data = from->data;
-    if (from->file && !from->owned) {
-        b->file = gi_file_ref(from->file);
-    } else {
-        union {
-            const char *c;
-            gi_file *f;
-        } mark = { .c = &shares_bytes };
-        b->file = mark.f;
-        b->owned = gi_blob_ref(from);
-    }
+    b->base = gi_blob_ref(from);
     *out = b;
     return GOPT_OK;
 }
@@ -144,13 +132,11 @@ void gi_blob_unref(gi_blob *b)
 {
     if (!b || __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    if ((const void *)b->file == (const void *)&shares_bytes) {
-        gi_blob_unref(b->owned);
-    } else if (b->owned) {
+    gi_blob_unref(b->base);
+    gi_file_unref(b->file);
+    if (b->owned) {
         give_back(b->cx, b->bytes);
         gi_free(b->cx, b->owned);
-    } else {
-        gi_file_unref(b->file);
     }
     gi_free(b->cx, b);
 }

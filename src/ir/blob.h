@@ -15,7 +15,8 @@ typedef struct gi_blob {
     const void *data; /* for strings an array of gopt_string; may be misaligned for its type when mapped */
     size_t bytes;
     gi_file *file;    /* keeps mapped data alive; NULL where owned */
-    void *owned;      /* freed with the blob */
+    void *owned;      /* freed with the blob; NULL where the bytes belong to `file` or `base` */
+    struct gi_blob *base; /* the blob whose bytes these are, under other dims; NULL where none */
     uint64_t hash;    /* 0: not yet known */
 } gi_blob;
 
