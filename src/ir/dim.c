@@ -766,6 +766,27 @@ const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, siz
     return total;
 }
 
+const gi_dim *gi_dim_import(gi_dims *t, const gi_dim *d)
+{
+    if (d->kind == SYMBOL)
+        return gi_dim_sym(t, d->name, d->nonnegative);
+    if (d->kind != SUM) {
+        const gi_dim *a = gi_dim_import(t, d->a), *b = gi_dim_import(t, d->b);
+        return a && b ? binary(t, d->kind, a, b, d->nonnegative) : NULL;
+    }
+    sum s = { .c = d->c };
+    for (uint32_t i = 0; i < d->n; i++) {
+        const gi_dim *f[MAX_FACTORS];
+        for (uint32_t k = 0; k < d->t[i].n; k++) {
+            f[k] = gi_dim_import(t, d->t[i].f[k]);
+            if (!f[k])
+                return NULL;
+        }
+        sum_add_term(t->arena, &s, d->t[i].coef, d->t[i].n, f);
+    }
+    return sum_done(t, &s, d->nonnegative);
+}
+
 void gi_dim_each_symbol(const gi_dim *d, void (*f)(void *arg, const gi_dim *symbol), void *arg)
 {
     if (d->kind == SYMBOL) {

@@ -60,6 +60,9 @@ bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out);
 /* d with the bound symbols replaced. */
 const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, size_t n);
 
+/* The same expression in another table. */
+const gi_dim *gi_dim_import(gi_dims *t, const gi_dim *d);
+
 /* Calls f for every symbol in d. */
 void gi_dim_each_symbol(const gi_dim *d, void (*f)(void *arg, const gi_dim *symbol), void *arg);
 

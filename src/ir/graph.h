@@ -14,10 +14,10 @@
 #ifndef GI_GRAPH_H
 #define GI_GRAPH_H
 
+#include "gopt/graph.h"
 #include "ir/blob.h"
 #include "ir/op.h"
 
-typedef struct gopt_graph gopt_graph;
 typedef struct gopt_node gi_node;
 typedef struct gopt_value gi_value;
 typedef struct gi_block gi_block;
@@ -143,7 +143,8 @@ struct gopt_graph {
 /* ---- graphs ---- */
 
 gopt_status gi_graph_create(gopt_ctx *cx, gopt_graph **out); /* with an empty main block */
-gopt_status gi_graph_clone(const gopt_graph *g, gopt_graph **out); /* shares blobs; keeps names and order */
+/* Types of another graph, in this one's tables. */
+const gi_type *gi_type_import(gopt_graph *g, const gi_type *t);
 int gi_graph_opset(const gopt_graph *g, const char *domain); /* 0 where not imported */
 uint32_t gi_graph_count_nodes(const gopt_graph *g); /* all blocks; a Fusion counts as what it holds */
 

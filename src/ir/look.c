@@ -1,113 +1,113 @@
-/* Looking at a graph through the public interface: walking its nodes, what the file says of itself, and
- * single elements of tensors. */
-#include "gopt/graph.h"
+/* Looking at a graph through the public interface. */
 #include "ir/graph.h"
 
-const char *gopt_node_domain(const gopt_node *n)
+size_t gopt_graph_input_count(const gopt_graph *g)
 {
-    const char *domain = n->op == OP_Unknown ? n->domain : gi_op_get(n->op)->domain;
-    return domain ? domain : "";
+    return g->main->n_params;
 }
 
-size_t gopt_node_input_count(const gopt_node *n)
+size_t gopt_graph_output_count(const gopt_graph *g)
 {
-    return n->n_in;
+    return g->main->n_results;
 }
 
-gopt_value *gopt_node_input(const gopt_node *n, size_t i)
+gopt_value *gopt_graph_get_input(const gopt_graph *g, size_t i)
 {
-    return i < n->n_in ? n->in[i].value : NULL;
+    return i < g->main->n_params ? g->main->params[i] : NULL;
 }
 
-/* The first node of the node's blocks from attribute `from` on. */
-static gi_node *first_inside(const gi_node *n, uint32_t from)
+gopt_value *gopt_graph_get_output(const gopt_graph *g, size_t i)
 {
-    for (uint32_t i = from; i < n->n_attrs; i++)
-        if (n->attrs[i].kind == GI_ATTR_GRAPH && n->attrs[i].u.graph && n->attrs[i].u.graph->first)
-            return n->attrs[i].u.graph->first;
+    return i < g->main->n_results ? g->main->results[i].value : NULL;
+}
+
+const char *gopt_graph_input_name(const gopt_graph *g, size_t i)
+{
+    return i < g->main->n_params ? g->main->params[i]->name : NULL;
+}
+
+const char *gopt_graph_output_name(const gopt_graph *g, size_t i)
+{
+    return i < g->main->n_results ? g->main->result_names[i] : NULL;
+}
+
+size_t gopt_graph_node_count(const gopt_graph *g)
+{
+    return gi_graph_count_nodes(g);
+}
+
+gopt_value *gopt_graph_find_value(gopt_graph *g, const char *name)
+{
+    const gi_block *b = g->main;
+    for (uint32_t i = 0; i < b->n_params; i++)
+        if (b->params[i]->name && !strcmp(b->params[i]->name, name))
+            return b->params[i];
+    for (uint32_t i = 0; i < b->n_results; i++)
+        if (b->result_names[i] && !strcmp(b->result_names[i], name))
+            return b->results[i].value;
+    for (const gi_node *n = b->first; n; n = n->next)
+        for (uint32_t i = 0; i < n->n_out; i++)
+            if (n->out[i]->name && !strcmp(n->out[i]->name, name))
+                return n->out[i];
     return NULL;
 }
 
-gopt_node *gopt_graph_first_node(const gopt_graph *g)
+const char *gopt_value_name(const gopt_value *v)
 {
-    return g->main->first;
+    return v->name;
 }
 
-gopt_node *gopt_node_next(const gopt_node *n)
+gopt_kind gopt_value_kind(const gopt_value *v)
 {
-    gi_node *inside = first_inside(n, 0);
-    if (inside)
-        return inside;
-    while (n) {
-        if (n->next)
-            return n->next;
-        const gi_block *b = n->block;
-        const gi_node *owner = b ? b->owner : NULL;
-        if (!owner)
-            return NULL;
-        for (uint32_t i = 0; i < owner->n_attrs; i++)
-            if (owner->attrs[i].kind == GI_ATTR_GRAPH && owner->attrs[i].u.graph == b) {
-                inside = first_inside(owner, i + 1);
-                break;
-            }
-        if (inside)
-            return inside;
-        n = owner;
-    }
-    return NULL;
+    return v->type ? v->type->kind : GOPT_TENSOR;
 }
 
-int gopt_node_depth(const gopt_node *n)
+gopt_dtype gopt_value_dtype(const gopt_value *v)
 {
-    int depth = 0;
-    for (const gi_block *b = n->block; b && b->owner; b = b->owner->block)
-        depth++;
-    return depth;
+    return v->type ? v->type->dtype : GOPT_UNDEFINED;
 }
 
-int64_t gopt_graph_ir_version(const gopt_graph *g)
+int gopt_value_rank(const gopt_value *v)
 {
-    return g->ir_version;
+    return v->type ? v->type->rank : -1;
 }
 
-const char *gopt_graph_producer(const gopt_graph *g)
+int64_t gopt_value_dim(const gopt_value *v, int i)
 {
-    return g->producer;
+    int64_t d;
+    return i >= 0 && gi_type_dim_const(v->type, i, &d) ? d : -1;
 }
 
-bool gopt_graph_get_opset(const gopt_graph *g, size_t i, const char **domain, int64_t *version)
+int gopt_value_type_text(const gopt_value *v, char *buffer, size_t size)
 {
-    if (i >= g->n_opsets)
-        return false;
-    *domain = g->opsets[i].domain ? g->opsets[i].domain : "";
-    *version = g->opsets[i].version;
-    return true;
+    /* a short-lived arena: the value does not know its context */
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    if (!cx)
+        return 0;
+    gi_str s;
+    gi_str_init(&s, cx->arena);
+    gi_type_print(&s, v->type);
+    const int n = snprintf(buffer, size, "%s", s.p ? s.p : "?");
+    gopt_ctx_destroy(cx);
+    return n;
 }
 
-static bool is_number(gopt_dtype t)
+gopt_node *gopt_value_producer(const gopt_value *v)
 {
-    const gi_dclass c = gi_dtype_class(t);
-    return c == GI_FLOAT || c == GI_SINT || c == GI_UINT || c == GI_BOOLEAN;
+    return gi_value_node(v);
 }
 
-double gopt_tensor_get_f64(const gopt_tensor *t, int64_t i)
+gopt_value *gopt_node_output(const gopt_node *n, size_t i)
 {
-    return is_number(t->dtype) ? gi_load_f64(t->dtype, t->data, (size_t)i) : 0;
+    return i < n->n_out ? n->out[i] : NULL;
 }
 
-int64_t gopt_tensor_get_i64(const gopt_tensor *t, int64_t i)
+const char *gopt_node_op(const gopt_node *n)
 {
-    return is_number(t->dtype) ? gi_load_i64(t->dtype, t->data, (size_t)i) : 0;
+    return n->op_name;
 }
 
-void gopt_tensor_set_f64(gopt_tensor *t, int64_t i, double x)
+const char *gopt_node_name(const gopt_node *n)
 {
-    if (is_number(t->dtype))
-        gi_store_f64(t->dtype, t->data, (size_t)i, x);
-}
-
-void gopt_tensor_set_i64(gopt_tensor *t, int64_t i, int64_t x)
-{
-    if (is_number(t->dtype))
-        gi_store_i64(t->dtype, t->data, (size_t)i, x);
+    return n->name;
 }

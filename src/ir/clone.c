@@ -1,0 +1,185 @@
+/* A graph copied whole: names, order, ids' order and provenance; weights are shared. */
+#include "ir/graph.h"
+
+typedef struct copy {
+    gopt_graph *to;
+    gi_arena *scratch;
+    gi_value **values; /* by old id */
+    gi_map types;      /* old type -> new */
+} copy;
+
+const gi_type *gi_type_import(gopt_graph *g, const gi_type *t)
+{
+    if (!t)
+        return NULL;
+    if (t->kind != GOPT_TENSOR) {
+        const gi_type *elem = gi_type_import(g, t->elem);
+        return gi_type_of(g->types, t->kind, elem);
+    }
+    const gi_dim *dims[GOPT_MAX_RANK];
+    for (int i = 0; i < t->rank; i++)
+        dims[i] = gi_dim_import(g->dims, t->dims[i]);
+    return gi_type_tensor(g->types, t->dtype, t->rank, dims);
+}
+
+static const gi_type *type_of(copy *c, const gi_type *t)
+{
+    if (!t)
+        return NULL;
+    union {
+        void *p;
+        const gi_type *t;
+    } known = { .p = gi_map_get(&c->types, gi_key(t)) };
+    if (!known.p) {
+        known.t = gi_type_import(c->to, t);
+        if (known.t && !gi_map_put(&c->types, gi_key(t), known.p))
+            return NULL;
+    }
+    return known.t;
+}
+
+static const char *const *strings(gi_arena *a, const char *const *s, uint32_t n)
+{
+    const char **p = GI_NEW_ARRAY(a, const char *, n ? n : 1);
+    for (uint32_t i = 0; p && i < n; i++)
+        p[i] = gi_arena_str(a, s[i]);
+    return p;
+}
+
+static bool fill_value(copy *c, gi_value *to, const gi_value *from)
+{
+    to->name = gi_arena_str(c->to->arena, from->name);
+    to->type = type_of(c, from->type);
+    if (from->known) {
+        const gi_dim **known = GI_NEW_ARRAY(c->to->arena, const gi_dim *, from->n_known ? from->n_known : 1);
+        if (!known)
+            return false;
+        for (uint32_t i = 0; i < from->n_known; i++)
+            known[i] = gi_dim_import(c->to->dims, from->known[i]);
+        to->known = known;
+        to->n_known = from->n_known;
+    }
+    c->values[from->id] = to;
+    return !from->type || to->type;
+}
+
+/* The copy of a value; constants are made when first met. */
+static bool value_of(copy *c, gi_value *from, gi_value **to)
+{
+    *to = from ? c->values[from->id] : NULL;
+    if (from && !*to && from->kind == GI_DEF_CONST) {
+        gi_value *v = gi_const(c->to, gi_blob_ref(from->def.blob), from->name);
+        if (!v || !fill_value(c, v, from))
+            return false;
+        *to = v;
+    }
+    return true;
+}
+
+static bool copy_results(copy *c, gi_block *to, const gi_block *from)
+{
+    gi_value **v = GI_NEW_ARRAY(c->scratch, gi_value *, from->n_results ? from->n_results : 1);
+    if (!v)
+        return false;
+    for (uint32_t i = 0; i < from->n_results; i++)
+        if (!value_of(c, from->results[i].value, &v[i]))
+            return false;
+    return gi_block_set_results(to, from->n_results, v, from->result_names);
+}
+
+static bool copy_node(copy *c, gi_block *to, const gi_node *n, gi_node **out)
+{
+    gi_arena *a = c->to->arena;
+    gi_value **in = GI_NEW_ARRAY(c->scratch, gi_value *, n->n_in ? n->n_in : 1);
+    if (!in)
+        return false;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (!value_of(c, n->in[i].value, &in[i]))
+            return false;
+    gi_node *m = gi_node_create(to, NULL, n->op, n->n_in, in, n->n_out);
+    if (!m || !gi_attrs_copy(m, n))
+        return false;
+    m->fusion = n->fusion;
+    m->domain = gi_arena_str(a, n->domain);
+    m->op_name = gi_arena_str(a, n->op_name);
+    m->opset = n->opset;
+    m->name = gi_arena_str(a, n->name);
+    m->doc = gi_arena_str(a, n->doc);
+    m->scope = gi_arena_str(a, n->scope);
+    m->number = n->number;
+    m->origins = strings(a, n->origins, n->n_origins);
+    m->n_origins = n->n_origins;
+    m->meta = strings(a, n->meta, 2 * n->n_meta);
+    m->n_meta = n->n_meta;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (!fill_value(c, m->out[i], n->out[i]))
+            return false;
+    *out = m;
+    return m->origins && m->meta;
+}
+
+/* Nesting is capped by import at 100. */
+static bool copy_block(copy *c, gi_block *to, const gi_block *from)
+{
+    for (uint32_t i = 0; i < from->n_params; i++) {
+        gi_value *p = gi_block_add_param(to, from->params[i]->name, NULL);
+        if (!p || !fill_value(c, p, from->params[i]))
+            return false;
+    }
+    for (const gi_node *n = from->first; n; n = n->next) {
+        gi_node *m;
+        if (!copy_node(c, to, n, &m))
+            return false;
+        for (uint32_t k = 0; k < n->n_attrs; k++) {
+            if (n->attrs[k].kind != GI_ATTR_GRAPH)
+                continue;
+            const gi_block *inner = n->attrs[k].u.graph;
+            gi_block *b = gi_block_create(c->to, m, inner->name);
+            if (!b)
+                return false;
+            gi_attr_set_graph(m, (int)k, b);
+            if (!copy_block(c, b, inner))
+                return false;
+        }
+    }
+    return copy_results(c, to, from);
+}
+
+static bool copy_header(gopt_graph *to, const gopt_graph *g)
+{
+    gi_arena *a = to->arena;
+    to->name = gi_arena_str(a, g->name);
+    to->doc = gi_arena_str(a, g->doc);
+    to->file = gi_arena_str(a, g->file);
+    to->ir_version = g->ir_version;
+    to->producer = gi_arena_str(a, g->producer);
+    to->producer_version = gi_arena_str(a, g->producer_version);
+    to->model_domain = gi_arena_str(a, g->model_domain);
+    to->model_version = g->model_version;
+    to->meta = strings(a, g->meta, 2 * g->n_meta);
+    to->n_meta = g->n_meta;
+    to->opsets = GI_NEW_ARRAY(a, gi_opset, g->n_opsets ? g->n_opsets : 1);
+    if (!to->opsets || !to->meta)
+        return false;
+    for (uint32_t i = 0; i < g->n_opsets; i++)
+        to->opsets[i] = (gi_opset){ gi_arena_str(a, g->opsets[i].domain), g->opsets[i].version };
+    to->n_opsets = g->n_opsets;
+    return true;
+}
+
+gopt_status gopt_graph_clone(const gopt_graph *g, gopt_graph **out)
+{
+    copy c = { 0 };
+    GI_TRY(gi_graph_create(g->cx, &c.to));
+    c.scratch = gi_arena_create(g->cx);
+    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
+    gi_map_init(&c.types, c.scratch);
+    const bool done = c.values && copy_header(c.to, g) && copy_block(&c, c.to->main, g->main);
+    gi_arena_destroy(c.scratch);
+    if (!done) {
+        gopt_graph_destroy(c.to);
+        return GOPT_NO_MEMORY;
+    }
+    *out = c.to;
+    return GOPT_OK;
+}
