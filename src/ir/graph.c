@@ -447,6 +447,17 @@ bool gi_node_resize_in(gi_node *n, uint32_t n_in)
     return true;
 }
 
+void gi_node_remove_out(gi_node *n, uint32_t i)
+{
+    n->out[i]->def.node = NULL;
+    for (; i + 1 < n->n_out; i++) {
+        n->out[i] = n->out[i + 1];
+        n->out[i]->index = i;
+    }
+    n->n_out--;
+    n->block->graph->epoch++;
+}
+
 /* Drops every use that the block's nodes and results make, and the nodes with it. */
 static bool drop_uses(void *arg, gi_node *n)
 {

@@ -180,6 +180,7 @@ static inline gi_value *gi_node_in(const gi_node *n, uint32_t i) { return i < n-
 
 void gi_node_set_in(gi_node *n, uint32_t i, gi_value *v); /* v may be NULL */
 bool gi_node_resize_in(gi_node *n, uint32_t n_in); /* new ones absent; removed ones lose their use */
+void gi_node_remove_out(gi_node *n, uint32_t i);   /* it must have no uses; later ones move up */
 void gi_node_remove(gi_node *n);                 /* its outputs must have no uses; its blocks go with it */
 void gi_node_move(gi_node *n, gi_block *b, gi_node *before);
 bool gi_node_add_origin(gi_node *n, const char *name);       /* once each */
