@@ -245,6 +245,9 @@ typedef struct gi_print_options {
     bool contents;    /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
 } gi_print_options;
 gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out);
+/* Types are those of the parameters alone: infer the rest. */
 gopt_status gi_parse(gopt_ctx *cx, const char *file, const char *text, size_t n, gopt_graph **out);
+/* Sets a node's attributes from "pads = [1,1,1,1], group = 2". */
+gopt_status gi_parse_attrs(gi_node *n, const char *text);
 
 #endif
