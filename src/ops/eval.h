@@ -51,6 +51,9 @@ void gi_tensor_of_blob(const gi_blob *b, gopt_tensor *t);
 /* A reference to t where it owns its data, else a copy: what outlives the node may not borrow. */
 gopt_status gi_tensor_keep(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor **out);
 gopt_status gi_tensor_copy(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor **out); /* deep, strings too */
+/* Gives the strings of a tensor that owns its data memory of their own: an evaluator may leave them pointing
+ * into the inputs, the driver does this after it. */
+gopt_status gi_tensor_own_strings(gopt_ctx *cx, gopt_tensor *t);
 /* A blob with a copy of a tensor's bytes. */
 gopt_status gi_blob_of_tensor(gopt_ctx *cx, const gopt_tensor *t, gi_blob **out);
 
