@@ -40,9 +40,13 @@ gopt_status gi_set_known(gi_infer *c, uint32_t out, uint32_t n, const gi_dim *co
 {
     if (n > GI_KNOWN_MAX)
         return GOPT_OK;
-    for (uint32_t i = 0; i < n; i++)
+    const gi_dim **own = GI_NEW_ARRAY(c->scratch, const gi_dim *, n + 1);
+    GI_NEED(own);
+    for (uint32_t i = 0; i < n; i++) {
         GI_NEED(known[i]);
-    gi_infer_set_known(c, out, n, known);
+        own[i] = known[i];
+    }
+    gi_infer_set_known(c, out, n, own);
     return GOPT_OK;
 }
 
@@ -82,13 +86,13 @@ gopt_status gi_axes_of(gi_infer *c, uint32_t in, int rank, int *n, int *axes)
     if (!gi_infer_ints(c, in, c->scratch, &count, &v))
         return GOPT_OK;
     if (count > GOPT_MAX_RANK)
-        return gi_infer_fail(c, in, "has %u entries, expected at most %d", count, GOPT_MAX_RANK);
+        return gi_infer_fail(c, in, "expected at most %d entries", GOPT_MAX_RANK);
     bool seen[GOPT_MAX_RANK] = { false };
     for (uint32_t i = 0; i < count; i++) {
         if (!gi_axis(v[i], rank, &axes[i]))
-            return gi_infer_fail(c, in, "holds axis %lld, expected -%d to %d", (long long)v[i], rank, rank - 1);
+            return gi_infer_fail(c, in, "which holds axis %lld, expected -%d to %d", (long long)v[i], rank, rank - 1);
         if (seen[axes[i]])
-            return gi_infer_fail(c, in, "names axis %d twice", axes[i]);
+            return gi_infer_fail(c, in, "which names axis %d twice", axes[i]);
         seen[axes[i]] = true;
     }
     *n = (int)count;

@@ -51,7 +51,7 @@ const gi_dim *const *gi_contents(gi_infer *c, uint32_t in, uint32_t *n);
 
 /* Sets an output's type; GOPT_NO_MEMORY where a dim is NULL. rank -1: unknown. */
 gopt_status gi_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims);
-/* Sets an output's contents, if there are few enough. */
+/* Sets an output's contents (copied), if there are few enough. */
 gopt_status gi_set_known(gi_infer *c, uint32_t out, uint32_t n, const gi_dim *const *known);
 
 /* Dims of an input (room for GOPT_MAX_RANK); returns its rank, -1 where unknown. */

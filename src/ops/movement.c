@@ -42,7 +42,8 @@ static gopt_status infer_transpose(gi_infer *c)
         return gi_set(c, 0, gi_infer_dtype(c, 0), (int)n, out);
     }
     if (!read_perm(c->n, rank, perm))
-        return gi_infer_fail(c, Transpose_in_data, "has rank %d, of which attribute perm is no permutation", rank);
+        return gi_infer_fail(c, Transpose_in_data, "which has rank %d, of which attribute perm is no permutation",
+                             rank);
     for (int i = 0; i < rank; i++)
         out[i] = in[perm[i]];
     GI_TRY(gi_set(c, 0, gi_infer_dtype(c, 0), rank, out));
@@ -122,17 +123,17 @@ static gopt_status infer_concat(gi_infer *c)
             first = i;
             memcpy(out, in, (size_t)rank * sizeof *out);
             if (!gi_axis(gi_attr_int(c->n, Concat_at_axis), rank, &axis))
-                return gi_infer_fail(c, i, "has rank %d, which has no axis %lld", rank,
+                return gi_infer_fail(c, i, "which has rank %d, which has no axis %lld", rank,
                                      (long long)gi_attr_int(c->n, Concat_at_axis));
             continue;
         }
         if (r != rank)
-            return gi_infer_fail(c, i, "is %s, expected rank %d as of input %u", gi_dims_text(c, r, in), rank, first);
+            return gi_infer_fail(c, i, "expected rank %d as of input %u", rank, first);
         for (int k = 0; k < rank; k++) {
             if (k == axis) {
                 out[k] = gi_dim_add(c->g->dims, out[k], in[k]);
             } else if (gi_dim_equal(c->g->dims, out[k], in[k]) == 0) {
-                return gi_infer_fail(c, i, "has %s at axis %d, expected %s as in the inputs before it",
+                return gi_infer_fail(c, i, "which has %s at axis %d, expected %s as in the inputs before it",
                                      gi_dim_text(c, in[k]), k, gi_dim_text(c, out[k]));
             } else {
                 out[k] = better(out[k], in[k]);
@@ -221,19 +222,19 @@ static gopt_status split_lengths(gi_infer *c, const gi_dim *whole, int axis, con
     uint32_t n;
     const gi_dim *const *given = gi_contents(c, Split_in_split, &n);
     if (given && n != parts)
-        return gi_infer_fail(c, Split_in_split, "has %u lengths, but the node has %u outputs", n, parts);
+        return gi_infer_fail(c, Split_in_split, "which has %u lengths, but the node has %u outputs", n, parts);
     const gi_dim *sum = gi_dim_const(t, 0);
     for (uint32_t i = 0; i < parts; i++) {
         int64_t v;
         if (given && gi_dim_is_const(given[i], &v) && v < 0)
-            return gi_infer_fail(c, Split_in_split, "is %s, expected no negative length",
+            return gi_infer_fail(c, Split_in_split, "which is %s, expected no negative length",
                                  gi_dims_text(c, (int)n, given));
         lengths[i] = given && !gi_dim_is_unknown(given[i]) ? given[i] : gi_dim_unknown(t, true);
         sum = gi_dim_add(t, sum, lengths[i]);
     }
     GI_NEED(sum);
     if (gi_dim_equal(t, sum, whole) == 0)
-        return gi_infer_fail(c, Split_in_input, "has %s at axis %d, expected %s, the sum of split",
+        return gi_infer_fail(c, Split_in_input, "which has %s at axis %d, expected %s, the sum of split",
                              gi_dim_text(c, whole), axis, gi_dim_text(c, sum));
     return GOPT_OK;
 }
@@ -249,7 +250,7 @@ static gopt_status infer_split(gi_infer *c)
         return GOPT_OK;
     }
     if (!gi_axis(gi_attr_int(c->n, Split_at_axis), rank, &axis))
-        return gi_infer_fail(c, Split_in_input, "has rank %d, which has no axis %lld", rank,
+        return gi_infer_fail(c, Split_in_input, "which has rank %d, which has no axis %lld", rank,
                              (long long)gi_attr_int(c->n, Split_at_axis));
     const gi_dim **lengths = GI_NEW_ARRAY(c->scratch, const gi_dim *, c->n->n_out + 1);
     GI_NEED(lengths);
@@ -418,16 +419,16 @@ static gopt_status infer_slice(gi_infer *c)
         return gi_set(c, 0, gi_infer_dtype(c, 0), rank, dims);
     }
     if (n_ends != n || (gi_infer_has(c, Slice_in_axes) ? n != (uint32_t)n_axes : n > (uint32_t)rank))
-        return gi_infer_fail(c, Slice_in_starts, "has %u entries for %u ends and %d axes", n, n_ends, n_axes);
+        return gi_infer_fail(c, Slice_in_starts, "which has %u entries for %u ends and %d axes", n, n_ends, n_axes);
     if (steps && n_steps != n)
-        return gi_infer_fail(c, Slice_in_steps, "has %u entries, expected %u", n_steps, n);
+        return gi_infer_fail(c, Slice_in_steps, "which has %u entries, expected %u", n_steps, n);
     const gi_dim *whole = rank == 1 ? dims[0] : NULL;
     for (uint32_t i = 0; i < n; i++) {
         const int k = axes[i];
         int64_t step = 1;
         const bool fixed = !gi_infer_has(c, Slice_in_steps) || (steps && gi_dim_is_const(steps[i], &step));
         if (step == 0)
-            return gi_infer_fail(c, Slice_in_steps, "holds 0 for axis %d, expected another step", k);
+            return gi_infer_fail(c, Slice_in_steps, "which holds 0 for axis %d, expected another step", k);
         const gi_dim *length = fixed ? slice_length(c, starts[i], ends[i], step, dims[k]) : NULL;
         dims[k] = length ? length : gi_dim_unknown(c->g->dims, true);
         if (whole && fixed)
@@ -494,11 +495,11 @@ static gopt_status infer_tile(gi_infer *c)
         return gi_set(c, 0, gi_infer_dtype(c, 0), rank, dims);
     }
     if (n != (uint32_t)rank)
-        return gi_infer_fail(c, Tile_in_repeats, "has %u entries, expected %d, the rank of input", n, rank);
+        return gi_infer_fail(c, Tile_in_repeats, "which has %u entries, expected %d, the rank of input", n, rank);
     int64_t v = 1;
     for (int i = 0; i < rank; i++) {
         if (gi_dim_is_const(repeats[i], &v) && v < 0)
-            return gi_infer_fail(c, Tile_in_repeats, "is %s, expected no negative count",
+            return gi_infer_fail(c, Tile_in_repeats, "which is %s, expected no negative count",
                                  gi_dims_text(c, rank, repeats));
         int64_t low;
         const bool any = gi_dim_is_unknown(repeats[i]) && (!gi_dim_lower(repeats[i], &low) || low < 0);
@@ -563,7 +564,7 @@ static gopt_status block_dims(gi_infer *c, int64_t block, const gi_dim **dims, b
     if (block < 1 || block > 46340)
         return gi_infer_fail_node(c, "attribute blocksize is %lld, expected 1 or more", (long long)block);
     if (rank >= 0 && rank != 4)
-        return gi_infer_fail(c, 0, "has rank %d, expected 4", rank);
+        return gi_infer_fail(c, 0, "which has rank %d, expected 4", rank);
     if (rank < 0)
         for (int i = 0; i < 4; i++)
             dims[i] = gi_dim_unknown(c->g->dims, true);
@@ -574,7 +575,7 @@ static gopt_status divide_dim(gi_infer *c, const gi_dim **dim, int axis, int64_t
 {
     int64_t v;
     if (gi_dim_is_const(*dim, &v) && v % by)
-        return gi_infer_fail(c, 0, "has %lld at axis %d, expected a multiple of %lld", (long long)v, axis,
+        return gi_infer_fail(c, 0, "which has %lld at axis %d, expected a multiple of %lld", (long long)v, axis,
                              (long long)by);
     *dim = gi_dims_quotient(c, *dim, gi_dim_const(c->g->dims, by));
     return GOPT_OK;
@@ -667,7 +668,8 @@ static gopt_status infer_reverse_sequence(gi_infer *c)
     int batch, time;
     if (rank >= 0 && (rank < 2 || !gi_axis(gi_attr_int(c->n, ReverseSequence_at_batch_axis), rank, &batch) ||
                       !gi_axis(gi_attr_int(c->n, ReverseSequence_at_time_axis), rank, &time) || batch == time))
-        return gi_infer_fail(c, ReverseSequence_in_input, "has rank %d, expected one with batch and time axes", rank);
+        return gi_infer_fail(c, ReverseSequence_in_input, "which has rank %d, expected one with batch and time axes",
+                             rank);
     return gi_infer_same(c);
 }
 
@@ -719,7 +721,7 @@ static gopt_status infer_trilu(gi_infer *c)
 {
     const int rank = gi_infer_rank(c, Trilu_in_input);
     if (rank >= 0 && rank < 2)
-        return gi_infer_fail(c, Trilu_in_input, "has rank %d, expected 2 or more", rank);
+        return gi_infer_fail(c, Trilu_in_input, "which has rank %d, expected 2 or more", rank);
     return gi_infer_same(c);
 }
 
@@ -753,5 +755,6 @@ static gopt_status eval_trilu(gi_eval *a)
     return GOPT_OK;
 }
 
-#include "ir/ops/movement.def"
 #include "ops/rows.h"
+
+#include "ir/ops/movement.def"

@@ -26,14 +26,14 @@ gopt_status gi_infer_pad(gi_infer *c)
         return gi_set(c, 0, dtype, rank, dims);
     }
     if (n != 2 * (uint32_t)n_axes)
-        return gi_infer_fail(c, Pad_in_pads, "has %u entries, expected %d, two for each axis", n, 2 * n_axes);
+        return gi_infer_fail(c, Pad_in_pads, "which has %u entries, expected %d, two for each axis", n, 2 * n_axes);
     for (int i = 0; i < n_axes; i++) {
         const gi_dim *before = pads[i], *after = pads[n_axes + i], *was = dims[axes[i]];
         int64_t v;
         const gi_dim *sum = gi_dim_add(t, was, gi_dim_add(t, before, after));
         GI_NEED(sum);
         if (gi_dim_is_const(sum, &v) && v < 0)
-            return gi_infer_fail(c, Pad_in_pads, "takes %s and %s from axis %d of %s", gi_dim_text(c, before),
+            return gi_infer_fail(c, Pad_in_pads, "which takes %s and %s from axis %d of %s", gi_dim_text(c, before),
                                  gi_dim_text(c, after), axes[i], gi_dim_text(c, was));
         const bool any = (gi_dim_is_unknown(before) || gi_dim_is_unknown(after)) && !(gi_dim_lower(sum, &v) && v >= 0);
         dims[axes[i]] = any ? gi_dim_unknown(t, true) : sum;
@@ -214,11 +214,12 @@ gopt_status gi_infer_center_crop_pad(gi_infer *c)
         return gi_set(c, 0, gi_infer_dtype(c, 0), -1, NULL);
     int n_axes, axes[GOPT_MAX_RANK];
     if (!crop_axes(c->n, rank, &n_axes, axes))
-        return gi_infer_fail(c, CenterCropPad_in_input_data, "has rank %d, which attribute axes does not fit", rank);
+        return gi_infer_fail(c, CenterCropPad_in_input_data, "which has rank %d, which attribute axes does not fit",
+                             rank);
     uint32_t n;
     const gi_dim *const *shape = gi_contents(c, CenterCropPad_in_shape, &n);
     if (shape && n != (uint32_t)n_axes)
-        return gi_infer_fail(c, CenterCropPad_in_shape, "has %u entries, expected %d", n, n_axes);
+        return gi_infer_fail(c, CenterCropPad_in_shape, "which has %u entries, expected %d", n, n_axes);
     for (int i = 0; i < n_axes; i++)
         dims[axes[i]] = shape && !gi_dim_is_unknown(shape[i]) ? shape[i] : gi_dim_unknown(c->g->dims, true);
     return gi_set(c, 0, gi_infer_dtype(c, 0), rank, dims);

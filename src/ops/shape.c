@@ -92,15 +92,16 @@ static gopt_status reshape_target(gi_infer *c, uint32_t n, const gi_dim *const *
         t->dims[i] = want[i];
         if (gi_dim_is_const(want[i], &v)) {
             if (v < -1)
-                return gi_infer_fail(c, Reshape_in_shape, "holds %lld, expected -1 or more", (long long)v);
+                return gi_infer_fail(c, Reshape_in_shape, "which holds %lld, expected -1 or more", (long long)v);
             if (v == -1) {
                 if (t->rest >= 0)
-                    return gi_infer_fail(c, Reshape_in_shape, "is %s, expected at most one -1",
+                    return gi_infer_fail(c, Reshape_in_shape, "which is %s, expected at most one -1",
                                          gi_dims_text(c, t->rank, want));
                 t->rest = i;
             } else if (v == 0 && !zero_is_zero) {
                 if (in_rank >= 0 && i >= in_rank)
-                    return gi_infer_fail(c, Reshape_in_shape, "copies dim %d by a 0, but data has rank %d", i, in_rank);
+                    return gi_infer_fail(c, Reshape_in_shape, "which copies dim %d by a 0, but data has rank %d", i,
+                                         in_rank);
                 t->dims[i] = in_rank < 0 ? gi_dim_unknown(c->g->dims, true) : in[i];
             }
         } else if (gi_dim_is_unknown(want[i])) {
@@ -136,15 +137,15 @@ static gopt_status reshape_rest(gi_infer *c, int in_rank, const gi_dim *const *i
     int64_t na, nb;
     if (gi_dim_is(b, 0)) {
         if (must)
-            return gi_infer_fail(c, Reshape_in_shape, "is %s: with a dim of 0, -1 may be anything",
+            return gi_infer_fail(c, Reshape_in_shape, "which is %s: with a dim of 0, -1 may be anything",
                                  gi_dims_text(c, t->rank, t->dims));
         return GOPT_OK;
     }
     const gi_dim *exact = gi_dim_div_exact(c->g->dims, a, b);
     if (!exact && gi_dim_is_const(a, &na) && gi_dim_is_const(b, &nb)) {
         if (must)
-            return gi_infer_fail(c, Reshape_in_data, "is %s, whose elements do not divide into %s",
-                                 gi_dims_text(c, in_rank, in), gi_dims_text(c, t->rank, t->dims));
+            return gi_infer_fail(c, Reshape_in_data, "whose elements do not divide into %s",
+                                 gi_dims_text(c, t->rank, t->dims));
         return GOPT_OK;
     }
     if (exact || must) {
@@ -164,7 +165,7 @@ static gopt_status infer_reshape(gi_infer *c)
     if (!want)
         return gi_set(c, 0, dtype, -1, NULL);
     if (n > GOPT_MAX_RANK)
-        return gi_infer_fail(c, Reshape_in_shape, "asks for rank %u, expected at most %d", n, GOPT_MAX_RANK);
+        return gi_infer_fail(c, Reshape_in_shape, "which asks for rank %u, expected at most %d", n, GOPT_MAX_RANK);
     target t;
     GI_TRY(reshape_target(c, n, want, in_rank, in, &t));
     if (t.rest >= 0 && in_rank < 0) {
@@ -177,9 +178,8 @@ static gopt_status infer_reshape(gi_infer *c)
         const gi_dim *a = gi_dims_product(c, 0, in_rank, in), *b = gi_dims_product(c, 0, t.rank, t.dims);
         GI_NEED(a && b);
         if (gi_dim_equal(c->g->dims, a, b) == 0)
-            return gi_infer_fail(c, Reshape_in_data, "is %s, %s elements, expected the %s of shape %s",
-                                 gi_dims_text(c, in_rank, in), gi_dim_text(c, a), gi_dim_text(c, b),
-                                 gi_dims_text(c, t.rank, t.dims));
+            return gi_infer_fail(c, Reshape_in_data, "which has %s elements, expected the %s of shape %s",
+                                 gi_dim_text(c, a), gi_dim_text(c, b), gi_dims_text(c, t.rank, t.dims));
     }
     GI_TRY(gi_set(c, 0, dtype, t.rank, t.dims));
     uint32_t n_known;
@@ -294,7 +294,7 @@ static gopt_status infer_squeeze(gi_infer *c)
     GI_NEED(one);
     for (int i = 0; i < n_axes; i++) {
         if (gi_dim_equal(c->g->dims, in[axes[i]], one) == 0)
-            return gi_infer_fail(c, Squeeze_in_data, "has %s at axis %d, expected 1", gi_dim_text(c, in[axes[i]]),
+            return gi_infer_fail(c, Squeeze_in_data, "which has %s at axis %d, expected 1", gi_dim_text(c, in[axes[i]]),
                                  axes[i]);
         drop[axes[i]] = true;
     }
@@ -340,7 +340,7 @@ static gopt_status infer_unsqueeze(gi_infer *c)
     if (rank < 0 || !axes_known)
         return gi_set(c, 0, gi_infer_dtype(c, 0), -1, NULL);
     if ((uint32_t)rank + n_axes > GOPT_MAX_RANK)
-        return gi_infer_fail(c, Unsqueeze_in_axes, "makes rank %u, expected at most %d", (uint32_t)rank + n_axes,
+        return gi_infer_fail(c, Unsqueeze_in_axes, "which makes rank %u, expected at most %d", (uint32_t)rank + n_axes,
                              GOPT_MAX_RANK);
     const int out_rank = rank + (int)n_axes;
     int n, axes[GOPT_MAX_RANK], from = 0;
@@ -387,13 +387,14 @@ static gopt_status infer_identity(gi_infer *c)
     return known ? gi_set_known(c, 0, n, known) : GOPT_OK;
 }
 
-/* Sequences and optionals are shared, not copied: nothing changes a tensor once it is made. */
 static gopt_status eval_identity(gi_eval *a)
 {
     const gopt_tensor *x = a->in[Identity_in_input];
     if (x->kind == GOPT_TENSOR)
         return gi_move_view(a, x->rank, x->dims);
-    return gi_eval_out_tensor(a, 0, gopt_tensor_ref((gopt_tensor *)(uintptr_t)x));
+    gopt_tensor *y;
+    GI_TRY(gi_tensor_keep(a->cx, x, &y));
+    return gi_eval_out_tensor(a, 0, y);
 }
 
 /* ---- Expand ---- */
@@ -407,19 +408,20 @@ static gopt_status infer_expand(gi_infer *c)
     if (rank < 0 || !shape)
         return gi_set(c, 0, gi_infer_dtype(c, 0), -1, NULL);
     if (n > GOPT_MAX_RANK)
-        return gi_infer_fail(c, Expand_in_shape, "asks for rank %u, expected at most %d", n, GOPT_MAX_RANK);
+        return gi_infer_fail(c, Expand_in_shape, "which asks for rank %u, expected at most %d", n, GOPT_MAX_RANK);
     for (uint32_t i = 0; i < n; i++) {
         int64_t v;
         want[i] = shape[i];
         if (gi_dim_is_const(shape[i], &v) && v < 0)
-            return gi_infer_fail(c, Expand_in_shape, "is %s, expected no negative dim", gi_dims_text(c, (int)n, shape));
+            return gi_infer_fail(c, Expand_in_shape, "which is %s, expected no negative dim",
+                                 gi_dims_text(c, (int)n, shape));
         if (gi_dim_is_unknown(shape[i]) && (!gi_dim_lower(shape[i], &v) || v < 0))
             want[i] = gi_dim_unknown(c->g->dims, true);
     }
     int out_rank;
     if (!gi_infer_broadcast(c, rank, in, (int)n, want, &out_rank, out))
-        return gi_infer_fail(c, Expand_in_input, "is %s, which does not broadcast with shape %s",
-                             gi_dims_text(c, rank, in), gi_dims_text(c, (int)n, shape));
+        return gi_infer_fail(c, Expand_in_input, "which does not broadcast with shape %s",
+                             gi_dims_text(c, (int)n, shape));
     GI_TRY(gi_set(c, 0, gi_infer_dtype(c, 0), out_rank, out));
     uint32_t n_known;
     int64_t count;
@@ -475,13 +477,14 @@ static gopt_status infer_constant_of_shape(gi_infer *c)
     if (!shape)
         return gi_set(c, 0, dtype, -1, NULL);
     if (n > GOPT_MAX_RANK)
-        return gi_infer_fail(c, ConstantOfShape_in_input, "asks for rank %u, expected at most %d", n, GOPT_MAX_RANK);
+        return gi_infer_fail(c, ConstantOfShape_in_input, "which asks for rank %u, expected at most %d", n,
+                             GOPT_MAX_RANK);
     const gi_dim *dims[GOPT_MAX_RANK], *known[GI_KNOWN_MAX];
     for (uint32_t i = 0; i < n; i++) {
         int64_t v;
         dims[i] = shape[i];
         if (gi_dim_is_const(shape[i], &v) && v < 0)
-            return gi_infer_fail(c, ConstantOfShape_in_input, "is %s, expected no negative dim",
+            return gi_infer_fail(c, ConstantOfShape_in_input, "which is %s, expected no negative dim",
                                  gi_dims_text(c, (int)n, shape));
         if (gi_dim_is_unknown(shape[i]) && (!gi_dim_lower(shape[i], &v) || v < 0))
             dims[i] = gi_dim_unknown(c->g->dims, true);
@@ -567,11 +570,11 @@ static gopt_status infer_range(gi_infer *c)
         int64_t elements;
         const gi_type *type = gi_infer_type(c, i);
         if (type && type->rank > 0 && gi_type_elements(type, &elements) && elements != 1)
-            return gi_infer_fail(c, i, "has %lld elements, expected a scalar", (long long)elements);
+            return gi_infer_fail(c, i, "which has %lld elements, expected a scalar", (long long)elements);
     }
     int64_t delta;
     if (v[2] && gi_dim_is(v[2], 0))
-        return gi_infer_fail(c, Range_in_delta, "is 0, expected another step");
+        return gi_infer_fail(c, Range_in_delta, "which is 0, expected another step");
     if (v[0] && v[1] && v[2] && gi_dim_is_const(v[2], &delta)) {
         const gi_dim *span = gi_dim_sub(t, v[1], v[0]);
         GI_NEED(span);
@@ -651,7 +654,7 @@ static gopt_status infer_eye_like(gi_infer *c)
         (asked <= 0 || asked >= GOPT_DTYPE_COUNT || !gopt_dtype_bits((gopt_dtype)asked)))
         return gi_infer_fail_node(c, "attribute dtype is %lld, expected a numeric type", (long long)asked);
     if (rank >= 0 && rank != 2)
-        return gi_infer_fail(c, EyeLike_in_input, "has rank %d, expected 2", rank);
+        return gi_infer_fail(c, EyeLike_in_input, "which has rank %d, expected 2", rank);
     return gi_set(c, 0, eye_dtype(c->n, gi_infer_dtype(c, EyeLike_in_input)), rank, dims);
 }
 
@@ -677,5 +680,6 @@ static gopt_status eval_eye_like(gi_eval *a)
     return GOPT_OK;
 }
 
-#include "ir/ops/shape.def"
 #include "ops/rows.h"
+
+#include "ir/ops/shape.def"
