@@ -1,0 +1,85 @@
+/* TypeProto → types, and what a declared type adds to an inferred one. */
+#include "onnx/import.h"
+
+static bool tensor_type(gopt_graph *g, const Gi__Pb__TypeProto__Tensor *t, const gi_type **out)
+{
+    const int32_t e = t->elem_type;
+    const gopt_dtype dtype = e > 0 && e < GOPT_DTYPE_COUNT ? (gopt_dtype)e : GOPT_UNDEFINED;
+    const gi_dim *dims[GOPT_MAX_RANK];
+    int rank = -1;
+    if (t->shape && t->shape->n_dim <= GOPT_MAX_RANK) {
+        rank = (int)t->shape->n_dim;
+        for (int i = 0; i < rank; i++) {
+            const Gi__Pb__TensorShapeProto__Dimension *d = t->shape->dim[i];
+            if (d->dim_param && *d->dim_param)
+                dims[i] = gi_dim_sym(g->dims, d->dim_param, true);
+            else if (d->has_dim_value && d->dim_value >= 0)
+                dims[i] = gi_dim_const(g->dims, d->dim_value);
+            else
+                dims[i] = gi_dim_unknown(g->dims, true);
+            if (!dims[i])
+                return false;
+        }
+    }
+    *out = gi_type_tensor(g->types, dtype, rank, dims);
+    return *out != NULL;
+}
+
+bool gi_onnx_type(gopt_graph *g, const pb_type *t, const gi_type **out)
+{
+    /* The way down, as kinds; the file's depth is capped, and so is this. */
+    gopt_kind kinds[GI_PB_MAX_DEPTH];
+    int n = 0;
+    *out = NULL;
+    while (t && (t->sequence_type || t->optional_type) && n < GI_PB_MAX_DEPTH) {
+        kinds[n++] = t->sequence_type ? GOPT_SEQUENCE : GOPT_OPTIONAL;
+        t = t->sequence_type ? t->sequence_type->elem_type : t->optional_type->elem_type;
+    }
+    if (!t || !t->tensor_type)
+        return true;
+    if (!tensor_type(g, t->tensor_type, out))
+        return false;
+    while (n > 0) {
+        *out = gi_type_of(g->types, kinds[--n], *out);
+        if (!*out)
+            return false;
+    }
+    return true;
+}
+
+static const gi_type *refine_tensor(gopt_graph *g, const gi_type *have, const gi_type *declared, bool *clash)
+{
+    gopt_dtype dtype = have->dtype;
+    if (dtype == GOPT_UNDEFINED)
+        dtype = declared->dtype;
+    else if (declared->dtype != GOPT_UNDEFINED && declared->dtype != dtype)
+        *clash = true;
+    if (have->rank < 0)
+        return gi_type_tensor(g->types, dtype, declared->rank, declared->dims);
+    const gi_dim *dims[GOPT_MAX_RANK];
+    for (int i = 0; i < have->rank; i++)
+        dims[i] = have->dims[i];
+    if (declared->rank >= 0 && declared->rank != have->rank)
+        *clash = true;
+    for (int i = 0; i < have->rank && declared->rank == have->rank; i++) {
+        int64_t a, b;
+        if (gi_dim_is_unknown(dims[i]) && !gi_dim_is_unknown(declared->dims[i]))
+            dims[i] = declared->dims[i];
+        else if (gi_dim_is_const(dims[i], &a) && gi_dim_is_const(declared->dims[i], &b) && a != b)
+            *clash = true;
+    }
+    return gi_type_tensor(g->types, dtype, have->rank, dims);
+}
+
+const gi_type *gi_onnx_refine(gopt_graph *g, const gi_type *have, const gi_type *declared, bool *clash)
+{
+    if (!have || !declared)
+        return have ? have : declared;
+    if (have->kind != declared->kind) {
+        *clash = true;
+        return have;
+    }
+    if (have->kind != GOPT_TENSOR)
+        return have->elem ? have : declared;
+    return refine_tensor(g, have, declared, clash);
+}
