@@ -131,7 +131,7 @@ static gopt_status attr_shape(const gi_eval *a, int at, int *rank, const int64_t
 static gopt_status eval_random_normal(gi_eval *a)
 {
     const int64_t *dims;
-    int rank;
+    int rank = 0;
     GI_TRY(attr_shape(a, RandomNormal_at_shape, &rank, &dims));
     return fill_normal(a, eval_dtype(a, GOPT_F32), rank, dims, gi_attr_float(a->n, RandomNormal_at_mean),
                        gi_attr_float(a->n, RandomNormal_at_scale));
@@ -140,7 +140,7 @@ static gopt_status eval_random_normal(gi_eval *a)
 static gopt_status eval_random_uniform(gi_eval *a)
 {
     const int64_t *dims;
-    int rank;
+    int rank = 0;
     GI_TRY(attr_shape(a, RandomUniform_at_shape, &rank, &dims));
     return fill_uniform(a, eval_dtype(a, GOPT_F32), rank, dims, gi_attr_float(a->n, RandomUniform_at_low),
                         gi_attr_float(a->n, RandomUniform_at_high));
