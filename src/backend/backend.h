@@ -28,8 +28,9 @@ typedef struct gi_buffer {
 /* What `compile` is given and fills. The engine gives `node`, `plan`, `in` (every distinct value that the node
  * reads, inputs then captures, constants included) and `out` (node->out), arrays of the plan's arena, the rest
  * zero but in_place, -1. `compile` may shorten or reorder `in` (packed constants need no buffer). A constant that
- * stays in `in` gets a buffer over its blob. Buffers are 64-byte aligned, but for constants and the caller's own
- * input tensors (16 bytes at least there). */
+ * stays in `in` gets a buffer over its blob. Buffers are 64-byte aligned, but for the caller's own input tensors
+ * (16 bytes at least) and constants (their element's size at least: they may lie in the mapped file). `out` ends
+ * with the last output that is used or has a static type; all of them have static types. */
 struct gi_step {
     gi_node *node;
     void *plan;          /* what plan_open gave; NULL where the backend has none */
@@ -49,10 +50,11 @@ struct gi_step {
 typedef struct gi_run_args {
     const gi_buffer *in;  /* one a step->in */
     const gi_buffer *out; /* one a step->out */
-    void *scratch;
+    void *scratch;        /* 64-byte aligned; of a backend with memory of its own, a gi_buffer * */
     gi_pool *pool;
     void *context;        /* the backend's per-context state, of context_open */
     uint64_t seed;        /* of random operators */
+    gopt_ctx *cx;         /* the run's own, for diagnostics and tensors: contexts may run in different threads */
 } gi_run_args;
 
 typedef struct gi_backend {
