@@ -1,0 +1,142 @@
+/* Kernels along one contiguous row: sums, softmax, layer normalization; and a matrix transposed in tiles.
+ *
+ * Sums go through four vectors, so their order is the same for one vector width. */
+#ifndef GK_REDUCE_H
+#define GK_REDUCE_H
+
+#include "vec.h"
+
+static float GK_NAME(sum)(size_t n, const float *x)
+{
+    gv a = V(0.0f), b = V(0.0f), c = V(0.0f), d = V(0.0f);
+    size_t i = 0;
+    for (; i + 4 * L <= n; i += 4 * L) {
+        a += v_load(x + i);
+        b += v_load(x + i + L);
+        c += v_load(x + i + 2 * L);
+        d += v_load(x + i + 3 * L);
+    }
+    for (; i + L <= n; i += L)
+        a += v_load(x + i);
+    if (i < n)
+        b += v_load_part(x + i, n - i, 0.0f);
+    return v_total((a + b) + (c + d));
+}
+
+static float GK_NAME(dot)(size_t n, const float *x, const float *y)
+{
+    gv a = V(0.0f), b = V(0.0f), c = V(0.0f), d = V(0.0f);
+    size_t i = 0;
+    for (; i + 4 * L <= n; i += 4 * L) {
+        a += v_load(x + i) * v_load(y + i);
+        b += v_load(x + i + L) * v_load(y + i + L);
+        c += v_load(x + i + 2 * L) * v_load(y + i + 2 * L);
+        d += v_load(x + i + 3 * L) * v_load(y + i + 3 * L);
+    }
+    for (; i + L <= n; i += L)
+        a += v_load(x + i) * v_load(y + i);
+    if (i < n)
+        b += v_load_part(x + i, n - i, 0.0f) * v_load_part(y + i, n - i, 0.0f);
+    return v_total((a + b) + (c + d));
+}
+
+/* NaN if there is one. */
+static float GK_NAME(maximum)(size_t n, const float *x)
+{
+    gv m = V(-INFINITY);
+    size_t i = 0;
+    for (; i + L <= n; i += L) {
+        const gv v = v_load(x + i);
+        m = SEL(LT(v, m), m, SEL(EQ(m, m), v, m));
+    }
+    if (i < n) {
+        const gv v = v_load_part(x + i, n - i, -INFINITY);
+        m = SEL(LT(v, m), m, SEL(EQ(m, m), v, m));
+    }
+    float s[L], r = -INFINITY;
+    v_store(s, m);
+    for (int k = 0; k < L; k++)
+        r = s[k] < r || r != r ? r : s[k];
+    return r;
+}
+
+static void GK_NAME(softmax_row)(size_t n, const float *x, float *y)
+{
+    const gv m = V(GK_NAME(maximum)(n, x));
+    gv s = V(0.0f);
+    size_t i = 0;
+    for (; i + L <= n; i += L) {
+        const gv e = v_exp(v_load(x + i) - m);
+        v_store(y + i, e);
+        s += e;
+    }
+    if (i < n) {
+        const gv e = v_exp(v_load_part(x + i, n - i, -INFINITY) - m);
+        v_store_part(y + i, n - i, e);
+        for (size_t k = 0; k < n - i; k++)
+            s[0] += e[k];
+    }
+    const float r = 1.0f / v_total(s);
+    for (i = 0; i + L <= n; i += L)
+        v_store(y + i, v_load(y + i) * V(r));
+    for (; i < n; i++)
+        y[i] *= r;
+}
+
+static void GK_NAME(layernorm_row)(size_t n, const float *x, const float *scale, const float *bias, float eps, float *y)
+{
+    const float mean = GK_NAME(sum)(n, x) / (float)n;
+    gv q = V(0.0f), q2 = V(0.0f);
+    size_t i = 0;
+    for (; i + 2 * L <= n; i += 2 * L) {
+        const gv d = v_load(x + i) - V(mean), d2 = v_load(x + i + L) - V(mean);
+        q += d * d;
+        q2 += d2 * d2;
+    }
+    for (; i < n; i += L) {
+        const gv d = v_load_part(x + i, n - i, mean) - V(mean);
+        q += d * d;
+    }
+    const gv r = V(1.0f / sqrtf(v_total(q + q2) / (float)n + eps)), m = V(mean);
+    for (i = 0; i + L <= n; i += L) {
+        gv v = (v_load(x + i) - m) * r;
+        if (scale)
+            v = v * v_load(scale + i);
+        if (bias)
+            v = v + v_load(bias + i);
+        v_store(y + i, v);
+    }
+    if (i < n) {
+        gv v = (v_load_part(x + i, n - i, 0.0f) - m) * r;
+        if (scale)
+            v = v * v_load_part(scale + i, n - i, 0.0f);
+        if (bias)
+            v = v + v_load_part(bias + i, n - i, 0.0f);
+        v_store_part(y + i, n - i, v);
+    }
+}
+
+static void GK_NAME(transpose)(size_t rows, size_t columns, const float *src, ptrdiff_t src_stride, float *dst,
+                               ptrdiff_t dst_stride)
+{
+    enum { T = 8 };
+    for (size_t i = 0; i < rows; i += T) {
+        const size_t in = rows - i < T ? rows - i : T;
+        for (size_t j = 0; j < columns; j += T) {
+            const size_t jn = columns - j < T ? columns - j : T;
+            const float *s = src + (ptrdiff_t)i * src_stride + (ptrdiff_t)j;
+            float *d = dst + (ptrdiff_t)j * dst_stride + (ptrdiff_t)i;
+            if (in == T && jn == T) {
+                for (int b = 0; b < T; b++)
+                    for (int a = 0; a < T; a++)
+                        d[b * dst_stride + a] = s[a * src_stride + b];
+            } else {
+                for (size_t b = 0; b < jn; b++)
+                    for (size_t a = 0; a < in; a++)
+                        d[(ptrdiff_t)b * dst_stride + (ptrdiff_t)a] = s[(ptrdiff_t)a * src_stride + (ptrdiff_t)b];
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,141 @@
+/* Kernels over one row of a blocked image: depthwise convolution and pools; a vector is the channels of one pixel.
+ *
+ * The interior of a row goes eight output pixels at a time, the borders pixel by pixel. */
+#ifndef GK_ROWS_H
+#define GK_ROWS_H
+
+#include "vec.h"
+
+/* Output pixels from *lo to *hi - 1 see no border. */
+GK_INLINE void row_interior(int in_w, int out_w, int kw, int stride, int dilation, int pad, int *lo, int *hi)
+{
+    const int reach = (kw - 1) * dilation - pad; /* the last column under output x is x * stride + reach */
+    int a = (pad + stride - 1) / stride, b = in_w - 1 - reach < 0 ? 0 : (in_w - 1 - reach) / stride + 1;
+    a = a < out_w ? a : out_w;
+    b = b < out_w ? b : out_w;
+    *lo = a;
+    *hi = b > a ? b : a;
+}
+
+GK_INLINE void dwconv_run(const gk_dwconv_row *t, int x0, const int n, const int kw, const int stride)
+{
+    enum { N = 8 };
+    gv acc[N];
+    const gv b = t->bias ? v_load(t->bias) : V(0.0f);
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        acc[i] = b;
+    if (t->add)
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            acc[i] += v_load(t->add + (ptrdiff_t)(x0 + i) * L);
+    for (int h = t->kh0; h < t->kh1; h++) {
+        const float *s = t->row + h * t->row_stride + (ptrdiff_t)(x0 * stride - t->pad) * L;
+        const float *w = t->w + (ptrdiff_t)h * kw * L;
+        for (int k = 0; k < kw; k++, s += (ptrdiff_t)t->dilation * L) {
+            const gv wk = v_load(w + (ptrdiff_t)k * L);
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++)
+                acc[i] += wk * v_load(s + (ptrdiff_t)i * stride * L);
+        }
+    }
+    const gv lo = V(t->lo), hi = V(t->hi);
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        v_store(t->dst + (ptrdiff_t)(x0 + i) * L, v_atmost(hi, v_atleast(lo, acc[i])));
+}
+
+GK_INLINE void dwconv_border(const gk_dwconv_row *t, int x)
+{
+    gv acc = t->bias ? v_load(t->bias) : V(0.0f);
+    if (t->add)
+        acc += v_load(t->add + (ptrdiff_t)x * L);
+    for (int h = t->kh0; h < t->kh1; h++)
+        for (int k = 0; k < t->kw; k++) {
+            const int col = x * t->stride - t->pad + k * t->dilation;
+            if (col >= 0 && col < t->in_w)
+                acc += v_load(t->w + ((ptrdiff_t)h * t->kw + k) * L) *
+                       v_load(t->row + h * t->row_stride + (ptrdiff_t)col * L);
+        }
+    v_store(t->dst + (ptrdiff_t)x * L, v_atmost(V(t->hi), v_atleast(V(t->lo), acc)));
+}
+
+GK_INLINE void dwconv_all(const gk_dwconv_row *t, const int kw, const int stride)
+{
+    int lo, hi, x = 0;
+    row_interior(t->in_w, t->out_w, kw, stride, t->dilation, t->pad, &lo, &hi);
+    for (; x < lo; x++)
+        dwconv_border(t, x);
+    for (; x + 8 <= hi; x += 8)
+        dwconv_run(t, x, 8, kw, stride);
+    for (; x + 4 <= hi; x += 4)
+        dwconv_run(t, x, 4, kw, stride);
+    for (; x < hi; x++)
+        dwconv_run(t, x, 1, kw, stride);
+    for (; x < t->out_w; x++)
+        dwconv_border(t, x);
+}
+
+static void GK_NAME(dwconv_row)(const gk_dwconv_row *t)
+{
+    if (t->kw == 3 && t->stride == 1)
+        dwconv_all(t, 3, 1);
+    else if (t->kw == 3 && t->stride == 2)
+        dwconv_all(t, 3, 2);
+    else if (t->kw == 5 && t->stride == 1)
+        dwconv_all(t, 5, 1);
+    else
+        dwconv_all(t, t->kw, t->stride);
+}
+
+GK_INLINE void pool_pixel(const gk_pool_row *t, int x, const bool max)
+{
+    int k0 = 0, k1 = t->kw;
+    const int first = x * t->stride - t->pad;
+    while (k0 < k1 && first + k0 * t->dilation < 0)
+        k0++;
+    while (k1 > k0 && first + (k1 - 1) * t->dilation >= t->in_w)
+        k1--;
+    gv acc = V(max ? -INFINITY : 0.0f);
+    for (int h = t->kh0; h < t->kh1; h++) {
+        const float *s = t->row + h * t->row_stride + (ptrdiff_t)first * L;
+        for (int k = k0; k < k1; k++) {
+            const gv v = v_load(s + (ptrdiff_t)k * t->dilation * L);
+            if (max)
+                acc = SEL(LT(v, acc), acc, v); /* NaN stays */
+            else
+                acc += v;
+        }
+    }
+    if (!max) {
+        const int under = (t->kh1 - t->kh0) * (k1 - k0);
+        acc = acc / V((float)(t->count ? t->count : under ? under : 1));
+    }
+    v_store(t->dst + (ptrdiff_t)x * L, acc);
+}
+
+static void GK_NAME(pool_row)(const gk_pool_row *t)
+{
+    for (int x = 0; x < t->out_w; x++)
+        if (t->max)
+            pool_pixel(t, x, true);
+        else
+            pool_pixel(t, x, false);
+}
+
+static void GK_NAME(sum_pixels)(size_t n, const float *src, float *dst)
+{
+    gv a = V(0.0f), b = V(0.0f), c = V(0.0f), d = V(0.0f);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4, src += 4 * L) {
+        a += v_load(src);
+        b += v_load(src + L);
+        c += v_load(src + 2 * L);
+        d += v_load(src + 3 * L);
+    }
+    for (; i < n; i++, src += L)
+        a += v_load(src);
+    v_store(dst, (a + b) + (c + d));
+}
+
+#endif

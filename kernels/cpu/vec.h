@@ -1,0 +1,252 @@
+/* Vectors of GK_LANES floats, and the functions over them that kernels are made of.
+ *
+ * Included by a file that defined GK_LANES. Compares give a mask gm, SEL chooses by it. All functions let NaN
+ * through. Relative error of exp, log, tanh and sigmoid: below 3e-7; erf: 2e-7 absolute. Coefficients of log and
+ * tanh are those of Cephes (Moshier), erf by Abramowitz and Stegun 7.1.26 and its Taylor series near zero. */
+#ifndef GK_VEC_H
+#define GK_VEC_H
+
+#include <math.h>
+#include <string.h>
+
+#include "gk.h"
+#if GK_LANES == 16
+#include <immintrin.h>
+#endif
+
+#define GK_INLINE static inline __attribute__((always_inline, unused))
+enum { L = GK_LANES };
+
+typedef float gv __attribute__((vector_size(GK_LANES * 4), may_alias));
+typedef int32_t gi __attribute__((vector_size(GK_LANES * 4), may_alias));
+typedef float gvu __attribute__((vector_size(GK_LANES * 4), aligned(4), may_alias));
+
+GK_INLINE gv v_load(const float *p)
+{
+    return *(const gvu *)p;
+}
+GK_INLINE void v_store(float *p, gv v)
+{
+    *(gvu *)p = v;
+}
+GK_INLINE gv V(float x)
+{
+    return x - (gv){ 0 };
+}
+
+#if GK_LANES == 16
+typedef __mmask16 gm;
+GK_INLINE gm LT(gv a, gv b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+GK_INLINE gm LE(gv a, gv b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ);
+}
+GK_INLINE gm EQ(gv a, gv b)
+{
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ);
+}
+GK_INLINE gv SEL(gm m, gv x, gv y)
+{
+    return (gv)_mm512_mask_blend_ps(m, (__m512)y, (__m512)x);
+}
+GK_INLINE gv v_sqrt(gv a)
+{
+    return (gv)_mm512_sqrt_ps((__m512)a);
+}
+GK_INLINE gv v_round(gv a)
+{
+    return (gv)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+GK_INLINE gv v_floor(gv a)
+{
+    return (gv)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+#else
+typedef gi gm;
+GK_INLINE gm LT(gv a, gv b)
+{
+    return a < b;
+}
+GK_INLINE gm LE(gv a, gv b)
+{
+    return a <= b;
+}
+GK_INLINE gm EQ(gv a, gv b)
+{
+    return a == b;
+}
+GK_INLINE gv SEL(gm m, gv x, gv y)
+{
+    return (gv)((m & (gi)x) | (~m & (gi)y));
+}
+GK_INLINE gv v_sqrt(gv a)
+{
+    gv r;
+    for (int i = 0; i < L; i++)
+        r[i] = sqrtf(a[i]);
+    return r;
+}
+/* For |a| < 2^22; larger ones are whole already. */
+GK_INLINE gv v_round(gv a)
+{
+    const gv big = V(12582912.0f), r = (a + big) - big;
+    return SEL(LT(SEL(LT(a, V(0.0f)), -a, a), V(4194304.0f)), r, a);
+}
+GK_INLINE gv v_floor(gv a)
+{
+    const gv r = v_round(a);
+    return SEL(LT(a, r), r - V(1.0f), r);
+}
+#endif
+
+GK_INLINE gv v_abs(gv a)
+{
+    return (gv)((gi)a & 0x7fffffff);
+}
+/* One instruction each: where either is NaN, the second. */
+GK_INLINE gv v_atleast(gv lo, gv x)
+{
+    return SEL(LT(x, lo), lo, x);
+}
+GK_INLINE gv v_atmost(gv hi, gv x)
+{
+    return SEL(LT(hi, x), hi, x);
+}
+GK_INLINE gv v_clip(gv a, float lo, float hi)
+{
+    return v_atmost(V(hi), v_atleast(V(lo), a));
+}
+/* 2^n for whole n in -126 … 127 */
+GK_INLINE gv v_pow2(gi n)
+{
+    return (gv)((n + 127) << 23);
+}
+GK_INLINE gi v_to_int(gv a)
+{
+    return __builtin_convertvector(a, gi);
+}
+
+GK_INLINE gv v_exp(gv x)
+{
+    x = v_clip(x, -104.0f, 89.0f);
+    const gv n = v_round(x * V(1.44269504089f));
+    const gv r = (x - n * V(0.693359375f)) - n * V(-2.12194440e-4f);
+    gv y = V(1.9875691500e-4f);
+    y = y * r + V(1.3981999507e-3f);
+    y = y * r + V(8.3334519073e-3f);
+    y = y * r + V(4.1665795894e-2f);
+    y = y * r + V(1.6666665459e-1f);
+    y = y * r + V(5.0000001201e-1f);
+    y = y * r * r + r + V(1.0f);
+    const gi k = v_to_int(n), h = k >> 1;
+    return y * v_pow2(h) * v_pow2(k - h);
+}
+
+/* e^x - 1 for x <= 0, where it matters; precise near zero. */
+GK_INLINE gv v_expm1(gv x)
+{
+    const gv near =
+        x + x * x * (V(0.5f) + x * (V(1.0f / 6) + x * (V(1.0f / 24) + x * (V(1.0f / 120) + x * V(1.0f / 720)))));
+    return SEL(LT(v_abs(x), V(0.35f)), near, v_exp(x) - V(1.0f));
+}
+
+GK_INLINE gv v_log(gv x)
+{
+    const gi bits = (gi)x;
+    gi e = (bits >> 23) - 126;
+    gv m = (gv)((bits & 0x007fffff) | 0x3f000000); /* 0.5 … 1 */
+    const gm low = LT(m, V(0.70710678f));
+    const gv ef = __builtin_convertvector(e, gv) - SEL(low, V(1.0f), V(0.0f));
+    m = SEL(low, m + m, m) - V(1.0f);
+    const gv z = m * m;
+    gv y = V(7.0376836292e-2f);
+    y = y * m + V(-1.1514610310e-1f);
+    y = y * m + V(1.1676998740e-1f);
+    y = y * m + V(-1.2420140846e-1f);
+    y = y * m + V(1.4249322787e-1f);
+    y = y * m + V(-1.6668057665e-1f);
+    y = y * m + V(2.0000714765e-1f);
+    y = y * m + V(-2.4999993993e-1f);
+    y = y * m + V(3.3333331174e-1f);
+    y = y * m * z + ef * V(-2.12194440e-4f) - V(0.5f) * z;
+    y = m + y + ef * V(0.693359375f);
+    y = SEL(LT(x, V(1.17549435e-38f)), V(-INFINITY), y); /* zero, and denormals, which count as zero */
+    y = SEL(LT(x, V(0.0f)), V(NAN), y);
+    y = SEL(EQ(x, V(INFINITY)), x, y);
+    return SEL(EQ(x, x), y, x);
+}
+
+GK_INLINE gv v_tanh(gv x)
+{
+    const gv z = x * x;
+    gv p = V(-5.70498872745e-3f);
+    p = p * z + V(2.06390887954e-2f);
+    p = p * z + V(-5.37397155531e-2f);
+    p = p * z + V(1.33314422036e-1f);
+    p = p * z + V(-3.33332819422e-1f);
+    p = p * z * x + x;
+    const gv a = v_abs(x), f = V(1.0f) - V(2.0f) / (v_exp(a + a) + V(1.0f));
+    const gv far = SEL(LT(x, V(0.0f)), -f, f);
+    return SEL(LT(a, V(0.625f)), p, far);
+}
+
+GK_INLINE gv v_erf(gv x)
+{
+    const gv a = v_abs(x), z = x * x;
+    gv s = V(-1.0f / 1320);
+    s = s * z + V(1.0f / 216);
+    s = s * z + V(-1.0f / 42);
+    s = s * z + V(1.0f / 10);
+    s = s * z + V(-1.0f / 3);
+    s = (s * z * x + x) * V(1.1283791671f);
+    const gv t = V(1.0f) / (V(1.0f) + V(0.3275911f) * a);
+    gv p = V(1.061405429f);
+    p = p * t + V(-1.453152027f);
+    p = p * t + V(1.421413741f);
+    p = p * t + V(-0.284496736f);
+    p = p * t + V(0.254829592f);
+    const gv f = V(1.0f) - p * t * v_exp(-z);
+    const gv far = SEL(LT(x, V(0.0f)), -f, f);
+    return SEL(LT(a, V(0.5f)), s, far);
+}
+
+/* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
+GK_INLINE gv v_softplus(gv x)
+{
+    const gv u = v_exp(-v_abs(x)), w = V(1.0f) + u;
+    const gv d = w - V(1.0f);
+    const gv l = SEL(EQ(d, V(0.0f)), u, v_log(w) * u / SEL(EQ(d, V(0.0f)), V(1.0f), d));
+    return v_atleast(V(0.0f), x) + l;
+}
+
+GK_INLINE float v_total(gv v)
+{
+    float s[L], r = 0.0f;
+    v_store(s, v);
+    for (int n = L / 2; n; n /= 2)
+        for (int i = 0; i < n; i++)
+            s[i] += s[i + n];
+    r = s[0];
+    return r;
+}
+
+/* The first n lanes from memory, the others x. */
+GK_INLINE gv v_load_part(const float *p, size_t n, float x)
+{
+    float s[L];
+    for (size_t i = 0; i < L; i++)
+        s[i] = i < n ? p[i] : x;
+    return v_load(s);
+}
+GK_INLINE void v_store_part(float *p, size_t n, gv v)
+{
+    float s[L];
+    v_store(s, v);
+    for (size_t i = 0; i < n; i++)
+        p[i] = s[i];
+}
+
+#endif

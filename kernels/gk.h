@@ -1,0 +1,91 @@
+/* Kernels: the innermost loops, one table of them per instruction set.
+ *
+ *   const gk_table *k = gk_get(gk_best());
+ *   k->conv_tile(&args);
+ *
+ * A kernel knows nothing of graphs, threads or memory: pointers, strides and counts in floats. Every kernel is
+ * written once, in a header of kernels/cpu/, over vectors of GK_LANES floats, and compiled once an instruction
+ * set; kernels.def lists them. `table->lanes` is also the block B of blocked layouts. */
+#ifndef GK_H
+#define GK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum gk_isa { GK_BASE = 0, GK_AVX2, GK_AVX512, GK_ISA_COUNT } gk_isa;
+
+/* A tile of a product: `pixels` rows by up to 2 * lanes columns of
+ *     dst[p][j] = act(bias[j] + add[p][j] + Σ_t Σ_c src[p + taps[t]][c] * w[t][c][j])
+ * which serves convolutions (a tap is one kernel position of one channel block) and matrix products (one tap of
+ * K channels). Pixel p lies at p * pixel for p < (pixels + 1) / 2, and the others from `half` on, so that a tile
+ * may take two short rows. Columns are two vectors: vector 0 at dst, vector 1 at dst + dst_col. */
+typedef struct gk_conv_tile {
+    const float *src;
+    ptrdiff_t pixel, half;
+    const ptrdiff_t *taps;
+    size_t n_taps, channels; /* channels of every tap */
+    const float *w;          /* [n_taps][channels][2 * lanes] */
+    const float *bias;       /* 2 * lanes; NULL: none */
+    const float *add;        /* as dst lies, NULL: none */
+    float *dst;
+    ptrdiff_t dst_pixel, dst_half, dst_col;
+    int pixels;   /* 1 … gk_table.tile */
+    int columns;  /* of 2 * lanes; fewer are stored one by one in vector order */
+    float lo, hi; /* clamp of the result; -inf and inf: none */
+} gk_conv_tile;
+
+/* One output row of a depthwise convolution, one block of lanes channels.
+ * src points at the input pixel under the first output pixel's first kernel position (may lie outside: columns
+ * outside 0 … in_w-1 are skipped; rows outside are not among kh0 … kh1-1). */
+typedef struct gk_dwconv_row {
+    const float *row;     /* input row of kernel row 0, pixel 0; only rows kh0 … kh1-1 are read */
+    ptrdiff_t row_stride; /* floats between kernel rows, dilation in it */
+    const float *w;       /* [kh][kw][lanes] */
+    const float *bias;    /* lanes; NULL: none */
+    const float *add;     /* NULL: none */
+    float *dst;
+    int kh0, kh1, kw, stride, dilation, pad; /* along the width */
+    int in_w, out_w;
+    float lo, hi;
+} gk_dwconv_row;
+
+/* One output row of a pool, one block of lanes channels; rows and columns outside are skipped. */
+typedef struct gk_pool_row {
+    const float *row; /* as in gk_dwconv_row */
+    ptrdiff_t row_stride;
+    float *dst;
+    int kh0, kh1, kw, stride, dilation, pad;
+    int in_w, out_w;
+    bool max;
+    int count; /* of an average: the divisor, or 0 for the number of pixels under the window, rows × columns */
+} gk_pool_row;
+
+/* Pointwise operations of the vector machine: dst[i] = op(a[i], b[i], c[i]; p, q). */
+typedef enum gk_vop {
+#define VOP(NAME, ...) GK_V_##NAME,
+#include "vops.def"
+#undef VOP
+    GK_VOP_COUNT
+} gk_vop;
+
+/* n floats; pointers of operations of fewer operands are ignored. p and q are scalar parameters. */
+typedef void (*gk_vop_fn)(size_t n, const float *a, const float *b, const float *c, float p, float q, float *dst);
+
+typedef struct gk_table {
+    gk_isa isa;
+    int lanes;
+    int tile;              /* pixels of a full conv_tile */
+    const gk_vop_fn *vops; /* by gk_vop */
+#define KERNEL(RET, NAME, ARGS) RET(*NAME) ARGS;
+#include "kernels.def"
+#undef KERNEL
+} gk_table;
+
+const gk_table *gk_get(gk_isa isa); /* NULL where this processor lacks it */
+gk_isa gk_best(void);
+const char *gk_isa_name(gk_isa isa);           /* "sse2", "avx2", "avx512" */
+bool gk_isa_parse(const char *s, gk_isa *isa); /* the same names */
+int gk_vop_arity(gk_vop op);
+
+#endif

@@ -1,0 +1,297 @@
+/* The cpu backend: host memory, our own threads, tactics from tactics.def. */
+#include "backend/cpu/cpu.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const gi_tactic *const tactics[] = {
+#define TACTIC(NAME, ...) &gi_tactic_##NAME,
+#include "backend/cpu/tactics.def"
+#undef TACTIC
+};
+
+static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
+{
+    gk_isa isa = gk_best();
+    (void)spec;
+    if (o && o->isa) {
+        gk_isa asked;
+        if (!gk_isa_parse(o->isa, &asked))
+            return gi_fail(cx, GOPT_USAGE, NULL, "one of sse2, avx2, avx512", "there is no instruction set \"%s\"",
+                           o->isa);
+        if (asked > isa)
+            return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "leave the option out to use what there is",
+                           "this processor has no %s; the best that it has is %s", o->isa, gk_isa_name(isa));
+        isa = asked;
+    }
+    gi_cpu *d = gi_alloc(cx, sizeof(*d));
+    GI_NEED(d);
+    d->cx = cx;
+    d->threads = o && o->threads > 0 ? o->threads : cx->threads > 0 ? cx->threads : gi_cpu_count();
+    d->reference = o && o->reference;
+    d->native = isa == gk_best();
+    d->isa = isa;
+    d->k = gk_get(isa);
+    d->block = d->k->lanes;
+    d->workspace = o ? o->workspace : 0;
+    snprintf(d->name, sizeof(d->name), "cpu, %s, %d thread%s", gk_isa_name(isa), d->threads,
+             d->threads == 1 ? "" : "s");
+    *out = (gi_device *)d;
+    return GOPT_OK;
+}
+
+static void cpu_close(gi_device *dev)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    if (d)
+        gi_free(d->cx, d);
+}
+
+static const char *cpu_device_name(const gi_device *dev)
+{
+    return ((const gi_cpu *)dev)->name;
+}
+
+static bool cpu_supports(gi_device *dev, const gi_node *n, gi_arena *a, const char **why)
+{
+    (void)dev;
+    if (!gi_op_get(n->op)->eval) {
+        *why = gi_arena_printf(a, "operator %s has no evaluation", n->op_name ? n->op_name : gi_op_get(n->op)->name);
+        return false;
+    }
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *v = n->in[i].value;
+        if (v && !gi_type_is_static(v->type)) {
+            *why = gi_arena_printf(a, "input %" PRIu32 " has no fixed shape", i);
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (!gi_type_is_static(n->out[i]->type)) {
+            *why = gi_arena_printf(a, "output %" PRIu32 " has no shape before the run", i);
+            return false;
+        }
+    return true;
+}
+
+/* ---- steps ---- */
+
+struct gi_cpu_packed {
+    void *p;
+    struct gi_cpu_packed *next;
+};
+
+void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes)
+{
+    struct gi_cpu_packed *k = GI_NEW(c->arena, struct gi_cpu_packed);
+    size_t room;
+    if (!k || !gi_add_size(bytes, 64, &room))
+        return NULL;
+    k->p = gi_alloc(d->cx, room);
+    if (!k->p)
+        return NULL;
+    k->next = c->packs;
+    c->packs = k;
+    s->weight_bytes += bytes;
+    return (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
+}
+
+void *gi_cpu_own(gi_cpu_step *c, size_t bytes)
+{
+    return gi_arena_alloc(c->arena, bytes);
+}
+
+int gi_cpu_in_index(const gi_step *s, const gi_value *v)
+{
+    for (uint32_t i = 0; i < s->n_in; i++)
+        if (s->in[i] == v)
+            return (int)i;
+    return -1;
+}
+
+bool gi_cpu_static_f32(const gi_value *v, int *rank, int64_t *dims)
+{
+    if (!v || !gi_type_is_static(v->type) || v->type->dtype != GOPT_F32)
+        return false;
+    *rank = v->type->rank;
+    return gi_type_static_dims(v->type, dims);
+}
+
+gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *const *in)
+{
+    gi_value **copy = GI_NEW_ARRAY(c->arena, gi_value *, n + 1);
+    gi_layout *want = GI_NEW_ARRAY(c->arena, gi_layout, n + 1), *have = GI_NEW_ARRAY(c->arena, gi_layout, n + 1);
+    GI_NEED(copy && want && have);
+    for (uint32_t i = 0; i < n; i++) {
+        copy[i] = in[i];
+        want[i] = have[i] = gi_cpu_layout(s->plan, in[i]);
+    }
+    s->in = copy;
+    s->n_in = n;
+    c->want_in = want;
+    c->have_in = have;
+    return GOPT_OK;
+}
+
+static gopt_status choose(gi_cpu *d, gi_step *s, gi_cpu_step *c)
+{
+    GI_TRY(gi_cpu_set_in(s, c, s->n_in, s->in));
+    c->want_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
+    c->have_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
+    GI_NEED(c->want_out && c->have_out);
+    for (uint32_t i = 0; i < s->n_out; i++)
+        c->want_out[i] = c->have_out[i] = gi_cpu_layout(s->plan, s->out[i]);
+    for (size_t i = 0; i < GI_COUNT(tactics); i++) {
+        bool took = false;
+        if (d->reference && tactics[i] != &gi_tactic_reference)
+            continue;
+        GI_TRY(tactics[i]->prepare(d, s, c, &took));
+        if (took) {
+            c->tactic = tactics[i];
+            s->tactic = tactics[i]->name;
+            return GOPT_OK;
+        }
+    }
+    return GOPT_INTERNAL;
+}
+
+/* Room in the step's scratch for n bytes, aligned; its offset + 1. */
+static uint64_t reserve(gi_step *s, uint64_t n)
+{
+    s->scratch = (s->scratch + 63) & ~(uint64_t)63;
+    const uint64_t at = s->scratch + 1;
+    s->scratch += n;
+    return at;
+}
+
+/* What lies otherwise than the tactic wants it gets a place in the scratch, behind the tactic's own. */
+static gopt_status plan_conversions(gi_cpu *d, gi_step *s, gi_cpu_step *c)
+{
+    c->in_scratch = GI_NEW_ARRAY(c->arena, uint64_t, s->n_in + 1);
+    c->out_scratch = GI_NEW_ARRAY(c->arena, uint64_t, s->n_out + 1);
+    GI_NEED(c->in_scratch && c->out_scratch);
+    for (uint32_t i = 0; i < s->n_in; i++)
+        if (c->want_in[i] != c->have_in[i] && !gi_cpu_layouts_agree(d, s->in[i]->type)) {
+            c->in_scratch[i] = reserve(s, gi_cpu_layout_bytes(d, c->want_in[i], s->in[i]->type));
+            c->converts = true;
+        }
+    for (uint32_t i = 0; i < s->n_out; i++)
+        if (c->want_out[i] != c->have_out[i] && !gi_cpu_layouts_agree(d, s->out[i]->type)) {
+            c->out_scratch[i] = reserve(s, gi_cpu_layout_bytes(d, c->want_out[i], s->out[i]->type));
+            c->converts = true;
+        }
+    if (c->converts) {
+        s->in_place = -1;
+        c->own_scratch = reserve(s, (s->n_in + s->n_out) * sizeof(gi_buffer));
+    }
+    return GOPT_OK;
+}
+
+static void cpu_release(gi_device *dev, gi_step *s)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    gi_cpu_step *c = s->state;
+    if (!c)
+        return;
+    if (c->tactic && c->tactic->release)
+        c->tactic->release(c);
+    for (struct gi_cpu_packed *p = c->packs; p; p = p->next)
+        gi_free(d->cx, p->p);
+    gi_arena_destroy(c->arena);
+    s->state = NULL;
+}
+
+static gopt_status cpu_compile(gi_device *dev, gi_step *s, gi_arena *a)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    (void)a;
+    gi_arena *arena = gi_arena_create(d->cx);
+    GI_NEED(arena);
+    gi_cpu_step *c = GI_NEW(arena, gi_cpu_step);
+    if (!c) {
+        gi_arena_destroy(arena);
+        return GOPT_NO_MEMORY;
+    }
+    c->arena = arena;
+    s->state = c;
+    s->in_place = -1;
+    gopt_status st = choose(d, s, c);
+    if (st == GOPT_OK && !s->alias)
+        st = plan_conversions(d, s, c);
+    if (st != GOPT_OK)
+        cpu_release(dev, s);
+    return st;
+}
+
+static gopt_status run_converted(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
+{
+    char *scratch = args->scratch;
+    gi_buffer *in = (gi_buffer *)(void *)(scratch + c->own_scratch - 1), *out = in + s->n_in;
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        in[i] = args->in[i];
+        if (!c->in_scratch[i])
+            continue;
+        in[i].host = scratch + c->in_scratch[i] - 1;
+        gi_cpu_convert(d, args->pool, in[i].type, c->have_in[i], args->in[i].host, in[i].host);
+    }
+    for (uint32_t i = 0; i < s->n_out; i++) {
+        out[i] = args->out[i];
+        if (c->out_scratch[i])
+            out[i].host = scratch + c->out_scratch[i] - 1;
+    }
+    gi_run_args inner = *args;
+    inner.in = in;
+    inner.out = out;
+    GI_TRY(c->tactic->run(d, s, c, &inner));
+    for (uint32_t i = 0; i < s->n_out; i++)
+        if (c->out_scratch[i])
+            gi_cpu_convert(d, args->pool, out[i].type, c->want_out[i], out[i].host, args->out[i].host);
+    return GOPT_OK;
+}
+
+static gopt_status cpu_run(gi_device *dev, gi_step *s, const gi_run_args *args)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    const gi_cpu_step *c = s->state;
+    return c->converts ? run_converted(d, s, c, args) : c->tactic->run(d, s, c, args);
+}
+
+static gopt_status cpu_context_open(gi_device *dev, void **context)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    gi_cpu_context *x = gi_alloc(d->cx, sizeof(*x));
+    GI_NEED(x);
+    x->scratch = gi_arena_create(d->cx);
+    if (!x->scratch) {
+        gi_free(d->cx, x);
+        return GOPT_NO_MEMORY;
+    }
+    *context = x;
+    return GOPT_OK;
+}
+
+static void cpu_context_close(gi_device *dev, void *context)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    gi_cpu_context *x = context;
+    if (!x)
+        return;
+    gi_arena_destroy(x->scratch);
+    gi_free(d->cx, x);
+}
+
+const gi_backend gi_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .device_name = cpu_device_name,
+    .supports = cpu_supports,
+    .compile = cpu_compile,
+    .run = cpu_run,
+    .release = cpu_release,
+    .plan_open = gi_cpu_plan_open,
+    .plan_close = gi_cpu_plan_close,
+    .value_bytes = gi_cpu_value_bytes,
+    .context_open = cpu_context_open,
+    .context_close = cpu_context_close,
+};

@@ -1,0 +1,102 @@
+/* The cpu backend's inside: its device, the layouts of a plan's values, and tactics.
+ *
+ * A tactic is one way to run a step, one row of tactics.def. `prepare` looks at the node and either takes it
+ * (packs weights, fills the step) or declines; the first row that takes it wins. A tactic says in which layout it
+ * wants each value; where a value lies in another, the step converts around the tactic's run. */
+#ifndef GI_CPU_H
+#define GI_CPU_H
+
+#include "backend/backend.h"
+#include "gk.h"
+
+/* How a value's elements lie. PLAIN is dense row-major. BLOCKED is for f32[N,C,…]: [N][⌈C/B⌉][…][B], B being the
+ * vector's lanes (gi_cpu.block), the channels past C zero or any finite number. */
+typedef enum gi_layout { GI_PLAIN = 0, GI_BLOCKED } gi_layout;
+
+typedef struct gi_cpu {
+    gopt_ctx *cx;
+    int threads;
+    bool reference; /* nothing but reference evaluation */
+    bool native;    /* the instruction set is not capped: libraries that look for themselves may be used */
+    gk_isa isa;
+    const gk_table *k;
+    int block;
+    uint64_t workspace;
+    char name[96];
+} gi_cpu;
+
+typedef struct gi_cpu_plan {
+    gi_arena *arena;
+    gi_map layouts; /* value id + 1 → (gi_layout) + 1 */
+    gi_map nodes;   /* node id + 1: the plan's nodes */
+    int block;
+} gi_cpu_plan;
+
+typedef struct gi_cpu_context {
+    gi_arena *scratch;
+} gi_cpu_context;
+
+typedef struct gi_tactic gi_tactic;
+
+/* What s->state is: the tactic, its own state, and the conversions around it. */
+typedef struct gi_cpu_step {
+    const gi_tactic *tactic;
+    gi_arena *arena;
+    void *own;           /* the tactic's, of `arena` */
+    gi_layout *want_in;  /* one a step->in; as they lie, unless the tactic wants another */
+    gi_layout *want_out; /* one a step->out */
+    gi_layout *have_in, *have_out;
+    uint64_t *in_scratch, *out_scratch; /* offset + 1 of the converted copy in the step's scratch; 0: none */
+    uint64_t own_scratch;               /* where the tactic's own scratch begins */
+    bool converts;
+    void *packed; /* 64-byte aligned weights, freed with the step; see gi_cpu_pack */
+    struct gi_cpu_packed *packs;
+} gi_cpu_step;
+
+struct gi_tactic {
+    const char *name;
+    /* Takes the step (*took) or leaves it as it was. */
+    gopt_status (*prepare)(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took);
+    gopt_status (*run)(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
+    void (*release)(gi_cpu_step *c); /* NULL: nothing beyond the arena */
+};
+
+#define TACTIC(NAME, ...) extern const gi_tactic gi_tactic_##NAME;
+#include "backend/cpu/tactics.def"
+#undef TACTIC
+
+/* ---- layouts (layout.c) ---- */
+
+gopt_status gi_cpu_plan_open(gi_device *d, gi_node *const *nodes, size_t n, void **plan);
+void gi_cpu_plan_close(gi_device *d, void *plan);
+uint64_t gi_cpu_value_bytes(gi_device *d, void *plan, const gi_value *v);
+gi_layout gi_cpu_layout(const gi_cpu_plan *p, const gi_value *v); /* p may be NULL */
+uint64_t gi_cpu_layout_bytes(const gi_cpu *d, gi_layout l, const gi_type *t);
+/* Both layouts hold the same bytes in the same places: one pixel and whole blocks, or one channel block. */
+bool gi_cpu_layouts_agree(const gi_cpu *d, const gi_type *t);
+/* Copies between the two layouts over the pool. */
+void gi_cpu_convert(const gi_cpu *d, gi_pool *pool, const gi_type *t, gi_layout from, const void *src, void *dst);
+/* May this node be run with every 4-D f32 value blocked? Says what layout.c assumes of tactics. */
+bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n);
+bool gi_cpu_makes_blocked(const gi_node *n); /* does it pay to start a blocked chain here? */
+
+/* ---- for tactics (step.c) ---- */
+
+/* Aligned memory that is freed with the step; counts as weight bytes. NULL where there is none. */
+void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes);
+/* Aligned, zeroed, from the step's arena. */
+void *gi_cpu_own(gi_cpu_step *c, size_t bytes);
+int gi_cpu_in_index(const gi_step *s, const gi_value *v); /* -1 where absent */
+/* Replaces step->in: before asking for layouts. */
+gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *const *in);
+bool gi_cpu_static_f32(const gi_value *v, int *rank, int64_t *dims); /* a tensor of f32 with constant dims */
+
+/* The part of 0 … n-1 that worker w of nw does, in multiples of `grain`. */
+static inline void gi_share(int64_t n, int64_t grain, int w, int nw, int64_t *from, int64_t *to)
+{
+    const int64_t units = (n + grain - 1) / grain;
+    *from = gi_min_i64(n, units * w / nw * grain);
+    *to = gi_min_i64(n, units * (w + 1) / nw * grain);
+}
+
+#endif
