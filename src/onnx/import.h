@@ -66,6 +66,7 @@ typedef gi_vec(gi_raw_attr) gi_raw_attrs;
 typedef struct gi_raw {
     const pb_node *p;
     const char *domain, *op, *name;
+    const char *origin; /* of a node that is one of several: the name of the one in the file */
     int opset;
     gi_values in;
     gi_raw_attrs attrs;
@@ -130,13 +131,7 @@ gi_value *gi_scope_find(const gi_scope *s, const char *name, bool *found);
 gopt_status gi_scope_define(gi_import *im, gi_scope *s, const char *name, gi_value *v, const gi_place *at);
 
 /* Completes a raw node: checks it against its row, creates it, infers types. Values in the order of outputs. */
-gopt_status gi_raw_create(gi_import *im, gi_scope *s, gi_raw *r, gi_value ***out);
-/* One more node of an expansion, with the provenance of r, types inferred. NULL with *status set. */
-gi_node *gi_raw_emit(gi_import *im, gi_raw *r, gi_opcode op, uint32_t n_in, gi_value *const *in,
-                     gopt_status *status);
-/* Fills name, provenance and position of n from r. */
-bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n);
-
+gopt_status gi_raw_create(gi_import *im, gi_raw *r, gi_value ***out);
 gi_raw_attr *gi_raw_attr_find(gi_raw *r, const char *name);
 void gi_raw_attr_drop(gi_raw *r, const char *name);
 

@@ -54,7 +54,8 @@ static const char *join(gi_import *im, const char *prefix, const char *name)
     return prefix ? gi_arena_printf(im->g->arena, "%s/%s", prefix, name) : gi_arena_str(im->g->arena, name);
 }
 
-bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n)
+/* Provenance and position. */
+static bool describe(gi_import *im, const gi_raw *r, gi_node *n)
 {
     gi_arena *a = im->g->arena;
     const pb_node *p = r->p;
@@ -75,7 +76,7 @@ bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n)
         n->meta = meta;
         n->n_meta = (uint32_t)p->n_metadata_props;
     }
-    return gi_node_add_origin(n, r->name ? r->name : r->n_out ? r->out[0] : NULL);
+    return gi_node_add_origin(n, r->origin);
 }
 
 /* ---- checks against the row ---- */
@@ -215,16 +216,8 @@ static gopt_status infer(gi_import *im, gi_node *n)
     return st;
 }
 
-gi_node *gi_raw_emit(gi_import *im, gi_raw *r, gi_opcode op, uint32_t n_in, gi_value *const *in, gopt_status *status)
+gopt_status gi_raw_create(gi_import *im, gi_raw *r, gi_value ***out)
 {
-    gi_node *n = gi_node_create(r->block, NULL, op, n_in, in, 1);
-    *status = n && gi_raw_describe(im, r, n) ? infer(im, n) : GOPT_NO_MEMORY;
-    return *status == GOPT_OK ? n : NULL;
-}
-
-gopt_status gi_raw_create(gi_import *im, gi_scope *s, gi_raw *r, gi_value ***out)
-{
-    (void)s;
     gi_opcode op = gi_op_find(r->domain, r->op);
     const gi_op *row = gi_op_get(op);
     if (row->traits & GI_INTERNAL_OP) {
@@ -236,7 +229,7 @@ gopt_status gi_raw_create(gi_import *im, gi_scope *s, gi_raw *r, gi_value ***out
     if (op != OP_Unknown)
         GI_TRY(check_inputs(im, r, row));
     gi_node *n = gi_node_create(r->block, NULL, op, (uint32_t)r->in.n, r->in.p, r->n_out);
-    GI_NEED(n && gi_raw_describe(im, r, n));
+    GI_NEED(n && describe(im, r, n));
     n->name = r->name;
     GI_TRY(op == OP_Unknown ? keep_attrs(im, r, n) : check_attrs(im, r, row, n));
     GI_TRY(build_graphs(im, r, n));
@@ -480,6 +473,7 @@ static gopt_status read_node(gi_import *im, const gi_scope *s, const pb_node *p,
                         .op = r->op,
                         .node_number = r->number,
                         .opset = r->opset };
+    r->origin = r->name ? r->name : r->n_out ? r->out[0] : NULL;
     r->scope_path = torch_scope(im, p);
     if (!r->scope_path && s->call)
         r->scope_path = s->call->scope_path;
@@ -534,7 +528,7 @@ gopt_status gi_import_node(gi_import *im, gi_scope *s, const pb_node *p)
         if (r.done)
             out = r.done;
         else
-            GI_TRY(gi_raw_create(im, s, &r, &out));
+            GI_TRY(gi_raw_create(im, &r, &out));
     }
     for (uint32_t i = 0; i < r.n_out; i++)
         GI_TRY(define_output(im, s, &r, r.out[i], out[i]));
