@@ -587,6 +587,10 @@ static const gi_dim *floordiv_const(gi_dims *t, const gi_dim *a, int64_t k)
     } else if (lone && lone->kind == FLOORDIV && gi_dim_is_const(lone->b, &m) && m > 0 && gi_mul_i64(m, k, &mk) &&
                gi_mul_i64(rest.c, m, &shift)) { /* floor((floor(x/m) + c) / k) = floor((x + c*m) / (m*k)) */
         q = gi_dim_floordiv(t, gi_dim_add(t, lone->a, gi_dim_const(t, shift)), gi_dim_const(t, mk));
+    } else if (rest.t[0].coef < 0) { /* one form of ceilings: floor(-x / k) = -floor((x + k-1) / k) */
+        const gi_dim *minus = gi_dim_const(t, -1);
+        const gi_dim *up = gi_dim_add(t, gi_dim_mul(t, r, minus), gi_dim_const(t, k - 1));
+        q = gi_dim_mul(t, gi_dim_floordiv(t, up, gi_dim_const(t, k)), minus);
     } else {
         q = binary(t, FLOORDIV, r, gi_dim_const(t, k), r->nonnegative);
     }

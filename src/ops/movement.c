@@ -348,11 +348,17 @@ static const gi_dim *slice_length(gi_infer *c, const gi_dim *start, const gi_dim
     const gi_dim *zero = gi_dim_const(t, 0), *minus = gi_dim_const(t, -1), *span;
     int64_t v;
     if (step > 0) {
-        span = gi_dim_sub(t, slice_bound(c, end, dim), slice_bound(c, start, dim));
+        const gi_dim *e = slice_bound(c, end, dim), *s = slice_bound(c, start, dim);
+        if (gi_dim_is_const(start, &v) && v < 0 && e == dim) /* the last -v: all of them where there are fewer */
+            span = v < -far_out ? dim : gi_dim_min(t, dim, gi_dim_mul(t, start, minus));
+        else if (s && gi_dim_lower(start, &v) && v >= 0) /* past the end the span is negative, clamped or not */
+            span = gi_dim_sub(t, e, start);
+        else
+            span = gi_dim_sub(t, e, s);
     } else {
         /* backwards: start is at most dim-1, and an end that lies before the first element is -1 */
         const gi_dim *last = gi_dim_add(t, dim, minus);
-        const gi_dim *s = gi_dim_min(t, slice_bound(c, start, dim), last);
+        const gi_dim *s = gi_dim_is(start, -1) ? last : gi_dim_min(t, slice_bound(c, start, dim), last);
         const gi_dim *e = slice_bound(c, end, dim);
         if (gi_dim_is_const(end, &v) && v < 0) {
             e = v < -far_out ? minus : gi_dim_max(t, gi_dim_add(t, dim, end), minus);
