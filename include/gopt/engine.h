@@ -22,12 +22,12 @@ typedef struct gopt_engine gopt_engine;
 typedef struct gopt_run_context gopt_run_context;
 
 typedef struct gopt_engine_options {
-    const char *backend;   /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
-    const char *precision; /* "fp32" (default); others where the backend has them */
-    const char *isa;       /* caps the instruction set: "sse2", "avx2", "avx512"; NULL: what the machine has */
-    int threads;           /* 0: the context's */
-    bool reference;        /* every node by its reference evaluation, in the graph's order: level 0 */
-    uint64_t workspace;    /* bytes that a tactic may take; 0: no limit */
+    const char *backend;      /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
+    const char *precision;    /* "fp32" (default); others where the backend has them */
+    const char *isa;          /* caps the instruction set: "sse2", "avx2", "avx512"; NULL: what the machine has */
+    int threads;              /* 0: the context's */
+    bool reference;           /* every node by its reference evaluation, in the graph's order: level 0 */
+    uint64_t workspace;       /* bytes that a tactic may take; 0: no limit */
     const char *dump_kernels; /* folder for generated sources; NULL: none */
 } gopt_engine_options;
 
@@ -47,16 +47,16 @@ GOPT_API const gopt_tensor *gopt_run_context_output(gopt_run_context *rc, size_t
 
 /* What was built, and what the last run took. */
 typedef struct gopt_step_info {
-    const char *name;    /* of the fusion or node */
-    const char *op;      /* "Conv+Add+Relu" */
-    const char *backend; /* which one runs it */
-    const char *tactic;  /* "onednn_conv", "reference" */
-    const char *reason;  /* why it was not placed on the backend asked for; NULL where it was */
+    const char *name;           /* of the fusion or node */
+    const char *op;             /* "Conv+Add+Relu" */
+    const char *backend;        /* which one runs it */
+    const char *tactic;         /* "onednn_conv", "reference" */
+    const char *reason;         /* why it was not placed on the backend asked for; NULL where it was */
     const char *const *origins; /* original nodes */
     size_t n_origins;
-    double ms;           /* of the last profiled run; 0 where not profiled */
-    double gflop;        /* 0 where unknown */
-    uint64_t bytes;      /* read and written at least */
+    double ms;      /* of the last profiled run; 0 where not profiled */
+    double gflop;   /* 0 where unknown */
+    uint64_t bytes; /* read and written at least */
 } gopt_step_info;
 
 typedef struct gopt_engine_info {

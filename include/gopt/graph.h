@@ -42,7 +42,7 @@ GOPT_API gopt_status gopt_gir_save(gopt_graph *g, const char *path);
  * expected, and may be NULL. */
 GOPT_API gopt_status gopt_onnx_load_tensor(gopt_ctx *cx, const char *path, gopt_kind kind, gopt_tensor **out);
 
-GOPT_API void gopt_graph_destroy(gopt_graph *g);              /* g may be NULL */
+GOPT_API void gopt_graph_destroy(gopt_graph *g); /* g may be NULL */
 GOPT_API gopt_status gopt_graph_clone(const gopt_graph *g, gopt_graph **out);
 GOPT_API gopt_status gopt_graph_verify(const gopt_graph *g);
 
@@ -57,8 +57,8 @@ GOPT_API gopt_value *gopt_graph_constant(gopt_graph *g, const char *name, gopt_d
 /* One node of an ai.onnx operator; returns its first output (further ones by gopt_node_output). NULL with a
  * diagnostic where the operator does not exist or its inputs do not fit. Attributes as text, as in the
  * text form: "pads = [1,1,1,1], group = 2"; NULL for none. */
-GOPT_API gopt_value *gopt_graph_add(gopt_graph *g, const char *op, const char *name, int n_in,
-                                    gopt_value *const *in, const char *attributes);
+GOPT_API gopt_value *gopt_graph_add(gopt_graph *g, const char *op, const char *name, int n_in, gopt_value *const *in,
+                                    const char *attributes);
 GOPT_API gopt_status gopt_graph_output(gopt_graph *g, gopt_value *v, const char *name);
 
 /* ---- looking ---- */
@@ -82,10 +82,10 @@ GOPT_API int gopt_value_rank(const gopt_value *v); /* -1 where unknown */
 GOPT_API int64_t gopt_value_dim(const gopt_value *v, int i);
 /* The type as text, "f32[batch,3,224,224]". Returns the length as snprintf does. */
 GOPT_API int gopt_value_type_text(const gopt_value *v, char *buffer, size_t size);
-GOPT_API gopt_node *gopt_value_producer(const gopt_value *v); /* NULL for inputs and constants */
+GOPT_API gopt_node *gopt_value_producer(const gopt_value *v);        /* NULL for inputs and constants */
 GOPT_API gopt_value *gopt_node_output(const gopt_node *n, size_t i); /* NULL past the last */
 GOPT_API const char *gopt_node_op(const gopt_node *n);
-GOPT_API const char *gopt_node_name(const gopt_node *n); /* NULL where it has none */
+GOPT_API const char *gopt_node_name(const gopt_node *n);   /* NULL where it has none */
 GOPT_API const char *gopt_node_domain(const gopt_node *n); /* "" is ai.onnx */
 GOPT_API size_t gopt_node_input_count(const gopt_node *n);
 GOPT_API gopt_value *gopt_node_input(const gopt_node *n, size_t i); /* NULL where absent or past the last */

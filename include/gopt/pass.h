@@ -11,15 +11,19 @@ extern "C" {
 typedef enum gopt_fp { GOPT_FP_REASSOC = 0, GOPT_FP_STRICT, GOPT_FP_FAST } gopt_fp;
 
 typedef struct gopt_optimize_options {
-    int level;           /* 0 nothing, 1 bit-exact, 2 the default, 3 also what raises the opset */
+    int level; /* 0 nothing, 1 bit-exact, 2 the default, 3 also what raises the opset */
     gopt_fp fp;
-    const char *passes;  /* "A,B,C": these alone, in that order; NULL: the level's pipeline */
-    const char *skip;    /* "A,B": all but these; names of passes or of rules */
+    const char *passes;    /* "A,B,C": these alone, in that order; NULL: the level's pipeline */
+    const char *skip;      /* "A,B": all but these; names of passes or of rules */
     int64_t rewrite_limit; /* stop after so many rewrites; 0: none, negative: before the first */
-    bool fuse;           /* keep Fusion regions in the graph (for a backend, pictures and counts) */
-    bool verify_each;    /* check the graph after every pass */
-    int opset;           /* 0: the model's own */
-    const char *dump_dir; /* one numbered .gir and .dot a pass; NULL: none */
+    bool fuse;             /* keep Fusion regions in the graph (for a backend, pictures and counts) */
+    bool verify_each;      /* check the graph after every pass */
+    int opset;             /* 0: the model's own */
+    const char *dump_dir;  /* one numbered .gir a pass; NULL: none */
+    /* Called after every pass with its name and number (from 1), the graph as it stands then; it must not
+     * change the graph. May be NULL. */
+    void (*after_pass)(void *user, gopt_graph *g, const char *pass, int index);
+    void *after_pass_user;
 } gopt_optimize_options;
 
 typedef enum gopt_remark_kind { GOPT_APPLIED, GOPT_DECLINED, GOPT_ANALYSIS } gopt_remark_kind;
@@ -28,10 +32,10 @@ typedef enum gopt_remark_kind { GOPT_APPLIED, GOPT_DECLINED, GOPT_ANALYSIS } gop
 typedef struct gopt_remark {
     gopt_remark_kind kind;
     const char *pass, *rule;
-    const char *at;            /* the node where it was tried */
-    const char *const *nodes;  /* original names of all nodes concerned */
+    const char *at;           /* the node where it was tried */
+    const char *const *nodes; /* original names of all nodes concerned */
     size_t n_nodes;
-    const char *reason;        /* a sentence */
+    const char *reason; /* a sentence */
 } gopt_remark;
 
 typedef struct gopt_rule_count {

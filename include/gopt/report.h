@@ -14,9 +14,9 @@ extern "C" {
 
 typedef struct gopt_dot_options {
     const char *title;
-    bool full;           /* every node, however many; else collapsed by scope above max_nodes */
-    bool flat;           /* no clusters (for viewers that drop them) */
-    size_t max_nodes;    /* 0: 1,000 */
+    bool full;        /* every node, however many; else collapsed by scope above max_nodes */
+    bool flat;        /* no clusters (for viewers that drop them) */
+    size_t max_nodes; /* 0: 1,000 */
 } gopt_dot_options;
 
 /* The text is freed with gopt_text_free. */
@@ -29,9 +29,9 @@ GOPT_API void gopt_text_free(gopt_ctx *cx, char *text);
 GOPT_API gopt_status gopt_text_save(gopt_ctx *cx, const char *path, const char *text);
 
 typedef struct gopt_svg_options {
-    const char *helper;  /* NULL: this process's own program */
-    int seconds;         /* 0: 60 */
-    uint64_t memory;     /* bytes; 0: 2 GiB */
+    const char *helper; /* NULL: this process's own program */
+    int seconds;        /* 0: 60 */
+    uint64_t memory;    /* bytes; 0: 2 GiB */
 } gopt_svg_options;
 /* Renders DOT text to an SVG file. GOPT_UNSUPPORTED with what to install where there is no graphviz, or
  * where its time or memory ran out. */

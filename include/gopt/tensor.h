@@ -43,8 +43,8 @@ typedef enum gopt_dtype {
     GOPT_DTYPE_COUNT
 } gopt_dtype;
 
-GOPT_API const char *gopt_dtype_name(gopt_dtype t); /* "f32", "i64", "bool"; "undefined" for others */
-GOPT_API int gopt_dtype_bits(gopt_dtype t);         /* 4 for u4, 32 for f32, 8 for bool; 0 for none */
+GOPT_API const char *gopt_dtype_name(gopt_dtype t);     /* "f32", "i64", "bool"; "undefined" for others */
+GOPT_API int gopt_dtype_bits(gopt_dtype t);             /* 4 for u4, 32 for f32, 8 for bool; 0 for none */
 GOPT_API gopt_dtype gopt_dtype_parse(const char *name); /* GOPT_UNDEFINED where there is none */
 
 #define GOPT_MAX_RANK 16

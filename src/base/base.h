@@ -18,11 +18,11 @@
 #define GI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Returns from the enclosing function with the status of `call` unless it is GOPT_OK. */
-#define GI_TRY(call)                   \
-    do {                               \
-        gopt_status gi_try_ = (call);  \
-        if (gi_try_ != GOPT_OK)        \
-            return gi_try_;            \
+#define GI_TRY(call)                  \
+    do {                              \
+        gopt_status gi_try_ = (call); \
+        if (gi_try_ != GOPT_OK)       \
+            return gi_try_;           \
     } while (0)
 
 /* Returns GOPT_NO_MEMORY from the enclosing function unless `what` holds. */
@@ -61,12 +61,30 @@ const char *gi_text(gopt_ctx *cx, const char *p, size_t n);
 
 /* ---- arithmetic that cannot overflow unseen: true and the result, or false ---- */
 
-static inline bool gi_mul_size(size_t a, size_t b, size_t *r) { return !__builtin_mul_overflow(a, b, r); }
-static inline bool gi_add_size(size_t a, size_t b, size_t *r) { return !__builtin_add_overflow(a, b, r); }
-static inline bool gi_mul_i64(int64_t a, int64_t b, int64_t *r) { return !__builtin_mul_overflow(a, b, r); }
-static inline bool gi_add_i64(int64_t a, int64_t b, int64_t *r) { return !__builtin_add_overflow(a, b, r); }
-static inline int64_t gi_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t gi_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline bool gi_mul_size(size_t a, size_t b, size_t *r)
+{
+    return !__builtin_mul_overflow(a, b, r);
+}
+static inline bool gi_add_size(size_t a, size_t b, size_t *r)
+{
+    return !__builtin_add_overflow(a, b, r);
+}
+static inline bool gi_mul_i64(int64_t a, int64_t b, int64_t *r)
+{
+    return !__builtin_mul_overflow(a, b, r);
+}
+static inline bool gi_add_i64(int64_t a, int64_t b, int64_t *r)
+{
+    return !__builtin_add_overflow(a, b, r);
+}
+static inline int64_t gi_min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t gi_max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
 
 /* ---- arenas ---- */
 
@@ -75,8 +93,8 @@ typedef struct gi_arena gi_arena;
 gi_arena *gi_arena_create(gopt_ctx *cx);
 void gi_arena_destroy(gi_arena *a); /* a may be NULL */
 gopt_ctx *gi_arena_ctx(gi_arena *a);
-void gi_arena_reset(gi_arena *a);            /* forgets all, keeps one chunk */
-void *gi_arena_alloc(gi_arena *a, size_t n); /* zeroed, 16-byte aligned; NULL where there is no memory */
+void gi_arena_reset(gi_arena *a);                         /* forgets all, keeps one chunk */
+void *gi_arena_alloc(gi_arena *a, size_t n);              /* zeroed, 16-byte aligned; NULL where there is no memory */
 void *gi_arena_array(gi_arena *a, size_t n, size_t item); /* checks n * item */
 char *gi_arena_str(gi_arena *a, const char *s);           /* NULL gives NULL */
 char *gi_arena_strn(gi_arena *a, const char *s, size_t n);
@@ -91,15 +109,15 @@ char *gi_arena_vprintf(gi_arena *a, const char *fmt, va_list args) __attribute__
  *   GI_NEED(gi_push(arena, &v, 7));
  *   for (size_t i = 0; i < v.n; i++) use(v.p[i]); */
 
-#define gi_vec(T)       \
-    struct {            \
-        T *p;           \
-        size_t n, cap;  \
+#define gi_vec(T)      \
+    struct {           \
+        T *p;          \
+        size_t n, cap; \
     }
 bool gi_vec_grow(gi_arena *a, void *p_field, size_t *cap, size_t n, size_t item);
-#define gi_push(arena, v, ...)                                                                        \
-    ((v)->n < (v)->cap || gi_vec_grow((arena), &(v)->p, &(v)->cap, (v)->n, sizeof(*(v)->p))           \
-         ? ((v)->p[(v)->n++] = (__VA_ARGS__), true)                                                   \
+#define gi_push(arena, v, ...)                                                              \
+    ((v)->n < (v)->cap || gi_vec_grow((arena), &(v)->p, &(v)->cap, (v)->n, sizeof(*(v)->p)) \
+         ? ((v)->p[(v)->n++] = (__VA_ARGS__), true)                                         \
          : false)
 
 /* ---- hash maps in an arena: 64-bit keys, or strings; values are pointers ---- */
@@ -114,7 +132,10 @@ typedef struct gi_map {
 void gi_map_init(gi_map *m, gi_arena *a);
 bool gi_map_put(gi_map *m, uint64_t key, void *value); /* replaces; value must not be NULL */
 void *gi_map_get(const gi_map *m, uint64_t key);       /* NULL where absent */
-static inline uint64_t gi_key(const void *p) { return (uint64_t)(uintptr_t)p; }
+static inline uint64_t gi_key(const void *p)
+{
+    return (uint64_t)(uintptr_t)p;
+}
 
 typedef struct gi_smap_slot {
     const char *key;

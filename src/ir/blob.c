@@ -39,7 +39,8 @@ static gopt_status measure(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
 static gopt_status take(gopt_ctx *cx, size_t bytes, void **p)
 {
     if (!reserve(cx, bytes))
-        return gi_fail(cx, GOPT_NO_MEMORY, NULL, "raise --memory-limit, or fix the dynamic dimensions to smaller values",
+        return gi_fail(cx, GOPT_NO_MEMORY, NULL,
+                       "raise --memory-limit, or fix the dynamic dimensions to smaller values",
                        "a tensor of %zu bytes would pass the memory limit of %llu bytes", bytes,
                        (unsigned long long)cx->memory_limit);
     *p = gi_alloc(cx, bytes);

@@ -14,10 +14,10 @@ typedef struct gi_blob {
     const int64_t *dims;
     const void *data; /* for strings an array of gopt_string; may be misaligned for its type when mapped */
     size_t bytes;
-    gi_file *file;    /* keeps mapped data alive; NULL where owned */
-    void *owned;      /* freed with the blob; NULL where the bytes belong to `file` or `base` */
+    gi_file *file;        /* keeps mapped data alive; NULL where owned */
+    void *owned;          /* freed with the blob; NULL where the bytes belong to `file` or `base` */
     struct gi_blob *base; /* the blob whose bytes these are, under other dims; NULL where none */
-    uint64_t hash;    /* 0: not yet known */
+    uint64_t hash;        /* 0: not yet known */
 } gi_blob;
 
 /* Zeroed data that the caller fills before sharing it: cast away const of `data`.
@@ -25,8 +25,8 @@ typedef struct gi_blob {
 gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_blob **out);
 
 /* A view of a mapped file. Data that is misaligned for its dtype is copied. */
-gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f,
-                           uint64_t offset, gi_blob **out);
+gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f, uint64_t offset,
+                           gi_blob **out);
 
 /* The same bytes under other dims (of as many elements). */
 gopt_status gi_blob_reshaped(gi_blob *b, int rank, const int64_t *dims, gi_blob **out);

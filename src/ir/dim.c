@@ -18,10 +18,10 @@ struct gi_dim {
     bool nonnegative, unknown; /* unknown: holds a fresh unknown anywhere */
     uint16_t depth;
     uint64_t hash;
-    const char *name;       /* SYMBOL */
-    const gi_dim *a, *b;    /* FLOORDIV, MIN, MAX */
-    int64_t c;              /* SUM: the constant */
-    uint32_t n;             /* SUM: terms */
+    const char *name;    /* SYMBOL */
+    const gi_dim *a, *b; /* FLOORDIV, MIN, MAX */
+    int64_t c;           /* SUM: the constant */
+    uint32_t n;          /* SUM: terms */
     const term *t;
     struct gi_dim *next; /* of the same hash */
 };

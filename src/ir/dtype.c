@@ -115,9 +115,9 @@ uint16_t gi_f32_to_bf16(float f)
 
 typedef struct small_format {
     int exponent_bits, fraction_bits, bias;
-    bool has_inf;  /* all-ones exponent: infinity and NaN, as IEEE */
-    bool one_nan;  /* all ones is the NaN (FN) */
-    bool fnuz;     /* the sign bit alone is the NaN; no negative zero */
+    bool has_inf; /* all-ones exponent: infinity and NaN, as IEEE */
+    bool one_nan; /* all ones is the NaN (FN) */
+    bool fnuz;    /* the sign bit alone is the NaN; no negative zero */
 } small_format;
 
 static const small_format *small_format_of(gopt_dtype t)

@@ -9,7 +9,10 @@ typedef enum gi_dclass { GI_NONE, GI_FLOAT, GI_SINT, GI_UINT, GI_BOOLEAN, GI_TEX
 
 gi_dclass gi_dtype_class(gopt_dtype t);
 const char *gi_dtype_onnx_name(gopt_dtype t); /* "FLOAT", "INT64" */
-static inline bool gi_dtype_is_float(gopt_dtype t) { return gi_dtype_class(t) == GI_FLOAT; }
+static inline bool gi_dtype_is_float(gopt_dtype t)
+{
+    return gi_dtype_class(t) == GI_FLOAT;
+}
 static inline bool gi_dtype_is_int(gopt_dtype t)
 {
     const gi_dclass c = gi_dtype_class(t);

@@ -36,14 +36,14 @@ typedef enum gi_def_kind { GI_DEF_NODE, GI_DEF_PARAM, GI_DEF_CONST } gi_def_kind
 struct gopt_value {
     uint32_t id;
     gi_def_kind kind;
-    uint32_t index;       /* which output, which parameter */
+    uint32_t index; /* which output, which parameter */
     union {
-        gi_node *node;    /* GI_DEF_NODE; NULL once the node is removed */
-        gi_block *block;  /* GI_DEF_PARAM */
-        gi_blob *blob;    /* GI_DEF_CONST */
+        gi_node *node;   /* GI_DEF_NODE; NULL once the node is removed */
+        gi_block *block; /* GI_DEF_PARAM */
+        gi_blob *blob;   /* GI_DEF_CONST */
     } def;
-    const char *name;     /* as in the file; NULL where none. Graph inputs and outputs always have one */
-    const gi_type *type;  /* NULL: nothing known */
+    const char *name;           /* as in the file; NULL where none. Graph inputs and outputs always have one */
+    const gi_type *type;        /* NULL: nothing known */
     const gi_dim *const *known; /* contents of a small integer or bool tensor of rank 0 or 1, or NULL */
     uint32_t n_known;
     uint32_t n_uses;
@@ -82,14 +82,14 @@ typedef enum gi_fusion_kind {
 struct gopt_node {
     uint32_t id;
     gi_opcode op;
-    gi_fusion_kind fusion; /* of OP_Fusion */
-    const char *domain;    /* as it came, of OP_Unknown; else the row's */
-    const char *op_name;   /* likewise */
-    int opset;             /* the opset version that the model gave its domain */
-    const char *name;      /* as in the file; may be NULL */
-    const char *doc;       /* doc_string; may be NULL */
-    const char *scope;     /* torch scope or namespace; may be NULL */
-    int64_t number;        /* position in the file + 1; 0 for a node of ours */
+    gi_fusion_kind fusion;      /* of OP_Fusion */
+    const char *domain;         /* as it came, of OP_Unknown; else the row's */
+    const char *op_name;        /* likewise */
+    int opset;                  /* the opset version that the model gave its domain */
+    const char *name;           /* as in the file; may be NULL */
+    const char *doc;            /* doc_string; may be NULL */
+    const char *scope;          /* torch scope or namespace; may be NULL */
+    int64_t number;             /* position in the file + 1; 0 for a node of ours */
     const char *const *origins; /* original node names that this came from, unique, in order */
     uint32_t n_origins;
     const char *const *meta; /* metadata_props: key, value, key, value … */
@@ -98,8 +98,8 @@ struct gopt_node {
     gi_node *next, *prev;
     uint32_t n_in, n_out, n_attrs;
     gi_use *in;
-    gi_value **out;   /* an output that the file leaves out exists here all the same, without a name or uses */
-    gi_attr *attrs;   /* one entry an attribute of the row; for OP_Unknown those that came */
+    gi_value **out; /* an output that the file leaves out exists here all the same, without a name or uses */
+    gi_attr *attrs; /* one entry an attribute of the row; for OP_Unknown those that came */
 };
 
 struct gi_block {
@@ -126,15 +126,15 @@ struct gopt_graph {
     gi_arena *arena;
     gi_dims *dims;
     gi_types *types;
-    gi_block *main; /* its parameters are the inputs, its results the outputs */
+    gi_block *main;                /* its parameters are the inputs, its results the outputs */
     const char *name, *doc, *file; /* file: for diagnostics; may be NULL */
     int64_t ir_version;
     const char *producer, *producer_version, *model_domain;
     int64_t model_version;
     gi_opset *opsets;
     uint32_t n_opsets;
-    const char *const *meta; /* key, value, … */
-    uint32_t n_meta;         /* pairs */
+    const char *const *meta;                /* key, value, … */
+    uint32_t n_meta;                        /* pairs */
     uint32_t n_values, n_blocks, next_node; /* ids given so far */
     uint64_t epoch;
     gi_vec(gi_blob *) blobs; /* one reference each, released with the graph */
@@ -146,7 +146,7 @@ gopt_status gi_graph_create(gopt_ctx *cx, gopt_graph **out); /* with an empty ma
 /* Types of another graph, in this one's tables. */
 const gi_type *gi_type_import(gopt_graph *g, const gi_type *t);
 int gi_graph_opset(const gopt_graph *g, const char *domain); /* 0 where not imported */
-uint32_t gi_graph_count_nodes(const gopt_graph *g); /* all blocks; a Fusion counts as what it holds */
+uint32_t gi_graph_count_nodes(const gopt_graph *g);          /* all blocks; a Fusion counts as what it holds */
 
 /* ---- values ---- */
 
@@ -158,9 +158,9 @@ gi_value *gi_const(gopt_graph *g, gi_blob *blob, const char *name);
 gi_value *gi_const_i64(gopt_graph *g, int rank, int64_t n, const int64_t *v); /* rank 0 (n = 1) or 1 */
 gi_value *gi_const_f32(gopt_graph *g, int rank, int64_t n, const float *v);
 
-gi_blob *gi_value_blob(const gi_value *v); /* of a constant, else NULL; v may be NULL */
-gi_node *gi_value_node(const gi_value *v); /* of a node's output, else NULL; v may be NULL */
-bool gi_value_is_output(const gi_value *v);        /* a result of the main block */
+gi_blob *gi_value_blob(const gi_value *v);                /* of a constant, else NULL; v may be NULL */
+gi_node *gi_value_node(const gi_value *v);                /* of a node's output, else NULL; v may be NULL */
+bool gi_value_is_output(const gi_value *v);               /* a result of the main block */
 void gi_value_replace_uses(gi_value *from, gi_value *to); /* block results too; names of results stay */
 void gi_value_set_type(gi_value *v, const gi_type *type);
 bool gi_value_set_known(gi_value *v, uint32_t n, const gi_dim *const *known); /* copies */
@@ -173,15 +173,20 @@ const char *gi_value_label(const gi_value *v, char *buffer, size_t size);
 
 /* A node with its outputs, without name, put before `before` (NULL: at the end). Inputs may be NULL where
  * absent. Attributes are all absent; n_out outputs. NULL where there is no memory. */
-gi_node *gi_node_create(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_value *const *in,
-                        uint32_t n_out);
-static inline gi_value *gi_node_out(const gi_node *n, uint32_t i) { return n ? n->out[i] : NULL; }
-static inline gi_value *gi_node_in(const gi_node *n, uint32_t i) { return i < n->n_in ? n->in[i].value : NULL; }
+gi_node *gi_node_create(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out);
+static inline gi_value *gi_node_out(const gi_node *n, uint32_t i)
+{
+    return n ? n->out[i] : NULL;
+}
+static inline gi_value *gi_node_in(const gi_node *n, uint32_t i)
+{
+    return i < n->n_in ? n->in[i].value : NULL;
+}
 
 void gi_node_set_in(gi_node *n, uint32_t i, gi_value *v); /* v may be NULL */
-bool gi_node_resize_in(gi_node *n, uint32_t n_in); /* new ones absent; removed ones lose their use */
-void gi_node_remove_out(gi_node *n, uint32_t i);   /* it must have no uses; later ones move up */
-void gi_node_remove(gi_node *n);                 /* its outputs must have no uses; its blocks go with it */
+bool gi_node_resize_in(gi_node *n, uint32_t n_in);        /* new ones absent; removed ones lose their use */
+void gi_node_remove_out(gi_node *n, uint32_t i);          /* it must have no uses; later ones move up */
+void gi_node_remove(gi_node *n);                          /* its outputs must have no uses; its blocks go with it */
 void gi_node_move(gi_node *n, gi_block *b, gi_node *before);
 bool gi_node_add_origin(gi_node *n, const char *name);       /* once each */
 bool gi_node_merge_origins(gi_node *n, const gi_node *from); /* provenance, scope (common stem), position */
@@ -215,9 +220,9 @@ gi_place gi_node_place(const gi_node *n); /* file, subgraph, node, operator, ops
 
 const gi_attr *gi_attr_find(const gi_node *n, const char *name); /* NULL where absent; any node */
 bool gi_attr_has(const gi_node *n, int at);
-int64_t gi_attr_int(const gi_node *n, int at);      /* the row's default where absent */
+int64_t gi_attr_int(const gi_node *n, int at); /* the row's default where absent */
 float gi_attr_float(const gi_node *n, int at);
-const char *gi_attr_str(const gi_node *n, int at);  /* NULL where absent without default */
+const char *gi_attr_str(const gi_node *n, int at);                  /* NULL where absent without default */
 uint32_t gi_attr_ints(const gi_node *n, int at, const int64_t **v); /* 0 where absent */
 uint32_t gi_attr_floats(const gi_node *n, int at, const float **v);
 gi_blob *gi_attr_tensor(const gi_node *n, int at);
@@ -241,8 +246,8 @@ bool gi_attrs_copy(gi_node *to, const gi_node *from);   /* same operator; no gra
 gopt_status gi_verify(const gopt_graph *g);
 
 typedef struct gi_print_options {
-    bool types;       /* a type behind every result, as a comment */
-    bool contents;    /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
+    bool types;    /* a type behind every result, as a comment */
+    bool contents; /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
 } gi_print_options;
 gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out);
 /* Types are those of the parameters alone: infer the rest. */

@@ -287,7 +287,7 @@ bool gi_node_merge_origins(gi_node *n, const gi_node *from)
 
 const char *gi_fusion_kind_name(gi_fusion_kind k)
 {
-    static const char *const names[GI_FUSION_KIND_COUNT] = { "none", "conv", "matmul",    "pointwise",
+    static const char *const names[GI_FUSION_KIND_COUNT] = { "none",   "conv", "matmul",    "pointwise",
                                                              "reduce", "norm", "attention", "pool" };
     return (unsigned)k < GI_FUSION_KIND_COUNT ? names[k] : "none";
 }
@@ -409,9 +409,9 @@ typedef struct capture_walk {
 /* Is v defined inside one of the owner's blocks? */
 static bool is_inner(const gi_value *v, const gi_node *owner)
 {
-    const gi_block *b = v->kind == GI_DEF_PARAM ? v->def.block
+    const gi_block *b = v->kind == GI_DEF_PARAM                 ? v->def.block
                         : v->kind == GI_DEF_NODE && v->def.node ? v->def.node->block
-                                                                  : NULL;
+                                                                : NULL;
     for (; b && b->owner; b = b->owner->block)
         if (b->owner == owner)
             return true;

@@ -46,9 +46,9 @@ typedef enum gi_opcode {
 #define GI_FE_15(M, C, x, ...) M(C, x) GI_FE_14(M, C, __VA_ARGS__)
 #define GI_FE_16(M, C, x, ...) M(C, x) GI_FE_15(M, C, __VA_ARGS__)
 #define GI_FE_PICK(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, NAME, ...) NAME
-#define GI_FE(M, C, ...)                                                                                          \
-    GI_FE_PICK(__VA_ARGS__, GI_FE_16, GI_FE_15, GI_FE_14, GI_FE_13, GI_FE_12, GI_FE_11, GI_FE_10, GI_FE_9,         \
-               GI_FE_8, GI_FE_7, GI_FE_6, GI_FE_5, GI_FE_4, GI_FE_3, GI_FE_2, GI_FE_1, 0)                          \
+#define GI_FE(M, C, ...)                                                                                            \
+    GI_FE_PICK(__VA_ARGS__, GI_FE_16, GI_FE_15, GI_FE_14, GI_FE_13, GI_FE_12, GI_FE_11, GI_FE_10, GI_FE_9, GI_FE_8, \
+               GI_FE_7, GI_FE_6, GI_FE_5, GI_FE_4, GI_FE_3, GI_FE_2, GI_FE_1, 0)                                    \
     (M, C, __VA_ARGS__)
 
 /* Pass 1: the enums. REQ(X) is the bare name here. */
@@ -88,16 +88,10 @@ typedef enum gi_opcode {
 #define GI_OPEN(NAME, M, ...) GI_FE(M, NAME, __VA_ARGS__)
 #define GI_STRIP(...) __VA_ARGS__
 #define GI_CALL(M, ...) M(__VA_ARGS__)
-#define OP(NAME, INS, OUTS, ATTRIBUTES, ...)                  \
-    enum {                                                    \
-        GI_CALL(GI_OPEN, NAME, GI_STRIP INS)                  \
-    };                                                        \
-    enum {                                                    \
-        GI_CALL(GI_OPEN, NAME, GI_STRIP OUTS)                 \
-    };                                                        \
-    enum {                                                    \
-        GI_CALL(GI_OPEN, NAME, GI_STRIP ATTRIBUTES)           \
-    };
+#define OP(NAME, INS, OUTS, ATTRIBUTES, ...)        \
+    enum { GI_CALL(GI_OPEN, NAME, GI_STRIP INS) };  \
+    enum { GI_CALL(GI_OPEN, NAME, GI_STRIP OUTS) }; \
+    enum { GI_CALL(GI_OPEN, NAME, GI_STRIP ATTRIBUTES) };
 #include "ir/ops/all.def"
 #undef OP
 #undef IN
@@ -160,17 +154,17 @@ typedef struct gi_op_attr {
 } gi_op_attr;
 
 enum {
-    GI_PURE = 1 << 0,         /* no side effect, same inputs same outputs: may be folded, merged, removed */
-    GI_COMMUTATIVE = 1 << 1,  /* of its two inputs */
-    GI_ELEMENTWISE = 1 << 2,  /* each output element from the elements in the same (broadcast) place */
-    GI_VIEW = 1 << 3,         /* the output holds the first input's elements in the same order */
+    GI_PURE = 1 << 0,        /* no side effect, same inputs same outputs: may be folded, merged, removed */
+    GI_COMMUTATIVE = 1 << 1, /* of its two inputs */
+    GI_ELEMENTWISE = 1 << 2, /* each output element from the elements in the same (broadcast) place */
+    GI_VIEW = 1 << 3,        /* the output holds the first input's elements in the same order */
     GI_REDUCTION = 1 << 4,
-    GI_DATA_SHAPE = 1 << 5,   /* output shapes depend on values of inputs beyond known contents */
-    GI_RANDOM = 1 << 6,       /* answers differ by seed; never folded or merged */
-    GI_CONTROL = 1 << 7,      /* owns blocks */
-    GI_MOVEMENT = 1 << 8,     /* copies elements unchanged: gather, slice, concat, transpose */
-    GI_INTERNAL_OP = 1 << 9,  /* ours alone: no ONNX operator of that name */
-    GI_ANY_KIND = 1 << 10     /* inputs may be sequences and optionals; of all others they must be tensors */
+    GI_DATA_SHAPE = 1 << 5,  /* output shapes depend on values of inputs beyond known contents */
+    GI_RANDOM = 1 << 6,      /* answers differ by seed; never folded or merged */
+    GI_CONTROL = 1 << 7,     /* owns blocks */
+    GI_MOVEMENT = 1 << 8,    /* copies elements unchanged: gather, slice, concat, transpose */
+    GI_INTERNAL_OP = 1 << 9, /* ours alone: no ONNX operator of that name */
+    GI_ANY_KIND = 1 << 10    /* inputs may be sequences and optionals; of all others they must be tensors */
 };
 
 /* Which dtypes the main input may have. */
@@ -206,7 +200,7 @@ typedef struct gi_op {
     unsigned traits;
     gi_infer_fn infer;
     gi_eval_fn eval;
-    const char *means; /* one line for docs/ops.md */
+    const char *means;        /* one line for docs/ops.md */
     int n_in, n_out, n_attrs; /* entries above */
 } gi_op;
 

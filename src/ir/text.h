@@ -21,7 +21,7 @@
 #include "ir/graph.h"
 
 enum {
-    GI_TEXT_OPSET = 21,     /* without an opset line */
+    GI_TEXT_OPSET = 21,      /* without an opset line */
     GI_TEXT_IR_VERSION = 10, /* without an ir_version line */
     GI_TEXT_INLINE = 16,     /* constants of up to so many elements print their values */
     GI_TEXT_DEPTH = 100      /* nested blocks */

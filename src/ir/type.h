@@ -22,11 +22,11 @@ gi_types *gi_types_create(gi_arena *a);
 const gi_type *gi_type_tensor(gi_types *t, gopt_dtype dtype, int rank, const gi_dim *const *dims);
 const gi_type *gi_type_of(gi_types *t, gopt_kind kind, const gi_type *elem); /* sequence, optional */
 
-bool gi_type_is_static(const gi_type *t);                         /* a tensor with constant dims */
-bool gi_type_elements(const gi_type *t, int64_t *n);              /* false unless static and no overflow */
-bool gi_type_bytes(const gi_type *t, size_t *bytes);              /* likewise */
-bool gi_type_dim_const(const gi_type *t, int i, int64_t *v);      /* false where unknown; i < 0 from the end */
-bool gi_type_static_dims(const gi_type *t, int64_t *dims);        /* all of them; false unless static */
-void gi_type_print(gi_str *s, const gi_type *t);                  /* f32[n,3,8,8], f32[*], seq(f32[2]), ? */
+bool gi_type_is_static(const gi_type *t);                    /* a tensor with constant dims */
+bool gi_type_elements(const gi_type *t, int64_t *n);         /* false unless static and no overflow */
+bool gi_type_bytes(const gi_type *t, size_t *bytes);         /* likewise */
+bool gi_type_dim_const(const gi_type *t, int i, int64_t *v); /* false where unknown; i < 0 from the end */
+bool gi_type_static_dims(const gi_type *t, int64_t *dims);   /* all of them; false unless static */
+void gi_type_print(gi_str *s, const gi_type *t);             /* f32[n,3,8,8], f32[*], seq(f32[2]), ? */
 
 #endif

@@ -98,8 +98,8 @@ gopt_value *gopt_graph_add(gopt_graph *g, const char *op, const char *name, int 
     n->name = gi_arena_str(g->arena, name);
     n->number = (int64_t)n->id;
     gi_node_add_origin(n, name);
-    const gopt_status st = attributes && gi_parse_attrs(n, attributes) != GOPT_OK ? GOPT_BAD_INPUT
-                                                                                 : gi_infer_node(n, scratch);
+    const gopt_status st =
+        attributes && gi_parse_attrs(n, attributes) != GOPT_OK ? GOPT_BAD_INPUT : gi_infer_node(n, scratch);
     gi_arena_destroy(scratch);
     if (st != GOPT_OK) {
         gi_node_remove(n);

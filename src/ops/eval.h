@@ -16,10 +16,10 @@ typedef struct gi_eval {
     gopt_ctx *cx;
     uint32_t n_in, n_out;
     const gopt_tensor *const *in; /* NULL entries: absent */
-    gopt_tensor **out;   /* entry NULL until gi_eval_out; may be given beforehand by the plan */
-    bool planned;        /* outputs are given: gi_eval_out checks that shape and size fit */
-    gi_arena *scratch;   /* reset by the caller after each node */
-    gi_lookup_fn lookup; /* captures of the node's blocks */
+    gopt_tensor **out;            /* entry NULL until gi_eval_out; may be given beforehand by the plan */
+    bool planned;                 /* outputs are given: gi_eval_out checks that shape and size fit */
+    gi_arena *scratch;            /* reset by the caller after each node */
+    gi_lookup_fn lookup;          /* captures of the node's blocks */
     void *user;
     uint64_t seed; /* of random operators */
 } gi_eval;
@@ -67,8 +67,14 @@ void gi_broadcast_strides(int r, const int64_t *dims, int ro, const int64_t *out
 void gi_strides(int r, const int64_t *dims, int64_t *strides); /* row-major, in elements */
 int64_t gi_product(int from, int to, const int64_t *dims);     /* of dims[from … to-1] */
 /* Element i of an integer tensor (i32 or i64 and others) */
-static inline int64_t gi_tensor_i64(const gopt_tensor *t, int64_t i) { return gi_load_i64(t->dtype, t->data, (size_t)i); }
-static inline double gi_tensor_f64(const gopt_tensor *t, int64_t i) { return gi_load_f64(t->dtype, t->data, (size_t)i); }
+static inline int64_t gi_tensor_i64(const gopt_tensor *t, int64_t i)
+{
+    return gi_load_i64(t->dtype, t->data, (size_t)i);
+}
+static inline double gi_tensor_f64(const gopt_tensor *t, int64_t i)
+{
+    return gi_load_f64(t->dtype, t->data, (size_t)i);
+}
 /* Whole bytes of one element: 1 for bool, 4 for f32; 0 for packed types and strings (sizeof gopt_string). */
 size_t gi_item_size(gopt_dtype t);
 

@@ -12,17 +12,17 @@ typedef struct gi_infer {
     gopt_graph *g;
     gi_node *n;
     gi_arena *scratch;
-    const gi_type **out;            /* per output; NULL: nothing set */
-    const gi_dim *const **known;    /* per output */
+    const gi_type **out;         /* per output; NULL: nothing set */
+    const gi_dim *const **known; /* per output */
     uint32_t *n_known;
-    bool no_memory;                 /* a helper below ran out; the driver returns GOPT_NO_MEMORY */
+    bool no_memory; /* a helper below ran out; the driver returns GOPT_NO_MEMORY */
 } gi_infer;
 
 /* Infers types and contents of one node, or of all nodes in order, blocks included. */
 gopt_status gi_infer_node(gi_node *n, gi_arena *scratch);
 gopt_status gi_infer_graph(gopt_graph *g);
 gopt_status gi_infer_block(gi_block *b, gi_arena *scratch);
-enum { GI_MAX_NESTING = 100 }; /* blocks in blocks */
+enum { GI_MAX_NESTING = 100 };         /* blocks in blocks */
 int gi_block_depth(const gi_block *b); /* 0 of the main block; stops counting past GI_MAX_NESTING */
 
 /* gi_node_create with the row's first output alone, types inferred. The value is node->out[0]. NULL where there is no memory or the rule refuses (with its diagnostic). */
@@ -30,14 +30,15 @@ gi_node *gi_build(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_
 
 /* ---- for the rules ---- */
 
-bool gi_infer_has(const gi_infer *c, uint32_t in);               /* is the input given? */
-const gi_type *gi_infer_type(const gi_infer *c, uint32_t in);    /* NULL where unknown or absent */
-gopt_dtype gi_infer_dtype(const gi_infer *c, uint32_t in);       /* GOPT_UNDEFINED where unknown */
-int gi_infer_rank(const gi_infer *c, uint32_t in);               /* -1 where unknown */
-const gi_dim *gi_infer_dim(const gi_infer *c, uint32_t in, int i); /* i < 0 from the end; a fresh unknown where unknown */
-const gi_dim *const *gi_infer_known(const gi_infer *c, uint32_t in, uint32_t *n); /* contents, or NULL */
+bool gi_infer_has(const gi_infer *c, uint32_t in);            /* is the input given? */
+const gi_type *gi_infer_type(const gi_infer *c, uint32_t in); /* NULL where unknown or absent */
+gopt_dtype gi_infer_dtype(const gi_infer *c, uint32_t in);    /* GOPT_UNDEFINED where unknown */
+int gi_infer_rank(const gi_infer *c, uint32_t in);            /* -1 where unknown */
+const gi_dim *gi_infer_dim(const gi_infer *c, uint32_t in,
+                           int i); /* i < 0 from the end; a fresh unknown where unknown */
+const gi_dim *const *gi_infer_known(const gi_infer *c, uint32_t in, uint32_t *n);          /* contents, or NULL */
 bool gi_infer_ints(const gi_infer *c, uint32_t in, gi_arena *a, uint32_t *n, int64_t **v); /* all constant? */
-gi_blob *gi_infer_blob(const gi_infer *c, uint32_t in);          /* of a constant input */
+gi_blob *gi_infer_blob(const gi_infer *c, uint32_t in);                                    /* of a constant input */
 
 void gi_infer_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims);
 void gi_infer_set_type(gi_infer *c, uint32_t out, const gi_type *t);
@@ -50,8 +51,8 @@ gopt_status gi_infer_fail_node(const gi_infer *c, const char *fmt, ...) __attrib
 
 /* Numpy broadcasting of shapes; dims receives *rank entries (room for GOPT_MAX_RANK).
  * False where two constant dims clash (the caller reports). */
-bool gi_infer_broadcast(gi_infer *c, int rank_a, const gi_dim *const *a, int rank_b, const gi_dim *const *b,
-                        int *rank, const gi_dim **dims);
+bool gi_infer_broadcast(gi_infer *c, int rank_a, const gi_dim *const *a, int rank_b, const gi_dim *const *b, int *rank,
+                        const gi_dim **dims);
 
 /* Turns an axis attribute into 0 … rank-1; false where it lies outside. */
 static inline bool gi_axis(int64_t axis, int rank, int *out)

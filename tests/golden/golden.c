@@ -65,7 +65,9 @@ static bool parse_run(char *line, run *r)
         else if (!strcmp(w, "--rewrite-limit") && value)
             r->o.rewrite_limit = atoi(value);
         else if (!strcmp(w, "--fp") && value)
-            r->o.fp = !strcmp(value, "strict") ? GOPT_FP_STRICT : !strcmp(value, "fast") ? GOPT_FP_FAST : GOPT_FP_REASSOC;
+            r->o.fp = !strcmp(value, "strict") ? GOPT_FP_STRICT
+                      : !strcmp(value, "fast") ? GOPT_FP_FAST
+                                               : GOPT_FP_REASSOC;
         else if (!strcmp(w, "--fuse"))
             r->o.fuse = true;
         else if (!strcmp(w, "--remarks"))
@@ -126,7 +128,8 @@ static bool same_answers(const gopt_tensor *a, const gopt_tensor *b)
 {
     if (a->kind != GOPT_TENSOR || b->kind != GOPT_TENSOR)
         return a->kind == b->kind && a->n_items == b->n_items;
-    if (a->dtype != b->dtype || a->rank != b->rank || memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) != 0)
+    if (a->dtype != b->dtype || a->rank != b->rank ||
+        memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) != 0)
         return false;
     if (a->dtype == GOPT_STRING)
         return true;

@@ -1,9 +1,9 @@
 /* Dimension expressions: canonical form, arithmetic, bounds, text. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "ir/dim.h"
 
@@ -127,9 +127,9 @@ static void overflow_is_unknown_not_undefined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_expressions_are_one_pointer), cmocka_unit_test(division_is_exact_where_it_can_be_seen),
+        cmocka_unit_test(equal_expressions_are_one_pointer),  cmocka_unit_test(division_is_exact_where_it_can_be_seen),
         cmocka_unit_test(bounds_decide_minimum_and_equality), cmocka_unit_test(text_comes_back_the_same),
-        cmocka_unit_test(evaluates_and_substitutes),         cmocka_unit_test(overflow_is_unknown_not_undefined),
+        cmocka_unit_test(evaluates_and_substitutes),          cmocka_unit_test(overflow_is_unknown_not_undefined),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
