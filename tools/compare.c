@@ -1,0 +1,244 @@
+/* gopt compare: two models, or one in two ways, on the same inputs; and the ways themselves. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+/* ---- ways to run ---- */
+
+gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
+{
+    static const char *const precisions[] = { "fp32", "tf32", "fp16", "bf16", "int8", "best" };
+    *s = (run_spec){ .backend = "cpu", .precision = "fp32", .level = -1 };
+    for (bool first = true; *text; first = false) {
+        char word[128];
+        const size_t n = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", n > 127 ? 127 : (int)n, text);
+        text += n + (text[n] == ',');
+        bool known = first;
+        if (first)
+            memcpy(s->backend, word, sizeof word);
+        for (size_t i = 0; !known && i < sizeof precisions / sizeof precisions[0]; i++)
+            if (!strcmp(word, precisions[i])) {
+                snprintf(s->precision, sizeof s->precision, "%s", precisions[i]);
+                known = true;
+            }
+        if (!known && !strcmp(word, "no-fuse"))
+            known = s->no_fuse = true;
+        if (!known && !strncmp(word, "level=", 6) && word[6] >= '0' && word[6] <= '3' && !word[7]) {
+            s->level = word[6] - '0';
+            known = true;
+        }
+        if (!known)
+            return tool_fail(t, GOPT_USAGE, NULL,
+                             "write BACKEND[,PRECISION][,level=N][,no-fuse], as in opencl,fp32,level=2",
+                             "'%s' is no part of a way to run", word);
+    }
+    if (strcmp(s->precision, "fp32") && strcmp(s->precision, "best"))
+        return tool_fail(t, GOPT_UNSUPPORTED, NULL, "say fp32", "precision %s: this build computes in fp32 alone",
+                         s->precision);
+    return GOPT_OK;
+}
+
+static gopt_status run_engine(tool *t, gopt_graph *g, const gopt_engine_options *o, gopt_tensor *const *in,
+                              gopt_tensor ***out, size_t *n_out)
+{
+    gopt_engine *e = NULL;
+    gopt_run_context *rc = NULL;
+    gopt_status s = gopt_engine_create(g, o, &e);
+    if (s == GOPT_OK)
+        s = gopt_run_context_create(e, &rc);
+    for (size_t i = 0; s == GOPT_OK && i < gopt_graph_input_count(g); i++)
+        s = gopt_run_context_set_input(rc, i, in[i]);
+    if (s == GOPT_OK)
+        s = gopt_run(rc);
+    *n_out = gopt_graph_output_count(g);
+    *out = s == GOPT_OK ? calloc(*n_out + 1, sizeof **out) : NULL;
+    if (s == GOPT_OK && !*out)
+        s = tool_no_memory(t);
+    for (size_t i = 0; s == GOPT_OK && i < *n_out; i++) {
+        /* the context's tensors are gone with it: copies of plain data, references of the rest */
+        const gopt_tensor *x = gopt_run_context_output(rc, i);
+        if (x && x->kind == GOPT_TENSOR && x->dtype != GOPT_STRING) {
+            s = gopt_tensor_create(t->cx, x->dtype, x->rank, x->dims, &(*out)[i]);
+            if (s == GOPT_OK && x->bytes)
+                memcpy((*out)[i]->data, x->data, x->bytes);
+        } else if (x) {
+            (*out)[i] = gopt_tensor_ref((gopt_tensor *)(uintptr_t)x);
+        }
+    }
+    if (s != GOPT_OK && *out) {
+        tensors_free(*out, *n_out);
+        *out = NULL;
+    }
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    return s;
+}
+
+gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *const *in, gopt_tensor ***out,
+                     size_t *n_out)
+{
+    gopt_graph *copy = NULL;
+    *out = NULL;
+    *n_out = 0;
+    gopt_status s = gopt_graph_clone(g, &copy);
+    const gopt_optimize_options o = { .level = spec->level < 0 ? 2 : spec->level,
+                                      .fuse = !spec->no_fuse,
+                                      .skip = spec->no_fuse ? "fuse-vertical,fuse-horizontal" : NULL };
+    if (s == GOPT_OK)
+        s = gopt_optimize(copy, &o, NULL);
+    if (s == GOPT_OK)
+        s = run_engine(
+            t, copy,
+            &(gopt_engine_options){ .backend = spec->backend, .threads = (int)t->o.threads, .reference = !spec->level },
+            in, out, n_out);
+    gopt_graph_destroy(copy);
+    return s;
+}
+
+gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, gopt_tensor ***out, size_t *n_out)
+{
+    *out = NULL;
+    *n_out = 0;
+    return run_engine(t, g, &(gopt_engine_options){ .backend = "cpu", .reference = true }, in, out, n_out);
+}
+
+/* ---- the subcommand ---- */
+
+typedef struct side {
+    const char *text, *path;
+    run_spec spec;
+    gopt_graph *g;
+    gopt_tensor **out;
+    size_t n_out;
+} side;
+
+typedef struct comparing {
+    tool *t;
+    side a, b;
+    gopt_tensor **in;
+    size_t n_in;
+} comparing;
+
+static gopt_status check_interfaces(comparing *c)
+{
+    const gopt_graph *a = c->a.g, *b = c->b.g;
+    if (gopt_graph_input_count(a) != gopt_graph_input_count(b) ||
+        gopt_graph_output_count(a) != gopt_graph_output_count(b))
+        return tool_fail(c->t, GOPT_DIFFERENT, c->b.path, NULL, "has %zu inputs and %zu outputs, %s has %zu and %zu",
+                         gopt_graph_input_count(b), gopt_graph_output_count(b), c->a.path, gopt_graph_input_count(a),
+                         gopt_graph_output_count(a));
+    for (size_t i = 0; i < gopt_graph_input_count(a); i++)
+        if (strcmp(gopt_graph_input_name(a, i), gopt_graph_input_name(b, i)))
+            return tool_fail(c->t, GOPT_DIFFERENT, c->b.path, NULL, "calls input %zu %s, %s calls it %s", i,
+                             gopt_graph_input_name(b, i), c->a.path, gopt_graph_input_name(a, i));
+    return GOPT_OK;
+}
+
+/* The second model's free shapes become the first's inputs'. */
+static gopt_status fix_like_inputs(comparing *c)
+{
+    for (size_t i = 0; i < c->n_in; i++)
+        if (c->in[i]->kind == GOPT_TENSOR)
+            TRY(gopt_graph_fix_shape(c->b.g, gopt_graph_input_name(c->b.g, i), c->in[i]->rank, c->in[i]->dims));
+    return GOPT_OK;
+}
+
+static json_t *json_diff(const char *name, const diff *d)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "name", json_text(name));
+    json_object_set_new(o, "same", json_boolean(d->same));
+    json_object_set_new(o, "worst", isfinite(d->worst) ? json_real(d->worst) : json_null());
+    json_object_set_new(o, "max_abs", isfinite(d->max_abs) ? json_real(d->max_abs) : json_null());
+    json_object_set_new(o, "differ", json_integer(d->wrong));
+    json_object_set_new(o, "elements", json_integer(d->elements));
+    json_object_set_new(o, "reason", d->same ? json_null() : json_text(d->why));
+    return o;
+}
+
+static gopt_status judge(comparing *c)
+{
+    tool *t = c->t;
+    const double rtol = t->o.rtol < 0 ? 1e-3 : t->o.rtol, atol = t->o.atol < 0 ? 5e-4 : t->o.atol;
+    json_t *outputs = json_array();
+    size_t wrong = 0;
+    const char *first = NULL;
+    diff first_diff = { 0 };
+    for (size_t i = 0; i < c->a.n_out; i++) {
+        const char *name = gopt_graph_output_name(c->a.g, i);
+        diff d;
+        tensor_diff(c->b.out[i], c->a.out[i], rtol, atol, true, &d);
+        json_array_append_new(outputs, json_diff(name, &d));
+        if (d.same)
+            say(t,
+                "  %ssame%s  %s: worst error %.3g of the tolerance, largest difference %.3g, values from %.4g to "
+                "%.4g\n",
+                green(t), plain(t), name, d.worst, d.max_abs, d.min, d.max);
+        else if (!wrong++) {
+            first = name;
+            first_diff = d;
+        }
+    }
+    gopt_status s = GOPT_OK;
+    if (t->o.json) {
+        json_t *j = json_object();
+        json_object_set_new(j, "a", json_text(c->a.text));
+        json_object_set_new(j, "b", json_text(c->b.text));
+        json_object_set_new(j, "same", json_boolean(!wrong));
+        json_object_set_new(j, "first_different", json_text(first));
+        json_object_set_new(j, "outputs", outputs);
+        s = tool_write_json(t, t->o.json, j);
+    } else {
+        json_decref(outputs);
+    }
+    TRY(s);
+    if (wrong)
+        return tool_fail(t, GOPT_DIFFERENT, c->b.path, NULL,
+                         "%zu of %zu outputs differ between %s and %s, the first is %s: %s; values from %.4g to %.4g",
+                         wrong, c->a.n_out, c->a.text, c->b.text, first, first_diff.why, first_diff.min,
+                         first_diff.max);
+    say(t, "%zu outputs agree between %s and %s\n", c->a.n_out, c->a.text, c->b.text);
+    return GOPT_OK;
+}
+
+static gopt_status compare_steps(comparing *c)
+{
+    tool *t = c->t;
+    const bool two = t->o.args.n > 1;
+    c->a = (side){ .text = t->o.a ? t->o.a : two ? "cpu" : "cpu,level=0", .path = tool_model(t) };
+    c->b = (side){ .text = t->o.b ? t->o.b : "cpu", .path = t->o.args.p[two] };
+    TRY(run_spec_parse(t, c->a.text, &c->a.spec));
+    TRY(run_spec_parse(t, c->b.text, &c->b.spec));
+    TRY(tool_load(t, c->a.path, &c->a.g));
+    TRY(tool_check_supported(t, c->a.g, c->a.path));
+    if (two) {
+        TRY(tool_load(t, c->b.path, &c->b.g));
+        TRY(tool_check_supported(t, c->b.g, c->b.path));
+        TRY(check_interfaces(c));
+    }
+    TRY(inputs_make(t, c->a.g, NULL, &c->in, &c->n_in));
+    if (two)
+        TRY(fix_like_inputs(c));
+    progress *p = progress_start(t, "running");
+    gopt_status s = run_once(t, c->a.g, &c->a.spec, c->in, &c->a.out, &c->a.n_out);
+    if (s == GOPT_OK)
+        s = run_once(t, two ? c->b.g : c->a.g, &c->b.spec, c->in, &c->b.out, &c->b.n_out);
+    progress_stop(p);
+    TRY(s);
+    return judge(c);
+}
+
+gopt_status compare(tool *t)
+{
+    comparing c = { .t = t };
+    const gopt_status s = compare_steps(&c);
+    tensors_free(c.in, c.n_in);
+    tensors_free(c.a.out, c.a.n_out);
+    tensors_free(c.b.out, c.b.n_out);
+    gopt_graph_destroy(c.a.g);
+    gopt_graph_destroy(c.b.g);
+    return s;
+}

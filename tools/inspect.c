@@ -1,0 +1,307 @@
+/* gopt inspect: what a model is, and what would happen to it, without running it. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tool.h"
+
+/* An integer with commas, in units; or the expression as it is. */
+static char *amount(const char *text, bool bytes)
+{
+    char *end;
+    const unsigned long long v = text ? strtoull(text, &end, 10) : 0;
+    if (!text || !*text)
+        return strdup("unknown");
+    if (*end || *text == '-')
+        return strdup(text);
+    if (bytes)
+        return text_of("%s", bytes_text(v).p);
+    return v >= 1000000000 ? text_of("%.2f G", (double)v / 1e9)
+           : v >= 1000000  ? text_of("%.2f M", (double)v / 1e6)
+                           : text_of("%s", count_text(v).p);
+}
+
+/* ---- text ---- */
+
+static void print_values(const tool *t, const gopt_graph *g, bool inputs)
+{
+    const size_t n = inputs ? gopt_graph_input_count(g) : gopt_graph_output_count(g);
+    size_t width = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i);
+        width = strlen(name) > width ? strlen(name) : width;
+    }
+    width = width > 40 ? 40 : width;
+    for (size_t i = 0; i < n; i++) {
+        char type[512];
+        gopt_value_type_text(inputs ? gopt_graph_get_input(g, i) : gopt_graph_get_output(g, i), type, sizeof type);
+        printf("  %s%-8s%s %-*s  %s\n", dim(t),
+               i        ? ""
+               : inputs ? "inputs"
+                        : "outputs",
+               plain(t), (int)width, inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i), type);
+    }
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const gopt_op_count *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    return strcmp(x->op, y->op);
+}
+
+static void print_operators(const tool *t, const gopt_inspection *m)
+{
+    gopt_op_count *ops = malloc((m->n_ops + 1) * sizeof *ops);
+    if (!ops)
+        return;
+    if (m->n_ops)
+        memcpy(ops, m->ops, m->n_ops * sizeof *ops);
+    qsort(ops, m->n_ops, sizeof *ops, by_count);
+    if (t->o.ops) {
+        printf("\n%s  %-32s %7s%s\n", dim(t), "operator", "nodes", plain(t));
+        for (size_t i = 0; i < m->n_ops; i++)
+            printf("  %-32s %7lld\n", ops[i].op, (long long)ops[i].count);
+    } else {
+        printf("  %s%-8s%s ", dim(t), "nodes", plain(t));
+        int column = 11 + printf("%s:", count_text((uint64_t)m->nodes).p);
+        for (size_t i = 0; i < m->n_ops; i++) {
+            const int n = (int)strlen(ops[i].op) + 2 + snprintf(NULL, 0, "%lld", (long long)ops[i].count);
+            if (column + n > 110) {
+                printf("\n%11s", "");
+                column = 11;
+            }
+            column += printf(" %s %lld%s", ops[i].op, (long long)ops[i].count, i + 1 < m->n_ops ? "," : "");
+        }
+        putchar('\n');
+    }
+    free(ops);
+}
+
+static void print_head(const tool *t, const gopt_graph *g, const gopt_inspection *m)
+{
+    const char *domain, *producer = gopt_graph_producer(g);
+    int64_t version;
+    printf("%s%s%s\n  %s%-8s%s ", bold(t), tool_model(t), plain(t), dim(t), "format", plain(t));
+    if (gopt_graph_ir_version(g))
+        printf("ONNX, IR %lld", (long long)gopt_graph_ir_version(g));
+    else
+        printf("text form");
+    for (size_t i = 0; gopt_graph_get_opset(g, i, &domain, &version); i++)
+        printf(", %s %lld", *domain ? domain : "opset", (long long)version);
+    printf("%s%s\n", producer && *producer ? ", by " : "", producer && *producer ? producer : "");
+    print_values(t, g, true);
+    print_values(t, g, false);
+    print_operators(t, m);
+    char *flops = amount(m->flops, false), *peak = amount(m->peak_activation_bytes, true);
+    printf("  %s%-8s%s %s parameters, %s\n", dim(t), "weights", plain(t), count_text(m->parameters).p,
+           bytes_text(m->parameter_bytes).p);
+    printf("  %s%-8s%s %s operations; activations take %s at most\n", dim(t), "a run", plain(t), flops ? flops : "?",
+           peak ? peak : "?");
+    free(flops);
+    free(peak);
+}
+
+static void print_nodes(const tool *t, const gopt_graph *g)
+{
+    printf("\n%s  %-6s %-24s %-40s %s%s\n", dim(t), "node", "operator", "name", "outputs", plain(t));
+    size_t i = 0;
+    for (gopt_node *n = gopt_graph_first_node(g); n; n = gopt_node_next(n), i++) {
+        const char *domain = gopt_node_domain(n);
+        const bool own = *domain && strcmp(domain, "ai.onnx") != 0;
+        char op[128];
+        snprintf(op, sizeof op, "%*s%s%s%s", 2 * (gopt_node_depth(n) < 20 ? gopt_node_depth(n) : 20), "",
+                 own ? domain : "", own ? "::" : "", gopt_node_op(n));
+        printf("  %-6zu %-24s %-40s ", i, op, gopt_node_name(n) ? gopt_node_name(n) : "");
+        gopt_value *v;
+        for (size_t k = 0; (v = gopt_node_output(n, k)); k++) {
+            char type[512];
+            gopt_value_type_text(v, type, sizeof type);
+            printf("%s%s%s%s", k ? ", " : "", gopt_value_name(v) ? gopt_value_name(v) : "",
+                   gopt_value_name(v) ? " " : "", type);
+        }
+        putchar('\n');
+    }
+}
+
+static gopt_status print_weights(tool *t, gopt_graph *g)
+{
+    const gopt_weight_stat *w;
+    size_t n;
+    TRY(gopt_inspect_weights(g, &w, &n));
+    printf("\n%s  %-44s %-24s %11s %11s %11s %7s %6s %9s%s\n", dim(t), "weight", "type", "min", "max", "mean", "zeros",
+           "NaN", "over f16", plain(t));
+    for (size_t i = 0; i < n; i++) {
+        printf("  %-44s %-24s %11.5g %11.5g %11.5g %6.1f%% ", w[i].name ? w[i].name : "", w[i].type ? w[i].type : "",
+               w[i].min, w[i].max, w[i].mean, w[i].elements ? 100.0 * (double)w[i].zeros / (double)w[i].elements : 0);
+        printf("%s%6llu %9llu%s\n", w[i].nans || w[i].beyond_f16 ? red(t) : "", (unsigned long long)w[i].nans,
+               (unsigned long long)w[i].beyond_f16, w[i].nans || w[i].beyond_f16 ? plain(t) : "");
+    }
+    return GOPT_OK;
+}
+
+/* ---- JSON ---- */
+
+static json_t *json_values(const gopt_graph *g, bool inputs)
+{
+    json_t *a = json_array();
+    const size_t n = inputs ? gopt_graph_input_count(g) : gopt_graph_output_count(g);
+    for (size_t i = 0; i < n; i++) {
+        char type[1024];
+        json_t *o = json_object();
+        gopt_value_type_text(inputs ? gopt_graph_get_input(g, i) : gopt_graph_get_output(g, i), type, sizeof type);
+        json_object_set_new(o, "name", json_text(inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i)));
+        json_array_append_new(a, json_value_type(type, o));
+    }
+    return a;
+}
+
+static json_t *json_amount(const char *text)
+{
+    char *end;
+    const long long v = text ? strtoll(text, &end, 10) : 0;
+    return text && *text && !*end ? json_integer(v) : json_text(text);
+}
+
+static json_t *json_diagnostics(const tool *t)
+{
+    static const char *const names[] = { "note", "warning", "error" };
+    json_t *a = json_array();
+    for (size_t i = 0; i < gopt_diag_count(t->cx); i++) {
+        const gopt_diag *d = gopt_diag_get(t->cx, i);
+        json_t *o = json_object();
+        json_object_set_new(o, "severity", json_string(names[d->severity]));
+        json_object_set_new(o, "subgraph", json_text(d->subgraph));
+        json_object_set_new(o, "node", json_text(d->node));
+        json_object_set_new(o, "op", json_text(d->op));
+        json_object_set_new(o, "input", json_text(d->input));
+        json_object_set_new(o, "message", json_text(d->message));
+        json_object_set_new(o, "hint", json_text(d->hint));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *json_nodes(const gopt_graph *g)
+{
+    json_t *a = json_array();
+    for (gopt_node *n = gopt_graph_first_node(g); n; n = gopt_node_next(n)) {
+        json_t *o = json_object(), *in = json_array(), *out = json_array();
+        gopt_value *v;
+        for (size_t k = 0; k < gopt_node_input_count(n); k++) {
+            v = gopt_node_input(n, k);
+            json_array_append_new(in, v ? json_text(gopt_value_name(v)) : json_null());
+        }
+        for (size_t k = 0; (v = gopt_node_output(n, k)); k++) {
+            char type[1024];
+            json_t *j = json_object();
+            gopt_value_type_text(v, type, sizeof type);
+            json_object_set_new(j, "name", json_text(gopt_value_name(v)));
+            json_array_append_new(out, json_value_type(type, j));
+        }
+        json_object_set_new(o, "name", json_text(gopt_node_name(n)));
+        json_object_set_new(o, "domain", json_text(gopt_node_domain(n)));
+        json_object_set_new(o, "op", json_text(gopt_node_op(n)));
+        json_object_set_new(o, "depth", json_integer(gopt_node_depth(n)));
+        json_object_set_new(o, "inputs", in);
+        json_object_set_new(o, "outputs", out);
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static gopt_status json_weights(gopt_graph *g, json_t **out)
+{
+    const gopt_weight_stat *w;
+    size_t n;
+    TRY(gopt_inspect_weights(g, &w, &n));
+    *out = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_text(w[i].name));
+        json_object_set_new(o, "type", json_text(w[i].type));
+        json_object_set_new(o, "elements", json_integer((json_int_t)w[i].elements));
+        json_object_set_new(o, "zeros", json_integer((json_int_t)w[i].zeros));
+        json_object_set_new(o, "nan", json_integer((json_int_t)w[i].nans));
+        json_object_set_new(o, "inf", json_integer((json_int_t)w[i].infs));
+        json_object_set_new(o, "beyond_fp16", json_integer((json_int_t)w[i].beyond_f16));
+        json_object_set_new(o, "min", json_real(w[i].min));
+        json_object_set_new(o, "max", json_real(w[i].max));
+        json_object_set_new(o, "mean", json_real(w[i].mean));
+        json_array_append_new(*out, o);
+    }
+    return GOPT_OK;
+}
+
+static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u)
+{
+    const char *domain;
+    int64_t version;
+    json_t *j = json_object(), *opsets = json_array();
+    for (size_t i = 0; gopt_graph_get_opset(g, i, &domain, &version); i++)
+        json_array_append_new(opsets,
+                              json_pack("{s:o, s:I}", "domain", json_text(domain), "version", (json_int_t)version));
+    json_object_set_new(j, "model", json_text(tool_model(t)));
+    json_object_set_new(j, "ir_version", json_integer(gopt_graph_ir_version(g)));
+    json_object_set_new(j, "producer", json_text(gopt_graph_producer(g)));
+    json_object_set_new(j, "opsets", opsets);
+    json_object_set_new(j, "inputs", json_values(g, true));
+    json_object_set_new(j, "outputs", json_values(g, false));
+    json_object_set_new(j, "nodes", json_integer(m->nodes));
+    json_object_set_new(j, "operators", json_op_counts(m->ops, m->n_ops));
+    json_object_set_new(j, "parameters", json_integer((json_int_t)m->parameters));
+    json_object_set_new(j, "parameter_bytes", json_integer((json_int_t)m->parameter_bytes));
+    json_object_set_new(j, "flops", json_amount(m->flops));
+    json_object_set_new(j, "peak_activation_bytes", json_amount(m->peak_activation_bytes));
+    json_object_set_new(j, "unsupported", json_unsupported(u, n_u));
+    json_object_set_new(j, "diagnostics", json_diagnostics(t));
+    if (t->o.nodes)
+        json_object_set_new(j, "node_list", json_nodes(g));
+    if (t->o.weights) {
+        json_t *w = NULL;
+        const gopt_status s = json_weights(g, &w);
+        if (s != GOPT_OK) {
+            json_decref(j);
+            return s;
+        }
+        json_object_set_new(j, "weights", w);
+    }
+    return tool_write_json(t, t->o.json, j);
+}
+
+/* ---- the whole ---- */
+
+static gopt_status look(tool *t, gopt_graph *g)
+{
+    const gopt_inspection *m;
+    const gopt_unsupported *u;
+    size_t n_u;
+    TRY(gopt_inspect(g, &m));
+    TRY(gopt_find_unsupported(g, &u, &n_u));
+    const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
+                       (t->o.svg && !strcmp(t->o.svg, "-"));
+    if (!taken && !t->o.quiet) {
+        print_head(t, g, m);
+        if (t->o.nodes)
+            print_nodes(t, g);
+        if (t->o.weights)
+            TRY(print_weights(t, g));
+        if (n_u) {
+            printf("\n%s%zu node%s cannot run here%s\n", bold(t), n_u, n_u == 1 ? "" : "s", plain(t));
+            print_unsupported(t, stdout, u, n_u);
+        }
+    }
+    if (t->o.json)
+        TRY(write_json(t, g, m, u, n_u));
+    return tool_pictures(t, g, NULL, tool_model(t));
+}
+
+gopt_status inspect(tool *t)
+{
+    gopt_graph *g = NULL;
+    TRY(tool_load(t, tool_model(t), &g));
+    const gopt_status s = look(t, g);
+    gopt_graph_destroy(g);
+    return s;
+}

@@ -1,0 +1,82 @@
+/* gopt passes, ops and devices: the library's own tables. */
+#include <string.h>
+
+#include "tool.h"
+
+gopt_status list_passes(tool *t)
+{
+    json_t *a = json_array();
+    const gopt_pass_info *p;
+    if (!t->o.json || strcmp(t->o.json, "-"))
+        printf("%s%-22s level  what it does%s\n", bold(t), "pass", plain(t));
+    for (size_t i = 0; (p = gopt_pass_get(i)); i++) {
+        if (!t->o.json || strcmp(t->o.json, "-"))
+            printf("%-22s %5d  %s\n", p->name, p->level, p->means);
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_text(p->name));
+        json_object_set_new(o, "level", json_integer(p->level));
+        json_object_set_new(o, "means", json_text(p->means));
+        json_array_append_new(a, o);
+    }
+    if (t->o.json)
+        return tool_write_json(t, t->o.json, a);
+    json_decref(a);
+    return GOPT_OK;
+}
+
+gopt_status list_ops(tool *t)
+{
+    if (t->o.backend && strncmp(t->o.backend, "cpu", 3))
+        return tool_fail(t, GOPT_USAGE, NULL, "`gopt run --backend NAME --profile -` shows what a model's nodes run on",
+                         "--backend %s: only the cpu's list is known without a model", t->o.backend);
+    json_t *a = json_array();
+    const gopt_op_info *p;
+    size_t n = 0;
+    const bool print = !t->o.json || strcmp(t->o.json, "-") != 0;
+    if (print)
+        printf("%s%-28s since  what it means%s\n", bold(t), "operator", plain(t));
+    for (; (p = gopt_op_info_get(n)); n++) {
+        char name[128];
+        const bool own = p->domain && *p->domain && strcmp(p->domain, "ai.onnx") != 0;
+        snprintf(name, sizeof name, "%s%s%s", own ? p->domain : "", own ? "::" : "", p->name);
+        if (print)
+            printf("%-28s %5d  %s\n", name, p->since, p->means ? p->means : "");
+        json_t *o = json_object();
+        json_object_set_new(o, "domain", json_text(p->domain ? p->domain : ""));
+        json_object_set_new(o, "name", json_text(p->name));
+        json_object_set_new(o, "since", json_integer(p->since));
+        json_object_set_new(o, "means", json_text(p->means));
+        json_array_append_new(a, o);
+    }
+    if (print)
+        say(t, "%s%zu operators%s\n", dim(t), n, plain(t));
+    if (t->o.json)
+        return tool_write_json(t, t->o.json, a);
+    json_decref(a);
+    return GOPT_OK;
+}
+
+gopt_status list_devices(tool *t)
+{
+    json_t *a = json_array();
+    const gopt_device_info *d;
+    for (size_t i = 0; (d = gopt_device_get(t->cx, i)); i++) {
+        if (!t->o.json || strcmp(t->o.json, "-")) {
+            printf("%s%-8s%s %s\n", bold(t), d->backend, plain(t), d->name ? d->name : "");
+            if (d->details && *d->details)
+                printf("         %s\n", d->details);
+            if (d->missing)
+                printf("         %scannot be used:%s %s\n", red(t), plain(t), d->missing);
+        }
+        json_t *o = json_object();
+        json_object_set_new(o, "backend", json_text(d->backend));
+        json_object_set_new(o, "name", json_text(d->name));
+        json_object_set_new(o, "details", json_text(d->details));
+        json_object_set_new(o, "missing", json_text(d->missing));
+        json_array_append_new(a, o);
+    }
+    if (t->o.json)
+        return tool_write_json(t, t->o.json, a);
+    json_decref(a);
+    return GOPT_OK;
+}

@@ -1,0 +1,325 @@
+/* Loading and fixing a model, and what optimize and run do alike with it: options, remarks, pictures. */
+#include <ctype.h>
+#include <errno.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+const char *tool_model(const tool *t)
+{
+    return t->o.args.p[0];
+}
+
+static gopt_status fix_shape(tool *t, gopt_graph *g, const char *text)
+{
+    const char *equals = strrchr(text, '='), *dims_text = equals ? equals + 1 : text;
+    int64_t dims[GOPT_MAX_RANK];
+    int rank;
+    if (!equals && gopt_graph_input_count(g) != 1)
+        return tool_fail(t, GOPT_USAGE, NULL, "as in --shape NAME=1x3x224x224", "--shape '%s' names no input", text);
+    if (!parse_shape(dims_text, &rank, dims))
+        return tool_fail(t, GOPT_USAGE, NULL, "as in --shape NAME=1x3x224x224", "--shape '%s': '%s' is no shape", text,
+                         dims_text);
+    char *name = equals ? strndup(text, (size_t)(equals - text)) : strdup(gopt_graph_input_name(g, 0));
+    if (!name)
+        return tool_no_memory(t);
+    const gopt_status s = gopt_graph_fix_shape(g, name, rank, dims);
+    free(name);
+    return s;
+}
+
+static gopt_status fix_dim(tool *t, gopt_graph *g, const char *text)
+{
+    const char *equals = strrchr(text, '=');
+    char *end = NULL;
+    errno = 0;
+    const long long v = equals ? strtoll(equals + 1, &end, 10) : -1;
+    if (!equals || end == equals + 1 || *end || errno || v < 0)
+        return tool_fail(t, GOPT_USAGE, NULL, "as in --dim batch=8", "--dim '%s' is no SYMBOL=N", text);
+    char *name = strndup(text, (size_t)(equals - text));
+    if (!name)
+        return tool_no_memory(t);
+    const gopt_status s = gopt_graph_fix_dim(g, name, v);
+    free(name);
+    return s;
+}
+
+gopt_status tool_load(tool *t, const char *path, gopt_graph **out)
+{
+    gopt_graph *g = NULL;
+    *out = NULL;
+    progress *p = progress_start(t, "reading the model");
+    gopt_status s = gopt_load(t->cx, path, &g);
+    progress_stop(p);
+    TRY(s);
+    for (size_t i = 0; s == GOPT_OK && i < t->o.shapes.n; i++)
+        s = fix_shape(t, g, t->o.shapes.p[i]);
+    for (size_t i = 0; s == GOPT_OK && i < t->o.dims.n; i++)
+        s = fix_dim(t, g, t->o.dims.p[i]);
+    if (s != GOPT_OK) {
+        gopt_graph_destroy(g);
+        return s;
+    }
+    *out = g;
+    return GOPT_OK;
+}
+
+bool free_symbol(const gopt_graph *g, char *name, size_t size)
+{
+    for (size_t i = 0; i < gopt_graph_input_count(g); i++) {
+        char type[1024];
+        gopt_value_type_text(gopt_graph_get_input(g, i), type, sizeof type);
+        const char *p = strchr(type, '[');
+        for (; p && *p; p++) {
+            const char *start = p;
+            if (*p == '`') {
+                p = strchr(++start, '`');
+                if (!p)
+                    break;
+            } else if (isalpha((unsigned char)*p) || *p == '_') {
+                while (isalnum((unsigned char)*p) || *p == '_' || *p == '.')
+                    p++;
+                if (*p == '(') /* min, max */
+                    continue;
+            } else {
+                continue;
+            }
+            snprintf(name, size, "%.*s", (int)(p - start), start);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- optimizing ---- */
+
+gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip)
+{
+    const options *f = &t->o;
+    *o = (gopt_optimize_options){ 0 };
+    *skip = NULL;
+    if (f->level > 3)
+        return tool_fail(t, GOPT_USAGE, NULL, NULL, "--level is %d, expected 0 to 3", (int)f->level);
+    o->level = f->level < 0 ? 2 : (int)f->level;
+    if (f->fp)
+        o->fp = !strcmp(f->fp, "strict") ? GOPT_FP_STRICT : !strcmp(f->fp, "fast") ? GOPT_FP_FAST : GOPT_FP_REASSOC;
+    o->passes = f->passes;
+    o->fuse = !f->no_fuse;
+    *skip = f->no_fuse ? text_of("%s%sfuse-vertical,fuse-horizontal", f->skip ? f->skip : "", f->skip ? "," : "")
+                       : strdup(f->skip ? f->skip : "");
+    if (!*skip)
+        return tool_no_memory(t);
+    o->skip = **skip ? *skip : NULL;
+    o->rewrite_limit = f->rewrite_limit < 0 ? 0 : f->rewrite_limit == 0 ? -1 : f->rewrite_limit;
+    o->opset = (int)f->opset;
+    if (f->dump_dir) {
+        TRY(tool_make_dir(t, f->dump_dir));
+        o->dump_dir = f->dump_dir;
+    }
+    return GOPT_OK;
+}
+
+/* ---- operators that nothing here can run ---- */
+
+static bool same_operator(const gopt_unsupported *a, const gopt_unsupported *b)
+{
+    return !strcmp(a->op, b->op) && !strcmp(a->domain ? a->domain : "", b->domain ? b->domain : "") &&
+           !strcmp(a->aten_operator ? a->aten_operator : "", b->aten_operator ? b->aten_operator : "") &&
+           !strcmp(a->overload ? a->overload : "", b->overload ? b->overload : "");
+}
+
+static bool seen_before(const gopt_unsupported *list, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (same_operator(&list[k], &list[i]))
+            return true;
+    return false;
+}
+
+static char *operator_text(const gopt_unsupported *u)
+{
+    if (u->aten_operator)
+        return text_of("aten::%s%s%s%s", u->aten_operator, u->overload && *u->overload ? " (overload " : "",
+                       u->overload ? u->overload : "", u->overload && *u->overload ? ")" : "");
+    return text_of("%s%s%s", u->domain && *u->domain ? u->domain : "", u->domain && *u->domain ? "::" : "", u->op);
+}
+
+void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n)
+{
+    const bool color = to == stderr ? t->color_err : t->color_out;
+    for (size_t i = 0; i < n; i++) {
+        if (seen_before(list, i))
+            continue;
+        size_t places = 0, shown = 0;
+        for (size_t k = i; k < n; k++)
+            places += same_operator(&list[k], &list[i]);
+        char *name = operator_text(&list[i]);
+        fprintf(to, "%sunsupported:%s %s, %zu place%s:", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
+                name ? name : "?", places, places == 1 ? "" : "s");
+        free(name);
+        for (size_t k = i; k < n && (shown < 3 || t->o.verbose); k++)
+            if (same_operator(&list[k], &list[i]))
+                fprintf(to, "%s %s", shown++ ? "," : "", list[k].node && *list[k].node ? list[k].node : "(no name)");
+        fprintf(to, "%s\n", shown < places ? ", …" : "");
+        if (list[i].reason)
+            fprintf(to, "  %s\n", list[i].reason);
+        if (list[i].fix)
+            fprintf(to, "  %s\n", list[i].fix);
+    }
+}
+
+gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path)
+{
+    const gopt_unsupported *list;
+    size_t n, distinct = 0;
+    TRY(gopt_find_unsupported(g, &list, &n));
+    if (!n)
+        return GOPT_OK;
+    char names[512] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (seen_before(list, i))
+            continue;
+        char *name = operator_text(&list[i]);
+        if (name && len + strlen(name) + 8 < sizeof names)
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", distinct ? ", " : "", name);
+        free(name);
+        distinct++;
+    }
+    if (!t->o.quiet && !(t->o.diagnostics && !strcmp(t->o.diagnostics, "json")))
+        print_unsupported(t, stderr, list, n);
+    char hint[160];
+    snprintf(hint, sizeof hint, "`gopt inspect %.80s` shows each place and what can be done", path);
+    return tool_fail(t, GOPT_UNSUPPORTED, path, hint, "%zu node%s need%s %s that nothing here can run: %s", n,
+                     n == 1 ? "" : "s", n == 1 ? "s" : "", distinct == 1 ? "an operator" : "operators", names);
+}
+
+json_t *json_unsupported(const gopt_unsupported *list, size_t n)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "node", json_text(list[i].node));
+        json_object_set_new(o, "domain", json_text(list[i].domain));
+        json_object_set_new(o, "op", json_text(list[i].op));
+        json_object_set_new(o, "aten_operator", json_text(list[i].aten_operator));
+        json_object_set_new(o, "overload", json_text(list[i].overload));
+        json_object_set_new(o, "reason", json_text(list[i].reason));
+        json_object_set_new(o, "fix", json_text(list[i].fix));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+/* ---- remarks ---- */
+
+gopt_status tool_check_remarks(tool *t)
+{
+    regex_t re;
+    char why[160];
+    if (!t->o.remarks || !*t->o.remarks)
+        return GOPT_OK;
+    const int e = regcomp(&re, t->o.remarks, REG_EXTENDED | REG_NOSUB);
+    if (e) {
+        regerror(e, &re, why, sizeof why);
+        return tool_fail(t, GOPT_USAGE, NULL, NULL, "--remarks '%s' is no regular expression: %s", t->o.remarks, why);
+    }
+    regfree(&re);
+    return GOPT_OK;
+}
+
+static bool remark_matches(const regex_t *re, const gopt_remark *m)
+{
+    const char *const texts[] = { m->pass, m->rule, m->at };
+    for (size_t i = 0; i < 3; i++)
+        if (texts[i] && !regexec(re, texts[i], 0, NULL, 0))
+            return true;
+    for (size_t i = 0; i < m->n_nodes; i++)
+        if (!regexec(re, m->nodes[i], 0, NULL, 0))
+            return true;
+    return false;
+}
+
+void tool_print_remarks(tool *t, const gopt_report_summary *r)
+{
+    static const char *const kinds[] = { "applied", "declined", "analysis" };
+    regex_t re;
+    const char *pattern = t->o.remarks ? t->o.remarks : "";
+    if (regcomp(&re, *pattern ? pattern : ".", REG_EXTENDED | REG_NOSUB))
+        return;
+    for (size_t i = 0; i < r->n_remarks; i++) {
+        const gopt_remark *m = &r->remarks[i];
+        if (*pattern && !remark_matches(&re, m))
+            continue;
+        const char *color = m->kind == GOPT_APPLIED ? green(t) : m->kind == GOPT_DECLINED ? red(t) : dim(t);
+        printf("%s%s%s %s at %s", color, kinds[m->kind], plain(t), m->rule ? m->rule : m->pass, m->at ? m->at : "?");
+        if (m->reason && *m->reason)
+            printf(": %s", m->reason);
+        if (t->o.verbose && m->n_nodes) {
+            printf(" %s[", dim(t));
+            for (size_t k = 0; k < m->n_nodes; k++)
+                printf("%s%s", k ? ", " : "", m->nodes[k]);
+            printf("]%s", plain(t));
+        }
+        putchar('\n');
+    }
+    regfree(&re);
+}
+
+/* ---- pictures ---- */
+
+/* "out.svg" and ".before" give "out.before.svg". Freed by the caller. */
+static char *beside(const char *path, const char *what, const char *extension)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    const bool has = dot && dot > (slash ? slash + 1 : path);
+    return text_of("%.*s%s%s", has ? (int)(dot - path) : (int)strlen(path), path, what, has ? dot : extension);
+}
+
+typedef struct picture {
+    gopt_graph *a, *b;
+    const char *what;
+} picture;
+
+static gopt_status draw(tool *t, const picture *p, const char *title)
+{
+    const gopt_dot_options o = { .title = title, .full = t->o.dot_full, .flat = t->o.dot_flat };
+    const bool to_stdout = t->o.dot && !strcmp(t->o.dot, "-"), svg_stdout = t->o.svg && !strcmp(t->o.svg, "-");
+    const bool want_dot = t->o.dot && (!to_stdout || !*p->what), want_svg = t->o.svg && (!svg_stdout || !*p->what);
+    if (!want_dot && !want_svg)
+        return GOPT_OK;
+    char *text = NULL;
+    TRY(p->b ? gopt_dot_pair(p->a, p->b, &o, &text) : gopt_dot(p->a, &o, &text));
+    gopt_status s = GOPT_OK;
+    if (want_dot) {
+        char *path = to_stdout ? strdup("-") : beside(t->o.dot, p->what, ".dot");
+        s = path ? gopt_text_save(t->cx, path, text) : GOPT_NO_MEMORY;
+        free(path);
+    }
+    if (s == GOPT_OK && want_svg) {
+        char *path = svg_stdout ? strdup("-") : beside(t->o.svg, p->what, ".svg");
+        s = path ? gopt_svg_save(t->cx, text, path, NULL) : GOPT_NO_MEMORY;
+        free(path);
+    }
+    gopt_text_free(t->cx, text);
+    return s;
+}
+
+gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title)
+{
+    if (!t->o.dot && !t->o.svg)
+        return GOPT_OK;
+    progress *p = progress_start(t, "drawing");
+    gopt_status s = GOPT_OK;
+    if (after) {
+        s = draw(t, &(picture){ before, NULL, ".before" }, title);
+        if (s == GOPT_OK)
+            s = draw(t, &(picture){ after, NULL, ".after" }, title);
+    }
+    if (s == GOPT_OK)
+        s = draw(t, &(picture){ before, after, "" }, title);
+    progress_stop(p);
+    return s;
+}

@@ -1,0 +1,250 @@
+/* gopt optimize: runs the passes, says what they did, writes and draws the result. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+typedef struct work {
+    tool *t;
+    gopt_graph *before, *after;
+    gopt_report *report;
+    gopt_optimize_options o;
+    char *skip;
+    verdict verdict;
+    bool verified;
+    FILE *to; /* what people read: stdout, or stderr where stdout is a file's */
+} work;
+
+/* ---- the summary ---- */
+
+static int64_t count_of(const gopt_op_count *ops, size_t n, const char *op)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(ops[i].op, op))
+            return ops[i].count;
+    return 0;
+}
+
+static void print_row(work *w, const char *op, int64_t before, int64_t after)
+{
+    const tool *t = w->t;
+    if (before == after)
+        fprintf(w->to, "  %-28s %7lld %7lld\n", op, (long long)before, (long long)after);
+    else
+        fprintf(w->to, "  %-28s %7lld %7lld  %s%+lld%s\n", op, (long long)before, (long long)after,
+                after < before ? green(t) : red(t), (long long)(after - before), plain(t));
+}
+
+static void print_operators(work *w, const gopt_report_summary *r)
+{
+    fprintf(w->to, "\n%s  %-28s %7s %7s%s\n", dim(w->t), "operator", "before", "after", plain(w->t));
+    for (size_t i = 0; i < r->n_ops_before; i++)
+        print_row(w, r->ops_before[i].op, r->ops_before[i].count,
+                  count_of(r->ops_after, r->n_ops_after, r->ops_before[i].op));
+    for (size_t i = 0; i < r->n_ops_after; i++)
+        if (!count_of(r->ops_before, r->n_ops_before, r->ops_after[i].op))
+            print_row(w, r->ops_after[i].op, 0, r->ops_after[i].count);
+}
+
+static void print_rules(work *w, const gopt_report_summary *r)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->n_passes; i++)
+        for (size_t k = 0; k < r->passes[i].n_rewrites; k++) {
+            if (!any)
+                fprintf(w->to, "\n%s  %-40s %7s%s\n", dim(w->t), "rewrite", "times", plain(w->t));
+            any = true;
+            fprintf(w->to, "  %-40s %7lld  %sin %s%s\n", r->passes[i].rewrites[k].rule,
+                    (long long)r->passes[i].rewrites[k].count, dim(w->t), r->passes[i].name, plain(w->t));
+        }
+}
+
+static void print_stats(work *w, const gopt_report_summary *r)
+{
+    fprintf(w->to, "\n%s  %-28s %9s %7s %7s%s\n", dim(w->t), "pass", "ms", "before", "after", plain(w->t));
+    for (size_t i = 0; i < r->n_passes; i++)
+        fprintf(w->to, "  %-28s %9.3f %7lld %7lld%s\n", r->passes[i].name, r->passes[i].ms,
+                (long long)r->passes[i].nodes_before, (long long)r->passes[i].nodes_after,
+                r->passes[i].changed ? "" : "  unchanged");
+}
+
+static void print_summary(work *w)
+{
+    const tool *t = w->t;
+    const gopt_report_summary *r = gopt_report_get(w->report);
+    if (t->o.quiet)
+        return;
+    fprintf(w->to, "%s%s%s: %s%lld nodes%s before, %s%lld%s after", bold(t), tool_model(t), plain(t), bold(t),
+            (long long)r->nodes_before, plain(t), bold(t), (long long)r->nodes_after, plain(t));
+    if (r->fusions)
+        fprintf(w->to, ", %lld fusions", (long long)r->fusions);
+    fprintf(w->to, "; weights %s", bytes_text(r->parameter_bytes_before).p);
+    if (r->parameter_bytes_after != r->parameter_bytes_before)
+        fprintf(w->to, " before, %s after", bytes_text(r->parameter_bytes_after).p);
+    fprintf(w->to, "; %.0f ms\n", r->ms);
+    if (r->rewrite_limit_hit)
+        fprintf(w->to, "stopped after %lld rewrites (--rewrite-limit)\n", (long long)t->o.rewrite_limit);
+    print_operators(w, r);
+    print_rules(w, r);
+    if (t->o.stats)
+        print_stats(w, r);
+    if (w->verified)
+        fprintf(w->to, "\n%sverified%s: the same answers on seeded inputs, worst error %.3g of the tolerance%s\n",
+                green(t), plain(t), w->verdict.worst,
+                w->verdict.bindings > 1 ? ", with several sizes of the dynamic shapes" : "");
+}
+
+/* ---- JSON ---- */
+
+static json_t *json_passes(const gopt_report_summary *r)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->n_passes; i++) {
+        json_t *o = json_object(), *rewrites = json_object();
+        for (size_t k = 0; k < r->passes[i].n_rewrites; k++)
+            json_object_set_new(rewrites, r->passes[i].rewrites[k].rule, json_integer(r->passes[i].rewrites[k].count));
+        json_object_set_new(o, "name", json_text(r->passes[i].name));
+        json_object_set_new(o, "ms", json_real(r->passes[i].ms));
+        json_object_set_new(o, "changed", json_boolean(r->passes[i].changed));
+        json_object_set_new(o, "rewrites", rewrites);
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *json_remarks(const gopt_report_summary *r)
+{
+    static const char *const kinds[] = { "applied", "declined", "analysis" };
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->n_remarks; i++) {
+        const gopt_remark *m = &r->remarks[i];
+        json_t *o = json_object(), *nodes = json_array();
+        for (size_t k = 0; k < m->n_nodes; k++)
+            json_array_append_new(nodes, json_text(m->nodes[k]));
+        json_object_set_new(o, "kind", json_string(kinds[m->kind]));
+        json_object_set_new(o, "pass", json_text(m->pass));
+        json_object_set_new(o, "rule", json_text(m->rule));
+        json_object_set_new(o, "at", json_text(m->at));
+        json_object_set_new(o, "nodes", nodes);
+        json_object_set_new(o, "reason", json_text(m->reason));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static gopt_status write_json(work *w)
+{
+    const gopt_report_summary *r = gopt_report_get(w->report);
+    json_t *j = json_object();
+    json_object_set_new(j, "nodes_before", json_integer(r->nodes_before));
+    json_object_set_new(j, "nodes_after", json_integer(r->nodes_after));
+    json_object_set_new(j, "fusions", json_integer(r->fusions));
+    json_object_set_new(j, "operators_before", json_op_counts(r->ops_before, r->n_ops_before));
+    json_object_set_new(j, "operators_after", json_op_counts(r->ops_after, r->n_ops_after));
+    json_object_set_new(j, "parameter_bytes_before", json_integer((json_int_t)r->parameter_bytes_before));
+    json_object_set_new(j, "parameter_bytes_after", json_integer((json_int_t)r->parameter_bytes_after));
+    json_object_set_new(j, "passes", json_passes(r));
+    json_object_set_new(j, "remarks", json_remarks(r));
+    if (w->t->o.verify) {
+        json_t *v = json_object();
+        json_object_set_new(v, "passed", json_boolean(w->verdict.passed));
+        json_object_set_new(v, "worst", isfinite(w->verdict.worst) ? json_real(w->verdict.worst) : json_null());
+        json_object_set_new(v, "tolerance", json_real(w->verdict.tolerance));
+        json_object_set_new(j, "verify", v);
+    }
+    json_object_set_new(j, "ms", json_real(r->ms));
+    return tool_write_json(w->t, w->t->o.json, j);
+}
+
+/* ---- the whole ---- */
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), k = strlen(end);
+    return n >= k && !strcmp(text + n - k, end);
+}
+
+static gopt_status save(work *w)
+{
+    tool *t = w->t;
+    const char *out = t->o.out;
+    if (!out)
+        return GOPT_OK;
+    if (ends_with(out, ".gir"))
+        return gopt_gir_save(w->after, out);
+    return gopt_onnx_save(w->after, out,
+                          &(gopt_save_options){ .external_data = t->o.external_data, .opset = (int)t->o.opset });
+}
+
+static gopt_status verify(work *w)
+{
+    tool *t = w->t;
+    if (!t->o.verify)
+        return GOPT_OK;
+    progress *p = progress_start(t, "verifying");
+    const gopt_status s = verify_rewrites(t, w->before, w->after, &w->o, &w->verdict);
+    progress_stop(p);
+    w->verified = s == GOPT_OK;
+    return s;
+}
+
+static gopt_status check_options(tool *t)
+{
+    const char *const out = t->o.out;
+    if (out && strcmp(out, "-") && !ends_with(out, ".onnx") && !ends_with(out, ".gir"))
+        return tool_fail(t, GOPT_USAGE, out, "gopt optimize MODEL -o OUT.onnx",
+                         "is no kind of model that can be written, expected .onnx or .gir");
+    if (out && !strcmp(out, tool_model(t)) && strcmp(out, "-") && t->o.external_data)
+        return tool_fail(t, GOPT_USAGE, out, NULL,
+                         "is the model itself: its external weights would be overwritten while in use");
+    return tool_check_remarks(t);
+}
+
+static gopt_status optimize_steps(work *w)
+{
+    tool *t = w->t;
+    const options *o = &t->o;
+    const bool drawn = o->dot || o->svg;
+    TRY(check_options(t));
+    TRY(tool_optimize_options(t, &w->o, &w->skip));
+    TRY(tool_load(t, tool_model(t), &w->after));
+    if (drawn || o->verify)
+        TRY(gopt_graph_clone(w->after, &w->before));
+    progress *p = progress_start(t, "optimizing");
+    gopt_status s = gopt_optimize(w->after, &w->o, &w->report);
+    progress_stop(p);
+    TRY(s);
+    s = verify(w);
+    if (s == GOPT_DIFFERENT && o->json)
+        TRY(write_json(w));
+    TRY(s);
+    TRY(save(w));
+    TRY(drawn ? tool_pictures(t, w->before, w->after, tool_model(t)) : GOPT_OK);
+    if (o->json)
+        TRY(write_json(w));
+    if (o->remarks && w->to == stdout)
+        tool_print_remarks(t, gopt_report_get(w->report));
+    print_summary(w);
+    return GOPT_OK;
+}
+
+static bool is_stdout(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
+gopt_status optimize(tool *t)
+{
+    if (t->o.list_passes)
+        return list_passes(t);
+    work w = { .t = t, .to = stdout };
+    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.json))
+        w.to = stderr;
+    const gopt_status s = optimize_steps(&w);
+    gopt_report_destroy(w.report);
+    gopt_graph_destroy(w.before);
+    gopt_graph_destroy(w.after);
+    free(w.skip);
+    return s;
+}

@@ -1,0 +1,273 @@
+/* What the subcommands share: the options, diagnostics, loading, tables and files.
+ *
+ * A subcommand is one function, `gopt_status NAME(tool *t)`, in a file of its own. Whatever fails returns a
+ * status; the library's diagnostics are printed by main, the program's own by tool_fail, once. */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <jansson.h>
+
+#include "gopt/gopt.h"
+
+/* Returns from the enclosing function with the status of `call` unless it is GOPT_OK. */
+#define TRY(call)                  \
+    do {                           \
+        gopt_status try_ = (call); \
+        if (try_ != GOPT_OK)       \
+            return try_;           \
+    } while (0)
+
+typedef struct strings {
+    const char **p;
+    size_t n;
+} strings;
+
+enum {
+    CMD_INSPECT = 1 << 0,
+    CMD_OPTIMIZE = 1 << 1,
+    CMD_RUN = 1 << 2,
+    CMD_COMPARE = 1 << 3,
+    CMD_CONFORMANCE = 1 << 4,
+    CMD_PASSES = 1 << 5,
+    CMD_OPS = 1 << 6,
+    CMD_DEVICES = 1 << 7,
+    CMD_ALL = (1 << 8) - 1
+};
+
+/* One field an option; options.c has the table that fills them. NULL, 0 and false are "not given", but for
+ * numbers whose row says otherwise. */
+typedef struct options {
+    strings args; /* MODEL and whatever else is no option */
+    /* everywhere */
+    strings shapes, dims;
+    int64_t threads;
+    uint64_t memory_limit;
+    bool deterministic, quiet, verbose, help, version;
+    const char *color, *diagnostics;
+    /* optimizing */
+    int64_t level; /* -1: not given */
+    const char *fp, *passes, *skip, *remarks;
+    bool list_passes, stats, verify, no_fuse;
+    int64_t rewrite_limit; /* -1: none */
+    int64_t opset;
+    const char *out;
+    bool external_data;
+    /* what to look at */
+    bool ops, nodes, weights;
+    const char *json, *dot, *svg, *dump_dir;
+    bool dot_full, dot_flat;
+    /* running */
+    const char *backend, *precision, *isa, *dump_kernels;
+    uint64_t workspace;
+    strings inputs;
+    const char *inputs_dir, *output_dir, *test_data;
+    uint64_t seed;
+    const char *image_layout, *image_scale, *image_mean, *image_std;
+    bool image_resize;
+    double rtol, atol; /* negative: not given */
+    int64_t iterations, streams;
+    double warmup, duration; /* negative: not given */
+    const char *profile;
+    /* comparing and conformance */
+    const char *a, *b, *include, *exclude;
+    int64_t jobs, timeout;
+} options;
+
+typedef struct tool tool;
+
+typedef struct command {
+    const char *name, *args, *means;
+    int bit;
+    size_t min_args, max_args;
+    bool model; /* its first argument is a model, which may be piped in */
+    gopt_status (*run)(tool *t);
+    const char *examples;
+} command;
+
+struct tool {
+    const command *cmd;
+    options o;
+    gopt_ctx *cx;
+    int argc;
+    char **argv;
+    size_t diags_shown; /* of the context's */
+    bool failed;        /* an error was printed */
+    bool color_out, color_err;
+};
+
+/* ---- options.c ---- */
+
+extern const command commands[]; /* ends with a NULL name; in gopt.c */
+
+gopt_status options_parse(tool *t, int from);
+void options_help(const tool *t, FILE *to);
+/* The known word nearest to `word`, or NULL where none is near. */
+const char *nearest(const char *word, const char *const *known, size_t n);
+/* "1x3x224x224" into dims; false where it is no shape. An empty text is rank 0. */
+bool parse_shape(const char *text, int *rank, int64_t *dims);
+
+/* ---- tool.c ---- */
+
+/* Prints one error and returns its status. `file` and `hint` may be NULL. */
+gopt_status tool_fail(tool *t, gopt_status status, const char *file, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void tool_note(tool *t, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+gopt_status tool_no_memory(tool *t);
+/* Prints the context's diagnostics that were not printed yet. */
+void tool_flush(tool *t);
+void tool_forget(tool *t); /* counts them as printed */
+
+/* Human output to stdout, unless -q. */
+void say(const tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *bold(const tool *t); /* escape sequences for stdout; "" without colour */
+const char *dim(const tool *t);
+const char *green(const tool *t);
+const char *red(const tool *t);
+const char *plain(const tool *t);
+
+/* "1.5 MiB"; "12,345". Into a caller's buffer, which is returned. */
+typedef struct text32 {
+    char p[32];
+} text32;
+text32 bytes_text(uint64_t n);
+text32 count_text(uint64_t n);
+
+/* A step that may take long: shows its name and seconds on a terminal once it took over a second. */
+typedef struct progress progress;
+progress *progress_start(const tool *t, const char *what);
+void progress_stop(progress *p); /* p may be NULL */
+
+const char *tool_model(const tool *t); /* first argument, "-" where piped */
+/* Loads, then fixes --shape and --dim. */
+gopt_status tool_load(tool *t, const char *path, gopt_graph **g);
+/* Writes the JSON object to --json's file; takes the reference over. */
+gopt_status tool_write_json(tool *t, const char *path, json_t *j);
+/* Files written whole or not at all: collects, then renames. */
+gopt_status tool_write_file(tool *t, const char *path, const void *p, size_t n);
+gopt_status tool_read_file(tool *t, const char *path, uint8_t **p, size_t *n); /* freed with free() */
+gopt_status tool_make_dir(tool *t, const char *path);
+double now_seconds(void);
+/* printf into memory of malloc's; NULL where there is none. */
+char *text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+json_t *json_text(const char *s); /* null for NULL, bytes that are no UTF-8 replaced */
+json_t *json_op_counts(const gopt_op_count *ops, size_t n);
+json_t *json_value_type(const char *type_text, json_t *into); /* adds dtype, shape and type to the object */
+
+/* ---- model.c: what optimize and run do alike ---- */
+
+/* --level, --fp, --passes and so on. `skip` holds memory for the joined list. */
+gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip);
+/* Exit 4 with every operator named, where the model holds some that nothing here can run. */
+gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path);
+void tool_print_remarks(tool *t, const gopt_report_summary *r);
+gopt_status tool_check_remarks(tool *t); /* is the regular expression of --remarks one? */
+/* --dot and --svg of one graph, or of two side by side (after != NULL). */
+gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title);
+json_t *json_unsupported(const gopt_unsupported *list, size_t n);
+void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n);
+/* The first free symbol of the graph's inputs into `name`; false where all dims are known. */
+bool free_symbol(const gopt_graph *g, char *name, size_t size);
+
+/* ---- inputs.c, io_*.c: tensors from and to files ---- */
+
+/* One tensor a graph input, each a reference: from --input, --inputs and --test-data (folder, may be NULL),
+ * else random. Fixes the graph's free symbols to what was given, the rest to 1. */
+gopt_status inputs_make(tool *t, gopt_graph *g, const char *test_data, gopt_tensor ***in, size_t *n);
+void tensors_free(gopt_tensor **p, size_t n);
+
+gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out);
+gopt_status npz_load(tool *t, const char *path, const uint8_t *p, size_t n, const char *member, gopt_tensor **out);
+gopt_status npy_save(tool *t, const char *path, const gopt_tensor *x);
+/* Is the file a picture, by its first bytes? */
+bool image_is(const uint8_t *p, size_t n);
+/* Decodes to u8 [h,w,c]. */
+gopt_status image_decode(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out);
+/* A u8 [h,w,c] or [1,h,w,c] picture as the input wants it, by the --image flags. */
+gopt_status image_to_input(tool *t, const char *path, const gopt_tensor *pixels, const gopt_value *input,
+                           const char *name, gopt_tensor **out);
+bool image_flags(const tool *t); /* was any of --image-… given? */
+gopt_status outputs_save(tool *t, const gopt_graph *g, const gopt_tensor *const *out, size_t n);
+
+/* Fills with seeded values: floats standard normal, u8 and i8 of their whole range, other integers 0 to 99,
+ * those called a mask 1, those called a type 0 or 1, booleans fair. The generator is splitmix64, seeded with
+ * the seed and the input's position, so the values are the same everywhere. */
+void random_fill(gopt_tensor *x, const char *name, uint64_t seed, size_t position);
+
+/* ---- judge.c ---- */
+
+typedef struct diff {
+    bool same;
+    double worst; /* largest |got - want| over the tolerance at its place */
+    double max_abs;
+    int64_t elements, wrong;
+    int64_t at;       /* element of the worst */
+    double got, want; /* there */
+    double min, max;  /* of want */
+    char why[192];    /* a sentence where not same */
+} diff;
+
+/* Right within rtol of each value plus atol; NaN equals NaN. With `spread`, atol is a share of the standard
+ * deviation of `want`. */
+void tensor_diff(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d);
+void type_text(const gopt_tensor *x, char *buffer, size_t size); /* "f32[1,10]" */
+
+/* ---- engines ---- */
+
+/* A plan to run a graph: "cpu,level=0,no-fuse". */
+typedef struct run_spec {
+    char backend[128], precision[16];
+    int level; /* -1: default */
+    bool no_fuse;
+} run_spec;
+gopt_status run_spec_parse(tool *t, const char *text, run_spec *s);
+/* Optimizes a clone of g as the spec says, and runs it once; one reference an output. */
+gopt_status run_once(tool *t, gopt_graph *g, const run_spec *s, gopt_tensor *const *in, gopt_tensor ***out,
+                     size_t *n_out);
+/* Runs g as it is by reference evaluation. */
+gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, gopt_tensor ***out, size_t *n_out);
+
+/* ---- verify.c ---- */
+
+typedef struct verdict {
+    bool passed;
+    double worst, tolerance;
+    int bindings; /* of symbols that were tried */
+    char reason[512];
+} verdict;
+/* Runs both by reference evaluation on seeded inputs; on a mismatch finds the rewrite that caused it. */
+gopt_status verify_rewrites(tool *t, gopt_graph *before, gopt_graph *after, const gopt_optimize_options *o, verdict *v);
+
+/* ---- timing.c ---- */
+
+typedef struct summary {
+    double min, max, mean, median, p90, p95, p99, cv;
+} summary;
+summary summary_of(double *v, size_t n); /* sorts v */
+json_t *summary_json(const summary *s);
+
+typedef struct timing {
+    size_t n;
+    double wall_s; /* from the first start to the last end */
+    summary latency, h2d, compute, d2h;
+    int64_t preempted; /* times that another program took a core */
+} timing;
+/* Warms up, then runs as --iterations, --duration and --streams ask. The contexts have their inputs. */
+gopt_status time_runs(tool *t, gopt_run_context **rc, size_t n_streams, timing *out);
+void timing_print(const tool *t, const timing *m, double samples);
+
+/* ---- profile.c ---- */
+
+gopt_status profile_write(tool *t, gopt_run_context *rc);
+
+/* ---- subcommands ---- */
+
+gopt_status inspect(tool *t);
+gopt_status optimize(tool *t);
+gopt_status run(tool *t);
+gopt_status compare(tool *t);
+gopt_status conformance(tool *t);
+gopt_status list_passes(tool *t);
+gopt_status list_ops(tool *t);
+gopt_status list_devices(tool *t);
+
+#endif
