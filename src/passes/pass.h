@@ -11,11 +11,16 @@ typedef struct gopt_pass_ctx gi_pass_ctx;
 
 struct gopt_pass_ctx {
     gopt_ctx *cx;
-    gi_arena *scratch;  /* reset after the pass */
+    gi_arena *scratch; /* reset after the pass */
     const gopt_optimize_options *options;
-    const char *pass;   /* the running pass's name */
+    const char *pass;      /* the running pass's name */
     int64_t rewrites_left; /* INT64_MAX where there is no limit */
     struct gopt_report *report;
+    const gi_smap *skip;     /* names of rules not to be applied, written with '_' */
+    bool folds_growth_known; /* constant-fold: is growth_left set? */
+    int64_t growth_left;     /* constant-fold: bytes that the model may still grow by */
+    bool stop;               /* the limit of rewrites is reached */
+    void *user;              /* of the pass or runner, for callbacks */
 };
 
 typedef gopt_status (*gi_pass_fn)(gopt_graph *g, gi_pass_ctx *cx);
@@ -29,5 +34,37 @@ void gi_applied(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char
     __attribute__((format(printf, 4, 5)));
 void gi_declined(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Counts n removals that are not worth a line each, and which no limit holds back. */
+void gi_counted(gi_pass_ctx *cx, const char *rule, int64_t n);
+/* A finding that changes nothing. */
+void gi_remarked(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- the report (report.c) ---- */
+
+struct gopt_report *gi_report_create(gopt_graph *g);
+bool gi_report_begin_pass(struct gopt_report *r, const char *name);
+bool gi_report_end_pass(struct gopt_report *r, double ms, bool changed, int64_t nodes_before, int64_t nodes_after);
+bool gi_report_finish(struct gopt_report *r, gopt_graph *g, double ms, bool limit_hit);
+
+/* ---- the table and the order ---- */
+
+typedef struct gi_pass {
+    gopt_pass_info info;
+    gi_pass_fn run;
+} gi_pass;
+
+/* The row at i; NULL past the last. */
+const gi_pass *gi_pass_row(size_t i);
+/* By name, '-' and '_' being the same; NULL where there is none. */
+const gi_pass *gi_pass_find(const char *name);
+
+/* Runs the level's pipeline through `step` (pipeline.c). */
+typedef gopt_status (*gi_pass_step)(void *runner, const gi_pass *pass, bool *changed);
+gopt_status gi_pipeline_run(int level, gi_pass_step step, void *runner);
+
+#define PASS(NAME, FUNCTION, LEVEL, MEANS) gopt_status FUNCTION(gopt_graph *g, gi_pass_ctx *cx);
+#include "passes/passes.def"
+#undef PASS
 
 #endif

@@ -1,0 +1,77 @@
+/* The order of the passes, top to bottom.
+ *
+ *     level 1                                    level 2
+ *     ───────                                    ───────
+ *     dce            drop what nobody reads
+ *     dedup-weights  equal constants, one
+ *       │
+ *       ▼
+ *   ┌ infer-shapes   what is known ┐
+ *   │ constant-fold  evaluate it   │ until
+ *   │ cse            same is one   │ nothing ◀── rewrites          fold into weights, recover operators
+ *   │ identities     no-ops go     │ changes     fuse-horizontal   parallel products become one
+ *   └ dce            sweep         ┘                 ▲ as long as they change something
+ *       │
+ *       ▼
+ *     detect-unsupported                         fuse-vertical     regions, last: they change no arithmetic
+ *
+ * The loops are capped: a model on which they have not settled by then is left as it is, with a note. Each pass
+ * is linear or near it, so the caps bound the time. */
+#include "passes/pass.h"
+
+enum { SIMPLIFY_ROUNDS = 6, REWRITE_ROUNDS = 4 };
+
+typedef struct runner {
+    gi_pass_step step;
+    void *user;
+} runner;
+
+static gopt_status run(runner *r, const char *name, bool *changed)
+{
+    bool own = false;
+    const gi_pass *p = gi_pass_find(name);
+    GI_TRY(r->step(r->user, p, &own));
+    *changed |= own;
+    return GOPT_OK;
+}
+
+/* Shapes are inferred in each round, but their being told anew is no change that asks for another. */
+static gopt_status simplify(runner *r, bool *changed)
+{
+    bool ignored = false;
+    for (int round = 0; round < SIMPLIFY_ROUNDS; round++) {
+        bool again = false;
+        GI_TRY(run(r, "infer-shapes", &ignored));
+        GI_TRY(run(r, "constant-fold", &again));
+        GI_TRY(run(r, "cse", &again));
+        GI_TRY(run(r, "identities", &again));
+        GI_TRY(run(r, "dce", &again));
+        if (!again)
+            break;
+        *changed = true;
+    }
+    return GOPT_OK;
+}
+
+gopt_status gi_pipeline_run(int level, gi_pass_step step, void *user)
+{
+    runner r = { .step = step, .user = user };
+    bool changed = false;
+    if (level < 1)
+        return GOPT_OK;
+    GI_TRY(run(&r, "dce", &changed));
+    GI_TRY(run(&r, "dedup-weights", &changed));
+    GI_TRY(simplify(&r, &changed));
+    for (int round = 0; level >= 2 && round < REWRITE_ROUNDS; round++) {
+        bool again = false;
+        GI_TRY(run(&r, "rewrites", &again));
+        GI_TRY(run(&r, "fuse-horizontal", &again));
+        if (!again)
+            break;
+        GI_TRY(simplify(&r, &changed));
+    }
+    GI_TRY(run(&r, "detect-unsupported", &changed));
+    if (level >= 2)
+        GI_TRY(run(&r, "fuse-vertical", &changed));
+    return GOPT_OK;
+}

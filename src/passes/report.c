@@ -1,0 +1,260 @@
+/* The report: what each pass did, the ledger of remarks, counts before and after. */
+#include <stdlib.h>
+
+#include "passes/util.h"
+
+struct gopt_report {
+    gopt_ctx *cx;
+    gi_arena *arena;
+    gopt_report_summary sum;
+    gi_vec(gopt_pass_stat) passes;
+    gi_vec(gopt_remark) remarks;
+    gi_vec(gopt_rule_count) counts; /* of the running pass */
+    gi_smap seen;                   /* remarks that were made already, and need not be again */
+    const char *pass;
+    bool failed;
+};
+
+/* ---- counting a graph ---- */
+
+typedef struct counter {
+    gi_arena *arena;
+    gi_smap by_name;
+    gi_map blobs;
+    gi_vec(gopt_op_count *) ops;
+    int64_t fusions;
+    uint64_t bytes;
+} counter;
+
+static bool count_blob(counter *c, const gi_value *v)
+{
+    gi_blob *b = gi_value_blob(v);
+    if (!b || gi_map_get(&c->blobs, gi_key(b)))
+        return true;
+    c->bytes += b->bytes;
+    return gi_map_put(&c->blobs, gi_key(b), b);
+}
+
+static bool count_node(void *arg, gi_node *n)
+{
+    counter *c = arg;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (n->in[i].value && !count_blob(c, n->in[i].value))
+            return false;
+    for (uint32_t i = 0; i < n->n_attrs; i++) {
+        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
+        for (uint32_t k = 0; b && k < b->n_results; k++)
+            if (!count_blob(c, b->results[k].value))
+                return false;
+    }
+    if (n->op == OP_Fusion) {
+        c->fusions++;
+        return true;
+    }
+    const gi_op *row = gi_op_get(n->op);
+    const char *domain = n->op == OP_Unknown ? n->domain : row->domain;
+    const char *name = n->op == OP_Unknown ? n->op_name : row->onnx ? row->onnx : row->name;
+    if (domain && domain[0])
+        name = gi_arena_printf(c->arena, "%s::%s", domain, name ? name : "?");
+    if (!name)
+        return false;
+    gopt_op_count *o = gi_smap_get(&c->by_name, name);
+    if (!o) {
+        o = GI_NEW(c->arena, gopt_op_count);
+        if (!o || !(o->op = gi_arena_str(c->arena, name)) || !gi_smap_put(&c->by_name, name, o) ||
+            !gi_push(c->arena, &c->ops, o))
+            return false;
+    }
+    o->count++;
+    return true;
+}
+
+static int compare_counts(const void *x, const void *y)
+{
+    return strcmp(((const gopt_op_count *)x)->op, ((const gopt_op_count *)y)->op);
+}
+
+static bool count_graph(gopt_report *r, gopt_graph *g, const gopt_op_count **ops, size_t *n, uint64_t *bytes,
+                        int64_t *fusions)
+{
+    counter c = { .arena = r->arena };
+    gi_smap_init(&c.by_name, r->arena);
+    gi_map_init(&c.blobs, r->arena);
+    if (!gi_each_node(g->main, count_node, &c))
+        return false;
+    for (uint32_t i = 0; i < g->main->n_results; i++)
+        if (!count_blob(&c, g->main->results[i].value))
+            return false;
+    gopt_op_count *list = GI_NEW_ARRAY(r->arena, gopt_op_count, c.ops.n + 1);
+    if (!list)
+        return false;
+    for (size_t i = 0; i < c.ops.n; i++)
+        list[i] = *c.ops.p[i];
+    qsort(list, c.ops.n, sizeof *list, compare_counts);
+    *ops = list;
+    *n = c.ops.n;
+    *bytes = c.bytes;
+    *fusions = c.fusions;
+    return true;
+}
+
+/* ---- life ---- */
+
+gopt_report *gi_report_create(gopt_graph *g)
+{
+    gopt_report *r = gi_alloc(g->cx, sizeof *r);
+    if (!r)
+        return NULL;
+    r->cx = g->cx;
+    r->arena = gi_arena_create(g->cx);
+    if (!r->arena) {
+        gopt_report_destroy(r);
+        return NULL;
+    }
+    gi_smap_init(&r->seen, r->arena);
+    int64_t fusions;
+    if (!count_graph(r, g, &r->sum.ops_before, &r->sum.n_ops_before, &r->sum.parameter_bytes_before, &fusions)) {
+        gopt_report_destroy(r);
+        return NULL;
+    }
+    r->sum.nodes_before = gi_graph_count_nodes(g);
+    return r;
+}
+
+void gopt_report_destroy(gopt_report *r)
+{
+    if (!r)
+        return;
+    gi_arena_destroy(r->arena);
+    gi_free(r->cx, r);
+}
+
+const gopt_report_summary *gopt_report_get(const gopt_report *r)
+{
+    return &r->sum;
+}
+
+bool gi_report_begin_pass(gopt_report *r, const char *name)
+{
+    r->pass = name;
+    memset(&r->counts, 0, sizeof r->counts);
+    return true;
+}
+
+bool gi_report_end_pass(gopt_report *r, double ms, bool changed, int64_t nodes_before, int64_t nodes_after)
+{
+    return gi_push(r->arena, &r->passes,
+                   (gopt_pass_stat){ .name = r->pass,
+                                     .ms = ms,
+                                     .changed = changed,
+                                     .nodes_before = nodes_before,
+                                     .nodes_after = nodes_after,
+                                     .rewrites = r->counts.p,
+                                     .n_rewrites = r->counts.n });
+}
+
+bool gi_report_finish(gopt_report *r, gopt_graph *g, double ms, bool limit_hit)
+{
+    gopt_report_summary *s = &r->sum;
+    s->nodes_after = gi_graph_count_nodes(g);
+    s->ms = ms;
+    s->rewrite_limit_hit = limit_hit;
+    s->passes = r->passes.p;
+    s->n_passes = r->passes.n;
+    s->remarks = r->remarks.p;
+    s->n_remarks = r->remarks.n;
+    return !r->failed && count_graph(r, g, &s->ops_after, &s->n_ops_after, &s->parameter_bytes_after, &s->fusions);
+}
+
+/* ---- the ledger ---- */
+
+static void count_rule(gi_pass_ctx *cx, const char *rule, int64_t n)
+{
+    gopt_report *r = cx->report;
+    for (size_t i = 0; i < r->counts.n; i++)
+        if (!strcmp(r->counts.p[i].rule, rule)) {
+            r->counts.p[i].count += n;
+            return;
+        }
+    if (!gi_push(r->arena, &r->counts, (gopt_rule_count){ .rule = rule, .count = n }))
+        r->failed = true;
+}
+
+static void remark(gi_pass_ctx *cx, gopt_remark_kind kind, const char *rule, const gi_node *at, const char *fmt,
+                   va_list args)
+{
+    gopt_report *r = cx->report;
+    const char *reason = gi_arena_vprintf(r->arena, fmt, args);
+    const char *label = at ? gi_arena_str(r->arena, gi_node_label(at, r->arena)) : "";
+    if (!reason || !label) {
+        r->failed = true;
+        return;
+    }
+    if (kind != GOPT_APPLIED) {
+        const char *key = gi_arena_printf(r->arena, "%s\n%s\n%s", rule, label, reason);
+        if (key && gi_smap_get(&r->seen, key))
+            return;
+        if (!key || !gi_smap_put(&r->seen, key, r))
+            r->failed = true;
+    }
+    const uint32_t n = at && at->n_origins ? at->n_origins : 1;
+    const char **nodes = GI_NEW_ARRAY(r->arena, const char *, n);
+    if (!nodes) {
+        r->failed = true;
+        return;
+    }
+    nodes[0] = label;
+    for (uint32_t i = 0; at && i < at->n_origins; i++)
+        nodes[i] = gi_arena_str(r->arena, at->origins[i]);
+    if (!gi_push(r->arena, &r->remarks,
+                 (gopt_remark){ .kind = kind,
+                                .pass = cx->pass,
+                                .rule = rule,
+                                .at = label,
+                                .nodes = nodes,
+                                .n_nodes = n,
+                                .reason = reason }))
+        r->failed = true;
+}
+
+bool gi_pass_may(gi_pass_ctx *cx, const char *rule)
+{
+    if (cx->rewrites_left <= 0) {
+        cx->stop = true;
+        return false;
+    }
+    return !cx->skip || !gi_smap_get(cx->skip, rule);
+}
+
+void gi_applied(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
+{
+    count_rule(cx, rule, 1);
+    if (cx->rewrites_left != INT64_MAX)
+        cx->rewrites_left--;
+    va_list args;
+    va_start(args, fmt);
+    remark(cx, GOPT_APPLIED, rule, at, fmt, args);
+    va_end(args);
+}
+
+void gi_counted(gi_pass_ctx *cx, const char *rule, int64_t n)
+{
+    if (n > 0)
+        count_rule(cx, rule, n);
+}
+
+void gi_declined(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    remark(cx, GOPT_DECLINED, rule, at, fmt, args);
+    va_end(args);
+}
+
+void gi_remarked(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    remark(cx, GOPT_ANALYSIS, rule, at, fmt, args);
+    va_end(args);
+}

@@ -1,0 +1,314 @@
+/* The engine: tries rules at nodes until none applies.
+ *
+ * A worklist in program order, rules looked up by the root's operator. After a rewrite only what it touched is
+ * looked at again: the nodes it made, their neighbours, and the users of the result. That is linear in nodes
+ * plus rewrites. A model on which rules feed each other forever is stopped by a cap, and a note names the rule
+ * that ran last.
+ *
+ * A decline is kept until the end: the same node may be tried again after its neighbourhood changed, and only
+ * what still stands then is told. */
+#include "passes/rule.h"
+
+bool gi_decline(gi_reason *why, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    why->text = gi_arena_vprintf(why->arena, fmt, args);
+    va_end(args);
+    return false;
+}
+
+gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out)
+{
+    gi_node *n = gi_node_create(r->root->block, r->root, op, n_in, in, n_out);
+    return n && gi_push(r->scratch, &r->made, n) ? n : NULL;
+}
+
+gi_value *gi_rw_done(gi_rewrite *r, gi_node *n)
+{
+    return n && gi_infer_node(n, r->scratch) == GOPT_OK ? n->out[0] : NULL;
+}
+
+gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in)
+{
+    return gi_rw_done(r, gi_rw_node(r, op, n_in, in, 1));
+}
+
+/* ---- the run ---- */
+
+typedef struct decline {
+    const gi_rule *rule;
+    gi_node *at;
+    const char *text;
+    struct decline *next; /* at the same node */
+} decline;
+
+typedef struct engine {
+    gopt_graph *g;
+    gi_pass_ctx *cx;
+    const gi_rule *const *by_op[OP_COUNT]; /* NULL last */
+    gi_vec(gi_node *) todo;                /* read from `head` on */
+    size_t head;
+    bool *queued; /* by node id, grown with the graph */
+    uint32_t cap_queued;
+    gi_map declines; /* by node id + 1 */
+    gi_vec(decline *) order;
+    int64_t applied, cap;
+    gi_arena *scratch; /* of one try */
+    bool failed;
+} engine;
+
+static void enqueue(engine *e, gi_node *n)
+{
+    if (!n || !n->block || !e->by_op[n->op])
+        return;
+    if (n->id >= e->cap_queued) {
+        const uint32_t cap = 2 * (n->id + 16);
+        bool *grown = GI_NEW_ARRAY(e->cx->scratch, bool, cap);
+        if (!grown) {
+            e->failed = true;
+            return;
+        }
+        if (e->cap_queued)
+            memcpy(grown, e->queued, e->cap_queued);
+        e->queued = grown;
+        e->cap_queued = cap;
+    }
+    if (e->queued[n->id])
+        return;
+    e->queued[n->id] = true;
+    if (!gi_push(e->cx->scratch, &e->todo, n))
+        e->failed = true;
+}
+
+static bool enqueue_each(void *arg, gi_node *n)
+{
+    engine *e = arg;
+    enqueue(e, n);
+    return !e->failed;
+}
+
+static void enqueue_users(engine *e, const gi_value *v)
+{
+    for (const gi_use *u = v->uses; u; u = u->next)
+        enqueue(e, u->node);
+}
+
+static void note_decline(engine *e, const gi_rule *rule, gi_node *at, const char *text)
+{
+    decline *first = gi_map_get(&e->declines, (uint64_t)at->id + 1), *d = first;
+    while (d && d->rule != rule)
+        d = d->next;
+    if (!d) {
+        if (!text)
+            return;
+        d = GI_NEW(e->cx->scratch, decline);
+        if (!d || !gi_push(e->cx->scratch, &e->order, d)) {
+            e->failed = true;
+            return;
+        }
+        *d = (decline){ .rule = rule, .at = at, .next = first };
+        e->failed |= !gi_map_put(&e->declines, (uint64_t)at->id + 1, d);
+    }
+    d->text = text ? gi_arena_str(e->cx->scratch, text) : NULL;
+}
+
+/* Takes back what a rule had built. */
+static void discard(engine *e, gi_rewrite *r)
+{
+    for (size_t i = r->made.n; i-- > 0;)
+        if (r->made.p[i]->block)
+            gi_remove_dead(r->made.p[i], e->scratch);
+}
+
+static const char *type_text(engine *e, const gi_type *t)
+{
+    gi_str s;
+    gi_str_init(&s, e->scratch);
+    gi_type_print(&s, t);
+    return s.p ? s.p : "?";
+}
+
+static bool was_made(const gi_rewrite *r, const gi_node *n)
+{
+    for (size_t i = 0; n && i < r->made.n; i++)
+        if (r->made.p[i] == n)
+            return true;
+    return false;
+}
+
+/* May y stand where the root's result stood? */
+static bool check_result(engine *e, const gi_rule *rule, gi_node *root, gi_value *y, bool is_new, const char **why)
+{
+    gi_value *old = root->out[0];
+    const bool same =
+        is_new || rule->keeps_type ? !gi_type_differs(old->type, y->type) : gi_type_same(e->g, old->type, y->type);
+    if (!same) {
+        *why =
+            gi_arena_printf(e->scratch, "the type %s would become %s", type_text(e, old->type), type_text(e, y->type));
+        return false;
+    }
+    return gi_value_may_replace(old, y, why);
+}
+
+static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite *r, gi_value *y)
+{
+    gi_node *root = m->root, *at = gi_value_node(y);
+    gi_values around = { 0 };
+    for (uint32_t i = 0; i < m->n_nodes; i++)
+        for (uint32_t k = 0; k < m->nodes[i]->n_in; k++)
+            if (gi_value_node(m->nodes[i]->in[k].value))
+                e->failed |= !gi_push(e->scratch, &around, m->nodes[i]->in[k].value);
+    for (size_t i = 0; i < r->made.n; i++) {
+        gi_node *n = r->made.p[i];
+        for (uint32_t k = m->n_nodes; k-- > 0;)
+            e->failed |= !gi_node_merge_origins(n, m->nodes[k]);
+    }
+    if (at && !r->made.n)
+        e->failed |= !gi_node_merge_origins(at, root);
+    if (was_made(r, at)) {
+        for (uint32_t k = m->n_nodes; k-- > 0 && !at->name;)
+            at->name = m->nodes[k]->name;
+        gi_value_take_name(y, root->out[0]);
+    }
+    gi_value_refine(e->g, y, root->out[0]->type);
+    gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
+    gi_value_replace_uses(root->out[0], y);
+    gi_remove_dead(root, e->scratch);
+    for (size_t i = 0; i < r->made.n; i++) {
+        enqueue(e, r->made.p[i]);
+        for (uint32_t k = 0; k < r->made.p[i]->n_out; k++)
+            enqueue_users(e, r->made.p[i]->out[k]);
+    }
+    enqueue_users(e, y);
+    enqueue(e, at);
+    for (size_t i = 0; i < around.n; i++) {
+        gi_node *n = gi_value_node(around.p[i]);
+        if (!n || !n->block)
+            continue;
+        enqueue(e, n);
+        enqueue_users(e, around.p[i]);
+    }
+}
+
+static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool *done)
+{
+    gi_arena_reset(e->scratch);
+    gi_match m = { .g = e->g, .root = root, .scratch = e->scratch };
+    gi_reason why = { .arena = e->scratch };
+    const gi_match_result found = gi_match_at(rule->match, root, &m, &why);
+    if (found == GI_MATCH_NO) {
+        note_decline(e, rule, root, NULL);
+        return GOPT_OK;
+    }
+    if (found == GI_MATCH_SHARED || (rule->when && !rule->when(&m, &why))) {
+        note_decline(e, rule, root, why.text && why.text[0] ? why.text : NULL);
+        return GOPT_OK;
+    }
+    if (!gi_pass_may(e->cx, rule->name))
+        return GOPT_OK;
+    gi_rewrite r = { .g = e->g, .root = root, .scratch = e->scratch };
+    const size_t diags = e->g->cx->n_diags;
+    gi_value *y = rule->make(&r, &m);
+    const char *reason = r.why;
+    const bool is_new = y && was_made(&r, gi_value_node(y));
+    e->g->cx->n_diags = diags;
+    if (!y || y == root->out[0] || !check_result(e, rule, root, y, is_new, &reason)) {
+        note_decline(e, rule, root, reason);
+        discard(e, &r);
+        return GOPT_OK;
+    }
+    note_decline(e, rule, root, NULL);
+    put_in_place(e, rule, &m, &r, y);
+    e->applied++;
+    *done = true;
+    return e->failed ? GOPT_NO_MEMORY : GOPT_OK;
+}
+
+static gopt_status visit(engine *e, gi_node *n)
+{
+    const gi_rule *const *first = e->by_op[n->op];
+    for (size_t i = 0; first && first[i] && n->block;) {
+        const gi_rule *rule = first[i];
+        bool done = false;
+        GI_TRY(try_rule(e, rule, n, &done));
+        if (e->applied >= e->cap) {
+            gi_note(e->g->cx, NULL, "the result is right, only not as small as it might be",
+                    "%s stopped after %lld rewrites; the last one was %s", e->cx->pass, (long long)e->applied,
+                    rule->name);
+            return GOPT_OK;
+        }
+        i = done ? 0 : i + 1;
+        if (e->cx->rewrites_left <= 0)
+            return GOPT_OK;
+    }
+    return GOPT_OK;
+}
+
+static const gi_pattern *root_of(const gi_rule *r)
+{
+    const gi_pattern *p = r->match;
+    while (p->kind == GI_PAT_AT)
+        p = p->in[0];
+    return p;
+}
+
+/* Rules by the root's operator, without those that --fp or --skip forbids. */
+static bool index_rules(engine *e, const gi_rule *const *rules, size_t n)
+{
+    const gopt_fp fp = e->cx->options->fp;
+    const gi_exact most = fp == GOPT_FP_STRICT ? BITWISE : fp == GOPT_FP_FAST ? FINITE : REASSOC;
+    size_t count[OP_COUNT] = { 0 };
+    for (size_t i = 0; i < n; i++)
+        count[root_of(rules[i])->op]++;
+    for (int op = 0; op < OP_COUNT; op++) {
+        if (!count[op])
+            continue;
+        const gi_rule **list = GI_NEW_ARRAY(e->cx->scratch, const gi_rule *, count[op] + 1);
+        if (!list)
+            return false;
+        e->by_op[op] = list;
+        for (size_t i = 0; i < n; i++)
+            if ((int)root_of(rules[i])->op == op && rules[i]->exact <= most &&
+                !(e->cx->skip && gi_smap_get(e->cx->skip, rules[i]->name)))
+                *list++ = rules[i];
+    }
+    return true;
+}
+
+gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *rules, size_t n)
+{
+    engine *e = GI_NEW(cx->scratch, engine);
+    GI_NEED(e);
+    e->g = g;
+    e->cx = cx;
+    gi_map_init(&e->declines, cx->scratch);
+    GI_NEED(index_rules(e, rules, n));
+    e->cap = 8 * (int64_t)gi_graph_count_nodes(g) + 1000;
+    e->scratch = gi_arena_create(g->cx);
+    GI_NEED(e->scratch);
+    gopt_status status = gi_each_node(g->main, enqueue_each, e) ? GOPT_OK : GOPT_NO_MEMORY;
+    while (status == GOPT_OK && e->head < e->todo.n && e->applied < e->cap && cx->rewrites_left > 0) {
+        gi_node *node = e->todo.p[e->head++];
+        e->queued[node->id] = false;
+        if (node->block)
+            status = visit(e, node);
+    }
+    if (cx->rewrites_left <= 0)
+        cx->stop = true;
+    gi_arena_destroy(e->scratch);
+    for (size_t i = 0; i < e->order.n && status == GOPT_OK; i++)
+        if (e->order.p[i]->text && e->order.p[i]->at->block)
+            gi_declined(cx, e->order.p[i]->rule->name, e->order.p[i]->at, "%s", e->order.p[i]->text);
+    return status;
+}
+
+gopt_status gi_rules_run_stage(gopt_graph *g, gi_pass_ctx *cx, gi_stage stage)
+{
+    gi_vec(const gi_rule *) rules = { 0 };
+    const gi_rule *r;
+    for (size_t i = 0; (r = gi_rule_row(i)); i++)
+        if (r->stage == stage)
+            GI_NEED(gi_push(cx->scratch, &rules, r));
+    return gi_rules_run(g, cx, rules.p, rules.n);
+}

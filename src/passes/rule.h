@@ -1,0 +1,121 @@
+/* Rules: local rewrites as data, and the engine that applies them.
+ *
+ *   RULE(conv_batchnorm_fold, .exact = REASSOC,
+ *        .match = N(BatchNormalization, AT(c, N1(Conv, V(x), K(w), OPT(K(b)))), K(s), K(o), K(m), K(v)),
+ *        .when  = channels_match,
+ *        .make  = fold_batchnorm,
+ *        .means = "x ─ Conv(w, b) ─ BatchNorm(s, o, m, v)  ⇒  x ─ Conv(w·k, (b − m)·k + o), k = s / √(v + ε)")
+ *
+ * Patterns, from the root upwards:
+ *   N(Op, …)   a node of that operator; its inputs as patterns, further ones must be absent
+ *   N1(Op, …)  the same, and nothing but the pattern uses its result; else the rule declines and says who does
+ *   V(x)       any value;  K(w) a constant;  both are then m->x, m->w. One letter twice: the same value twice
+ *   OPT(p)     an absent input, or p
+ *   REST       any further inputs
+ *   AT(c, p)   p, and its value is m->c
+ * The operands of commutative operators are tried both ways.
+ *
+ * The engine sees to what every rule needs: all matched nodes lie in one block; a result that is a graph
+ * output, or is captured by a subgraph, counts as a use; no other output of the root is used; the limit of
+ * rewrites and skipped rules; that the type does not change; provenance, names, remarks, removal of what died.
+ * `.when` declines with a reason; `.make` builds before the root, and returns what takes the place of the
+ * root's first output, or NULL where there is no memory. */
+#ifndef GI_RULE_H
+#define GI_RULE_H
+
+#include "passes/util.h"
+
+/* What the arithmetic of the result may differ in. */
+typedef enum gi_exact {
+    BITWISE, /* nothing */
+    REASSOC, /* rounding: the same real numbers, otherwise grouped */
+    FINITE   /* infinities and NaN too */
+} gi_exact;
+
+/* When a rule is tried: in `identities` (level 1), or in `rewrites` (level 2). */
+typedef enum gi_stage { REWRITE = 0, IDENTITY } gi_stage;
+
+typedef enum gi_pattern_kind {
+    GI_PAT_NODE,
+    GI_PAT_ANY,
+    GI_PAT_CONST,
+    GI_PAT_OPT,
+    GI_PAT_REST,
+    GI_PAT_AT
+} gi_pattern_kind;
+
+typedef struct gi_pattern {
+    gi_pattern_kind kind;
+    gi_opcode op;
+    bool single;                        /* N1 */
+    uint8_t slot;                       /* of the match: a letter's position */
+    const struct gi_pattern *const *in; /* inputs, NULL last; or the one inside */
+} gi_pattern;
+
+enum { GI_MATCH_NODES = 12 };
+
+/* What a pattern found. Letters are the values of V, K and AT. */
+typedef struct gi_match {
+    gopt_graph *g;
+    gi_node *root;
+    gi_arena *scratch;
+    gi_node *nodes[GI_MATCH_NODES]; /* matched ones, the root first */
+    uint32_t n_nodes;
+    union {
+        gi_value *slots[26];
+        struct {
+            gi_value *a, *b, *c, *d, *e, *f, *g_, *h, *i, *j, *k, *l, *m, *n, *o, *p, *q, *r, *s, *t, *u, *v, *w, *x,
+                *y, *z;
+        };
+    };
+} gi_match;
+
+/* The reason why a rule declines. An empty one means: not worth a word. */
+typedef struct gi_reason {
+    gi_arena *arena;
+    const char *text;
+} gi_reason;
+
+/* For `return cond || gi_decline(why, "…")`: always false. */
+bool gi_decline(gi_reason *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What .make builds with. */
+typedef struct gi_rewrite {
+    gopt_graph *g;
+    gi_node *root;
+    gi_arena *scratch;
+    gi_vec(gi_node *) made;
+    const char *why; /* set with a NULL result: the rule thought better of it */
+} gi_rewrite;
+
+/* A node before the root with its first output, types inferred after attributes are set by `gi_rw_done`. */
+gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out);
+/* Infers the node's types and gives its first output; NULL where that fails. */
+gi_value *gi_rw_done(gi_rewrite *r, gi_node *n);
+/* Both in one, for nodes without attributes. */
+gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in);
+
+typedef struct gi_rule {
+    const char *name;
+    gi_exact exact;
+    gi_stage stage;
+    const gi_pattern *match;
+    bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */
+    gi_value *(*make)(gi_rewrite *r, const gi_match *m);
+    bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */
+    const char *means; /* one line: before ⇒ after */
+} gi_rule;
+
+const gi_rule *gi_rule_row(size_t i);          /* NULL past the last */
+const gi_rule *gi_rule_find(const char *name); /* '-' and '_' are the same */
+
+/* Does the pattern match at `root`? GI_MATCH_SHARED: but for an N1 that has other users; *why says which. */
+typedef enum gi_match_result { GI_MATCH_NO, GI_MATCH_YES, GI_MATCH_SHARED } gi_match_result;
+gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, gi_match *m, gi_reason *why);
+
+/* Applies rules to all nodes until none does, or a cap is reached (a note says so). */
+gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *rules, size_t n);
+/* The same with all rules of a stage. */
+gopt_status gi_rules_run_stage(gopt_graph *g, gi_pass_ctx *cx, gi_stage stage);
+
+#endif

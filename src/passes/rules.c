@@ -1,0 +1,17 @@
+/* The rules that there are, from the rows of rules/NAME.def. Rules of one root are tried in this order. */
+#include "passes/rule.h"
+
+#define RULE(NAME, ...) extern const gi_rule gi_rule_##NAME;
+#include "passes/rules/all.def"
+#undef RULE
+
+static const gi_rule *const rows[] = {
+#define RULE(NAME, ...) &gi_rule_##NAME,
+#include "passes/rules/all.def"
+#undef RULE
+};
+
+const gi_rule *gi_rule_row(size_t i)
+{
+    return i < GI_COUNT(rows) ? rows[i] : NULL;
+}

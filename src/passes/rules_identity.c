@@ -1,0 +1,193 @@
+/* Rules of nodes that change nothing, to the bit. */
+#include "passes/rule.h"
+
+static gi_value *make_x(gi_rewrite *r, const gi_match *m)
+{
+    (void)r;
+    return m->x;
+}
+
+static gi_value *make_y(gi_rewrite *r, const gi_match *m)
+{
+    (void)r;
+    return m->y;
+}
+
+static bool type_is_the_same(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    return gi_type_same(m->g, m->x->type, m->root->out[0]->type);
+}
+
+/* ---- transposes ---- */
+
+/* The permutation of a Transpose; false where neither the attribute nor the rank gives it. */
+static bool get_perm(const gi_node *n, int64_t *perm, int *rank)
+{
+    const int64_t *given;
+    const uint32_t count = gi_attr_ints(n, Transpose_at_perm, &given);
+    *rank = gi_attr_has(n, Transpose_at_perm) ? (int)count : gi_value_rank(gi_node_in(n, 0));
+    if (*rank < 0 || *rank > GOPT_MAX_RANK)
+        return false;
+    for (int i = 0; i < *rank; i++) {
+        perm[i] = gi_attr_has(n, Transpose_at_perm) ? given[i] : *rank - 1 - i;
+        if (perm[i] < 0 || perm[i] >= *rank)
+            return false;
+    }
+    return true;
+}
+
+static bool in_order(const int64_t *perm, int rank)
+{
+    for (int i = 0; i < rank; i++)
+        if (perm[i] != i)
+            return false;
+    return true;
+}
+
+static bool perm_is_in_order(const gi_match *m, gi_reason *why)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    (void)why;
+    return get_perm(m->root, perm, &rank) && in_order(perm, rank);
+}
+
+static bool compose(const gi_match *m, int64_t *perm, int *rank)
+{
+    int64_t inner[GOPT_MAX_RANK], outer[GOPT_MAX_RANK];
+    int other;
+    if (!get_perm(m->nodes[0], outer, rank) || !get_perm(m->nodes[1], inner, &other) || *rank != other)
+        return false;
+    for (int i = 0; i < *rank; i++)
+        perm[i] = inner[outer[i]];
+    return true;
+}
+
+static bool perms_are_known(const gi_match *m, gi_reason *why)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    (void)why;
+    return compose(m, perm, &rank);
+}
+
+static gi_value *merge_transposes(gi_rewrite *r, const gi_match *m)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    if (!compose(m, perm, &rank))
+        return NULL;
+    if (in_order(perm, rank))
+        return m->x;
+    gi_node *n = gi_rw_node(r, OP_Transpose, 1, (gi_value *[]){ m->x }, 1);
+    return n && gi_attr_set_ints(n, Transpose_at_perm, (uint32_t)rank, perm) ? gi_rw_done(r, n) : NULL;
+}
+
+/* ---- slices, pads, tiles ---- */
+
+static bool all_ints(gi_value *v, int64_t x)
+{
+    int64_t e[64];
+    uint32_t n;
+    if (!gi_value_known_ints(v, e, 64, &n))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (e[i] != x)
+            return false;
+    return true;
+}
+
+/* Forward and as long as before: nothing can be missing. */
+static bool steps_are_one(const gi_match *m, gi_reason *why)
+{
+    return (!m->t || all_ints(m->t, 1)) && type_is_the_same(m, why);
+}
+
+static bool pads_are_zero(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    return all_ints(m->p, 0);
+}
+
+static bool repeats_are_one(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    return all_ints(m->r, 1);
+}
+
+/* ---- concatenations ---- */
+
+static bool axis_of(const gi_node *concat, int *axis)
+{
+    const int rank = gi_value_rank(concat->out[0]);
+    return rank > 0 && gi_axis(gi_attr_int(concat, Concat_at_axis), rank, axis);
+}
+
+static bool is_empty(const gi_value *v, int axis)
+{
+    return gi_value_dim(v, axis) == 0;
+}
+
+/* A part that is itself a concatenation on this axis, and is read by nothing else. */
+static bool is_inner(const gi_node *outer, const gi_value *v, int axis)
+{
+    const gi_node *n = gi_value_node(v);
+    int own;
+    return n && n->op == OP_Concat && n->block == outer->block && v->n_uses == 1 && axis_of(n, &own) && own == axis;
+}
+
+static bool has_inner_concat(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    int axis;
+    if (!axis_of(m->root, &axis))
+        return false;
+    uint32_t full = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < m->root->n_in; i++) {
+        const gi_value *v = m->root->in[i].value;
+        if (!v)
+            return false;
+        any = any || is_inner(m->root, v, axis) || is_empty(v, axis);
+        full += !is_empty(v, axis);
+    }
+    return any && full > 0;
+}
+
+static gi_value *merge_concats(gi_rewrite *r, const gi_match *m)
+{
+    int axis;
+    gi_values parts = { 0 };
+    if (!axis_of(m->root, &axis))
+        return NULL;
+    for (uint32_t i = 0; i < m->root->n_in; i++) {
+        gi_value *v = m->root->in[i].value;
+        if (is_empty(v, axis))
+            continue;
+        const gi_node *inner = is_inner(m->root, v, axis) ? v->def.node : NULL;
+        for (uint32_t k = 0; k < (inner ? inner->n_in : 1); k++)
+            if (!gi_push(r->scratch, &parts, inner ? inner->in[k].value : v))
+                return NULL;
+    }
+    if (parts.n == 1)
+        return parts.p[0];
+    gi_node *n = gi_rw_node(r, OP_Concat, (uint32_t)parts.n, parts.p, 1);
+    if (!n)
+        return NULL;
+    gi_attr_set_int(n, Concat_at_axis, axis);
+    return gi_rw_done(r, n);
+}
+
+/* ---- arithmetic ---- */
+
+/* -0.0 is the zero that changes nothing: x + 0.0 turns -0.0 into 0.0. */
+static bool adds_nothing(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    const gi_blob *k = gi_value_blob(m->k);
+    return gi_dtype_is_float(k->dtype) ? gi_blob_all(k, -0.0) : gi_blob_all(k, 0.0);
+}
+
+#include "passes/rows.h"
+#include "passes/rules/identity.def"

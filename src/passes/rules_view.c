@@ -1,0 +1,121 @@
+/* Rules of views: Reshape, Squeeze, Unsqueeze, Flatten keep the elements and their order, so a chain of them is
+ * known by the shapes at its two ends. */
+#include "passes/rule.h"
+
+enum { MAX_CHAIN = 32 };
+
+static bool is_view(const gi_node *n)
+{
+    return n && (n->op == OP_Reshape || n->op == OP_Squeeze || n->op == OP_Unsqueeze || n->op == OP_Flatten);
+}
+
+/* The target of a Reshape that takes x to y's shape, 0 where a dim stays in its place and -1 for one that is
+ * known only at run time. False where there are more of those. */
+static bool write_shape(gopt_graph *g, const gi_value *x, const gi_value *y, int64_t *target, int *unknown)
+{
+    *unknown = 0;
+    const int rank = gi_value_rank(y);
+    if (rank < 0)
+        return false;
+    for (int i = 0; i < rank; i++) {
+        const gi_dim *d = y->type->dims[i];
+        if (gi_dim_is_const(d, &target[i])) {
+            if (target[i] == 0)
+                return false; /* 0 means another thing there */
+        } else if (i < gi_value_rank(x) && gi_dim_equal(g->dims, d, x->type->dims[i]) == 1) {
+            target[i] = 0;
+        } else {
+            target[i] = -1;
+            (*unknown)++;
+        }
+    }
+    return *unknown <= 1;
+}
+
+static bool target_can_be_written(const gi_match *m, gi_reason *why)
+{
+    int64_t target[GOPT_MAX_RANK];
+    int unknown;
+    if (gi_value_blob(m->s))
+        return false;
+    if (write_shape(m->g, m->x, m->root->out[0], target, &unknown))
+        return true;
+    return unknown > 1 && gi_decline(why, "its target has %d dims that are known only at run time", unknown);
+}
+
+static gi_value *reshape(gi_rewrite *r, gi_value *x, const gi_value *y)
+{
+    int64_t target[GOPT_MAX_RANK];
+    int unknown;
+    if (!write_shape(r->g, x, y, target, &unknown))
+        return NULL;
+    gi_value *s = gi_const_i64(r->g, 1, gi_value_rank(y), target);
+    return s ? gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ x, s }) : NULL;
+}
+
+static gi_value *write_target(gi_rewrite *r, const gi_match *m)
+{
+    return reshape(r, m->x, m->root->out[0]);
+}
+
+/* The nearest value up the chain that has the root's type; NULL where there is none. */
+static gi_value *find_origin(const gi_match *m)
+{
+    gi_value *v = m->x;
+    for (int i = 0; i < MAX_CHAIN && v; i++) {
+        if (gi_type_same(m->g, v->type, m->root->out[0]->type))
+            return v;
+        const gi_node *n = gi_value_node(v);
+        if (!is_view(n) || n->block != m->root->block)
+            break;
+        v = gi_node_in(n, 0);
+    }
+    return NULL;
+}
+
+static bool returns_where_it_began(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    return find_origin(m) != NULL;
+}
+
+static gi_value *make_origin(gi_rewrite *r, const gi_match *m)
+{
+    (void)r;
+    return find_origin(m);
+}
+
+/* The value at the chain's other end, if the chain is longer than one and its inner links have no other use. */
+static gi_value *find_start(const gi_match *m)
+{
+    gi_value *v = m->x;
+    for (int i = 0; i < MAX_CHAIN; i++) {
+        const gi_node *n = gi_value_node(v);
+        if (!is_view(n) || n->block != m->root->block || v->n_uses != 1)
+            break;
+        v = gi_node_in(n, 0);
+    }
+    return v == m->x ? NULL : v;
+}
+
+static bool chain_is_one_reshape(const gi_match *m, gi_reason *why)
+{
+    int64_t target[GOPT_MAX_RANK];
+    int unknown = 0;
+    const gi_value *start = find_start(m);
+    if (!start || gi_value_rank(start) < 0)
+        return false;
+    if (write_shape(m->g, start, m->root->out[0], target, &unknown))
+        return true;
+    return unknown > 1 &&
+           gi_decline(why, "the merged target would have %d dims that are known only at run time", unknown);
+}
+
+static gi_value *make_one_reshape(gi_rewrite *r, const gi_match *m)
+{
+    gi_value *start = find_start(m);
+    return start ? reshape(r, start, m->root->out[0]) : NULL;
+}
+
+#include "passes/rows.h"
+#include "passes/rules/view.def"

@@ -1,0 +1,66 @@
+/* What several passes need: labels, facts about constants, replacing a value safely. */
+#ifndef GI_PASSES_UTIL_H
+#define GI_PASSES_UTIL_H
+
+#include "passes/pass.h"
+
+/* The node's name, or "%value" of its first output; in the arena, or static. Never NULL. */
+const char *gi_node_label(const gi_node *n, gi_arena *a);
+/* "%name" or "%id". */
+const char *gi_value_ref(const gi_value *v, gi_arena *a);
+/* The users of a value, "a, b, c and 4 more"; graph outputs as "graph output y". */
+const char *gi_value_users(const gi_value *v, gi_arena *a);
+/* The only node that uses v, once and as an input; NULL otherwise. */
+gi_node *gi_value_only_user(const gi_value *v);
+
+/* Does every element of this constant equal x? Floats and integers; false for others and for no elements. */
+bool gi_blob_all(const gi_blob *b, double x);
+/* The one element of a constant, as f64. False where it is no constant of one element of a number type. */
+bool gi_value_scalar(const gi_value *v, double *x);
+/* All elements of an integer constant of at most `cap`. */
+bool gi_value_ints(const gi_value *v, int64_t *out, uint32_t cap, uint32_t *n);
+/* The contents of a small integer value, constant or known to be; false where any is not constant. */
+bool gi_value_known_ints(gi_value *v, int64_t *out, uint32_t cap, uint32_t *n);
+/* The blobs one after another on an axis; they have the same dtype and other dims. Whole-byte types only. */
+gopt_status gi_blob_concat(gopt_ctx *cx, gi_blob *const *parts, size_t n, int axis, gi_blob **out);
+/* A hash of type, dims and some of the bytes: equal for equal constants, cheap for big ones. */
+uint64_t gi_blob_sample(const gi_blob *b);
+
+static inline int gi_value_rank(const gi_value *v)
+{
+    return v && v->type && v->type->kind == GOPT_TENSOR ? v->type->rank : -1;
+}
+static inline gopt_dtype gi_value_dtype(const gi_value *v)
+{
+    return v && v->type && v->type->kind == GOPT_TENSOR ? v->type->dtype : GOPT_UNDEFINED;
+}
+/* Dim i (from the end where negative) as a constant; -1 where unknown. */
+int64_t gi_value_dim(const gi_value *v, int i);
+
+/* Are both types known and the same for all values of the symbols? */
+bool gi_type_same(gopt_graph *g, const gi_type *a, const gi_type *b);
+/* Can they not be the same: other dtype, rank or constant dims? */
+bool gi_type_differs(const gi_type *a, const gi_type *b);
+/* Gives v the dims of t that are better known than its own. */
+void gi_value_refine(gopt_graph *g, gi_value *v, const gi_type *t);
+
+/* Is v a result of any block? */
+bool gi_value_is_result(const gi_value *v);
+/* May `to` stand for `from` everywhere? Not where `from` is a result of a block and `to` is no node's output of
+ * that block, or is a result already: the result would lose its name or its node. *why is a sentence. */
+bool gi_value_may_replace(const gi_value *from, const gi_value *to, const char **why);
+/* Replaces `from` by `to` where that may be, and by an Identity of `to` in results where it may not.
+ * The Identity is put before `before`. */
+bool gi_value_replace(gi_value *from, gi_value *to, gi_node *before);
+/* Moves the name over where `to` has none. */
+void gi_value_take_name(gi_value *to, gi_value *from);
+
+/* Removes n if nothing uses it and it has no side effect, and then what it alone used. Returns how many went. */
+int64_t gi_remove_dead(gi_node *n, gi_arena *scratch);
+/* May the node go if nothing uses its outputs? */
+bool gi_node_is_removable(const gi_node *n);
+
+/* Is b, or a block around it, `outer`? */
+bool gi_block_within(const gi_block *b, const gi_block *outer);
+
+#endif
