@@ -158,8 +158,10 @@ static bool copy_header(gopt_graph *to, const gopt_graph *g)
     to->model_version = g->model_version;
     to->meta = strings(a, g->meta, 2 * g->n_meta);
     to->n_meta = g->n_meta;
+    to->out_symbols = strings(a, g->out_symbols, 2 * g->n_out_symbols);
+    to->n_out_symbols = g->n_out_symbols;
     to->opsets = GI_NEW_ARRAY(a, gi_opset, g->n_opsets ? g->n_opsets : 1);
-    if (!to->opsets || !to->meta)
+    if (!to->opsets || !to->meta || !to->out_symbols)
         return false;
     for (uint32_t i = 0; i < g->n_opsets; i++)
         to->opsets[i] = (gi_opset){ gi_arena_str(a, g->opsets[i].domain), g->opsets[i].version };

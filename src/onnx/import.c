@@ -232,6 +232,36 @@ static void notes(gi_import *im)
         gi_note(im->cx, &at, NULL, "imported but never used: %s", unused.p);
 }
 
+/* The names that the file gives to dims of outputs: inference may know them as expressions. */
+static gopt_status keep_symbols(gi_import *im, const pb_graph *p)
+{
+    gopt_graph *g = im->g;
+    const char **pairs = GI_NEW_ARRAY(g->arena, const char *, 2 * p->n_output + 1);
+    GI_NEED(pairs);
+    for (size_t i = 0; i < p->n_output; i++) {
+        const pb_type *t = p->output[i]->type;
+        if (!t || !t->tensor_type || !t->tensor_type->shape)
+            continue;
+        gi_str s;
+        gi_str_init(&s, g->arena);
+        bool any = false;
+        for (size_t k = 0; k < t->tensor_type->shape->n_dim; k++) {
+            const char *symbol = gi_pb_str(t->tensor_type->shape->dim[k]->dim_param);
+            any |= *symbol != 0;
+            gi_str_addf(&s, "%s%s", k ? "\n" : "", symbol);
+        }
+        GI_NEED(!s.failed);
+        if (!any)
+            continue;
+        pairs[2 * g->n_out_symbols] = gi_arena_str(g->arena, gi_pb_str(p->output[i]->name));
+        pairs[2 * g->n_out_symbols + 1] = s.p;
+        GI_NEED(pairs[2 * g->n_out_symbols]);
+        g->n_out_symbols++;
+    }
+    g->out_symbols = pairs;
+    return GOPT_OK;
+}
+
 static gopt_status read_model(gi_import *im, const gi_file *f)
 {
     ProtobufCMessage *message;
@@ -249,6 +279,7 @@ static gopt_status read_model(gi_import *im, const gi_file *f)
     gi_smap_init(&s.declared, im->a);
     GI_TRY(gi_import_graph(im, m->graph, &s));
     im->g->main->name = im->g->name;
+    GI_TRY(keep_symbols(im, m->graph));
     notes(im);
     return GOPT_OK;
 }

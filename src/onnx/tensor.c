@@ -65,7 +65,7 @@ gopt_status gi_onnx_external_file(gi_payloads *p, const char *location, const gi
     *out = gi_smap_get(&p->external, location);
     if (*out)
         return GOPT_OK;
-    if (!p->file || !strcmp(p->file->path, "-"))
+    if (!p->file || !strcmp(p->file->path, "(stdin)"))
         return gi_fail(p->cx, GOPT_BAD_INPUT, at, "pass the model by its path",
                        "its external data '%s' cannot be found: the model came through a pipe", location);
     if (!*location || leaves_folder(location))
