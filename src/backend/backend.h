@@ -89,5 +89,7 @@ typedef struct gi_backend {
 
 extern const gi_backend gi_backend_cpu;
 extern const gi_backend gi_backend_opencl; /* only where built with OpenCL: GI_HAVE_OPENCL */
+/* OpenCL's device i, or one entry with what is missing where there is none; NULL past the last. */
+const gopt_device_info *gi_opencl_device(gopt_ctx *cx, size_t i);
 
 #endif

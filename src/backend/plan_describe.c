@@ -1,0 +1,80 @@
+/* What a step says of itself: its operators, where it came from, who runs it and why. */
+#include "backend/plan.h"
+
+enum { MAX_OPS_NAMED = 12 };
+
+/* "Conv+Add+Relu" of a fusion, the operator's name of any other node. */
+static const char *name_ops(const gi_plan *p, const gi_node *n)
+{
+    if (n->op != OP_Fusion)
+        return gi_arena_str(p->arena, n->op_name);
+    gi_str s;
+    gi_str_init(&s, p->arena);
+    int count = 0;
+    for (const gi_node *in = gi_fusion_block(n)->first; in; in = in->next, count++) {
+        if (count == MAX_OPS_NAMED) {
+            gi_str_add(&s, "+…");
+            break;
+        }
+        gi_str_add(&s, count ? "+" : "");
+        gi_str_add(&s, in->op_name);
+    }
+    return s.failed ? NULL : s.p ? s.p : "Fusion";
+}
+
+static gopt_status collect_origins(const gi_plan *p, const gi_node *n, gopt_step_info *info)
+{
+    gi_vec(const char *) names = { 0 };
+    for (uint32_t i = 0; i < n->n_origins; i++)
+        GI_NEED(gi_push(p->arena, &names, n->origins[i]));
+    if (n->op == OP_Fusion && !names.n)
+        for (const gi_node *in = gi_fusion_block(n)->first; in; in = in->next)
+            for (uint32_t i = 0; i < in->n_origins; i++)
+                GI_NEED(gi_push(p->arena, &names, in->origins[i]));
+    if (!names.n && n->name)
+        GI_NEED(gi_push(p->arena, &names, n->name));
+    info->origins = names.p;
+    info->n_origins = names.n;
+    return GOPT_OK;
+}
+
+static uint64_t bytes_of(const gi_plan *p, uint32_t n, const uint32_t *slots)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += p->slots.p[slots[i]].bytes;
+    return sum;
+}
+
+gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reason)
+{
+    gopt_step_info *info = &s->info;
+    static const char *const own[] = { [GI_STEP_DYNAMIC] = "reference",
+                                       [GI_STEP_IF] = "branch",
+                                       [GI_STEP_COPY] = "copy",
+                                       [GI_STEP_UPLOAD] = "upload",
+                                       [GI_STEP_DOWNLOAD] = "download" };
+    info->reason = reason;
+    info->backend = p->e->backend[s->device]->name;
+    info->bytes = bytes_of(p, s->n_in, s->in) + bytes_of(p, s->n_out, s->out);
+    if (s->kind == GI_STEP_COMPILED) {
+        info->tactic = s->s.tactic ? s->s.tactic : "compiled";
+        info->gflop = s->s.gflop;
+        info->bytes = s->s.alias ? 0 : info->bytes + s->s.weight_bytes;
+    } else {
+        info->tactic = own[s->kind];
+    }
+    char label[16];
+    if (s->node) {
+        const char *name = s->node->name;
+        if (!name)
+            name = s->n_out ? gi_value_label(s->node->out[0], label, sizeof label) : s->node->op_name;
+        info->name = gi_arena_str(p->arena, name);
+        info->op = name_ops(p, s->node);
+        GI_TRY(collect_origins(p, s->node, info));
+    } else {
+        info->name = gi_arena_str(p->arena, gi_value_label(p->slots.p[s->in[0]].value, label, sizeof label));
+        info->op = "copy";
+    }
+    return info->name && info->op ? GOPT_OK : GOPT_NO_MEMORY;
+}
