@@ -1,11 +1,6 @@
 /* Dimension expressions: canonical form, arithmetic, bounds, text. */
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "ir/dim.h"
+#include "unit/unit.h"
 
 static gopt_ctx *cx;
 static gi_arena *arena;
