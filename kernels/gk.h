@@ -16,18 +16,23 @@
 typedef enum gk_isa { GK_BASE = 0, GK_AVX2, GK_AVX512, GK_ISA_COUNT } gk_isa;
 
 /* A tile of a product: `pixels` rows by up to 2 * lanes columns of
- *     dst[p][j] = act(bias[j] + add[p][j] + Σ_t Σ_c src[p + taps[t]][c] * w[t][c][j])
+ *     dst[p][j] = act(bias[j] + add[p][j] + Σ_t Σ_c src[p][taps[t].offset + c] * w[t][c][j])
  * which serves convolutions (a tap is one kernel position of one channel block) and matrix products (one tap of
  * K channels). Pixel p lies at p * pixel for p < (pixels + 1) / 2, and the others from `half` on, so that a tile
  * may take two short rows. Columns are two vectors: vector 0 at dst, vector 1 at dst + dst_col. */
+typedef struct gk_tap {
+    ptrdiff_t offset;   /* from src */
+    ptrdiff_t channels; /* contiguous floats */
+} gk_tap;
+
 typedef struct gk_conv_tile {
     const float *src;
     ptrdiff_t pixel, half;
-    const ptrdiff_t *taps;
-    size_t n_taps, channels; /* channels of every tap */
-    const float *w;          /* [n_taps][channels][2 * lanes] */
-    const float *bias;       /* 2 * lanes; NULL: none */
-    const float *add;        /* as dst lies, NULL: none */
+    const gk_tap *taps;
+    size_t n_taps;
+    const float *w;    /* [all channels of all taps][2 * lanes] */
+    const float *bias; /* 2 * lanes; NULL: none */
+    const float *add;  /* as dst lies, NULL: none */
     float *dst;
     ptrdiff_t dst_pixel, dst_half, dst_col;
     int pixels;   /* 1 … gk_table.tile */

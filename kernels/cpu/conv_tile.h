@@ -44,8 +44,8 @@ GK_INLINE void conv_pixels(const gk_conv_tile *t, const int n)
     }
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {
-        const float *s = t->src + t->taps[k], *s2 = s + half;
-        for (size_t c = t->channels; c; c--, s++, s2++, w += 2 * L) {
+        const float *s = t->src + t->taps[k].offset, *s2 = s + half;
+        for (ptrdiff_t c = t->taps[k].channels; c; c--, s++, s2++, w += 2 * L) {
             const gv w0 = v_load(w), w1 = v_load(w + L);
             __builtin_prefetch(w + 64 * L);
             __builtin_prefetch(w + 65 * L);
@@ -77,9 +77,10 @@ GK_INLINE void conv_few(const gk_conv_tile *t, const int n)
         }
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {
-        const float *s = t->src + t->taps[k];
-        size_t c = 0;
-        for (; c + U <= t->channels; c += U, w += 2 * L * U)
+        const float *s = t->src + t->taps[k].offset;
+        const ptrdiff_t channels = t->taps[k].channels;
+        ptrdiff_t c = 0;
+        for (; c + U <= channels; c += U, w += 2 * L * U)
 #pragma GCC unroll 4
             for (int u = 0; u < U; u++) {
                 const gv w0 = v_load(w + 2 * L * u), w1 = v_load(w + 2 * L * u + L);
@@ -87,15 +88,15 @@ GK_INLINE void conv_few(const gk_conv_tile *t, const int n)
                 __builtin_prefetch(w + 2 * L * u + 65 * L);
 #pragma GCC unroll 2
                 for (int p = 0; p < n; p++) {
-                    const gv x = V(s[(ptrdiff_t)c + u + p * t->half]);
+                    const gv x = V(s[c + u + p * t->half]);
                     a0[p][u] += x * w0;
                     a1[p][u] += x * w1;
                 }
             }
-        for (; c < t->channels; c++, w += 2 * L)
+        for (; c < channels; c++, w += 2 * L)
 #pragma GCC unroll 2
             for (int p = 0; p < n; p++) {
-                const gv x = V(s[(ptrdiff_t)c + p * t->half]);
+                const gv x = V(s[c + p * t->half]);
                 a0[p][0] += x * v_load(w);
                 a1[p][0] += x * v_load(w + L);
             }

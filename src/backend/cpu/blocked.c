@@ -1,15 +1,26 @@
 /* Which nodes can work on blocked images: what layout.c asks, and the tactics must keep. */
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/vecprog.h"
+
+static bool takes(const gi_cpu *d, const gi_node *n)
+{
+    return gi_conv_depthwise_takes(d, n) || gi_conv_direct_takes(d, n);
+}
 
 bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n)
 {
-    (void)d;
-    (void)n;
-    return false;
+    if (n->op != OP_Fusion)
+        return takes(d, n) || gi_vp_takes(n);
+    const gi_block *body = gi_fusion_block(n);
+    if (!body || !body->first)
+        return false;
+    for (const gi_node *k = body->first; k; k = k->next)
+        if (!gi_vp_takes(k) && !(k == body->first && takes(d, k)))
+            return false;
+    return true;
 }
 
 bool gi_cpu_makes_blocked(const gi_node *n)
 {
-    (void)n;
-    return false;
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    return n->op == OP_Conv || (body && body->first && body->first->op == OP_Conv);
 }

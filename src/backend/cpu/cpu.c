@@ -76,6 +76,29 @@ static bool cpu_supports(gi_device *dev, const gi_node *n, gi_arena *a, const ch
 
 /* ---- steps ---- */
 
+typedef struct limited {
+    gi_job job;
+    void *arg;
+    int threads;
+} limited;
+
+static void run_limited(void *arg, int worker, int n_workers)
+{
+    const limited *l = arg;
+    const int n = n_workers < l->threads ? n_workers : l->threads;
+    if (worker < n)
+        l->job(l->arg, worker, n);
+}
+
+void gi_cpu_run(const gi_cpu *d, gi_pool *pool, gi_job job, void *arg)
+{
+    limited l = { job, arg, d->threads };
+    if (gi_pool_threads(pool) <= d->threads)
+        gi_pool_run(pool, job, arg);
+    else
+        gi_pool_run(pool, run_limited, &l);
+}
+
 struct gi_cpu_packed {
     void *p;
     struct gi_cpu_packed *next;
@@ -135,16 +158,19 @@ gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *cons
 
 static gopt_status choose(gi_cpu *d, gi_step *s, gi_cpu_step *c)
 {
-    GI_TRY(gi_cpu_set_in(s, c, s->n_in, s->in));
+    const gi_step given = *s;
     c->want_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
     c->have_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
     GI_NEED(c->want_out && c->have_out);
-    for (uint32_t i = 0; i < s->n_out; i++)
-        c->want_out[i] = c->have_out[i] = gi_cpu_layout(s->plan, s->out[i]);
     for (size_t i = 0; i < GI_COUNT(tactics); i++) {
         bool took = false;
         if (d->reference && tactics[i] != &gi_tactic_reference)
             continue;
+        *s = given;
+        s->state = c;
+        GI_TRY(gi_cpu_set_in(s, c, s->n_in, s->in));
+        for (uint32_t k = 0; k < s->n_out; k++)
+            c->want_out[k] = c->have_out[k] = gi_cpu_layout(s->plan, s->out[k]);
         GI_TRY(tactics[i]->prepare(d, s, c, &took));
         if (took) {
             c->tactic = tactics[i];

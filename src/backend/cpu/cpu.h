@@ -91,6 +91,16 @@ int gi_cpu_in_index(const gi_step *s, const gi_value *v); /* -1 where absent */
 gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *const *in);
 bool gi_cpu_static_f32(const gi_value *v, int *rank, int64_t *dims); /* a tensor of f32 with constant dims */
 
+/* Wants out[0], of that type, blocked, and every input blocked that has its channels in that place; others plain. */
+void gi_cpu_want_like(const gi_step *s, gi_cpu_step *c, const gi_type *t);
+/* gi_pool_run, over at most d->threads workers: a step's scratch has room for so many. */
+void gi_cpu_run(const gi_cpu *d, gi_pool *pool, gi_job job, void *arg);
+
+/* What each tactic takes: so layout.c knows before. */
+bool gi_conv_direct_takes(const gi_cpu *d, const gi_node *n);
+bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n);
+bool gi_pool_takes(const gi_cpu *d, const gi_node *n);
+
 /* The part of 0 … n-1 that worker w of nw does, in multiples of `grain`. */
 static inline void gi_share(int64_t n, int64_t grain, int w, int nw, int64_t *from, int64_t *to)
 {

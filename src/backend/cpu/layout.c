@@ -6,10 +6,11 @@
  * convert it back, read the result. */
 #include "backend/cpu/cpu.h"
 
-static bool image(const gi_value *v, int64_t *dims)
+static bool image(const gi_value *v, int64_t block, int64_t *dims)
 {
     int rank;
-    return gi_cpu_static_f32(v, &rank, dims) && (rank == 3 || rank == 4) && gi_product(0, rank, dims) > 0;
+    return gi_cpu_static_f32(v, &rank, dims) && (rank == 3 || rank == 4) && dims[1] * 2 >= block &&
+           gi_product(0, rank, dims) > 0;
 }
 
 uint64_t gi_cpu_layout_bytes(const gi_cpu *d, gi_layout l, const gi_type *t)
@@ -40,6 +41,18 @@ gi_layout gi_cpu_layout(const gi_cpu_plan *p, const gi_value *v)
 uint64_t gi_cpu_value_bytes(gi_device *dev, void *plan, const gi_value *v)
 {
     return gi_cpu_layout_bytes((const gi_cpu *)dev, gi_cpu_layout(plan, v), v->type);
+}
+
+void gi_cpu_want_like(const gi_step *s, gi_cpu_step *c, const gi_type *t)
+{
+    int64_t like[GOPT_MAX_RANK], dims[GOPT_MAX_RANK];
+    c->want_out[0] = GI_BLOCKED;
+    gi_type_static_dims(t, like);
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        int rank;
+        const bool same = !gi_value_blob(s->in[i]) && gi_cpu_static_f32(s->in[i], &rank, dims) && rank == t->rank;
+        c->want_in[i] = same && dims[1] == like[1] && dims[1] > 1 ? GI_BLOCKED : GI_PLAIN;
+    }
 }
 
 /* Do all readers lie in the plan, and one of them at least take blocks? */
@@ -88,7 +101,7 @@ gopt_status gi_cpu_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, vo
         for (size_t k = 0; k < in.n; k++)
             wants = wants || gi_cpu_layout(p, in.p[k]) == GI_BLOCKED;
         for (uint32_t k = 0; wants && k < nodes[i]->n_out; k++)
-            if (image(nodes[i]->out[k], dims) && readers_take_blocks(d, p, nodes[i]->out[k]) &&
+            if (image(nodes[i]->out[k], d->block, dims) && readers_take_blocks(d, p, nodes[i]->out[k]) &&
                 !gi_map_put(&p->layouts, (uint64_t)nodes[i]->out[k]->id + 1, nodes[i]->out[k]))
                 goto no_memory;
     }
@@ -150,5 +163,5 @@ void gi_cpu_convert(const gi_cpu *d, gi_pool *pool, const gi_type *t, gi_layout 
                       .to_blocked = from == GI_PLAIN,
                       .src = src,
                       .dst = dst };
-    gi_pool_run(pool, convert_part, &j);
+    gi_cpu_run(d, pool, convert_part, &j);
 }

@@ -55,7 +55,7 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     for (uint32_t i = 0; i < n->n_in; i++)
         ins[i] = n->in[i].value ? find(&arg, n->in[i].value) : NULL;
     gi_eval e = { .n = n,
-                  .cx = d->cx,
+                  .cx = args->cx ? args->cx : d->cx,
                   .n_in = n->n_in,
                   .n_out = s->n_out,
                   .in = ins,

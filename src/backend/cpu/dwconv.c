@@ -1,0 +1,139 @@
+/* Tactic "conv_depthwise": one filter a channel, over blocked images. Workers share the rows of all channel blocks;
+ * nothing is copied, the kernel goes around what lies outside of the image. */
+#include "backend/cpu/epilogue.h"
+#include "backend/cpu/window.h"
+
+typedef struct dwconv {
+    gi_epilogue e;
+    gi_window w;
+    int add;
+    float *weights, *bias; /* [channel block][kh][kw][lanes], [channel block][lanes] */
+    uint64_t scratch;
+} dwconv;
+
+static bool applies(const gi_node *n, dwconv *v)
+{
+    const gi_value *x = gi_node_in(n, Conv_in_X), *bv = gi_node_in(n, Conv_in_B);
+    const gi_blob *wb = gi_value_blob(gi_node_in(n, Conv_in_W)), *bb = gi_value_blob(bv);
+    if (!wb || wb->dtype != GOPT_F32 || wb->rank < 3 || (bv && (!bb || bb->dtype != GOPT_F32)))
+        return false;
+    if (!gi_window_of(n, x, n->out[0], Conv_at_auto_pad, Conv_at_pads, Conv_at_strides, Conv_at_dilations,
+                      (uint32_t)wb->rank - 2, wb->dims + 2, &v->w))
+        return false;
+    return v->w.c > 1 && gi_attr_int(n, Conv_at_group) == v->w.c && v->w.oc == v->w.c && wb->dims[0] == v->w.c &&
+           wb->dims[1] == 1 && (!bb || gi_blob_elements(bb) == v->w.c);
+}
+
+bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n)
+{
+    dwconv v;
+    (void)d;
+    return n->op == OP_Conv && applies(n, &v);
+}
+
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, dwconv *v)
+{
+    const gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
+    const gi_blob *bb = gi_value_blob(gi_node_in(v->e.main, Conv_in_B));
+    const int64_t block = d->block, blocks = (v->w.c + block - 1) / block, per = v->w.kh * v->w.kw;
+    v->weights = gi_cpu_pack(d, s, c, (size_t)(blocks * per * block) * sizeof(float));
+    v->bias = gi_cpu_pack(d, s, c, (size_t)(blocks * block) * sizeof(float));
+    GI_NEED(v->weights && v->bias);
+    memset(v->weights, 0, (size_t)(blocks * per * block) * sizeof(float));
+    memset(v->bias, 0, (size_t)(blocks * block) * sizeof(float));
+    for (int64_t ch = 0; ch < v->w.c; ch++) {
+        for (int64_t k = 0; k < per; k++)
+            memcpy(&v->weights[(ch / block * per + k) * block + ch % block],
+                   (const char *)wb->data + (size_t)(ch * per + k) * sizeof(float), sizeof(float));
+        const gi_blob *const from[2] = { bb, v->e.bias };
+        for (int i = 0; i < 2; i++) {
+            float x = 0.0f;
+            if (from[i])
+                memcpy(&x, (const char *)from[i]->data + (size_t)ch * sizeof(x), sizeof(x));
+            v->bias[ch] += x;
+        }
+    }
+    return GOPT_OK;
+}
+
+static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    dwconv *v = gi_cpu_own(c, sizeof(*v));
+    bool ok;
+    GI_NEED(v);
+    GI_TRY(gi_epilogue_find(c, s, OP_Conv, OP_Conv, 1, &v->e, &ok));
+    if (!ok || !applies(v->e.main, v))
+        return GOPT_OK;
+    gi_value *x = gi_node_in(v->e.main, Conv_in_X);
+    gi_values in = { 0 };
+    GI_NEED(gi_push(c->arena, &in, x) && gi_epilogue_values(&v->e, c->arena, &in));
+    GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
+    v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
+    gi_cpu_want_like(s, c, s->out[0]->type);
+    c->want_in[0] = GI_BLOCKED;
+    GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
+    if (!ok)
+        return GOPT_OK;
+    GI_TRY(pack(d, s, c, v));
+    v->scratch = gi_epilogue_scratch(&v->e);
+    s->scratch = v->scratch * (uint64_t)d->threads;
+    s->gflop = 2e-9 * (double)(v->w.n * v->w.oc * v->w.oh * v->w.ow) * (double)(v->w.kh * v->w.kw);
+    if (v->add > 0 && !v->e.n_rest)
+        s->in_place = v->add;
+    c->own = v;
+    *took = true;
+    return GOPT_OK;
+}
+
+typedef struct job {
+    const gi_cpu *d;
+    const dwconv *v;
+    const gi_run_args *args;
+} job;
+
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const dwconv *v = j->v;
+    const gi_window *w = &v->w;
+    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    const float *x = j->args->in[0].host, *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
+    float *y = j->args->out[0].host;
+    int64_t from, to;
+    gk_dwconv_row t = { .row_stride = w->dh * w->iw * block,
+                        .kw = (int)w->kw,
+                        .stride = (int)w->sw,
+                        .dilation = (int)w->dw,
+                        .pad = (int)w->pl,
+                        .in_w = (int)w->iw,
+                        .out_w = (int)w->ow,
+                        .lo = v->e.lo,
+                        .hi = v->e.hi };
+    gi_share(w->n * blocks * w->oh, 1, worker, n_workers, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t row = i % w->oh, plane = i / w->oh, cb = plane % blocks, at = i * w->ow * block;
+        int64_t h0, h1;
+        gi_window_rows(w, row, &h0, &h1);
+        t.kh0 = (int)h0;
+        t.kh1 = (int)h1;
+        t.row = x + (plane * w->ih + row * w->sh - w->pt) * w->iw * block;
+        t.w = v->weights + cb * w->kh * w->kw * block;
+        t.bias = v->bias + cb * block;
+        t.add = add ? add + at : NULL;
+        t.dst = y + at;
+        j->d->k->dwconv_row(&t);
+        if (v->e.program)
+            gi_epilogue_run(j->d, &v->e, j->args, at, at + w->ow * block,
+                            (char *)j->args->scratch + (uint64_t)worker * v->scratch);
+    }
+}
+
+static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
+{
+    (void)s;
+    job j = { d, c->own, args };
+    gi_cpu_run(d, args->pool, run_part, &j);
+    return GOPT_OK;
+}
+
+const gi_tactic gi_tactic_conv_depthwise = { "conv_depthwise", prepare, run, NULL };
