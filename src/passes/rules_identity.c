@@ -7,12 +7,6 @@ static gi_value *make_x(gi_rewrite *r, const gi_match *m)
     return m->x;
 }
 
-static gi_value *make_y(gi_rewrite *r, const gi_match *m)
-{
-    (void)r;
-    return m->y;
-}
-
 static bool type_is_the_same(const gi_match *m, gi_reason *why)
 {
     (void)why;

@@ -1,0 +1,414 @@
+/* Rules around convolutions.
+ *
+ * Behind one: each output channel c of Conv(x, w, b) times k[c] plus d[c] is Conv(x, w·k, b·k + d). BatchNorm is
+ * that with k = s / √(v + ε), d = o − m·k; so is arithmetic with a constant per channel.
+ *
+ * Before one: x·k is w·k[input channel], padding included, since zeros stay zeros. x + k is b + Σ w·k, but only
+ * where nothing is padded: the padding is not shifted.
+ *
+ * New weights are computed in double and rounded once. */
+#include <math.h>
+
+#include "passes/rule.h"
+
+/* ---- output channels ---- */
+
+static bool is_transposed(const gi_node *conv)
+{
+    return conv->op == OP_ConvTranspose;
+}
+
+static int64_t groups(const gi_node *conv)
+{
+    return is_transposed(conv) ? gi_attr_int(conv, ConvTranspose_at_group) : gi_attr_int(conv, Conv_at_group);
+}
+
+/* Weights are [M, C/group, …], or [C, M/group, …] transposed. 0 where they make no sense. */
+static int64_t output_channels(const gi_node *conv, const gi_blob *w)
+{
+    const int64_t g = groups(conv);
+    int64_t m = 0;
+    if (w->rank < 3 || g < 1 || w->dims[0] % g || !gi_dtype_is_float(w->dtype) || gopt_dtype_bits(w->dtype) < 16)
+        return 0;
+    return !is_transposed(conv) ? w->dims[0] : gi_mul_i64(w->dims[1], g, &m) ? m : 0;
+}
+
+/* A constant that has one value per output channel, or one for all, when broadcast against the result. */
+static bool is_per_channel(const gi_blob *k, int rank, int64_t channels)
+{
+    if (k->rank > rank || !gi_dtype_is_float(k->dtype))
+        return false;
+    for (int i = 0; i < k->rank; i++) {
+        const int axis = rank - k->rank + i;
+        if (k->dims[i] != 1 && !(axis == 1 && k->dims[i] == channels))
+            return false;
+    }
+    return true;
+}
+
+static double element(const gi_blob *k, int64_t i)
+{
+    return gi_load_f64(k->dtype, k->data, gi_blob_elements(k) == 1 ? 0 : (size_t)i);
+}
+
+/* w with the elements of output channel c times scale[c]. */
+static gi_value *scale_weights(gi_rewrite *r, const gi_node *conv, const gi_blob *w, const double *scale)
+{
+    gi_blob *b;
+    if (gi_blob_create(r->g->cx, w->dtype, w->rank, w->dims, &b) != GOPT_OK)
+        return NULL;
+    const int64_t g = groups(conv), rows = w->dims[0], cols = w->dims[1];
+    const size_t run = rows && cols ? (size_t)(gi_blob_elements(w) / rows / cols) : 0;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const int64_t channel = is_transposed(conv) ? i / (rows / g) * cols + j : i;
+            const size_t at = (size_t)(i * cols + j) * run;
+            const double s = scale[channel];
+            if (w->dtype == GOPT_F32) {
+                const float *from = (const float *)w->data + at;
+                float *to = (float *)b->owned + at;
+                for (size_t k = 0; k < run; k++)
+                    to[k] = (float)(from[k] * s);
+            } else {
+                for (size_t k = 0; k < run; k++)
+                    gi_store_f64(w->dtype, b->owned, at + k, gi_load_f64(w->dtype, w->data, at + k) * s);
+            }
+        }
+    return gi_const(r->g, b, NULL);
+}
+
+static gi_value *make_bias(gi_rewrite *r, gopt_dtype t, int64_t n, const double *bias)
+{
+    gi_blob *b;
+    if (gi_blob_create(r->g->cx, t, 1, &n, &b) != GOPT_OK)
+        return NULL;
+    for (int64_t i = 0; i < n; i++)
+        gi_store_f64(t, b->owned, (size_t)i, bias[i]);
+    return gi_const(r->g, b, NULL);
+}
+
+/* The convolution again, with other inputs. */
+static gi_value *remake(gi_rewrite *r, const gi_node *conv, gi_value *x, gi_value *w, gi_value *b)
+{
+    gi_node *n = w && b ? gi_rw_node(r, conv->op, 3, (gi_value *[]){ x, w, b }, 1) : NULL;
+    if (!n || !gi_attrs_copy(n, conv))
+        return NULL;
+    n->name = conv->name;
+    return gi_rw_done(r, n);
+}
+
+/* Conv·scale + shift, by the weights. `scale` may be NULL for 1. */
+static gi_value *affine(gi_rewrite *r, const gi_match *m, const double *scale, const double *shift)
+{
+    const gi_node *conv = gi_value_node(m->c);
+    const gi_blob *w = gi_value_blob(m->w), *b = gi_value_blob(m->b);
+    const int64_t channels = output_channels(conv, w);
+    double *bias = GI_NEW_ARRAY(r->scratch, double, channels);
+    if (!bias)
+        return NULL;
+    for (int64_t i = 0; i < channels; i++)
+        bias[i] = (b ? element(b, i) : 0) * (scale ? scale[i] : 1) + shift[i];
+    return remake(r, conv, m->x, scale ? scale_weights(r, conv, w, scale) : m->w,
+                  make_bias(r, w->dtype, channels, bias));
+}
+
+static bool bias_fits(const gi_blob *b, int64_t channels)
+{
+    return !b || (gi_blob_elements(b) == channels && gi_dtype_is_float(b->dtype));
+}
+
+static bool batchnorm_fits(const gi_match *m, gi_reason *why)
+{
+    const gi_blob *w = gi_value_blob(m->w);
+    const int64_t channels = output_channels(gi_value_node(m->c), w);
+    const gi_value *const parts[] = { m->s, m->o, m->m, m->v };
+    if (gi_attr_int(m->root, BatchNormalization_at_training_mode))
+        return gi_decline(why, "the normalization is in training mode");
+    if (!channels || !bias_fits(gi_value_blob(m->b), channels))
+        return false;
+    for (size_t i = 0; i < GI_COUNT(parts); i++) {
+        const gi_blob *p = gi_value_blob(parts[i]);
+        if (!gi_dtype_is_float(p->dtype))
+            return false;
+        if (gi_blob_elements(p) != channels)
+            return gi_decline(why, "the convolution has %lld channels, the normalization %lld", (long long)channels,
+                              (long long)gi_blob_elements(p));
+    }
+    return true;
+}
+
+static gi_value *fold_batchnorm(gi_rewrite *r, const gi_match *m)
+{
+    const gi_blob *s = gi_value_blob(m->s), *o = gi_value_blob(m->o), *mean = gi_value_blob(m->m),
+                  *var = gi_value_blob(m->v);
+    const int64_t n = gi_blob_elements(s);
+    const double epsilon = (double)gi_attr_float(m->root, BatchNormalization_at_epsilon);
+    double *scale = GI_NEW_ARRAY(r->scratch, double, n), *shift = GI_NEW_ARRAY(r->scratch, double, n);
+    if (!scale || !shift)
+        return NULL;
+    for (int64_t i = 0; i < n; i++) {
+        scale[i] = element(s, i) / sqrt(element(var, i) + epsilon);
+        shift[i] = element(o, i) - element(mean, i) * scale[i];
+        if (!isfinite(scale[i]) || !isfinite(shift[i])) {
+            r->why = "the normalization of a channel is not finite";
+            return NULL;
+        }
+    }
+    return affine(r, m, scale, shift);
+}
+
+static bool factor_is_per_channel(const gi_match *m, gi_reason *why)
+{
+    const gi_node *conv = gi_value_node(m->c);
+    const gi_blob *w = gi_value_blob(m->w), *k = gi_value_blob(m->k);
+    const int64_t channels = output_channels(conv, w);
+    if (!channels || !bias_fits(gi_value_blob(m->b), channels) || k->dtype != w->dtype)
+        return false;
+    return is_per_channel(k, gi_value_rank(m->c), channels) ||
+           gi_decline(why, "its constant %s is not one value per channel", gi_value_ref(m->k, m->scratch));
+}
+
+static gi_value *fold_arithmetic(gi_rewrite *r, const gi_match *m)
+{
+    const gi_node *conv = gi_value_node(m->c);
+    const gi_blob *k = gi_value_blob(m->k);
+    const int64_t n = output_channels(conv, gi_value_blob(m->w));
+    double *scale = GI_NEW_ARRAY(r->scratch, double, n), *shift = GI_NEW_ARRAY(r->scratch, double, n);
+    if (!scale || !shift)
+        return NULL;
+    const bool scales = m->root->op == OP_Mul || m->root->op == OP_Div;
+    for (int64_t i = 0; i < n; i++) {
+        const double x = element(k, i);
+        scale[i] = m->root->op == OP_Mul ? x : m->root->op == OP_Div ? 1 / x : 1;
+        shift[i] = m->root->op == OP_Add ? x : m->root->op == OP_Sub ? -x : 0;
+        if (!isfinite(scale[i]) || !isfinite(shift[i])) {
+            r->why = "the constant is not finite, or zero where it divides";
+            return NULL;
+        }
+    }
+    return affine(r, m, scales ? scale : NULL, shift);
+}
+
+/* ---- input channels ---- */
+
+static bool has_no_pads(const gi_node *conv)
+{
+    const int64_t *pads;
+    const uint32_t n = gi_attr_ints(conv, Conv_at_pads, &pads);
+    if (gi_attr_is(conv, Conv_at_auto_pad, "VALID"))
+        return true;
+    if (!gi_attr_is(conv, Conv_at_auto_pad, "NOTSET"))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (pads[i])
+            return false;
+    return true;
+}
+
+static bool input_factor_fits(const gi_match *m, gi_reason *why)
+{
+    const gi_blob *w = gi_value_blob(m->w), *k = gi_value_blob(m->k);
+    const gi_node *arithmetic = gi_value_node(m->y);
+    int64_t channels;
+    if (!output_channels(m->root, w) || !gi_mul_i64(w->dims[1], groups(m->root), &channels) ||
+        !bias_fits(gi_value_blob(m->b), output_channels(m->root, w)) || k->dtype != w->dtype ||
+        !gi_type_same(m->g, m->x->type, m->y->type))
+        return false;
+    if (!is_per_channel(k, gi_value_rank(m->x), channels))
+        return gi_decline(why, "the constant %s before it is not one value per channel",
+                          gi_value_ref(m->k, m->scratch));
+    if ((arithmetic->op == OP_Add || arithmetic->op == OP_Sub) && !has_no_pads(m->root))
+        return gi_decline(why, "it pads with zeros, which %s would have shifted too",
+                          gi_node_label(arithmetic, m->scratch));
+    if (arithmetic->op == OP_Sub && gi_node_in(arithmetic, 0) != m->x)
+        return false;
+    if (m->w->n_uses != 1)
+        return gi_decline(why, "its weights %s are used elsewhere too", gi_value_ref(m->w, m->scratch));
+    return true;
+}
+
+static gi_value *fold_input_factor(gi_rewrite *r, const gi_match *m, bool divides)
+{
+    const gi_blob *w = gi_value_blob(m->w), *k = gi_value_blob(m->k);
+    const int64_t rows = w->dims[0], cols = w->dims[1], per_group = rows / groups(m->root);
+    const size_t run = rows && cols ? (size_t)(gi_blob_elements(w) / rows / cols) : 0;
+    gi_blob *b;
+    if (gi_blob_create(r->g->cx, w->dtype, w->rank, w->dims, &b) != GOPT_OK)
+        return NULL;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const double x = element(k, i / per_group * cols + j);
+            const size_t at = (size_t)(i * cols + j) * run;
+            for (size_t e = at; e < at + run; e++) {
+                const double y = gi_load_f64(w->dtype, w->data, e);
+                gi_store_f64(w->dtype, b->owned, e, divides ? y / x : y * x);
+            }
+        }
+    for (int64_t i = 0; i < gi_blob_elements(k); i++)
+        if (!isfinite(divides ? 1 / element(k, i) : element(k, i))) {
+            gi_blob_unref(b);
+            r->why = "the constant is not finite, or zero where it divides";
+            return NULL;
+        }
+    gi_value *scaled = gi_const(r->g, b, NULL);
+    if (!scaled)
+        return NULL;
+    gi_node *n = gi_rw_node(r, OP_Conv, m->b ? 3 : 2, (gi_value *[]){ m->x, scaled, m->b }, 1);
+    if (!n || !gi_attrs_copy(n, m->root))
+        return NULL;
+    n->name = m->root->name;
+    return gi_rw_done(r, n);
+}
+
+static gi_value *fold_input_shift(gi_rewrite *r, const gi_match *m, double sign)
+{
+    const gi_blob *w = gi_value_blob(m->w), *k = gi_value_blob(m->k), *b = gi_value_blob(m->b);
+    const int64_t rows = w->dims[0], cols = w->dims[1], per_group = rows / groups(m->root);
+    const size_t run = rows && cols ? (size_t)(gi_blob_elements(w) / rows / cols) : 0;
+    double *bias = GI_NEW_ARRAY(r->scratch, double, rows);
+    if (!bias)
+        return NULL;
+    for (int64_t i = 0; i < rows; i++) {
+        bias[i] = b ? element(b, i) : 0;
+        for (int64_t j = 0; j < cols; j++) {
+            const double x = sign * element(k, i / per_group * cols + j);
+            const size_t at = (size_t)(i * cols + j) * run;
+            for (size_t e = at; e < at + run; e++)
+                bias[i] += gi_load_f64(w->dtype, w->data, e) * x;
+        }
+    }
+    return remake(r, m->root, m->x, m->w, make_bias(r, w->dtype, rows, bias));
+}
+
+static gi_value *fold_input(gi_rewrite *r, const gi_match *m)
+{
+    const gi_opcode op = gi_value_node(m->y)->op;
+    if (op == OP_Mul || op == OP_Div)
+        return fold_input_factor(r, m, op == OP_Div);
+    return fold_input_shift(r, m, op == OP_Add ? 1 : -1);
+}
+
+/* ---- padding ---- */
+
+/* The pads of a Pad node, begins and then ends, of every dim. False where they are not known. */
+static bool get_pads(const gi_match *m, int64_t *pads, int *rank)
+{
+    int64_t given[2 * GOPT_MAX_RANK], axes[GOPT_MAX_RANK];
+    uint32_t n, n_axes;
+    *rank = gi_value_rank(m->x);
+    if (*rank < 3 || !gi_value_known_ints(m->p, given, 2 * GOPT_MAX_RANK, &n))
+        return false;
+    n_axes = (uint32_t)*rank;
+    for (int i = 0; i < *rank; i++)
+        axes[i] = i;
+    if (m->a && !gi_value_known_ints(m->a, axes, GOPT_MAX_RANK, &n_axes))
+        return false;
+    if (n != 2 * n_axes)
+        return false;
+    memset(pads, 0, 2 * (size_t)*rank * sizeof *pads);
+    for (uint32_t i = 0; i < n_axes; i++) {
+        int axis;
+        if (!gi_axis(axes[i], *rank, &axis))
+            return false;
+        pads[axis] = given[i];
+        pads[*rank + axis] = given[n_axes + i];
+    }
+    return true;
+}
+
+static bool pad_is_plain(const gi_match *m, gi_reason *why)
+{
+    const gi_node *pad = gi_value_node(m->y);
+    int64_t pads[2 * GOPT_MAX_RANK];
+    int rank;
+    double value = 0;
+    if (!gi_attr_is(pad, Pad_at_mode, "constant"))
+        return gi_decline(why, "%s pads in mode %s", gi_node_label(pad, m->scratch), gi_attr_str(pad, Pad_at_mode));
+    if (!get_pads(m, pads, &rank))
+        return gi_decline(why, "the pads of %s are known only at run time", gi_node_label(pad, m->scratch));
+    if (m->c && (!gi_value_scalar(m->c, &value) || value != 0))
+        return gi_decline(why, "%s pads with a value other than zero", gi_node_label(pad, m->scratch));
+    for (int i = 0; i < 2 * rank; i++) {
+        if (pads[i] < 0 || pads[i] > INT32_MAX)
+            return gi_decline(why, "%s crops", gi_node_label(pad, m->scratch));
+        if (i % rank < 2 && pads[i])
+            return gi_decline(why, "%s pads batch or channels", gi_node_label(pad, m->scratch));
+    }
+    return true;
+}
+
+/* Own pads that can be added to: explicit ones, or none. */
+static bool pads_can_grow(const gi_node *n, int at_auto_pad, int at_pads, int rank)
+{
+    const int64_t *own;
+    const uint32_t count = gi_attr_ints(n, at_pads, &own);
+    for (uint32_t i = 0; i < count; i++)
+        if (own[i] < 0 || own[i] > INT32_MAX)
+            return false;
+    return gi_attr_is(n, at_auto_pad, "NOTSET") ? count == 0 || count == 2 * (uint32_t)(rank - 2)
+                                                : gi_attr_is(n, at_auto_pad, "VALID");
+}
+
+static bool pad_fits_conv(const gi_match *m, gi_reason *why)
+{
+    return pads_can_grow(m->root, Conv_at_auto_pad, Conv_at_pads, gi_value_rank(m->x)) && pad_is_plain(m, why);
+}
+
+/* Zeros that it counts are what it pads with itself, if it counts those too. */
+static bool pad_fits_pool(const gi_match *m, gi_reason *why)
+{
+    int64_t pads[2 * GOPT_MAX_RANK];
+    int rank;
+    const int64_t *kernel;
+    const uint32_t n = gi_attr_ints(m->root, AveragePool_at_kernel_shape, &kernel);
+    const int64_t *own;
+    const uint32_t n_own = gi_attr_ints(m->root, AveragePool_at_pads, &own);
+    bool own_pads = false;
+    for (uint32_t i = 0; i < n_own; i++)
+        own_pads = own_pads || own[i];
+    if (!pads_can_grow(m->root, AveragePool_at_auto_pad, AveragePool_at_pads, gi_value_rank(m->x)) ||
+        !pad_is_plain(m, why) || !get_pads(m, pads, &rank) || n != (uint32_t)(rank - 2))
+        return false;
+    if (gi_attr_int(m->root, AveragePool_at_ceil_mode))
+        return gi_decline(why, "the pool rounds its size up");
+    if (own_pads && !gi_attr_int(m->root, AveragePool_at_count_include_pad))
+        return gi_decline(why, "the pool has pads of its own that it does not count");
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t before = pads[2 + i] + (n_own ? own[i] : 0),
+                      after = pads[rank + 2 + (int)i] + (n_own ? own[n + i] : 0);
+        if (before >= kernel[i] || after >= kernel[i])
+            return gi_decline(why, "the pads would be as wide as the pool's window");
+    }
+    return true;
+}
+
+static gi_value *fold_pad(gi_rewrite *r, const gi_match *m)
+{
+    const bool pool = m->root->op == OP_AveragePool;
+    const int at_pads = pool ? AveragePool_at_pads : Conv_at_pads;
+    int64_t pads[2 * GOPT_MAX_RANK], merged[2 * GOPT_MAX_RANK];
+    int rank;
+    const int64_t *own;
+    const uint32_t n_own = gi_attr_ints(m->root, at_pads, &own);
+    if (!get_pads(m, pads, &rank))
+        return NULL;
+    const int spatial = rank - 2;
+    for (int i = 0; i < spatial; i++) {
+        merged[i] = pads[2 + i] + (n_own ? own[i] : 0);
+        merged[spatial + i] = pads[rank + 2 + i] + (n_own ? own[spatial + i] : 0);
+    }
+    gi_value *in[3] = { m->x, gi_node_in(m->root, 1), gi_node_in(m->root, 2) };
+    gi_node *n = gi_rw_node(r, m->root->op, pool ? 1 : in[2] ? 3 : 2, in, 1);
+    if (!n || !gi_attrs_copy(n, m->root))
+        return NULL;
+    n->name = m->root->name;
+    gi_attr_clear(n, pool ? AveragePool_at_auto_pad : Conv_at_auto_pad);
+    if (!gi_attr_set_ints(n, at_pads, 2 * (uint32_t)spatial, merged))
+        return NULL;
+    if (pool)
+        gi_attr_set_int(n, AveragePool_at_count_include_pad, 1);
+    return gi_rw_done(r, n);
+}
+
+#include "passes/rows.h"
+#include "passes/rules/conv.def"
