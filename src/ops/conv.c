@@ -514,5 +514,5 @@ static gopt_status eval_deform_conv(gi_eval *a)
     return GOPT_OK;
 }
 
-#include "ir/ops/conv.def"
 #include "ops/rows.h"
+#include "ir/ops/conv.def"

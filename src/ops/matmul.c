@@ -352,5 +352,5 @@ static gopt_status eval_det(gi_eval *a)
     return GOPT_OK;
 }
 
-#include "ir/ops/matmul.def"
 #include "ops/rows.h"
+#include "ir/ops/matmul.def"

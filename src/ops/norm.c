@@ -459,5 +459,5 @@ static gopt_status eval_mvn(gi_eval *a)
     return GOPT_OK;
 }
 
-#include "ir/ops/norm.def"
 #include "ops/rows.h"
+#include "ir/ops/norm.def"

@@ -314,5 +314,5 @@ static gopt_status eval_global_lp(gi_eval *a)
     return eval_global(a, GLOBAL_LP, p);
 }
 
-#include "ir/ops/pool.def"
 #include "ops/rows.h"
+#include "ir/ops/pool.def"
