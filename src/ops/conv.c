@@ -515,4 +515,5 @@ static gopt_status eval_deform_conv(gi_eval *a)
 }
 
 #include "ops/rows.h"
+
 #include "ir/ops/conv.def"

@@ -353,4 +353,5 @@ static gopt_status eval_det(gi_eval *a)
 }
 
 #include "ops/rows.h"
+
 #include "ir/ops/matmul.def"

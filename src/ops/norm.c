@@ -460,4 +460,5 @@ static gopt_status eval_mvn(gi_eval *a)
 }
 
 #include "ops/rows.h"
+
 #include "ir/ops/norm.def"

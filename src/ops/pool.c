@@ -315,4 +315,5 @@ static gopt_status eval_global_lp(gi_eval *a)
 }
 
 #include "ops/rows.h"
+
 #include "ir/ops/pool.def"
