@@ -1,5 +1,4 @@
 # Tests of the tree itself: include direction, formatting.
-find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)
   add_test(NAME tree.includes COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/tree/includes.py ${CMAKE_SOURCE_DIR})
 endif()
