@@ -553,7 +553,7 @@ static gopt_status save(writer *w, const char *path, const gopt_save_options *o)
     GI_TRY(gi_export_graph(x));
     const int64_t least = gi_onnx_ir_of_opset(x->opset);
     x->ir = x->g->ir_version;
-    if (x->ir < 1 || (x->opset > own && x->ir < least))
+    if (x->ir < 1 || (x->opset > own && x->ir < least && uses_domain(x->main, "")))
         x->ir = least;
     if (x->ir < 3)
         x->ir = 3; /* earlier ones have no opsets */

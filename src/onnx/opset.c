@@ -555,8 +555,20 @@ static const shim shims[] = {
     { "Scatter", 1000, scatter_name },
 };
 
+/* What the table lacks stays as it came. */
+static bool has_row(const char *op)
+{
+    if (!strcmp(op, "Upsample"))
+        op = "Resize";
+    else if (!strcmp(op, "Scatter"))
+        op = "ScatterElements";
+    return gi_op_find("", op) != OP_Unknown;
+}
+
 gopt_status gi_opset_upgrade(gi_import *im, gi_raw *r)
 {
+    if (!has_row(r->op))
+        return GOPT_OK;
     for (size_t i = 0; i < GI_COUNT(shims) && !r->done; i++)
         if (r->opset < shims[i].below && (!shims[i].op || !strcmp(shims[i].op, r->op)))
             GI_TRY(shims[i].fn(im, r));
