@@ -1,4 +1,4 @@
-/* Sorting and selecting: TopK, NonZero, Unique, Compress. */
+/* Sorting and selecting: TopK, NonZero, Unique. */
 #include "ops/eval.h"
 #include "ops/infer.h"
 
@@ -297,27 +297,6 @@ static gopt_status eval_unique(gi_eval *a)
     return give_list(a, Unique_out_counts, g.n, g.counts);
 }
 
-/* ---- Compress ---- */
-
-static gopt_status eval_compress(gi_eval *a)
-{
-    const gopt_tensor *cond = a->in[Compress_in_condition];
-    slices s;
-    int axis;
-    bool flat;
-    int64_t n = 0;
-    GI_TRY(slices_of(a, Compress_at_axis, &s, &axis, &flat));
-    if (cond->dtype != GOPT_BOOL || cond->rank != 1)
-        return gi_eval_fail(a, Compress_in_condition, "expected a bool vector");
-    const int64_t most = gi_min_i64(cond->dims[0], s.n);
-    int64_t *which = gi_eval_scratch(a, (size_t)most, sizeof *which);
-    GI_NEED(which);
-    for (int64_t i = 0; i < most; i++)
-        if (((const uint8_t *)cond->data)[i])
-            which[n++] = i;
-    return give_slices(a, &s, axis, flat, n, which);
-}
-
 /* ---- type rules ---- */
 
 static gopt_status infer_topk(gi_infer *c)
@@ -398,13 +377,6 @@ static gopt_status infer_unique(gi_infer *c)
     gi_infer_set(c, Unique_out_inverse_indices, GOPT_I64, 1, &all);
     gi_infer_set(c, Unique_out_counts, GOPT_I64, 1, &n);
     return infer_selected(c, Unique_at_axis, n);
-}
-
-static gopt_status infer_compress(gi_infer *c)
-{
-    const gi_dim *n = gi_dim_unknown(c->g->dims, true);
-    GI_NEED(n);
-    return infer_selected(c, Compress_at_axis, n);
 }
 
 #include "ops/rows.h"
