@@ -289,7 +289,7 @@ static gopt_status take_results(gi_frame *f, const gi_plan_step *s, gi_frame *br
 
 static gopt_status run_if(gi_frame *f, const gi_plan_step *s, gi_step_state *st)
 {
-    const gopt_tensor *cond = look_up(f, gi_node_in(s->node, 0));
+    const gopt_tensor *cond = look_up(f, gi_node_in(s->node, If_in_cond));
     if (!cond || cond->kind != GOPT_TENSOR || gopt_tensor_elements(cond) != 1) {
         const gi_place at = gi_node_place(s->node);
         return gi_fail(f->run->cx, GOPT_BAD_INPUT, &at, NULL, "its condition is no single element");

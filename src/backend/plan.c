@@ -171,12 +171,13 @@ static gopt_status add_own(builder *b, const gi_placed *at)
     GI_NEED(s.out);
     gopt_status st = GOPT_OK;
     if (s.kind == GI_STEP_IF) {
-        const gi_attr *other = gi_attr_find(at->node, "else_branch"), *then = gi_attr_find(at->node, "then_branch");
-        if (!other || !then || other->kind != GI_ATTR_GRAPH || then->kind != GI_ATTR_GRAPH)
+        gi_block *other = gi_attr_graph(at->node, If_at_else_branch),
+                 *then = gi_attr_graph(at->node, If_at_then_branch);
+        if (!other || !then)
             return gi_fail(p->e->cx, GOPT_INTERNAL, NULL, NULL, "an If lacks a branch");
-        st = gi_plan_build(p->e, other->u.graph, p->arena, p, &s.branch[0]);
+        st = gi_plan_build(p->e, other, p->arena, p, &s.branch[0]);
         if (st == GOPT_OK)
-            st = gi_plan_build(p->e, then->u.graph, p->arena, p, &s.branch[1]);
+            st = gi_plan_build(p->e, then, p->arena, p, &s.branch[1]);
     }
     for (uint32_t i = 0; i < s.n_out && st == GOPT_OK; i++)
         st = add_slot(p, at->node->out[i], false, GI_SLOT_DYNAMIC, &s.out[i]);

@@ -45,7 +45,7 @@ static bool may_branch(const gi_plan *p, const gi_node *n)
     int depth = 0;
     for (const gi_plan *o = p; o; o = o->outer)
         depth++;
-    return (gi_op_get(n->op)->traits & GI_CONTROL) && !strcmp(n->op_name, "If") && depth < GI_MAX_PLAN_DEPTH;
+    return n->op == OP_If && depth < GI_MAX_PLAN_DEPTH;
 }
 
 static gopt_status place(gi_plan *p, gi_node *n, const bool *live, gi_arena *scratch, gi_placed *at)

@@ -1,9 +1,6 @@
 /* The thread pool: every worker once a run, all done at the join, sleep and waking, the floating-point state. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "unit.h"
 
-#include <cmocka.h>
 #include <float.h>
 #include <pthread.h>
 #include <time.h>
