@@ -1,0 +1,204 @@
+/* Finds every operator that nothing here can run, and says what can be done about each.
+ *
+ * Never fails on a strange model: attributes of the wrong kind, missing names and unknown domains are findings
+ * like any other. */
+#include "aten/aten.h"
+#include "ops/eval.h"
+
+static const gi_aten_op rows[] = {
+#define ATEN(NAME, SCHEMA, ONNX, SINCE, ADVICE) { NAME, SCHEMA, ONNX, SINCE, ADVICE },
+#include "aten/aten.def"
+#undef ATEN
+};
+
+const gi_aten_op *gi_aten_find(const char *name)
+{
+    for (size_t i = 0; name && i < GI_COUNT(rows); i++)
+        if (!strcmp(rows[i].name, name))
+            return &rows[i];
+    return NULL;
+}
+
+static const char *string_attr(const gi_node *n, const char *name)
+{
+    const gi_attr *a = gi_attr_find(n, name);
+    return a && a->kind == GI_ATTR_STRING ? a->u.s : NULL;
+}
+
+static bool is_domain(const gi_node *n, const char *domain)
+{
+    return n->domain && !strcmp(n->domain, domain);
+}
+
+/* "aten::relu.out" in a name: the part behind the prefix, split at the first dot. */
+static const char *strip_prefix(const char *name)
+{
+    return !strncmp(name, "aten::", 6) ? name + 6 : name;
+}
+
+bool gi_aten_decode(const gi_node *n, const char **op, const char **overload)
+{
+    const char *name = n->op_name ? n->op_name : "";
+    const bool generic = !strcmp(name, "ATen") || !strcmp(name, "ATenOp");
+    const char *given = string_attr(n, "operator");
+    if (generic && (is_domain(n, "org.pytorch.aten") || is_domain(n, "aten") || is_domain(n, "com.microsoft") ||
+                    (given && n->op == OP_Unknown))) {
+        *op = given ? strip_prefix(given) : "?";
+    } else if (is_domain(n, "org.pytorch.aten") || is_domain(n, "aten") || !strncmp(name, "aten::", 6)) {
+        *op = strip_prefix(name);
+    } else {
+        return false;
+    }
+    const char *o = string_attr(n, "overload_name");
+    const char *dot = strchr(*op, '.');
+    *overload = o && *o ? o : dot ? dot + 1 : "";
+    return true;
+}
+
+/* ---- what to say ---- */
+
+typedef struct finder {
+    gopt_graph *g;
+    gi_arena *arena;
+    gi_vec(gopt_unsupported) list;
+} finder;
+
+/* Nothing is said as an empty text: out of memory while explaining is no reason to stop. */
+static const char *text(const char *s, const char *otherwise)
+{
+    return s ? s : otherwise;
+}
+
+static void explain_aten(finder *f, const gi_node *n, gopt_unsupported *u)
+{
+    const char *op = u->aten_operator;
+    const gi_aten_op *row = gi_aten_find(op);
+    char base[64];
+    const char *dot = strchr(op, '.');
+    if (!row && dot && (size_t)(dot - op) < sizeof base) {
+        memcpy(base, op, (size_t)(dot - op));
+        base[dot - op] = 0;
+        row = gi_aten_find(base);
+    }
+    const char *overload = u->overload[0] ? gi_arena_printf(f->arena, " (overload %s)", u->overload) : "";
+    const int opset = gi_graph_opset(f->g, "");
+    if (!row) {
+        u->reason =
+            gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s, which the exporter had no ONNX form for", op,
+                            text(overload, ""));
+        u->fix = "export again with torch.onnx.export(..., dynamo=True), which decomposes more operators, or write it "
+                 "with operators that ONNX has";
+        return;
+    }
+    u->reason = gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s%s", row->name, text(overload, ""),
+                                row->schema[0] == '(' ? gi_arena_printf(f->arena, ", %s", row->schema) : "");
+    if (!row->onnx)
+        u->fix = gi_arena_printf(f->arena, "ONNX has nothing like it: %s",
+                                 text(row->advice, "write it with other operators"));
+    else if (row->since > opset && opset > 0)
+        u->fix =
+            gi_arena_printf(f->arena, "export with opset_version=%d or later, and without ONNX_ATEN: that gives %s%s%s",
+                            row->since, row->onnx, row->advice ? "; or " : "", text(row->advice, ""));
+    else
+        u->fix =
+            gi_arena_printf(f->arena,
+                            "export with operator_export_type=OperatorExportTypes.ONNX (the default): opset %d has "
+                            "it as %s%s%s",
+                            opset, row->onnx, row->advice ? "; or " : "", text(row->advice, ""));
+    (void)n;
+}
+
+/* Domains that are met often: what they are, and what to do. Prefixes, the longest first. */
+static const struct {
+    const char *domain, *reason, *fix;
+} known[] = {
+    { "com.microsoft.extensions", "an operator of onnxruntime-extensions (text and image processing)",
+      "cut it off and do it outside: `gopt optimize --drop-postprocess`, or export the model without its pre- and "
+      "postprocessing" },
+    { "ai.onnx.contrib", "an operator of onnxruntime-extensions (text and image processing)",
+      "cut it off and do it outside: `gopt optimize --drop-postprocess`, or export the model without its pre- and "
+      "postprocessing" },
+    { "com.microsoft", "an operator of ONNX Runtime's own, written by its optimizer or its quantizer",
+      "start from the model as it was before onnxruntime optimized it (SessionOptions.optimized_model_filepath, "
+      "onnxruntime.transformers)" },
+    { "ai.onnx.preview.training", "an operator for training", "export the model for inference: model.eval()" },
+    { "ai.onnx.ml", "an operator of classical machine learning", "run that part with ONNX Runtime" },
+    { "torchvision", "an operator of torchvision",
+      "export with torchvision imported and opset_version=16 or later, "
+      "which gives RoiAlign, NonMaxSuppression and DeformConv" },
+    { "torch_scatter", "an operator of torch_scatter",
+      "replace torch_scatter.scatter by torch.scatter_reduce, and "
+      "export with opset_version=18 or later" },
+    { "torch_sparse", "an operator of torch_sparse", "use dense tensors, or torch.scatter_reduce" },
+    { "torch_cluster", "an operator of torch_cluster", "compute the neighbourhoods outside of the model" },
+    { "mmdeploy", "an operator of mmdeploy's plugins", "export with mmdeploy's onnxruntime backend without plugins" },
+    { "mmcv", "an operator of mmcv's plugins", "export with torchvision's operators in place of mmcv's" },
+    { "prim", "a construct of TorchScript",
+      "export with torch.onnx.export(..., dynamo=True), and without "
+      "operator_export_type=ONNX_FALLTHROUGH: custom autograd functions need a "
+      "symbolic() or to be written with plain operators" },
+    { "pkg", "a model-local function without a body", "export again with the functions inlined" },
+    { "trt.plugins", "a TensorRT plugin", "export without plugins" },
+    { "TRT", "a TensorRT plugin", "export without plugins" },
+};
+
+static bool has_prefix(const char *domain, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    return !strncmp(domain, prefix, n) && (!domain[n] || domain[n] == '.' || domain[n] == ':');
+}
+
+static void explain_other(finder *f, const gi_node *n, gopt_unsupported *u)
+{
+    const char *colons = strstr(u->op, "::");
+    const char *domain = u->domain[0] ? u->domain
+                         : colons     ? gi_arena_strn(f->arena, u->op, (size_t)(colons - u->op))
+                                      : "";
+    for (size_t i = 0; domain && i < GI_COUNT(known); i++)
+        if (has_prefix(domain, known[i].domain)) {
+            u->reason = known[i].reason;
+            u->fix = known[i].fix;
+            return;
+        }
+    if (u->domain[0]) {
+        u->reason = gi_arena_printf(f->arena, "a custom operator of the domain %s", u->domain);
+        u->fix = "write it with standard operators, or give its meaning as a model-local function";
+    } else {
+        u->reason = gi_arena_printf(f->arena, "no operator of ONNX's opset %d", n->opset);
+        u->fix = "check the operator's name and the model's opset_import";
+    }
+}
+
+static bool look(void *arg, gi_node *n)
+{
+    finder *f = arg;
+    const bool is_unknown = n->op == OP_Unknown;
+    if (!is_unknown && (gi_op_get(n->op)->eval || n->op == OP_Fusion))
+        return true;
+    gopt_unsupported u = { .node = n->name && n->name[0]         ? n->name
+                                   : n->n_out && n->out[0]->name ? n->out[0]->name
+                                                                 : "",
+                           .domain = n->domain ? n->domain : "",
+                           .op = n->op_name ? n->op_name : "?" };
+    if (gi_aten_decode(n, &u.aten_operator, &u.overload)) {
+        explain_aten(f, n, &u);
+    } else if (is_unknown) {
+        explain_other(f, n, &u);
+    } else {
+        u.reason = "it can be read, changed and written, but has no evaluation here";
+        u.fix = "run the optimized model with another runtime";
+    }
+    u.reason = text(u.reason, "unsupported");
+    u.fix = text(u.fix, "");
+    return gi_push(f->arena, &f->list, u);
+}
+
+gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n)
+{
+    finder f = { .g = g, .arena = g->arena };
+    if (!gi_each_node(g->main, look, &f))
+        return GOPT_NO_MEMORY;
+    *list = f.list.p;
+    *n = f.list.n;
+    return GOPT_OK;
+}
