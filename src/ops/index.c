@@ -1,4 +1,4 @@
-/* Picking elements by index: Gather and its kin, OneHot. What puts elements lies in scatter.c. */
+/* Picking elements by index: Gather and its kin, OneHot, Compress. What puts elements lies in scatter.c. */
 #include "ops/eval.h"
 #include "ops/infer.h"
 #include "ops/move.h"
@@ -302,6 +302,71 @@ static gopt_status eval_one_hot(gi_eval *a)
             const int64_t v = index_of(idx, o * inner + i);
             if (v >= -depth && v < depth)
                 memcpy(y.p + (size_t)((o * depth + (v < 0 ? v + depth : v)) * inner + i) * y.item, p + y.item, y.item);
+        }
+    gi_move_end(&y);
+    return GOPT_OK;
+}
+
+/* ---- Compress ---- */
+
+static gopt_status infer_compress(gi_infer *c)
+{
+    const gi_dim *dims[GOPT_MAX_RANK];
+    int rank = gi_dims_of(c, Compress_in_input, dims), axis = 0;
+    const bool flat = !gi_attr_has(c->n, Compress_at_axis);
+    if (gi_infer_rank(c, Compress_in_condition) > 1)
+        return gi_infer_fail(c, Compress_in_condition, "which has rank %d, expected 1",
+                             gi_infer_rank(c, Compress_in_condition));
+    if (rank < 0 && !flat)
+        return gi_set(c, 0, gi_infer_dtype(c, 0), -1, NULL);
+    if (!flat && !gi_axis(gi_attr_int(c->n, Compress_at_axis), rank, &axis))
+        return gi_infer_fail(c, Compress_in_input, "which has rank %d, which has no axis %lld", rank,
+                             (long long)gi_attr_int(c->n, Compress_at_axis));
+    uint32_t n;
+    int64_t *keep, kept = 0;
+    bool fixed = gi_infer_ints(c, Compress_in_condition, c->scratch, &n, &keep);
+    for (uint32_t i = 0; fixed && i < n; i++)
+        kept += keep[i] != 0;
+    dims[axis] = fixed ? gi_dim_const(c->g->dims, kept) : gi_dim_unknown(c->g->dims, true);
+    return gi_set(c, 0, gi_infer_dtype(c, 0), flat ? 1 : rank, dims);
+}
+
+static gopt_status eval_compress(gi_eval *a)
+{
+    const gopt_tensor *x = a->in[Compress_in_input], *keep = a->in[Compress_in_condition];
+    const bool flat = !gi_attr_has(a->n, Compress_at_axis);
+    int axis = 0;
+    if (!flat && !gi_axis(gi_attr_int(a->n, Compress_at_axis), x->rank, &axis))
+        return gi_eval_fail(a, Compress_in_input, "has rank %d, which has no axis %lld", x->rank,
+                            (long long)gi_attr_int(a->n, Compress_at_axis));
+    int64_t dims[GOPT_MAX_RANK] = { 0 }, kept = 0;
+    memcpy(dims, x->dims, sizeof dims);
+    if (flat)
+        dims[0] = gopt_tensor_elements(x);
+    const int rank = flat ? 1 : x->rank;
+    const int64_t length = dims[axis], n = gopt_tensor_elements(keep);
+    for (int64_t i = 0; i < n; i++) {
+        kept += gi_tensor_i64(keep, i) != 0;
+        if (i >= length && gi_tensor_i64(keep, i))
+            return gi_eval_fail(a, Compress_in_condition, "holds at %lld, but the axis has %lld entries", (long long)i,
+                                (long long)length);
+    }
+    dims[axis] = kept;
+    const uint8_t *p;
+    gi_moved y;
+    GI_TRY(gi_move_in(a, x, &p));
+    GI_TRY(gi_move_out(a, 0, x->dtype, rank, dims, &y));
+    if (!y.p)
+        return GOPT_OK;
+    const int64_t outer = gi_product(0, axis, dims);
+    const size_t run = (size_t)gi_product(axis + 1, rank, dims) * y.item;
+    uint8_t *to = y.p;
+    for (int64_t o = 0; run && o < outer; o++)
+        for (int64_t i = 0; i < n && i < length; i++) {
+            if (!gi_tensor_i64(keep, i))
+                continue;
+            memcpy(to, p + (size_t)(o * length + i) * run, run);
+            to += run;
         }
     gi_move_end(&y);
     return GOPT_OK;
