@@ -146,7 +146,7 @@ bool gi_vp_takes(const gi_node *n)
 /* Strides of a value of shape `dims` along the iteration space; false where it does not broadcast to it. */
 static bool input_strides(const builder *b, gi_layout lay, int rank, const int64_t *dims, gi_vp_input *in)
 {
-    int64_t full[GOPT_MAX_RANK];
+    int64_t full[GOPT_MAX_RANK] = { 0 };
     const int lead = b->shape_rank - rank;
     if (lead < 0)
         return false;

@@ -1,0 +1,147 @@
+/* Tactic "pool": MaxPool, AveragePool and their global forms over blocked images. */
+#include "backend/cpu/window.h"
+
+typedef struct pool {
+    gi_window w;
+    bool max, global;
+    int count; /* of gk_pool_row */
+} pool;
+
+static bool global_window(const gi_node *n, gi_window *w)
+{
+    int rank, ry;
+    int64_t x[GOPT_MAX_RANK], y[GOPT_MAX_RANK];
+    if (!gi_cpu_static_f32(gi_node_in(n, 0), &rank, x) || !gi_cpu_static_f32(n->out[0], &ry, y) || rank != ry ||
+        rank < 3 || rank > 4 || gi_product(0, rank, x) <= 0)
+        return false;
+    *w = (gi_window){ .n = x[0],
+                      .c = x[1],
+                      .oc = x[1],
+                      .ih = rank == 4 ? x[2] : 1,
+                      .iw = x[rank - 1],
+                      .oh = 1,
+                      .ow = 1,
+                      .sh = 1,
+                      .sw = 1,
+                      .dh = 1,
+                      .dw = 1 };
+    w->kh = w->ih;
+    w->kw = w->iw;
+    return true;
+}
+
+static bool applies(const gi_node *n, pool *v)
+{
+    const int64_t *k;
+    uint32_t nk;
+    *v = (pool){ 0 };
+    switch (n->op) {
+    case OP_GlobalAveragePool:
+    case OP_GlobalMaxPool:
+        v->global = true;
+        v->max = n->op == OP_GlobalMaxPool;
+        return global_window(n, &v->w);
+    case OP_MaxPool:
+        v->max = true;
+        nk = gi_attr_ints(n, MaxPool_at_kernel_shape, &k);
+        return (n->n_out < 2 || !n->out[1]->n_uses) &&
+               gi_window_of(n, gi_node_in(n, 0), n->out[0], MaxPool_at_auto_pad, MaxPool_at_pads, MaxPool_at_strides,
+                            MaxPool_at_dilations, nk, k, &v->w);
+    case OP_AveragePool: {
+        nk = gi_attr_ints(n, AveragePool_at_kernel_shape, &k);
+        if (!gi_window_of(n, gi_node_in(n, 0), n->out[0], AveragePool_at_auto_pad, AveragePool_at_pads,
+                          AveragePool_at_strides, AveragePool_at_dilations, nk, k, &v->w))
+            return false;
+        const gi_window *w = &v->w;
+        if (!gi_attr_int(n, AveragePool_at_count_include_pad))
+            return true;
+        /* a window that ceil_mode hangs over the padding's end has a divisor of its own: left to the reference */
+        v->count = (int)(w->kh * w->kw);
+        return !gi_attr_int(n, AveragePool_at_ceil_mode) && w->kh * w->kw < 1 << 24;
+    }
+    default:
+        return false;
+    }
+}
+
+bool gi_pool_takes(const gi_cpu *d, const gi_node *n)
+{
+    pool v;
+    (void)d;
+    return applies(n, &v);
+}
+
+static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    pool *v = gi_cpu_own(c, sizeof(*v));
+    GI_NEED(v);
+    (void)d;
+    if (!applies(s->node, v))
+        return GOPT_OK;
+    s->n_out = 1;
+    c->want_in[0] = GI_BLOCKED;
+    c->want_out[0] = GI_BLOCKED;
+    c->own = v;
+    *took = true;
+    return GOPT_OK;
+}
+
+typedef struct job {
+    const gi_cpu *d;
+    const pool *v;
+    const gi_run_args *args;
+} job;
+
+static void global_part(const job *j, int64_t from, int64_t to)
+{
+    const int64_t block = j->d->block, pixels = j->v->w.ih * j->v->w.iw;
+    for (int64_t i = from; i < to; i++) {
+        float *y = (float *)j->args->out[0].host + i * block;
+        j->d->k->sum_pixels((size_t)pixels, (const float *)j->args->in[0].host + i * pixels * block, y);
+        for (int64_t k = 0; k < block; k++)
+            y[k] /= (float)pixels;
+    }
+}
+
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const gi_window *w = &j->v->w;
+    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    int64_t from, to;
+    if (j->v->global && !j->v->max) {
+        gi_share(w->n * blocks, 1, worker, n_workers, &from, &to);
+        global_part(j, from, to);
+        return;
+    }
+    gk_pool_row t = { .row_stride = w->dh * w->iw * block,
+                      .kw = (int)w->kw,
+                      .stride = (int)w->sw,
+                      .dilation = (int)w->dw,
+                      .pad = (int)w->pl,
+                      .in_w = (int)w->iw,
+                      .out_w = (int)w->ow,
+                      .max = j->v->max,
+                      .count = j->v->count };
+    gi_share(w->n * blocks * w->oh, 1, worker, n_workers, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t row = i % w->oh, plane = i / w->oh;
+        int64_t h0, h1;
+        gi_window_rows(w, row, &h0, &h1);
+        t.kh0 = (int)h0;
+        t.kh1 = (int)h1;
+        t.row = (const float *)j->args->in[0].host + (plane * w->ih + row * w->sh - w->pt) * w->iw * block;
+        t.dst = (float *)j->args->out[0].host + i * w->ow * block;
+        j->d->k->pool_row(&t);
+    }
+}
+
+static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
+{
+    (void)s;
+    job j = { d, c->own, args };
+    gi_cpu_run(d, args->pool, run_part, &j);
+    return GOPT_OK;
+}
+
+const gi_tactic gi_tactic_pool = { "pool", prepare, run, NULL };
