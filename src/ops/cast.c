@@ -77,8 +77,8 @@ static double overflow_of(gopt_dtype t, double x)
     return t == GOPT_F8E5M2 ? (x > 0 ? INFINITY : -INFINITY) : NAN;
 }
 
-/* The bits of an E5M2 infinity, which a saturating store does not write. */
-static void store_unsaturated(gopt_dtype t, void *data, size_t i, double x)
+/* Besides, the bits of an E5M2 infinity, which a saturating store does not write. */
+void gi_store_unsaturated(gopt_dtype t, void *data, size_t i, double x)
 {
     x = overflow_of(t, x);
     if (t == GOPT_F8E5M2 && isinf(x))
@@ -192,7 +192,7 @@ static void convert_any(const gopt_tensor *x, gopt_tensor *y, bool saturate, con
         if (y->dtype == GOPT_F8E8M0)
             ((uint8_t *)y->data)[i] = encode_e8m0(gi_load_f64(x->dtype, x->data, i), mode, saturate);
         else if (small && !saturate)
-            store_unsaturated(y->dtype, y->data, i, gi_load_f64(x->dtype, x->data, i));
+            gi_store_unsaturated(y->dtype, y->data, i, gi_load_f64(x->dtype, x->data, i));
         else if (from_int && x->dtype != GOPT_U64)
             gi_store_i64(y->dtype, y->data, i, gi_load_i64(x->dtype, x->data, i));
         else if (x->dtype == GOPT_U64 && (gi_dtype_is_int(y->dtype) || y->dtype == GOPT_BOOL))

@@ -75,6 +75,8 @@ static inline double gi_tensor_f64(const gopt_tensor *t, int64_t i)
 {
     return gi_load_f64(t->dtype, t->data, (size_t)i);
 }
+/* gi_store_f64 to a float8, where what is too large becomes infinity or NaN (cast.c). */
+void gi_store_unsaturated(gopt_dtype t, void *data, size_t i, double x);
 /* Whole bytes of one element: 1 for bool, 4 for f32; 0 for packed types and strings (sizeof gopt_string). */
 size_t gi_item_size(gopt_dtype t);
 
