@@ -73,7 +73,7 @@ static bool fits(const gi_value *v)
 static bool can_evaluate(const folder *f, const gi_node *n)
 {
     const gi_op *row = gi_op_get(n->op);
-    if (n->op == OP_DequantizeLinear) /* of weights: they would lose their small type */
+    if (n->op_name && !strcmp(n->op_name, "DequantizeLinear")) /* of weights: they would lose their small type */
         return false;
     if (n->op == OP_Unknown || !row->eval || !(row->traits & GI_PURE) || (row->traits & (GI_RANDOM | GI_CONTROL)))
         return false;
