@@ -114,7 +114,7 @@ static gopt_status as_flag(gi_eval *a, const gopt_tensor *t, const char *what, b
 
 static gopt_status eval_if(gi_eval *a)
 {
-    bool taken;
+    bool taken = false;
     GI_TRY(as_flag(a, a->in[If_in_cond], "the condition", &taken));
     const gi_block *b = gi_attr_graph(a->n, taken ? If_at_then_branch : If_at_else_branch);
     if (!b || b->n_params > 0 || b->n_results < a->n_out)

@@ -82,7 +82,7 @@ static gopt_status eval_empty(gi_eval *a)
 
 static gopt_status eval_at(gi_eval *a)
 {
-    const gopt_tensor *s;
+    const gopt_tensor *s = NULL;
     gopt_tensor *t;
     size_t at;
     GI_TRY(sequence_in(a, SequenceAt_in_input_sequence, &s));
@@ -93,7 +93,7 @@ static gopt_status eval_at(gi_eval *a)
 
 static gopt_status eval_insert(gi_eval *a)
 {
-    const gopt_tensor *from, *item = a->in[SequenceInsert_in_tensor];
+    const gopt_tensor *from = NULL, *item = a->in[SequenceInsert_in_tensor];
     gopt_tensor *s;
     size_t at;
     GI_TRY(sequence_in(a, SequenceInsert_in_input_sequence, &from));
@@ -113,7 +113,7 @@ static gopt_status eval_insert(gi_eval *a)
 
 static gopt_status eval_erase(gi_eval *a)
 {
-    const gopt_tensor *from;
+    const gopt_tensor *from = NULL;
     gopt_tensor *s;
     size_t at;
     GI_TRY(sequence_in(a, SequenceErase_in_input_sequence, &from));
@@ -129,7 +129,7 @@ static gopt_status eval_erase(gi_eval *a)
 
 static gopt_status eval_length(gi_eval *a)
 {
-    const gopt_tensor *s;
+    const gopt_tensor *s = NULL;
     gopt_tensor *y;
     GI_TRY(sequence_in(a, SequenceLength_in_input_sequence, &s));
     GI_TRY(gi_eval_out(a, 0, GOPT_I64, 0, NULL, &y));
@@ -162,7 +162,7 @@ static gopt_status joined_dims(gi_eval *a, const gopt_tensor *s, bool new_axis, 
 
 static gopt_status eval_concat(gi_eval *a)
 {
-    const gopt_tensor *s;
+    const gopt_tensor *s = NULL;
     const bool new_axis = gi_attr_int(a->n, ConcatFromSequence_at_new_axis) != 0;
     int64_t dims[GOPT_MAX_RANK];
     int rank = 0, axis;
