@@ -30,22 +30,22 @@ gopt_status list_ops(tool *t)
         return tool_fail(t, GOPT_USAGE, NULL, "`gopt run --backend NAME --profile -` shows what a model's nodes run on",
                          "--backend %s: only the cpu's list is known without a model", t->o.backend);
     json_t *a = json_array();
-    const gopt_op_info *p;
+    gopt_op_info p;
     size_t n = 0;
     const bool print = !t->o.json || strcmp(t->o.json, "-") != 0;
     if (print)
         printf("%s%-28s since  what it means%s\n", bold(t), "operator", plain(t));
-    for (; (p = gopt_op_info_get(n)); n++) {
+    for (; gopt_op_info_get(n, &p); n++) {
         char name[128];
-        const bool own = p->domain && *p->domain && strcmp(p->domain, "ai.onnx") != 0;
-        snprintf(name, sizeof name, "%s%s%s", own ? p->domain : "", own ? "::" : "", p->name);
+        const bool own = p.domain && *p.domain && strcmp(p.domain, "ai.onnx") != 0;
+        snprintf(name, sizeof name, "%s%s%s", own ? p.domain : "", own ? "::" : "", p.name);
         if (print)
-            printf("%-28s %5d  %s\n", name, p->since, p->means ? p->means : "");
+            printf("%-28s %5d  %s\n", name, p.since, p.means ? p.means : "");
         json_t *o = json_object();
-        json_object_set_new(o, "domain", json_text(p->domain ? p->domain : ""));
-        json_object_set_new(o, "name", json_text(p->name));
-        json_object_set_new(o, "since", json_integer(p->since));
-        json_object_set_new(o, "means", json_text(p->means));
+        json_object_set_new(o, "domain", json_text(p.domain ? p.domain : ""));
+        json_object_set_new(o, "name", json_text(p.name));
+        json_object_set_new(o, "since", json_integer(p.since));
+        json_object_set_new(o, "means", json_text(p.means));
         json_array_append_new(a, o);
     }
     if (print)

@@ -85,12 +85,12 @@ typedef struct gopt_pass_info {
 } gopt_pass_info;
 GOPT_API const gopt_pass_info *gopt_pass_get(size_t i);
 
-/* The operators that there are. NULL past the last. */
+/* The operators that there are. False past the last. */
 typedef struct gopt_op_info {
     const char *domain, *name, *means;
     int since;
 } gopt_op_info;
-GOPT_API const gopt_op_info *gopt_op_info_get(size_t i);
+GOPT_API bool gopt_op_info_get(size_t i, gopt_op_info *out);
 
 /* ---- operators that nothing here can run ---- */
 

@@ -1,4 +1,5 @@
 /* The operator table: the families' rows, by opcode and by name. */
+#include "gopt/pass.h"
 #include "ir/op.h"
 
 #define OP(NAME, ...) extern const gi_op gi_row_##NAME;
@@ -58,4 +59,19 @@ bool gi_op_takes(const gi_op *op, gopt_dtype t)
         break;
     }
     return t == GOPT_UNDEFINED;
+}
+
+bool gopt_op_info_get(size_t i, gopt_op_info *out)
+{
+    for (int k = 1; k < OP_COUNT; k++) {
+        const gi_op *r = rows[k];
+        if ((r->traits & GI_INTERNAL_OP) || i-- > 0)
+            continue;
+        *out = (gopt_op_info){ .domain = r->domain ? r->domain : "",
+                               .name = r->onnx ? r->onnx : r->name,
+                               .means = r->means,
+                               .since = r->since };
+        return true;
+    }
+    return false;
 }
