@@ -634,17 +634,48 @@ const gi_dim *gi_dim_mod(gi_dims *t, const gi_dim *a, const gi_dim *b)
     return gi_dim_sub(t, a, gi_dim_mul(t, b, gi_dim_floordiv(t, a, b)));
 }
 
+/* d with one factor of a lone-factor term replaced: coef * atom becomes by * with. */
+static const gi_dim *exchange(gi_dims *t, const gi_dim *d, const term *x, int64_t by, const gi_dim *with)
+{
+    const gi_dim *less = gi_dim_sub(t, d, gi_dim_mul(t, gi_dim_const(t, x->coef), x->f[0]));
+    return gi_dim_add(t, less, gi_dim_mul(t, gi_dim_const(t, by), with));
+}
+
+enum { BOUND_DEPTH = 3 };
+
+/* Is d >= 0 for all values? Where plain bounds do not tell, atoms give way to what bounds them:
+ * k*floor(x/k) <= x, min(a,b) <= a, max(a,b) >= a. So x - 7*floor(x/7) and a - min(a,512) are seen. */
+static bool never_negative(gi_dims *t, const gi_dim *d, int depth)
+{
+    int64_t bound, k;
+    if (!d || (gi_dim_lower(d, &bound) && bound >= 0))
+        return d != NULL;
+    for (uint32_t i = 0; d->kind == SUM && depth < BOUND_DEPTH && i < d->n; i++) {
+        const term *x = &d->t[i];
+        const gi_dim *f = x->f[0];
+        if (x->n != 1)
+            continue;
+        if (f->kind == FLOORDIV && x->coef < 0 && gi_dim_is_const(f->b, &k) && k > 0 && x->coef % k == 0 &&
+            never_negative(t, exchange(t, d, x, x->coef / k, f->a), depth + 1))
+            return true;
+        if (((f->kind == MIN && x->coef < 0) || (f->kind == MAX && x->coef > 0)) &&
+            (never_negative(t, exchange(t, d, x, x->coef, f->a), depth + 1) ||
+             never_negative(t, exchange(t, d, x, x->coef, f->b), depth + 1)))
+            return true;
+    }
+    return false;
+}
+
 static const gi_dim *min_max(gi_dims *t, dim_kind kind, const gi_dim *a, const gi_dim *b)
 {
     if (!a || !b || a == b)
         return a && b ? a : NULL;
     const gi_dim *d = gi_dim_sub(t, a, b);
-    int64_t bound;
     if (!d)
         return NULL;
-    if (gi_dim_lower(d, &bound) && bound >= 0)
+    if (never_negative(t, d, 0))
         return kind == MIN ? b : a;
-    if (gi_dim_upper(d, &bound) && bound <= 0)
+    if (never_negative(t, gi_dim_sub(t, b, a), 0))
         return kind == MIN ? a : b;
     if (gi_dim_cmp(a, b) > 0) {
         const gi_dim *swap = a;

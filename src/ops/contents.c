@@ -28,6 +28,116 @@ const gi_dim *const *gi_contents(gi_infer *c, uint32_t in, uint32_t *n)
     return fresh;
 }
 
+/* ---- contents of rank 2 and more ----
+ *
+ * They are kept nowhere: where a list is made of one, its way is traced back through what only moves elements.
+ * Exporters turn pads around so: Reshape to [-1,2], Slice backwards, Transpose, Reshape to [-1]. */
+
+enum { TRACE_DEPTH = 8 };
+
+static bool small_dims(const gi_value *v, int *rank, int64_t *dims, uint32_t *n)
+{
+    int64_t count;
+    if (!v || !v->type || v->type->kind != GOPT_TENSOR || v->type->rank < 0 || v->type->rank > GOPT_MAX_RANK ||
+        !gi_type_elements(v->type, &count) || count > GI_KNOWN_MAX || !gi_type_static_dims(v->type, dims))
+        return false;
+    *rank = v->type->rank;
+    *n = (uint32_t)count;
+    return true;
+}
+
+static const gi_dim **constants_of(gi_infer *c, const gi_blob *b, uint32_t n)
+{
+    const gi_dim **r = GI_NEW_ARRAY(c->scratch, const gi_dim *, n + 1);
+    if (!gi_dtype_is_int(b->dtype) && b->dtype != GOPT_BOOL)
+        return NULL;
+    for (uint32_t i = 0; r && i < n; i++)
+        r[i] = gi_dim_const(c->g->dims, gi_load_i64(b->dtype, b->data, i));
+    return r;
+}
+
+/* Strides and offset with which a Transpose or a constant Slice reads its input; false for any other node. */
+static bool read_strides(gi_infer *c, const gi_node *n, int rank, const int64_t *in_dims, int64_t *strides,
+                         int64_t *offset)
+{
+    int64_t own[GOPT_MAX_RANK];
+    const int64_t *perm;
+    gi_strides(rank, in_dims, own);
+    *offset = 0;
+    if (n->op == OP_Transpose) {
+        const uint32_t given = gi_attr_ints(n, Transpose_at_perm, &perm);
+        for (int i = 0; i < rank; i++) {
+            int k = rank - 1 - i;
+            if (given && (given != (uint32_t)rank || !gi_axis(perm[i], rank, &k)))
+                return false;
+            strides[i] = own[k];
+        }
+        return true;
+    }
+    if (n->op != OP_Slice)
+        return false;
+    memcpy(strides, own, sizeof own);
+    uint32_t counts[4];
+    int64_t *v[4];
+    gi_infer of = { .g = c->g, .n = (gi_node *)(uintptr_t)n, .scratch = c->scratch };
+    for (uint32_t i = 0; i < 4; i++)
+        if (gi_infer_has(&of, i + 1) ? !gi_infer_ints(&of, i + 1, c->scratch, &counts[i], &v[i]) : i < 2)
+            return false;
+    for (uint32_t i = 0; i < counts[0]; i++) {
+        int k = (int)i;
+        int64_t first, length;
+        if (gi_infer_has(&of, Slice_in_axes) ? i >= counts[2] || !gi_axis(v[2][i], rank, &k) : k >= rank)
+            return false;
+        const bool stepped = gi_infer_has(&of, Slice_in_steps);
+        const int64_t step = !stepped ? 1 : i < counts[3] ? v[3][i] : 0;
+        if (!step || i >= counts[1])
+            return false;
+        gi_slice_span(in_dims[k], v[0][i], v[1][i], step, &first, &length);
+        *offset += length ? first * own[k] : 0;
+        strides[k] = length > 1 ? own[k] * step : own[k];
+    }
+    return true;
+}
+
+static const gi_dim *const *trace(gi_infer *c, gi_value *v, int depth, uint32_t *n)
+{
+    int rank, in_rank;
+    int64_t dims[GOPT_MAX_RANK], in_dims[GOPT_MAX_RANK], from[GOPT_MAX_RANK], to[GOPT_MAX_RANK], offset;
+    uint32_t count, in_count;
+    const gi_dim *const *known = v ? gi_value_known(v, n) : NULL;
+    if (known || !small_dims(v, &rank, dims, &count))
+        return known;
+    const gi_blob *b = gi_value_blob(v);
+    *n = count;
+    if (b)
+        return constants_of(c, b, count);
+    const gi_node *node = gi_value_node(v);
+    gi_value *in = node && depth < TRACE_DEPTH ? gi_node_in(node, 0) : NULL;
+    if (!in || !small_dims(in, &in_rank, in_dims, &in_count))
+        return NULL;
+    const gi_dim *const *of_in = trace(c, in, depth + 1, &in_count);
+    if (!of_in)
+        return NULL;
+    const bool whole = gi_dtype_is_int(in->type->dtype) && gi_dtype_is_int(v->type->dtype);
+    if (gi_op_get(node->op)->traits & GI_VIEW || (!strcmp(gi_op_get(node->op)->name, "Cast") && whole))
+        return in_count == count ? of_in : NULL;
+    if (in_rank != rank || !read_strides(c, node, rank, in_dims, from, &offset))
+        return NULL;
+    const gi_dim **moved = GI_NEW_ARRAY(c->scratch, const gi_dim *, count + 1);
+    if (!moved)
+        return NULL;
+    gi_strides(rank, dims, to);
+    if (count)
+        gi_move_nd(rank, dims, (uint8_t *)moved, to, (const uint8_t *)(of_in + offset), from, sizeof *moved);
+    return moved;
+}
+
+const gi_dim *const *gi_traced(gi_infer *c, uint32_t in, uint32_t *n)
+{
+    *n = 0;
+    return trace(c, gi_node_in(c->n, in), 0, n);
+}
+
 gopt_status gi_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims)
 {
     for (int i = 0; i < rank; i++)

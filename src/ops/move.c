@@ -268,3 +268,19 @@ gopt_status gi_move_axes(gi_eval *a, uint32_t in, int rank, uint32_t *n, int *ax
     }
     return GOPT_OK;
 }
+
+void gi_slice_span(int64_t dim, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *length)
+{
+    const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? dim : dim - 1;
+    *first = *length = 0;
+    if (dim == 0)
+        return;
+    int64_t s = start < 0 ? start + dim : start, e = end < 0 ? (end < -dim ? -1 : end + dim) : end;
+    s = gi_max_i64(0, gi_min_i64(s, high));
+    e = gi_max_i64(low, gi_min_i64(e, high));
+    *first = s;
+    if (step > 0)
+        *length = s < e ? (e - s - 1) / step + 1 : 0;
+    else
+        *length = s > e ? (int64_t)((uint64_t)(s - e - 1) / (0 - (uint64_t)step)) + 1 : 0;
+}

@@ -41,6 +41,9 @@ gopt_status gi_move_ints(gi_eval *a, uint32_t in, uint32_t most, uint32_t *n, in
 /* Axes of an input (all of them, in order, where it is absent), each in 0 … rank-1 and once. */
 gopt_status gi_move_axes(gi_eval *a, uint32_t in, int rank, uint32_t *n, int *axes);
 
+/* First element and length of start … end by step (not 0) in a dim of that size, as ONNX's Slice clamps them. */
+void gi_slice_span(int64_t dim, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *length);
+
 /* ---- for type rules ---- */
 
 enum { GI_KNOWN_MAX = 64 }; /* contents of more elements are not followed */
@@ -48,6 +51,9 @@ enum { GI_KNOWN_MAX = 64 }; /* contents of more elements are not followed */
 /* Contents of a small integer or bool input: as known, or fresh unknowns where its length alone is known.
  * NULL where there is nothing to say. */
 const gi_dim *const *gi_contents(gi_infer *c, uint32_t in, uint32_t *n);
+
+/* Contents of an input of any rank, traced back through views, Transpose and Slice; NULL where not known. */
+const gi_dim *const *gi_traced(gi_infer *c, uint32_t in, uint32_t *n);
 
 /* Sets an output's type; GOPT_NO_MEMORY where a dim is NULL. rank -1: unknown. */
 gopt_status gi_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims);

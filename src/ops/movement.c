@@ -373,23 +373,6 @@ static const gi_dim *slice_length(gi_infer *c, const gi_dim *start, const gi_dim
     return gi_dim_max(t, by == 1 ? span : gi_dim_ceildiv(t, span, gi_dim_const(t, by)), zero);
 }
 
-/* A constant slice's first element and length, in a dim of that size. */
-static void slice_span(int64_t dim, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *length)
-{
-    const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? dim : dim - 1;
-    *first = *length = 0;
-    if (dim == 0)
-        return;
-    int64_t s = start < 0 ? start + dim : start, e = end < 0 ? (end < -dim ? -1 : end + dim) : end;
-    s = gi_max_i64(0, gi_min_i64(s, high));
-    e = gi_max_i64(low, gi_min_i64(e, high));
-    *first = s;
-    if (step > 0)
-        *length = s < e ? (e - s - 1) / step + 1 : 0;
-    else
-        *length = s > e ? (int64_t)((uint64_t)(s - e - 1) / (0 - (uint64_t)step)) + 1 : 0;
-}
-
 /* Contents of a sliced list. */
 static gopt_status slice_known(gi_infer *c, const gi_dim *start, const gi_dim *end, int64_t step)
 {
@@ -398,7 +381,7 @@ static gopt_status slice_known(gi_infer *c, const gi_dim *start, const gi_dim *e
     const gi_dim *const *known = gi_infer_known(c, Slice_in_data, &n), *part[GI_KNOWN_MAX];
     if (!known || n > GI_KNOWN_MAX || !gi_dim_is_const(start, &s) || !gi_dim_is_const(end, &e))
         return GOPT_OK;
-    slice_span(n, s, e, step, &first, &length);
+    gi_slice_span(n, s, e, step, &first, &length);
     for (int64_t i = 0; i < length; i++)
         part[i] = known[first + i * step];
     return gi_set_known(c, 0, (uint32_t)length, part);
@@ -468,7 +451,7 @@ static gopt_status eval_slice(gi_eval *a)
         int64_t first, length;
         if (!step)
             return gi_eval_fail(a, Slice_in_steps, "holds 0 for axis %d, expected another step", k);
-        slice_span(x->dims[k], starts[i], ends[i], step, &first, &length);
+        gi_slice_span(x->dims[k], starts[i], ends[i], step, &first, &length);
         dims[k] = length;
         if (length)
             offset += first * from[k];

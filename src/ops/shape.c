@@ -183,8 +183,8 @@ static gopt_status infer_reshape(gi_infer *c)
     }
     GI_TRY(gi_set(c, 0, dtype, t.rank, t.dims));
     uint32_t n_known;
-    const gi_dim *const *known = gi_infer_known(c, Reshape_in_data, &n_known);
-    return known && t.rank <= 1 ? gi_set_known(c, 0, n_known, known) : GOPT_OK;
+    const gi_dim *const *known = t.rank <= 1 ? gi_traced(c, Reshape_in_data, &n_known) : NULL;
+    return known ? gi_set_known(c, 0, n_known, known) : GOPT_OK;
 }
 
 static gopt_status eval_reshape(gi_eval *a)
@@ -254,8 +254,8 @@ static gopt_status eval_flatten(gi_eval *a)
 static gopt_status known_through(gi_infer *c, int out_rank)
 {
     uint32_t n;
-    const gi_dim *const *known = gi_infer_known(c, 0, &n);
-    return known && out_rank <= 1 ? gi_set_known(c, 0, n, known) : GOPT_OK;
+    const gi_dim *const *known = out_rank <= 1 ? gi_traced(c, 0, &n) : NULL;
+    return known ? gi_set_known(c, 0, n, known) : GOPT_OK;
 }
 
 /* Without axes: all dims of 1 go. Rank is unknown where it is not decided whether a dim is 1. */
