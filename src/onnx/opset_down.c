@@ -659,7 +659,10 @@ static gopt_status each(gi_export *x, gi_xblock *b, int *need, gi_xnode **why)
 {
     for (size_t i = 0; i < b->nodes.n; i++) {
         gi_xnode *n = b->nodes.p[i];
-        if (is_ours(n) && need) {
+        if (need && !*n->domain && !is_ours(n) && n->n->opset > *need) {
+            *why = n; /* not in the table, so it can only be written as it came */
+            *need = n->n->opset;
+        } else if (is_ours(n) && need) {
             const int least = need_of(x, n, *need);
             if (least > *need)
                 *why = n;
