@@ -1,0 +1,15 @@
+/* The rules and evaluators of the resize family that have a file of their own. */
+#ifndef GI_OPS_RESIZE_H
+#define GI_OPS_RESIZE_H
+
+#include "ops/real.h"
+
+gopt_status gi_infer_grid_sample(gi_infer *c);
+gopt_status gi_eval_grid_sample(gi_eval *a);
+gopt_status gi_infer_affine_grid(gi_infer *c);
+gopt_status gi_eval_affine_grid(gi_eval *a);
+
+/* The four weights of cubic interpolation for a place `t` in [0, 1] between the second and third. */
+void gi_cubic_weights(double t, double coefficient, double *w);
+
+#endif
