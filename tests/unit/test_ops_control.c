@@ -1,0 +1,83 @@
+/* If, Loop, Scan, sequences and optionals. */
+#include "unit/gir.h"
+
+static void branches(void **state)
+{
+    (void)state;
+    evaluates("%y = If dense<bool[], [1]> {\n"
+              "then_branch = block \"t\" () { %a = Neg dense<f32[2], [1,2]> return %a as \"a\" },\n"
+              "else_branch = block \"e\" () { %b = Abs dense<f32[1], [3]> return %b as \"b\" } }",
+              "2: -1 -2");
+    infers("%c: bool[], %x: f32[n,4]",
+           "%y = If %c {\n"
+           "then_branch = block \"t\" () { %a = Neg %x return %a as \"a\" },\n"
+           "else_branch = block \"e\" () { %b = ReduceSum %x, dense<i64[1], [0]> return %b as \"b\" } }",
+           "f32[?1,4]");
+    /* a branch that cannot run does not speak */
+    infers("%c: bool[], %x: f32[n,4]",
+           "%y = If %c {\n"
+           "then_branch = block \"t\" () { %a = Neg %x return %a as \"a\" },\n"
+           "else_branch = block \"e\" () { %b = ReduceSum %x, dense<i64[1], [7]> return %b as \"b\" } }",
+           "f32[n,4]");
+}
+
+#define SUM_LOOP                                                                     \
+    "%y, %s = Loop dense<i64[], [4]>, dense<bool[], [1]>, dense<f32[1], [1]> {\n" \
+    "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[1]) {\n"                     \
+    "%w = Add %v, %v\n%d = Identity %c\nreturn %d as \"d\", %w as \"w\", %w as \"o\" } }"
+
+static void loops(void **state)
+{
+    (void)state;
+    evaluates(SUM_LOOP, "1: 16");
+    evaluates("%z, %y = Loop dense<i64[], [3]>, _, dense<i64[], [1]> {\n"
+              "body = block \"b\" (%i: i64[], %c: bool[], %v: i64[]) {\n"
+              "%w = Add %v, %i\n%d = Less %w, dense<i64[], [2]>\nreturn %d as \"d\", %w as \"w\", %w as \"o\" } }",
+              "2: 1 2");
+    /* what grows in every iteration has no known length */
+    infers("%x: f32[1]",
+           "%y = Loop dense<i64[], [4]>, _, %x {\n"
+           "body = block \"b\" (%i: i64[], %c: bool[], %v: ?) {\n"
+           "%w = Concat %v, %v { axis = 0 }\n%d = Identity %c\nreturn %d as \"d\", %w as \"w\" } }",
+           "f32[?2]");
+}
+
+static void scans(void **state)
+{
+    (void)state;
+    evaluates("%s, %y = Scan dense<f32[2], [0,0]>, dense<f32[3,2], [1,2,3,4,5,6]> { num_scan_inputs = 1,\n"
+              "body = block \"b\" (%a: f32[2], %x: f32[2]) {\n"
+              "%n = Add %a, %x\nreturn %n as \"n\", %n as \"o\" } }",
+              "3x2: 1 2 4 6 9 12");
+    evaluates("%s, %y = Scan dense<f32[], [0]>, dense<f32[3], [1,2,3]> { num_scan_inputs = 1,\n"
+              "scan_input_directions = [1], scan_output_directions = [1],\n"
+              "body = block \"b\" (%a: f32[], %x: f32[]) {\n"
+              "%n = Add %a, %x\nreturn %n as \"n\", %n as \"o\" } }",
+              "3: 6 5 3");
+}
+
+static void sequences(void **state)
+{
+    (void)state;
+    evaluates("%s = SequenceConstruct dense<f32[1], [1]>, dense<f32[2], [2,3]>\n"
+              "%t = SequenceInsert %s, dense<f32[1], [9]>, dense<i64[], [1]>\n%u = SequenceErase %t\n"
+              "%y = ConcatFromSequence %u { axis = 0 }",
+              "2: 1 9");
+    evaluates("%s = SplitToSequence dense<f32[5], [1,2,3,4,5]>, dense<i64[], [2]>\n%y = SequenceAt %s, "
+              "dense<i64[], [-1]>",
+              "1: 5");
+    eval_refuses("%s = SequenceConstruct dense<f32[1], [1]>\n%y = SequenceAt %s, dense<i64[], [1]>", "lies outside");
+    eval_refuses("%o = Optional\n%y = OptionalGetElement %o", "holds nothing");
+    infers("%x: f32[4,n]", "%s = SplitToSequence %x { keepdims = 0 }\n%y = SequenceAt %s, dense<i64[], [0]>", "f32[n]");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(branches),
+        cmocka_unit_test(loops),
+        cmocka_unit_test(scans),
+        cmocka_unit_test(sequences),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
