@@ -641,11 +641,11 @@ static const gi_dim *exchange(gi_dims *t, const gi_dim *d, const term *x, int64_
     return gi_dim_add(t, less, gi_dim_mul(t, gi_dim_const(t, by), with));
 }
 
-enum { BOUND_DEPTH = 3 };
+enum { BOUND_DEPTH = 3, BOUND_TRIES = 24 };
 
 /* Is d >= 0 for all values? Where plain bounds do not tell, atoms give way to what bounds them:
- * k*floor(x/k) <= x, min(a,b) <= a, max(a,b) >= a. So x - 7*floor(x/7) and a - min(a,512) are seen. */
-static bool never_negative(gi_dims *t, const gi_dim *d, int depth)
+ * x-k+1 <= k*floor(x/k) <= x, min(a,b) <= a, max(a,b) >= a. So x - 7*floor(x/7) and a - min(a,512) are seen. */
+static bool never_negative(gi_dims *t, const gi_dim *d, int depth, int *tries)
 {
     int64_t bound, k;
     if (!d || (gi_dim_lower(d, &bound) && bound >= 0))
@@ -653,14 +653,17 @@ static bool never_negative(gi_dims *t, const gi_dim *d, int depth)
     for (uint32_t i = 0; d->kind == SUM && depth < BOUND_DEPTH && i < d->n; i++) {
         const term *x = &d->t[i];
         const gi_dim *f = x->f[0];
-        if (x->n != 1)
+        if (x->n != 1 || f->kind == SYMBOL)
             continue;
-        if (f->kind == FLOORDIV && x->coef < 0 && gi_dim_is_const(f->b, &k) && k > 0 && x->coef % k == 0 &&
-            never_negative(t, exchange(t, d, x, x->coef / k, f->a), depth + 1))
+        if (--*tries < 0)
+            return false;
+        const bool floor = f->kind == FLOORDIV && gi_dim_is_const(f->b, &k) && k > 0 && x->coef % k == 0;
+        const gi_dim *bound_of = !floor ? NULL : x->coef < 0 ? f->a : gi_dim_add(t, f->a, gi_dim_const(t, 1 - k));
+        if (floor && never_negative(t, exchange(t, d, x, x->coef / k, bound_of), depth + 1, tries))
             return true;
         if (((f->kind == MIN && x->coef < 0) || (f->kind == MAX && x->coef > 0)) &&
-            (never_negative(t, exchange(t, d, x, x->coef, f->a), depth + 1) ||
-             never_negative(t, exchange(t, d, x, x->coef, f->b), depth + 1)))
+            (never_negative(t, exchange(t, d, x, x->coef, f->a), depth + 1, tries) ||
+             never_negative(t, exchange(t, d, x, x->coef, f->b), depth + 1, tries)))
             return true;
     }
     return false;
@@ -673,9 +676,10 @@ static const gi_dim *min_max(gi_dims *t, dim_kind kind, const gi_dim *a, const g
     const gi_dim *d = gi_dim_sub(t, a, b);
     if (!d)
         return NULL;
-    if (never_negative(t, d, 0))
+    int tries = BOUND_TRIES, more = BOUND_TRIES;
+    if (never_negative(t, d, 0, &tries))
         return kind == MIN ? b : a;
-    if (never_negative(t, gi_dim_sub(t, b, a), 0))
+    if (never_negative(t, gi_dim_sub(t, b, a), 0, &more))
         return kind == MIN ? a : b;
     if (gi_dim_cmp(a, b) > 0) {
         const gi_dim *swap = a;

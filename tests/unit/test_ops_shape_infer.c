@@ -121,6 +121,26 @@ static void contents_flow(void **state)
     expect("%x: f32[n,6]", "%s = Size %x\n%u = Reshape %s, dense<i64[1], [1]>\n%y = ConstantOfShape %u", "f32[6*n]");
 }
 
+/* What exporters write for torch.nn.functional.pad: pads turned around through a table of two columns. */
+static void contents_through_tables(void **state)
+{
+    (void)state;
+    expect("%x: f32[n,h]",
+           "%s = Shape %x { start = 1 }\n"
+           "%m = Mod %s, dense<i64[1], [7]>\n"
+           "%l = Sub dense<i64[1], [7]>, %m\n"
+           "%k = Mod %l, dense<i64[1], [7]>\n"
+           "%p = Concat dense<i64[1], [0]>, %k, dense<i64[2], [1,0]> { axis = 0 }\n"
+           "%t = Reshape %p, dense<i64[2], [-1,2]>\n"
+           "%r = Slice %t, dense<i64[1], [-1]>, dense<i64[1], [-9223372036854775807]>, dense<i64[1], [0]>, "
+           "dense<i64[1], [-1]>\n"
+           "%c = Transpose %r { perm = [1,0] }\n"
+           "%f = Reshape %c, dense<i64[1], [-1]>\n"
+           "%q = Pad %x, %f\n"
+           "%y = Slice %q, dense<i64[1], [0]>, %s, dense<i64[1], [1]>",
+           "f32[n+1,h]");
+}
+
 static void ranges(void **state)
 {
     (void)state;
@@ -210,6 +230,7 @@ int main(void)
         cmocka_unit_test(reshape_keeps_symbols),
         cmocka_unit_test(reshape_refuses),
         cmocka_unit_test(contents_flow),
+        cmocka_unit_test(contents_through_tables),
         cmocka_unit_test(ranges),
         cmocka_unit_test(slices),
         cmocka_unit_test(views),
