@@ -1,0 +1,199 @@
+/* Launches: recorded when a step is compiled, issued in order when it runs. */
+#include "backend/opencl/cl.h"
+
+#if defined(GI_HAVE_CLBLAST)
+#include <clblast_c.h>
+#endif
+
+/* Products of at least so many multiplications go to CLBlast; smaller ones are over before it has started. */
+static const int64_t CLBLAST_FROM = (int64_t)1 << 24;
+
+bool gi_cl_decline(gi_cl_build *b, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (!b->why)
+        b->why = gi_arena_vprintf(b->arena, fmt, args);
+    va_end(args);
+    return false;
+}
+
+gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out)
+{
+    *out = (gi_cl_ref){ .item = 1 };
+    const int bits = v->type ? gopt_dtype_bits(v->type->dtype) : 0;
+    out->item = bits >= 8 ? (size_t)bits / 8 : 1;
+    if (v == b->inner) {
+        out->place = GI_CL_SCRATCH;
+        out->offset = b->inner_at;
+        return GOPT_OK;
+    }
+    if (b->dry)
+        return GOPT_OK;
+    for (uint32_t i = 0; i < b->s->n_in; i++)
+        if (b->s->in[i] == v) {
+            out->index = i;
+            b->used[i] = true;
+            return GOPT_OK;
+        }
+    out->place = GI_CL_OUT;
+    for (uint32_t i = 0; i < b->s->n_out; i++)
+        if (b->s->out[i] == v) {
+            out->index = i;
+            return GOPT_OK;
+        }
+    return gi_fail(b->d->cx, GOPT_INTERNAL, NULL, NULL, "a kernel reads a value that its step does not have");
+}
+
+gopt_status gi_cl_scratch(gi_cl_build *b, uint64_t bytes, size_t item, gi_cl_ref *out)
+{
+    *out = (gi_cl_ref){ .place = GI_CL_SCRATCH, .offset = b->scratch, .item = item };
+    if (bytes > UINT64_MAX / 4 || b->scratch > UINT64_MAX / 4)
+        return GOPT_NO_MEMORY;
+    b->scratch += (bytes + 255) / 256 * 256;
+    return GOPT_OK;
+}
+
+static gopt_status set_ints(gi_cl_build *b, cl_kernel k, uint32_t first, uint32_t n, const int64_t *ints)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const cl_long v = ints[i];
+        const cl_int err = clSetKernelArg(k, first + i, sizeof v, &v);
+        if (err != CL_SUCCESS)
+            return gi_cl_fail(b->d->cx, b->d, err, "a kernel's argument is refused");
+    }
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *name, uint32_t n_refs,
+                                const gi_cl_ref *refs, uint32_t n_ints, const int64_t *ints, const size_t *global,
+                                const size_t *local)
+{
+    if (b->dry)
+        return GOPT_OK;
+    gi_cl_launch l = { .n_refs = n_refs };
+    for (int i = 0; i < 3; i++) {
+        l.global[i] = global[i];
+        l.local[i] = local ? local[i] : 0;
+        if (!global[i])
+            return GOPT_OK;
+    }
+    memcpy(l.refs, refs, n_refs * sizeof *refs);
+    GI_TRY(gi_cl_kernel(b->d, source, name, &l.kernel));
+    gopt_status st = set_ints(b, l.kernel, 2 * n_refs, n_ints, ints);
+    if (st == GOPT_OK && !gi_push(b->c->arena, &b->c->launches, l))
+        st = GOPT_NO_MEMORY;
+    if (st != GOPT_OK)
+        clReleaseKernel(l.kernel);
+    return st;
+}
+
+static bool use_clblast(const gi_cl_product *p)
+{
+#if defined(GI_HAVE_CLBLAST)
+    int64_t work;
+    return !gi_mul_i64(p->m, p->n, &work) || !gi_mul_i64(work, p->k, &work) || work >= CLBLAST_FROM;
+#else
+    (void)p;
+    (void)CLBLAST_FROM;
+    return false;
+#endif
+}
+
+static int64_t bits_of(float f)
+{
+    int32_t i;
+    memcpy(&i, &f, sizeof i);
+    return i;
+}
+
+gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_ref a, gi_cl_ref bb, gi_cl_ref c)
+{
+    const gi_cl_ref refs[] = { a, bb, c };
+    if (b->dry || !p->m || !p->n || !p->batch)
+        return GOPT_OK;
+    if (use_clblast(p)) {
+        gi_cl_launch l = { .n_refs = 3, .product = *p };
+        memcpy(l.refs, refs, sizeof refs);
+        b->s->tactic = "clblast";
+        return gi_push(b->c->arena, &b->c->launches, l) ? GOPT_OK : GOPT_NO_MEMORY;
+    }
+    const int64_t ints[] = { p->m,   p->n,        p->k,        p->trans_a,  p->trans_b,        p->lda,          p->ldb,
+                             p->ldc, p->stride_a, p->stride_b, p->stride_c, bits_of(p->alpha), bits_of(p->beta) };
+    const size_t global[] = { ((size_t)p->n + 15) / 16 * 16, ((size_t)p->m + 15) / 16 * 16, (size_t)p->batch };
+    return gi_cl_launch_kernel(b, gk_opencl_gemm, "gemm", 3, refs, GI_COUNT(ints), ints, global,
+                               (size_t[]){ 16, 16, 1 });
+}
+
+/* ---- running ---- */
+
+static void locate(const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, cl_ulong *offset)
+{
+    const gi_buffer *b = r->place == GI_CL_IN    ? &args->in[r->index]
+                         : r->place == GI_CL_OUT ? &args->out[r->index]
+                                                 : args->scratch;
+    *mem = b->mem;
+    *offset = (b->offset + r->offset) / r->item;
+}
+
+static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at)
+{
+#if defined(GI_HAVE_CLBLAST)
+    const gi_cl_product *p = &l->product;
+    const CLBlastTranspose ta = p->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
+    const CLBlastTranspose tb = p->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
+    if (p->batch == 1)
+        return (cl_int)CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k, p->alpha,
+                                    mem[0], at[0], (size_t)p->lda, mem[1], at[1], (size_t)p->ldb, p->beta, mem[2],
+                                    at[2], (size_t)p->ldc, &d->queue, NULL);
+    return (cl_int)CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k,
+                                              p->alpha, mem[0], at[0], (size_t)p->lda, (size_t)p->stride_a, mem[1],
+                                              at[1], (size_t)p->ldb, (size_t)p->stride_b, p->beta, mem[2], at[2],
+                                              (size_t)p->ldc, (size_t)p->stride_c, (size_t)p->batch, &d->queue, NULL);
+#else
+    (void)d;
+    (void)l;
+    (void)mem;
+    (void)at;
+    return CL_INVALID_OPERATION;
+#endif
+}
+
+static cl_int run_launch(gi_cl *d, const gi_cl_launch *l, const gi_run_args *args)
+{
+    cl_mem mem[GI_CL_MAX_REFS];
+    cl_ulong at[GI_CL_MAX_REFS];
+    for (uint32_t i = 0; i < l->n_refs; i++)
+        locate(args, &l->refs[i], &mem[i], &at[i]);
+    if (!l->kernel)
+        return run_product(d, l, mem, at);
+    for (uint32_t i = 0; i < l->n_refs; i++) {
+        cl_int err = clSetKernelArg(l->kernel, 2 * i, sizeof mem[i], &mem[i]);
+        if (err == CL_SUCCESS)
+            err = clSetKernelArg(l->kernel, 2 * i + 1, sizeof at[i], &at[i]);
+        if (err != CL_SUCCESS)
+            return err;
+    }
+    return clEnqueueNDRangeKernel(d->queue, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL,
+                                  NULL);
+}
+
+gopt_status gi_cl_run(gi_cl *d, const gi_cl_step *c, const gi_run_args *args)
+{
+    cl_int err = CL_SUCCESS;
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < c->launches.n && err == CL_SUCCESS; i++)
+        err = run_launch(d, &c->launches.p[i], args);
+    pthread_mutex_unlock(&d->lock);
+    return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(args->cx, d, err, "a kernel does not start");
+}
+
+void gi_cl_step_release(gi_cl_step *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->launches.n; i++)
+        if (c->launches.p[i].kernel)
+            clReleaseKernel(c->launches.p[i].kernel);
+    gi_arena_destroy(c->arena);
+}

@@ -1,0 +1,179 @@
+/* Moves: Transpose, Concat, Split and Slice as generated copies, each a walk over dims with a stride in the
+ * source and one in the result. */
+#include <inttypes.h>
+
+#include "backend/opencl/cl.h"
+#include "ops/eval.h"
+
+typedef struct walk {
+    int rank;
+    int64_t dims[GOPT_MAX_RANK], from[GOPT_MAX_RANK], to[GOPT_MAX_RANK];
+    int64_t from_at, to_at; /* in elements */
+} walk;
+
+static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *w, const gi_value *x, const gi_value *y)
+{
+    const char *type = gi_cl_type(x->type->dtype);
+    gi_str s, from, to;
+    gi_cl_ref refs[2];
+    GI_TRY(gi_cl_find(b, x, &refs[0]));
+    GI_TRY(gi_cl_find(b, y, &refs[1]));
+    gi_str_init(&s, b->arena);
+    gi_str_init(&from, b->arena);
+    gi_str_init(&to, b->arena);
+    int64_t below = 1;
+    for (int k = w->rank - 1; k >= 0; k--) {
+        if (w->dims[k] != 1) {
+            gi_str_addf(&from, " + (long)(i / %" PRId64 " %% %" PRId64 ") * %" PRId64, below, w->dims[k], w->from[k]);
+            gi_str_addf(&to, " + (long)(i / %" PRId64 " %% %" PRId64 ") * %" PRId64, below, w->dims[k], w->to[k]);
+        }
+        below *= w->dims[k];
+    }
+    gi_str_addf(&s,
+                "// %s\n__kernel void move(__global const %s *x, const ulong x_at, __global %s *y, const ulong y_at)\n"
+                "{\n    const size_t i = get_global_id(0);\n"
+                "    y[(long)y_at + %" PRId64 "%s] =\n        x[(long)x_at + %" PRId64 "%s];\n}\n",
+                n->op_name, type, type, w->to_at, to.p ? to.p : "", w->from_at, from.p ? from.p : "");
+    GI_NEED(!s.failed && !from.failed && !to.failed);
+    return gi_cl_launch_kernel(b, s.p, "move", 2, refs, 0, NULL, (size_t[]){ (size_t)below, 1, 1 }, NULL);
+}
+
+static gopt_status take_transpose(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    const gi_value *x = gi_node_in(n, 0);
+    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
+    const int64_t *perm;
+    walk w = { 0 };
+    if (!gi_cl_tensor(b, x, "its input", &w.rank, dims))
+        return GOPT_OK;
+    const uint32_t np = gi_attr_ints(n, Transpose_at_perm, &perm);
+    if (np && np != (uint32_t)w.rank)
+        return GOPT_OK;
+    gi_strides(w.rank, dims, strides);
+    for (int k = 0; k < w.rank; k++) {
+        int p;
+        if (!gi_axis(np ? perm[k] : w.rank - 1 - k, w.rank, &p))
+            return GOPT_OK;
+        w.dims[k] = dims[p];
+        w.from[k] = strides[p];
+    }
+    gi_strides(w.rank, w.dims, w.to);
+    *took = true;
+    return launch_copy(b, n, &w, x, n->out[0]);
+}
+
+/* One part of a Concat or Split: `part` is a slab of `whole` that starts at `at` on the axis. */
+static gopt_status copy_slab(gi_cl_build *b, const gi_node *n, const gi_value *part, const gi_value *whole, int axis,
+                             int64_t at, bool into_whole)
+{
+    int64_t big[GOPT_MAX_RANK], small[GOPT_MAX_RANK], stride[GOPT_MAX_RANK];
+    walk w = { .rank = part->type->rank };
+    if (!gi_type_static_dims(whole->type, big) || !gi_type_static_dims(part->type, w.dims))
+        return GOPT_INTERNAL;
+    gi_strides(w.rank, big, stride);
+    gi_strides(w.rank, w.dims, small);
+    memcpy(into_whole ? w.to : w.from, stride, sizeof stride);
+    memcpy(into_whole ? w.from : w.to, small, sizeof small);
+    *(into_whole ? &w.to_at : &w.from_at) = at * stride[axis];
+    return launch_copy(b, n, &w, into_whole ? part : whole, into_whole ? whole : part);
+}
+
+static gopt_status take_concat(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    int rank, axis;
+    int64_t dims[GOPT_MAX_RANK], at = 0;
+    if (!gi_cl_tensor(b, n->out[0], "its result", &rank, dims) || !gi_axis(gi_attr_int(n, Concat_at_axis), rank, &axis))
+        return GOPT_OK;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (!gi_cl_tensor(b, gi_node_in(n, i), "an input", &rank, dims))
+            return GOPT_OK;
+    *took = true;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        int64_t length;
+        if (!gi_type_dim_const(gi_node_in(n, i)->type, axis, &length))
+            return GOPT_INTERNAL;
+        GI_TRY(copy_slab(b, n, gi_node_in(n, i), n->out[0], axis, at, true));
+        at += length;
+    }
+    return GOPT_OK;
+}
+
+static gopt_status take_split(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    int rank, axis;
+    int64_t dims[GOPT_MAX_RANK], at = 0;
+    const gi_value *x = gi_node_in(n, Split_in_input);
+    if (!gi_cl_tensor(b, x, "its input", &rank, dims) || !gi_axis(gi_attr_int(n, Split_at_axis), rank, &axis))
+        return GOPT_OK;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (!gi_cl_tensor(b, n->out[i], "a result", &rank, dims))
+            return GOPT_OK;
+    *took = true;
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        int64_t length;
+        if (!gi_type_dim_const(n->out[i]->type, axis, &length))
+            return GOPT_INTERNAL;
+        if (n->out[i]->n_uses)
+            GI_TRY(copy_slab(b, n, n->out[i], x, axis, at, false));
+        at += length;
+    }
+    return GOPT_OK;
+}
+
+/* Integers that are known when the plan is made; false where they are not. */
+static bool known_ints(gi_cl_build *b, gi_value *v, uint32_t room, uint32_t *n, int64_t *out)
+{
+    const gi_dim *const *known = v ? gi_value_known(v, n) : NULL;
+    if (!known || *n > room)
+        return gi_cl_decline(b, "its starts and steps are known only in a run");
+    for (uint32_t i = 0; i < *n; i++)
+        if (!known[i] || !gi_dim_is_const(known[i], &out[i]))
+            return gi_cl_decline(b, "its starts and steps are known only in a run");
+    return true;
+}
+
+static gopt_status take_slice(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    gi_value *x = gi_node_in(n, Slice_in_data), *va = gi_node_in(n, Slice_in_axes), *vs = gi_node_in(n, Slice_in_steps);
+    int64_t dims[GOPT_MAX_RANK], start[GOPT_MAX_RANK], axes[GOPT_MAX_RANK], steps[GOPT_MAX_RANK];
+    uint32_t ns, na = 0, nt = 0;
+    int rank;
+    walk w = { 0 };
+    if (!gi_cl_tensor(b, x, "its input", &rank, dims) || !gi_cl_tensor(b, n->out[0], "its result", &w.rank, w.dims) ||
+        !known_ints(b, gi_node_in(n, Slice_in_starts), GOPT_MAX_RANK, &ns, start) ||
+        (va && !known_ints(b, va, GOPT_MAX_RANK, &na, axes)) || (vs && !known_ints(b, vs, GOPT_MAX_RANK, &nt, steps)) ||
+        (va && na != ns) || (vs && nt != ns) || ns > (uint32_t)rank || w.rank != rank)
+        return GOPT_OK;
+    gi_strides(rank, dims, w.from);
+    gi_strides(rank, w.dims, w.to);
+    for (uint32_t i = 0; i < ns; i++) {
+        int axis;
+        const int64_t step = vs ? steps[i] : 1;
+        if (!gi_axis(va ? axes[i] : (int64_t)i, rank, &axis) || step == 0 || step == INT64_MIN)
+            return GOPT_OK;
+        const int64_t d = dims[axis];
+        int64_t s = start[i] < 0 ? start[i] + d : start[i];
+        s = step > 0 ? gi_min_i64(gi_max_i64(s, 0), d) : gi_min_i64(gi_max_i64(s, 0), d - 1);
+        w.from_at += s * w.from[axis];
+        if (!gi_mul_i64(w.from[axis], w.dims[axis] > 1 ? step : 1, &w.from[axis]))
+            return GOPT_OK;
+    }
+    *took = true;
+    return launch_copy(b, n, &w, x, n->out[0]);
+}
+
+gopt_status gi_cl_take_move(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    switch (n->op) {
+    case OP_Transpose:
+        return take_transpose(b, n, took);
+    case OP_Concat:
+        return take_concat(b, n, took);
+    case OP_Split:
+        return take_split(b, n, took);
+    case OP_Slice:
+        return take_slice(b, n, took);
+    default:
+        return GOPT_OK;
+    }
+}

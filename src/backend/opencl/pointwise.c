@@ -1,0 +1,450 @@
+/* Generated kernels: one for each pointwise node or fusion of them.
+ *
+ * An item computes one element of the result. What it reads is broadcast by index arithmetic; the source is
+ * meant to be read:
+ *
+ *     // Add+Relu
+ *     __kernel void pointwise(__global const float *b0, const ulong o0, …, __global float *r0, const ulong q0)
+ *     {
+ *         const size_t i = get_global_id(0);
+ *         const float v0 = b0[o0 + i];
+ *         const float v1 = b1[o1 + i / 49 % 64];
+ *         const float v2 = v0 + v1; // Add
+ *         const float v3 = v2 < 0 ? 0 : v2; // Relu
+ *         r0[q0 + i] = v3;
+ *     } */
+#include <inttypes.h>
+#include <math.h>
+
+#include "backend/opencl/cl.h"
+
+/* ---- what each operator writes: $0 … its inputs, $T the type of its result, @name an attribute ---- */
+
+enum { FLOATS = 1, SIGNED = 2, UNSIGNED = 4, BOOLS = 8, INTS = SIGNED | UNSIGNED, ALL = 15 };
+
+typedef struct expression {
+    gi_opcode op;
+    unsigned takes; /* dtypes of its last input, which is the one that is computed on */
+    const char *text;
+    bool folds; /* any number of inputs, two by two */
+} expression;
+
+static const expression expressions[] = {
+    { OP_Add, FLOATS | INTS, "$0 + $1", false },
+    { OP_Sub, FLOATS | INTS, "$0 - $1", false },
+    { OP_Mul, FLOATS | INTS, "$0 * $1", false },
+    { OP_Div, FLOATS, "$0 / $1", false },
+    { OP_Div, SIGNED, "($1 == 0 ? 0 : $1 == -1 ? 0 - $0 : $0 / $1)", false },
+    { OP_Pow, FLOATS, "pow($0, $1)", false },
+    { OP_PRelu, FLOATS, "($0 < 0 ? $1 * $0 : $0)", false },
+    { OP_Min, FLOATS | INTS, "($0 != $0 || $0 < $1 ? $0 : $1)", true },
+    { OP_Max, FLOATS | INTS, "($0 != $0 || $0 > $1 ? $0 : $1)", true },
+    { OP_Sum, FLOATS, "$0 + $1", true },
+    { OP_Where, ALL, "($0 ? $1 : $2)", false },
+    { OP_And, BOOLS, "($0 && $1)", false },
+    { OP_Or, BOOLS, "($0 || $1)", false },
+    { OP_Xor, BOOLS, "($0 != $1)", false },
+    { OP_Not, BOOLS, "!$0", false },
+    { OP_Equal, ALL, "($0 == $1)", false },
+    { OP_Greater, FLOATS | INTS, "($0 > $1)", false },
+    { OP_GreaterOrEqual, FLOATS | INTS, "($0 >= $1)", false },
+    { OP_Less, FLOATS | INTS, "($0 < $1)", false },
+    { OP_LessOrEqual, FLOATS | INTS, "($0 <= $1)", false },
+    { OP_Identity, ALL, "$0", false },
+    { OP_Abs, FLOATS, "fabs($0)", false },
+    { OP_Neg, FLOATS | SIGNED, "-$0", false },
+    { OP_Relu, FLOATS | SIGNED, "($0 < 0 ? 0 : $0)", false },
+    { OP_Ceil, FLOATS, "ceil($0)", false },
+    { OP_Floor, FLOATS, "floor($0)", false },
+    { OP_Round, FLOATS, "rint($0)", false },
+    { OP_Sqrt, FLOATS, "sqrt($0)", false },
+    { OP_Reciprocal, FLOATS, "1.0f / $0", false },
+    { OP_Exp, FLOATS, "exp($0)", false },
+    { OP_Log, FLOATS, "log($0)", false },
+    { OP_Sin, FLOATS, "sin($0)", false },
+    { OP_Cos, FLOATS, "cos($0)", false },
+    { OP_Tan, FLOATS, "tan($0)", false },
+    { OP_Asin, FLOATS, "asin($0)", false },
+    { OP_Acos, FLOATS, "acos($0)", false },
+    { OP_Atan, FLOATS, "atan($0)", false },
+    { OP_Sinh, FLOATS, "sinh($0)", false },
+    { OP_Cosh, FLOATS, "cosh($0)", false },
+    { OP_Tanh, FLOATS, "tanh($0)", false },
+    { OP_Asinh, FLOATS, "asinh($0)", false },
+    { OP_Acosh, FLOATS, "acosh($0)", false },
+    { OP_Atanh, FLOATS, "atanh($0)", false },
+    { OP_Erf, FLOATS, "erf($0)", false },
+    { OP_Sigmoid, FLOATS, "1.0f / (1.0f + exp(-$0))", false },
+    { OP_HardSwish, FLOATS, "$0 * fmax(0.0f, fmin(1.0f, $0 / 6.0f + 0.5f))", false },
+    { OP_Softplus, FLOATS, "fmax($0, 0.0f) + log1p(exp(-fabs($0)))", false },
+    { OP_Softsign, FLOATS, "$0 / (1.0f + fabs($0))", false },
+    { OP_Mish, FLOATS, "$0 * tanh(fmax($0, 0.0f) + log1p(exp(-fabs($0))))", false },
+    { OP_IsNaN, FLOATS, "($0 != $0)", false },
+    { OP_LeakyRelu, FLOATS, "($0 < 0 ? @alpha * $0 : $0)", false },
+    { OP_ThresholdedRelu, FLOATS, "($0 > @alpha ? $0 : 0)", false },
+    { OP_Elu, FLOATS, "($0 < 0 ? @alpha * expm1($0) : $0)", false },
+    { OP_Celu, FLOATS, "fmax($0, 0.0f) + fmin(0.0f, @alpha * expm1($0 / @alpha))", false },
+    { OP_Selu, FLOATS, "@gamma * ($0 > 0 ? $0 : @alpha * expm1($0))", false },
+    { OP_HardSigmoid, FLOATS, "fmax(0.0f, fmin(1.0f, @alpha * $0 + @beta))", false },
+    { OP_Swish, FLOATS, "$0 / (1.0f + exp(-@alpha * $0))", false },
+    { OP_Shrink, FLOATS, "($0 < -@lambd ? $0 + @bias : $0 > @lambd ? $0 - @bias : 0)", false },
+};
+
+static const char gelu_exact[] = "0.5f * $0 * (1.0f + erf($0 * 0.70710678118654752f))";
+static const char gelu_tanh[] = "0.5f * $0 * (1.0f + tanh(0.79788456080286536f * ($0 + 0.044715f * $0 * $0 * $0)))";
+
+static unsigned class_of(gopt_dtype t)
+{
+    switch (gi_dtype_class(t)) {
+    case GI_FLOAT:
+        return FLOATS;
+    case GI_SINT:
+        return SIGNED;
+    case GI_UINT:
+        return UNSIGNED;
+    case GI_BOOLEAN:
+        return BOOLS;
+    default:
+        return 0;
+    }
+}
+
+const char *gi_cl_type(gopt_dtype t)
+{
+    switch (t) {
+    case GOPT_F32:
+        return "float";
+    case GOPT_I8:
+        return "char";
+    case GOPT_U8:
+    case GOPT_BOOL:
+        return "uchar";
+    case GOPT_I16:
+        return "short";
+    case GOPT_U16:
+        return "ushort";
+    case GOPT_I32:
+        return "int";
+    case GOPT_U32:
+        return "uint";
+    case GOPT_I64:
+        return "long";
+    case GOPT_U64:
+        return "ulong";
+    default:
+        return NULL;
+    }
+}
+
+/* A Cast whose result OpenCL C's own conversion gives: not from floats to what may not hold them. */
+static bool plain_cast(gopt_dtype from, gopt_dtype to)
+{
+    if (!gi_cl_type(from) || !gi_cl_type(to))
+        return false;
+    return from != GOPT_F32 || to == GOPT_F32 || to == GOPT_BOOL;
+}
+
+static const char *expression_of(const gi_node *n, bool *folds)
+{
+    gi_value *last = NULL;
+    *folds = false;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        last = gi_node_in(n, i) ? gi_node_in(n, i) : last;
+    if (!last || !last->type || last->type->kind != GOPT_TENSOR || !n->n_out || !n->out[0]->type)
+        return NULL;
+    const gopt_dtype t = last->type->dtype;
+    if (!gi_cl_type(t) || n->out[0]->type->kind != GOPT_TENSOR || !gi_cl_type(n->out[0]->type->dtype))
+        return NULL;
+    if (n->op == OP_Gelu && t == GOPT_F32)
+        return gi_attr_is(n, Gelu_at_approximate, "tanh") ? gelu_tanh : gelu_exact;
+    if (n->op == OP_Clip && (class_of(t) & (FLOATS | INTS)))
+        return gi_node_in(n, Clip_in_min)   ? gi_node_in(n, Clip_in_max) ? "($0 != $0 ? $0 : min(max($0, $1), $2))"
+                                                                         : "($0 != $0 ? $0 : max($0, $1))"
+               : gi_node_in(n, Clip_in_max) ? "($0 != $0 ? $0 : min($0, $2))"
+                                            : "$0";
+    if (n->op == OP_Cast && plain_cast(t, n->out[0]->type->dtype))
+        return n->out[0]->type->dtype == GOPT_BOOL ? "($0 != 0)" : "$0";
+    for (size_t i = 0; i < GI_COUNT(expressions); i++)
+        if (expressions[i].op == n->op && (expressions[i].takes & class_of(t))) {
+            *folds = expressions[i].folds;
+            return expressions[i].text;
+        }
+    return NULL;
+}
+
+bool gi_cl_is_pointwise(const gi_node *n)
+{
+    bool folds;
+    return n->op != OP_Fusion && expression_of(n, &folds) != NULL;
+}
+
+bool gi_cl_tensor(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims)
+{
+    if (!v || !v->type || !gi_type_static_dims(v->type, dims))
+        return gi_cl_decline(b, "the shape of %s is known only in a run", what);
+    if (!gi_cl_type(v->type->dtype))
+        return gi_cl_decline(b, "opencl kernels have no %s elements", gopt_dtype_name(v->type->dtype));
+    *rank = v->type->rank;
+    return true;
+}
+
+/* ---- writing ---- */
+
+typedef struct writer {
+    gi_cl_build *b;
+    gi_str body;
+    gi_map names; /* value → its number + 1 */
+    uint32_t n_values;
+    gi_cl_ref refs[GI_CL_MAX_REFS];
+    const char *types[GI_CL_MAX_REFS];
+    uint32_t n_refs;
+    int rank;
+    int64_t dims[GOPT_MAX_RANK]; /* of the results */
+    int in_place;                /* of step->in: may be overwritten by the first result; -1 none */
+} writer;
+
+static void write_float(gi_str *s, float f)
+{
+    if (isnan(f))
+        gi_str_add(s, "NAN");
+    else if (isinf(f))
+        gi_str_add(s, f < 0 ? "(-INFINITY)" : "INFINITY");
+    else
+        gi_str_addf(s, f < 0 ? "(%af)" : "%af", (double)f);
+}
+
+/* The literal of a constant of one element. */
+static bool write_literal(gi_str *s, const gi_blob *blob)
+{
+    if (blob->dtype == GOPT_F32) {
+        write_float(s, (float)gi_load_f64(blob->dtype, blob->data, 0));
+        return true;
+    }
+    const int64_t v = gi_load_i64(blob->dtype, blob->data, 0);
+    if (v == INT64_MIN || blob->dtype == GOPT_U64)
+        return false;
+    gi_str_addf(s, "((%s)%" PRId64 "L)", gi_cl_type(blob->dtype), v);
+    return true;
+}
+
+/* The place of an element in a tensor of shape `dims` that is broadcast to the results' shape. */
+static bool write_index(writer *w, int rank, const int64_t *dims)
+{
+    gi_str *s = &w->body;
+    int64_t stride[GOPT_MAX_RANK], below = 1, size = 1;
+    bool whole = true;
+    for (int k = 1; k <= w->rank; k++) {
+        const int64_t d = k <= rank ? dims[rank - k] : 1, out = w->dims[w->rank - k];
+        if (d != 1 && d != out)
+            return false;
+        stride[w->rank - k] = d == 1 ? 0 : size;
+        size *= d;
+        whole = whole && d == out;
+    }
+    if (rank > w->rank)
+        return false;
+    if (whole) {
+        gi_str_add(s, "i");
+        return true;
+    }
+    bool any = false;
+    for (int k = w->rank - 1; k >= 0; k--) {
+        int64_t run = w->dims[k];
+        const int64_t step = stride[k], start = below;
+        below *= w->dims[k];
+        /* dims that lie together in both are one */
+        while (step && k > 0 && stride[k - 1] == step * run) {
+            k--;
+            run *= w->dims[k];
+            below *= w->dims[k];
+        }
+        if (!step)
+            continue;
+        gi_str_add(s, any ? " + i" : "i");
+        any = true;
+        if (start != 1)
+            gi_str_addf(s, " / %" PRId64, start);
+        gi_str_addf(s, " %% %" PRId64, run);
+        if (step != 1)
+            gi_str_addf(s, " * %" PRId64, step);
+    }
+    if (!any)
+        gi_str_add(s, "0");
+    return true;
+}
+
+static void name_value(writer *w, const gi_value *v)
+{
+    if (!gi_map_put(&w->names, (uint64_t)v->id + 1, (void *)(uintptr_t)(w->n_values + 1)))
+        w->body.failed = true;
+    w->n_values++;
+}
+
+/* Loads a value from outside, once. */
+static gopt_status load(writer *w, const gi_value *v, bool *ok)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    int rank;
+    if (gi_map_get(&w->names, (uint64_t)v->id + 1))
+        return GOPT_OK;
+    *ok = gi_cl_tensor(w->b, v, "an input", &rank, dims);
+    if (!*ok)
+        return GOPT_OK;
+    const char *type = gi_cl_type(v->type->dtype);
+    const gi_blob *blob = gi_value_blob(v);
+    gi_str_addf(&w->body, "    const %s v%u = ", type, w->n_values);
+    if (!(blob && gi_blob_elements(blob) == 1 && write_literal(&w->body, blob))) {
+        if (w->n_refs == GI_CL_MAX_REFS) {
+            *ok = gi_cl_decline(w->b, "it reads more than %d tensors", GI_CL_MAX_REFS);
+            return GOPT_OK;
+        }
+        w->types[w->n_refs] = type;
+        GI_TRY(gi_cl_find(w->b, v, &w->refs[w->n_refs]));
+        gi_str_addf(&w->body, "b%u[o%u + ", w->n_refs, w->n_refs);
+        const size_t at = w->body.n;
+        if (!write_index(w, rank, dims)) {
+            *ok = gi_cl_decline(w->b, "an input is not broadcast to the result's shape");
+            return GOPT_OK;
+        }
+        if (!blob && w->in_place < 0 && w->body.n == at + 1 && w->refs[w->n_refs].place == GI_CL_IN)
+            w->in_place = (int)w->refs[w->n_refs].index;
+        gi_str_add(&w->body, "]");
+        w->n_refs++;
+    }
+    gi_str_add(&w->body, ";\n");
+    name_value(w, v);
+    return GOPT_OK;
+}
+
+static void write_operand(writer *w, const gi_node *n, uint32_t i)
+{
+    const gi_value *v = gi_node_in(n, i);
+    gi_str_addf(&w->body, "v%u", v ? (uint32_t)(uintptr_t)gi_map_get(&w->names, (uint64_t)v->id + 1) - 1 : 0);
+}
+
+/* `text` with its operands put in; $0 is `first` where that is given. */
+static void write_expression(writer *w, const gi_node *n, const char *text, const char *first, uint32_t second)
+{
+    for (const char *p = text; *p; p++) {
+        if (*p == '$') {
+            const uint32_t i = (uint32_t)(*++p - '0');
+            if (i == 0 && first)
+                gi_str_add(&w->body, first);
+            else
+                write_operand(w, n, i == 1 ? second : i);
+        } else if (*p == '@') {
+            char name[32];
+            size_t k = 0;
+            while (p[1] >= 'a' && p[1] <= 'z' && k < sizeof name - 1)
+                name[k++] = *++p;
+            name[k] = 0;
+            write_float(&w->body, gi_attr_float(n, gi_op_find_attr(gi_op_get(n->op), name)));
+        } else {
+            gi_str_addn(&w->body, p, 1);
+        }
+    }
+}
+
+static void write_node(writer *w, const gi_node *n)
+{
+    bool folds;
+    const char *text = expression_of(n, &folds), *type = gi_cl_type(n->out[0]->type->dtype);
+    const uint32_t own = w->n_values;
+    if (folds && n->n_in != 2) {
+        char so_far[24];
+        gi_str_addf(&w->body, "    %s v%u = ", type, own);
+        write_operand(w, n, 0);
+        gi_str_addf(&w->body, "; // %s\n", n->op_name);
+        (void)snprintf(so_far, sizeof so_far, "v%u", own);
+        for (uint32_t i = 1; i < n->n_in; i++) {
+            gi_str_addf(&w->body, "    v%u = ", own);
+            write_expression(w, n, text, so_far, i);
+            gi_str_add(&w->body, ";\n");
+        }
+    } else {
+        gi_str_addf(&w->body, "    const %s v%u = (%s)(", type, own, type);
+        write_expression(w, n, text, NULL, 1);
+        gi_str_addf(&w->body, "); // %s\n", n->op_name);
+    }
+    name_value(w, n->out[0]);
+}
+
+static gopt_status finish(writer *w, const char *title, uint32_t n_stores, int64_t total)
+{
+    gi_str s;
+    gi_str_init(&s, w->b->arena);
+    gi_str_addf(&s, "// %s\n__kernel void pointwise(", title);
+    for (uint32_t i = 0; i < w->n_refs; i++) {
+        const bool stored = i >= w->n_refs - n_stores;
+        gi_str_addf(&s, "%s__global %s%s *b%u, const ulong o%u", i ? ", " : "", stored ? "" : "const ", w->types[i], i,
+                    i);
+    }
+    gi_str_addf(&s, ")\n{\n    const size_t i = get_global_id(0);\n%s}\n", w->body.p);
+    GI_NEED(!s.failed && !w->body.failed);
+    const size_t global[] = { (size_t)total, 1, 1 };
+    return gi_cl_launch_kernel(w->b, s.p, "pointwise", w->n_refs, w->refs, 0, NULL, global, NULL);
+}
+
+static gopt_status write_nodes(writer *w, const gi_node *const *nodes, size_t n, bool *ok)
+{
+    for (size_t k = 0; k < n && *ok; k++) {
+        bool folds;
+        int64_t dims[GOPT_MAX_RANK];
+        int rank;
+        if (!expression_of(nodes[k], &folds)) {
+            *ok = gi_cl_decline(w->b, "%s inside a pointwise kernel has no expression", nodes[k]->op_name);
+            return GOPT_OK;
+        }
+        *ok = gi_cl_tensor(w->b, nodes[k]->out[0], "a result", &rank, dims);
+        for (uint32_t i = 0; i < nodes[k]->n_in && *ok; i++)
+            if (gi_node_in(nodes[k], i))
+                GI_TRY(load(w, gi_node_in(nodes[k], i), ok));
+        if (*ok)
+            write_node(w, nodes[k]);
+    }
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *const *nodes, size_t n,
+                            const gi_value *const *outs, const gi_value *const *stored, uint32_t n_out, bool *took)
+{
+    writer w = { .b = b, .in_place = -1 };
+    bool ok = true;
+    *took = false;
+    gi_str_init(&w.body, b->arena);
+    gi_map_init(&w.names, b->arena);
+    if (!n_out || !gi_cl_tensor(b, outs[0], "its result", &w.rank, w.dims))
+        return GOPT_OK;
+    GI_TRY(write_nodes(&w, nodes, n, &ok));
+    for (uint32_t i = 0; i < n_out && ok; i++) {
+        int64_t dims[GOPT_MAX_RANK];
+        int rank;
+        const void *number = gi_map_get(&w.names, (uint64_t)outs[i]->id + 1);
+        ok = number && gi_cl_tensor(b, outs[i], "a result", &rank, dims);
+        ok = ok && rank == w.rank && (!rank || !memcmp(dims, w.dims, (size_t)rank * sizeof *dims));
+        if (!ok || w.n_refs == GI_CL_MAX_REFS) {
+            (void)gi_cl_decline(b, "its results differ in shape");
+            return GOPT_OK;
+        }
+        w.types[w.n_refs] = gi_cl_type(outs[i]->type->dtype);
+        GI_TRY(gi_cl_find(b, stored[i], &w.refs[w.n_refs]));
+        gi_str_addf(&w.body, "    b%u[o%u + i] = v%u;\n", w.n_refs, w.n_refs, (uint32_t)(uintptr_t)number - 1);
+        w.n_refs++;
+    }
+    int64_t total;
+    if (!ok || !gi_type_elements(outs[0]->type, &total))
+        return GOPT_OK;
+    *took = true;
+    GI_TRY(finish(&w, title, n_out, total));
+    if (!b->dry)
+        b->s->in_place = w.in_place;
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    if (!gi_cl_is_pointwise(n))
+        return GOPT_OK;
+    const gi_value *out = n->out[0];
+    return gi_cl_pointwise(b, n->op_name, &n, 1, &out, &out, 1, took);
+}

@@ -1,0 +1,173 @@
+/* Programs: built from source once, kept as binaries on disk under a name made of device, driver and source.
+ *
+ * A file that is damaged, of another version or refused by the driver is as good as none: the source is built
+ * and the file written anew. Neither reading nor writing the cache is ever an error. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backend/opencl/cl.h"
+
+static const char MAGIC[8] = "goptcl1";
+static const size_t MAX_BINARY = (size_t)256 << 20;
+
+typedef struct header {
+    char magic[8];
+    uint64_t signature, source, size, hash;
+} header;
+
+static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
+{
+    const int n = snprintf(path, size, "%s/%016llx-%016llx.bin%s", d->cache, (unsigned long long)d->signature,
+                           (unsigned long long)source, tail);
+    return d->cache[0] && n > 0 && (size_t)n < size;
+}
+
+static bool make_folders(const char *path)
+{
+    char part[600];
+    const size_t n = strlen(path);
+    if (n >= sizeof part)
+        return false;
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != 0)
+            continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
+static unsigned char *load_binary(const gi_cl *d, uint64_t source, size_t *size)
+{
+    char path[700];
+    header h;
+    if (!cache_path(d, source, "", path, sizeof path))
+        return NULL;
+    FILE *f = fopen(path, "rbe");
+    if (!f)
+        return NULL;
+    unsigned char *p = NULL;
+    if (fread(&h, sizeof h, 1, f) == 1 && !memcmp(h.magic, MAGIC, sizeof MAGIC) && h.signature == d->signature &&
+        h.source == source && h.size > 0 && h.size <= MAX_BINARY)
+        p = gi_alloc(d->cx, (size_t)h.size);
+    if (p && (fread(p, 1, (size_t)h.size, f) != h.size || gi_hash(p, (size_t)h.size, 0) != h.hash)) {
+        gi_free(d->cx, p);
+        p = NULL;
+    }
+    (void)fclose(f);
+    *size = p ? (size_t)h.size : 0;
+    return p;
+}
+
+static void save_binary(const gi_cl *d, uint64_t source, cl_program program)
+{
+    size_t size = 0;
+    char path[700], temporary[720], tail[32];
+    (void)snprintf(tail, sizeof tail, ".%ld", (long)getpid());
+    if (!cache_path(d, source, "", path, sizeof path) || !cache_path(d, source, tail, temporary, sizeof temporary) ||
+        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || !size ||
+        size > MAX_BINARY || !make_folders(d->cache))
+        return;
+    unsigned char *p = gi_alloc(d->cx, size);
+    FILE *f = p ? fopen(temporary, "wbe") : NULL;
+    bool ok = f && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(unsigned char *), &p, NULL) == CL_SUCCESS;
+    if (ok) {
+        header h = { .signature = d->signature, .source = source, .size = size, .hash = gi_hash(p, size, 0) };
+        memcpy(h.magic, MAGIC, sizeof MAGIC);
+        ok = fwrite(&h, sizeof h, 1, f) == 1 && fwrite(p, 1, size, f) == size;
+    }
+    if (f)
+        ok = fclose(f) == 0 && ok;
+    if (f && (!ok || rename(temporary, path) != 0))
+        (void)unlink(temporary);
+    gi_free(d->cx, p);
+}
+
+static gopt_status fail_build(gi_cl *d, cl_program program, cl_int err)
+{
+    char log[2000] = "";
+    (void)clGetProgramBuildInfo(program, d->device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    char *end = strstr(log, "\n\n");
+    if (end)
+        *end = 0;
+    return gi_fail(d->cx, err == CL_BUILD_PROGRAM_FAILURE ? GOPT_INTERNAL : GOPT_UNSUPPORTED,
+                   &(gi_place){ .file = d->name },
+                   "--dump-kernels DIR writes the sources; --backend cpu runs the model meanwhile",
+                   "the driver does not build a kernel: %s (%d): %s", gi_cl_error_name(err), (int)err, log);
+}
+
+/* The program from the cache; NULL where there is none that the driver takes. */
+static cl_program from_cache(gi_cl *d, uint64_t hash)
+{
+    size_t size;
+    unsigned char *binary = load_binary(d, hash, &size);
+    if (!binary)
+        return NULL;
+    const unsigned char *p = binary;
+    cl_int status = CL_SUCCESS, err;
+    cl_program program = clCreateProgramWithBinary(d->context, 1, &d->device, &size, &p, &status, &err);
+    gi_free(d->cx, binary);
+    if (program && (err != CL_SUCCESS || status != CL_SUCCESS ||
+                    clBuildProgram(program, 1, &d->device, "", NULL, NULL) != CL_SUCCESS)) {
+        clReleaseProgram(program);
+        program = NULL;
+    }
+    return program;
+}
+
+static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
+{
+    *out = gi_smap_get(&d->programs, source);
+    if (*out)
+        return GOPT_OK;
+    const uint64_t hash = gi_hash(source, strlen(source), 2);
+    cl_program program = from_cache(d, hash);
+    if (!program) {
+        cl_int err;
+        program = clCreateProgramWithSource(d->context, 1, &source, NULL, &err);
+        if (!program)
+            return gi_cl_fail(d->cx, d, err, "a program cannot be made");
+        err = clBuildProgram(program, 1, &d->device, "", NULL, NULL);
+        if (err != CL_SUCCESS) {
+            const gopt_status st = fail_build(d, program, err);
+            clReleaseProgram(program);
+            return st;
+        }
+        save_binary(d, hash, program);
+    }
+    if (!gi_smap_put(&d->programs, source, program)) {
+        clReleaseProgram(program);
+        return GOPT_NO_MEMORY;
+    }
+    *out = program;
+    return GOPT_OK;
+}
+
+static gopt_status dump(gi_cl *d, const char *source, const char *name)
+{
+    char path[1024];
+    if (!d->dump || gi_smap_get(&d->programs, source))
+        return GOPT_OK;
+    if (!make_folders(d->dump))
+        return gi_fail(d->cx, GOPT_USAGE, &(gi_place){ .file = d->dump }, NULL, "the folder cannot be made: %s",
+                       strerror(errno));
+    const int n = snprintf(path, sizeof path, "%s/%03d_%s.cl", d->dump, d->dumped++, name);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return GOPT_OK;
+    return gi_file_write(d->cx, path, source, strlen(source));
+}
+
+gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kernel *out)
+{
+    cl_program program;
+    cl_int err;
+    GI_TRY(dump(d, source, name));
+    GI_TRY(program_of(d, source, &program));
+    *out = clCreateKernel(program, name, &err);
+    return *out ? GOPT_OK : gi_cl_fail(d->cx, d, err, "a kernel cannot be made");
+}
