@@ -8,7 +8,7 @@
 #include "viz/picture.h"
 
 enum {
-    CURVES_BELOW = 160, /* boxes: above it straight lines and iteration limits */
+    CURVES_BELOW = 400, /* boxes: above it straight lines and iteration limits */
     LABELS_BELOW = 700, /* above it arcs have tooltips instead of labels */
 };
 
@@ -166,7 +166,7 @@ static void add_arc(drawing *d, const gi_arc *arc)
     const gi_box *from = &d->p->boxes.p[arc->from], *to = &d->p->boxes.p[arc->to];
     const bool said = from->kind == GI_BOX_INPUT || to->kind == GI_BOX_OUTPUT; /* the type stands in the box */
     if (arc->value->type && !said) {
-        gi_str_add(s, d->labels ? "label=<" : "edgetooltip=<");
+        gi_str_add(s, d->labels ? "label=<&#160;" : "edgetooltip=<");
         gi_label_type(s, arc->value->type);
         if (arc->count > 1)
             gi_str_addf(s, " and %u more", arc->count - 1);
@@ -199,6 +199,8 @@ static void add_facts(gi_str *s, const gi_picture *p)
         gi_str_addf(s, ", %zu fusion%s", fusions, fusions == 1 ? "" : "s");
     if (p->collapsed)
         gi_str_addf(s, ", %zu of them drawn together by scope", p->hidden);
+    if (p->folded.n)
+        gi_str_addf(s, ", %zu of constants alone not drawn", p->folded.n);
 }
 
 static void add_legend(gi_str *s, const gi_picture *p)
@@ -298,7 +300,9 @@ static gopt_status add_side(drawing *d, const char *prefix, const char *name, gi
         gi_str_addf(
             &d->s, "subgraph cluster_%s {\nstyle=rounded;color=\"#c4ccd6\";bgcolor=white;labeljust=l;margin=16;", name);
         gi_str_addf(
-            &d->s, "label=<<FONT POINT-SIZE=\"14\"><B>%s</B></FONT><FONT POINT-SIZE=\"11\" COLOR=\"#555555\">  ", name);
+            &d->s,
+            "label=<<FONT POINT-SIZE=\"14\"><B>%s</B></FONT><FONT POINT-SIZE=\"11\" COLOR=\"#555555\">&#160;&#160;",
+            name);
         add_facts(&d->s, p);
         gi_str_add(&d->s, "</FONT>>;\n");
     }

@@ -88,6 +88,14 @@ void gi_label_type(gi_str *s, const gi_type *t)
     gi_label_escape(s, text.p ? text.p : "?", 48);
 }
 
+static const char *op_text(const gi_node *n)
+{
+    if (n->op == OP_Unknown)
+        return n->op_name ? n->op_name : "?";
+    const gi_op *row = gi_op_get(n->op);
+    return row->onnx ? row->onnx : row->name;
+}
+
 /* ---- attributes ---- */
 
 static bool all_are(const gi_attr *a, int64_t v)
@@ -213,44 +221,42 @@ static void add_contents(gi_str *s, const gi_blob *b, int64_t n)
 static void add_weight(gi_str *s, const char *name, const gi_value *v)
 {
     const gi_blob *b = gi_value_blob(v);
-    const int64_t n = gi_blob_elements(b);
-    const gi_dclass c = gi_dtype_class(b->dtype);
+    const int64_t n = b ? gi_blob_elements(b) : 0;
+    const gi_dclass c = b ? gi_dtype_class(b->dtype) : GI_NONE;
     gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\" COLOR=\"#555555\">");
     if (name && *name) {
         gi_label_escape(s, name, 16);
         gi_str_add(s, " ");
     }
-    if (c != GI_TEXT && c != GI_COMPLEX && c != GI_NONE && b->rank < 2 && n > 0 &&
+    if (b && c != GI_TEXT && c != GI_COMPLEX && c != GI_NONE && b->rank < 2 && n > 0 &&
         n <= (gi_dtype_is_float(b->dtype) ? 1 : 6))
         add_contents(s, b, n);
     else
         gi_label_type(s, v->type);
+    if (!b && v->kind == GI_DEF_NODE && v->def.node) {
+        gi_str_add(s, " by ");
+        gi_label_escape(s, op_text(v->def.node), 16);
+    }
     gi_str_add(s, "</FONT></TD></TR>");
 }
 
-static void add_weights(gi_str *s, const gi_node *n)
+static void add_weights(gi_str *s, const gi_picture *p, const gi_node *n)
 {
     enum { MOST_WEIGHTS = 6 };
     const gi_op *row = n->op == OP_Unknown ? NULL : gi_op_get(n->op);
     int shown = 0;
     for (uint32_t i = 0; i < n->n_in && shown < MOST_WEIGHTS; i++) {
-        if (!gi_value_blob(n->in[i].value))
+        const gi_value *v = n->in[i].value;
+        if (!gi_value_blob(v) &&
+            !(v && v->kind == GI_DEF_NODE && v->def.node && gi_map_get(&p->folded, gi_key(v->def.node))))
             continue;
         const bool named = row && (int)i < row->n_in && row->in[i].presence != GI_VARIADIC;
-        add_weight(s, named ? row->in[i].name : NULL, n->in[i].value);
+        add_weight(s, named ? row->in[i].name : NULL, v);
         shown++;
     }
 }
 
 /* ---- boxes ---- */
-
-static const char *op_text(const gi_node *n)
-{
-    if (n->op == OP_Unknown)
-        return n->op_name ? n->op_name : "?";
-    const gi_op *row = gi_op_get(n->op);
-    return row->onnx ? row->onnx : row->name;
-}
 
 /* The last two parts of a path: "…/attn/MatMul_3" says where it is without saying it all. */
 static const char *name_tail(const char *name)
@@ -275,7 +281,7 @@ static void add_name(gi_str *s, const char *name)
     gi_str_add(s, "</FONT></TD></TR>");
 }
 
-static void label_node(gi_str *s, const gi_box *b)
+static void label_node(gi_str *s, const gi_picture *p, const gi_box *b)
 {
     const gi_node *n = b->node;
     const char *domain = n->op == OP_Unknown ? n->domain : NULL;
@@ -283,7 +289,7 @@ static void label_node(gi_str *s, const gi_box *b)
     gi_label_escape(s, op_text(n), 28);
     gi_str_add(s, "</B>");
     if (b->unit)
-        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\"> %u</FONT>", b->unit);
+        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\">&#160;%u</FONT>", b->unit);
     gi_str_add(s, "</TD></TR>");
     if (domain && *domain) {
         gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\">");
@@ -294,7 +300,7 @@ static void label_node(gi_str *s, const gi_box *b)
     if (name)
         add_name(s, name);
     add_attrs(s, n);
-    add_weights(s, n);
+    add_weights(s, p, n);
 }
 
 typedef struct tally {
@@ -322,7 +328,7 @@ static void label_group(gi_str *s, const gi_box *b)
     gi_label_escape(s, *path ? name_tail(b->group->path) : "main", GI_NAME_MOST);
     gi_str_add(s, "</B>");
     if (b->unit)
-        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\"> %u</FONT>", b->unit);
+        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\">&#160;%u</FONT>", b->unit);
     gi_str_addf(s, "</TD></TR><TR><TD><FONT POINT-SIZE=\"9\">%u nodes%s</FONT></TD></TR>", b->group->n_nodes,
                 b->group->own ? " of its own" : "");
     gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\" COLOR=\"#555555\">");
@@ -343,10 +349,9 @@ static void label_group(gi_str *s, const gi_box *b)
 
 void gi_label_box(gi_str *s, const gi_picture *p, const gi_box *b)
 {
-    (void)p;
     gi_str_add(s, "<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"1\">");
     if (b->kind == GI_BOX_NODE) {
-        label_node(s, b);
+        label_node(s, p, b);
     } else if (b->kind == GI_BOX_GROUP) {
         label_group(s, b);
     } else {

@@ -29,6 +29,30 @@ static gopt_status add_box(gathering *w, const void *key, gi_box box)
     return GOPT_OK;
 }
 
+/* ---- nodes of constants alone ---- */
+
+static bool is_constant(const gi_picture *p, const gi_value *v)
+{
+    return !v || v->kind == GI_DEF_CONST ||
+           (v->kind == GI_DEF_NODE && v->def.node && gi_map_get(&p->folded, gi_key(v->def.node)));
+}
+
+/* Weights that pass through Identity, Cast, Unsqueeze and so on before they are used: not worth a box. */
+static gopt_status find_folded(gi_picture *p)
+{
+    for (const gi_node *n = p->g->main->first; n; n = n->next) {
+        const gi_op *row = gi_op_get(n->op);
+        bool folds = (row->traits & GI_PURE) && !(row->traits & (GI_CONTROL | GI_RANDOM)) && n->n_in > 0;
+        for (uint32_t i = 0; folds && i < n->n_in; i++)
+            folds = is_constant(p, n->in[i].value);
+        for (uint32_t i = 0; folds && i < n->n_out; i++)
+            folds = !gi_value_is_output(n->out[i]);
+        if (folds)
+            GI_NEED(gi_map_put(&p->folded, gi_key(n), (void *)(uintptr_t)n));
+    }
+    return GOPT_OK;
+}
+
 /* ---- boxes and clusters ---- */
 
 static gopt_status add_cluster(gathering *w, gi_cluster c, uint32_t *index)
@@ -97,6 +121,8 @@ static gopt_status gather_block(gathering *w, const gi_block *b, uint32_t cluste
 {
     for (const gi_node *n = b->first; n; n = n->next) {
         const gi_group *group = gi_map_get(&w->group_of, gi_key(n));
+        if (gi_map_get(&w->p->folded, gi_key(n)))
+            continue;
         if (group) {
             GI_TRY(gather_grouped(w, n, group, cluster));
             continue;
@@ -206,10 +232,13 @@ gopt_status gi_picture_make(const gopt_graph *g, gi_arena *a, const gopt_dot_opt
     gi_map_init(&w.box_of, a);
     gi_map_init(&w.group_of, a);
     gi_smap_init(&w.arcs, a);
+    gi_map_init(&p->folded, a);
     const size_t most = o && o->max_nodes ? o->max_nodes : MOST_NODES;
-    if (!(o && o->full) && gi_graph_count_nodes(g) > most) {
+    if (!(o && o->full))
+        GI_TRY(find_folded(p));
+    if (!(o && o->full) && gi_graph_count_nodes(g) - p->folded.n > most) {
         const size_t budget = most < COLLAPSED_BOXES ? most : COLLAPSED_BOXES;
-        GI_TRY(gi_scope_group(g, a, budget > FEWEST_BOXES ? budget : FEWEST_BOXES, &w.group_of));
+        GI_TRY(gi_scope_group(g, a, budget > FEWEST_BOXES ? budget : FEWEST_BOXES, &p->folded, &w.group_of));
         p->collapsed = true;
     }
     GI_NEED(gi_push(a, &p->clusters, (gi_cluster){ 0 }));

@@ -41,9 +41,9 @@ typedef struct gi_group {
     gi_vec(const gi_node *) nodes; /* of the main block, in order */
 } gi_group;
 
-/* Chooses groups so that about `budget` boxes are drawn. `of` maps a node of the main block (gi_key) to its
+/* Chooses groups so that about `budget` boxes are drawn; nodes in `folded` are left out. `of` maps a node of the main block (gi_key) to its
  * group; nodes that stand for themselves are absent. */
-gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, gi_map *of);
+gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, const gi_map *folded, gi_map *of);
 
 /* ---- the picture (picture.c) ---- */
 
@@ -79,6 +79,7 @@ typedef struct gi_picture {
     gi_vec(gi_box) boxes;
     gi_vec(gi_cluster) clusters; /* [0] is the picture itself */
     gi_vec(gi_arc) arcs;
+    gi_map folded; /* nodes of constants alone: drawn inside what reads them, as weights are */
     bool collapsed;
     size_t hidden; /* nodes inside groups */
 } gi_picture;

@@ -2,8 +2,8 @@
  *
  * Exporters leave the module in a node's name, "/features/features.5/attn/MatMul_3". The names make a tree of
  * scopes; at first the whole graph is one box, and then the box that holds most nodes is opened, again and
- * again, while the boxes are few enough. So the picture shows the network's own structure, finest where
- * there is most to see. */
+ * again, while the boxes are few enough; scopes before nodes, so that the network's structure comes before
+ * the arithmetic of its shapes. */
 #include "viz/picture.h"
 
 typedef struct scope {
@@ -81,9 +81,11 @@ static scope *find_scope(grouping *w, const char *path, size_t length)
     return at;
 }
 
-static gopt_status make_tree(grouping *w, const gopt_graph *g)
+static gopt_status make_tree(grouping *w, const gopt_graph *g, const gi_map *folded)
 {
     for (const gi_node *n = g->main->first; n; n = n->next) {
+        if (gi_map_get(folded, gi_key(n)))
+            continue;
         size_t length;
         const char *path = path_of(n, &length);
         scope *s = find_scope(w, path, length);
@@ -121,20 +123,33 @@ static bool open_candidate(grouping *w, size_t i)
     return !c.s->own.n || gi_push(w->arena, &w->closed, (candidate){ c.s, true });
 }
 
+/* The largest that fits, of scopes or of the own nodes of scopes; SIZE_MAX where none does. */
+static size_t find_largest(const grouping *w, bool own, size_t room)
+{
+    enum { MOST_OWN = 40 }; /* more nodes than that in one scope are drawn together */
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < w->closed.n; i++) {
+        const candidate *c = &w->closed.p[i];
+        if (c->own != own || cost(c) > room || (own && c->s->own.n > MOST_OWN))
+            continue;
+        if (best == SIZE_MAX || nodes_in(c) > nodes_in(&w->closed.p[best]))
+            best = i;
+    }
+    return best;
+}
+
 static gopt_status open_largest(grouping *w, size_t budget)
 {
     size_t boxes = 1;
-    for (;;) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < w->closed.n; i++)
-            if (boxes + cost(&w->closed.p[i]) <= budget &&
-                (best == SIZE_MAX || nodes_in(&w->closed.p[i]) > nodes_in(&w->closed.p[best])))
-                best = i;
-        if (best == SIZE_MAX)
-            return GOPT_OK;
-        boxes += cost(&w->closed.p[best]);
-        GI_NEED(open_candidate(w, best));
-    }
+    for (int own = 0; own < 2; own++)
+        for (;;) {
+            const size_t best = find_largest(w, own, budget - boxes);
+            if (best == SIZE_MAX)
+                break;
+            boxes += cost(&w->closed.p[best]);
+            GI_NEED(open_candidate(w, best));
+        }
+    return GOPT_OK;
 }
 
 static bool put_own(grouping *w, const scope *s, gi_group *group)
@@ -162,13 +177,13 @@ static bool put_all(grouping *w, scope *top, gi_group *group)
     return true;
 }
 
-gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, gi_map *of)
+gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, const gi_map *folded, gi_map *of)
 {
     grouping w = { .arena = a, .of = of };
     gi_smap_init(&w.by_path, a);
     GI_NEED(w.root = GI_NEW(a, scope));
     w.root->path = "";
-    GI_TRY(make_tree(&w, g));
+    GI_TRY(make_tree(&w, g, folded));
     GI_NEED(gi_push(a, &w.closed, (candidate){ w.root, false }));
     GI_TRY(open_largest(&w, budget));
     for (size_t i = 0; i < w.closed.n; i++) {
