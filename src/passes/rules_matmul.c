@@ -24,19 +24,36 @@ static bool is_per_last(const gi_blob *k, int rank, int64_t n)
     return true;
 }
 
+/* Elements from `at` on, n of them, times k[row], or each times its own where row is -1. False where a factor is
+ * not finite. */
+static bool scale_row(const gi_blob *w, void *to, int64_t at, int64_t n, const gi_blob *k, int64_t row, bool divide)
+{
+    bool finite = true;
+    for (int64_t j = 0; j < n; j++) {
+        const double f = element(k, row < 0 ? j : row), s = divide ? 1 / f : f;
+        const size_t e = (size_t)(at + j);
+        finite = finite && isfinite(s);
+        if (w->dtype == GOPT_F32 && !divide)
+            ((float *)to)[e] = (float)(((const float *)w->data)[e] * s);
+        else if (w->dtype == GOPT_F32)
+            ((float *)to)[e] = (float)(((const float *)w->data)[e] / f);
+        else
+            gi_store_f64(w->dtype, to, e, gi_load_f64(w->dtype, w->data, e) * s);
+    }
+    return finite;
+}
+
 /* The matrix w with element (i, j) times `k` of row i or column j; k is one number or one a row or column. */
 static gi_value *scale_matrix(gi_rewrite *r, const gi_blob *w, const gi_blob *k, bool rows, bool divide)
 {
     gi_blob *b;
     if (gi_blob_create(r->g->cx, w->dtype, w->rank, w->dims, &b) != GOPT_OK)
         return NULL;
-    const int64_t m = w->dims[w->rank - 2], n = w->dims[w->rank - 1], all = gi_blob_elements(w);
+    const int64_t m = w->dims[w->rank - 2], n = w->dims[w->rank - 1];
+    const int64_t all = n ? gi_blob_elements(w) / n : 0;
     bool finite = true;
-    for (int64_t e = 0; e < all; e++) {
-        const double f = element(k, rows ? e / n % m : e % n), x = gi_load_f64(w->dtype, w->data, (size_t)e);
-        finite = finite && isfinite(divide ? 1 / f : f);
-        gi_store_f64(w->dtype, b->owned, (size_t)e, divide ? x / f : x * f);
-    }
+    for (int64_t i = 0; i < all; i++)
+        finite = scale_row(w, b->owned, i * n, n, k, rows ? i % m : -1, divide) && finite;
     if (!finite) {
         gi_blob_unref(b);
         r->why = "the constant is not finite, or zero where it divides";
