@@ -9,7 +9,12 @@ static bool is_gir(const gi_file *f)
         i++;
     if (i == f->size)
         return false;
-    return f->data[i] == ';' || (f->size - i > 5 && !memcmp(f->data + i, "graph", 5));
+    /* a comment, or a word that a header line or the graph starts with, and a space */
+    static const char *const words[] = { ";", "graph ", "opset ", "ir_version ", "producer ", "model ", "doc ", "meta " };
+    for (size_t k = 0; k < GI_COUNT(words); k++)
+        if (f->size - i > strlen(words[k]) && !memcmp(f->data + i, words[k], strlen(words[k])))
+            return true;
+    return false;
 }
 
 gopt_status gopt_load(gopt_ctx *cx, const char *path, gopt_graph **out)
@@ -17,8 +22,8 @@ gopt_status gopt_load(gopt_ctx *cx, const char *path, gopt_graph **out)
     gi_file *f;
     *out = NULL;
     GI_TRY(gi_file_open(cx, path, &f));
-    const gopt_status st = is_gir(f) ? gi_parse(cx, f->path, (const char *)f->data, f->size, out)
-                                     : gi_onnx_import(cx, f, out);
+    const gopt_status st =
+        is_gir(f) ? gi_parse(cx, f->path, (const char *)f->data, f->size, out) : gi_onnx_import(cx, f, out);
     gi_file_unref(f);
     return st;
 }

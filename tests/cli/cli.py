@@ -1,0 +1,445 @@
+#!/usr/bin/env python3
+"""What the program promises on its command line: exit codes, messages, files, JSON keys.
+
+  cli.py CASE GOPT      CASE: a class below, or all
+
+The models are written here, byte by byte. Every failure must be one diagnostic, and nothing may be written."""
+import json, os, pathlib, struct, subprocess, sys, tempfile, unittest, zlib
+
+import onnx_bytes as ox
+
+GOPT = None
+
+
+def network(extra=(), outputs=("y",)):
+    """x f32[1,2,2,2] -> Conv 1x1 (weights 1, 10) -> Relu -> y f32[1,1,2,2]"""
+    return ox.model(ox.graph(
+        [ox.node("Conv", ["x", "w"], ["c"], "conv"), ox.node("Relu", ["c"], ["y"], "relu"), *extra],
+        [ox.value("x", [1, 2, 2, 2])], [ox.value(o, [1, 1, 2, 2]) for o in outputs],
+        [ox.tensor("w", [1, 2, 1, 1], [1.0, 10.0])]))
+
+
+X = [1.0, 2.0, 3.0, -400.0, 0.5, 0.5, 0.5, 0.5]
+Y = [6.0, 7.0, 8.0, 0.0]
+
+
+def png(width, height, rgb):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(rgb[y * width * 3:(y + 1) * width * 3]) for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.dir = pathlib.Path(self.folder.name)
+        self.write("net.onnx", network())
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def write(self, name, data):
+        (self.dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.dir / name).write_bytes(data)
+        return name
+
+    def gopt(self, *args, code=0, stdin=subprocess.DEVNULL, env=None):
+        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, stdin=stdin, timeout=120,
+                           env={**os.environ, **(env or {})})
+        self.assertEqual(p.returncode, code, f"gopt {' '.join(map(str, args))}\n{p.stdout}\n{p.stderr}")
+        return p
+
+    def fails(self, code, *args, says=(), hint=(), **more):
+        p = self.gopt(*args, code=code, **more)
+        errors = [l for l in p.stderr.splitlines() if l.startswith("error: ")]
+        self.assertEqual(len(errors), 1, p.stderr)
+        for word in [says] if isinstance(says, str) else says:
+            self.assertIn(word, errors[0])
+        for word in [hint] if isinstance(hint, str) else hint:
+            self.assertIn(word, "\n".join(l for l in p.stderr.splitlines() if l.startswith("hint: ")))
+        return p
+
+
+class Usage(Case):
+    def test_unknown_flag(self):
+        self.fails(2, "run", "net.onnx", "--itrations", "3", says="--itrations", hint="did you mean --iterations?")
+
+    def test_flag_of_another_command(self):
+        self.fails(2, "inspect", "net.onnx", "--iterations", "3", says="inspect has no flag --iterations", hint="gopt run")
+
+    def test_unknown_command(self):
+        self.fails(2, "optimise", "net.onnx", says="optimise", hint="gopt optimize")
+        self.fails(2, "net.onnx", says="net.onnx", hint="gopt inspect net.onnx")
+
+    def test_no_model(self):
+        self.fails(2, "run", "--threads", "1", says="needs MODEL", hint="gopt run model.onnx --threads 1")
+
+    def test_bad_values(self):
+        self.fails(2, "run", "net.onnx", "--threads", "many", says=["--threads", "many"])
+        self.fails(2, "run", "net.onnx", "--fp", "exact", says=["--fp", "strict|reassoc|fast"])
+        self.fails(2, "run", "net.onnx", "--threads", says="needs a value")
+        self.fails(2, "run", "net.onnx", "--shape", "x=1xtwo", says="no shape")
+        self.fails(2, "run", "net.onnx", "--dim", "n", says="no SYMBOL=N")
+        self.fails(2, "run", "net.onnx", "other.onnx", says="other.onnx")
+        self.fails(2, "optimize", "net.onnx", "--remarks=(", says="regular expression")
+        self.fails(2, "optimize", "net.onnx", "-o", "out.txt", says="out.txt")
+
+    def test_fixing_what_is_not_there(self):
+        self.fails(2, "run", "net.onnx", "--shape", "z=1x2", says="z")
+        self.fails(2, "run", "net.onnx", "--dim", "batch=2", says="batch")
+
+    def test_help_and_version(self):
+        for command in ("inspect", "optimize", "run", "compare", "conformance", "passes", "ops", "devices"):
+            self.assertIn("--threads", self.gopt(command, "--help").stdout)
+        self.assertRegex(self.gopt("--version").stdout, r"^gopt \d+\.\d+\.\d+\n$")
+        self.assertNotIn("\033", self.gopt("--help").stdout)
+
+    def test_color(self):
+        self.assertIn("\033[", self.gopt("--nothing", "--color", "always", code=2).stderr)
+        self.assertNotIn("\033[", self.gopt("--nothing", code=2).stderr)
+
+    def test_diagnostics_as_json(self):
+        p = self.gopt("run", "missing.onnx", "--diagnostics=json", code=3)
+        d = json.loads(p.stderr.splitlines()[-1])
+        self.assertEqual((d["severity"], d["exit"]), ("error", 3))
+        self.assertIn("missing.onnx", d["file"])
+
+    def test_lists(self):
+        passes = self.gopt("passes").stdout
+        for name in ("dce", "constant-fold", "cse", "fuse-vertical", "fuse-horizontal", "detect-unsupported"):
+            self.assertIn(name, passes)
+        self.assertEqual(self.gopt("optimize", "--list-passes").stdout, passes)
+        self.assertIn("Conv", self.gopt("ops").stdout)
+        self.assertIn("cpu", self.gopt("devices").stdout)
+
+
+class Bad(Case):
+    """Bad models: exit 3 with one diagnostic, whatever the command, and nothing written."""
+
+    def refused(self, data, *says, name="bad.onnx", hint=()):
+        self.write(name, data)
+        before = sorted(self.dir.rglob("*"))
+        for command in (["inspect"], ["optimize", "-o", "out.onnx", "--json", "out.json"], ["run", "--output-dir", "out"]):
+            self.fails(3, command[0], name, *command[1:], says=says, hint=hint)
+            self.assertEqual(sorted(self.dir.rglob("*")), before, "something was written")
+
+    def test_missing(self):
+        self.fails(3, "inspect", "missing.onnx", says="missing.onnx")
+
+    def test_empty(self):
+        self.refused(b"", "bad.onnx")
+
+    def test_truncated(self):
+        data = network()
+        for n in (1, len(data) // 2, len(data) - 1):
+            self.refused(data[:n], "bad.onnx")
+
+    def test_jpeg(self):
+        self.refused(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(64), "bad.onnx")
+
+    def test_folder(self):
+        self.fails(3, "inspect", ".", says=".")
+
+    def weights(self, **entries):
+        return ox.model(ox.graph([ox.node("Add", ["x", "w"], ["y"], "add")], [ox.value("x", [4])], [ox.value("y", [4])],
+                                 [ox.external("w", [4], entries)]))
+
+    def test_external_missing(self):
+        self.refused(self.weights(location="nowhere.bin"), "nowhere.bin")
+
+    def test_external_outside(self):
+        self.refused(self.weights(location="../secret.bin"), "../secret.bin")
+        self.refused(self.weights(location="/etc/passwd"), "/etc/passwd")
+
+    def test_external_past_the_end(self):
+        self.write("w.bin", bytes(16))
+        self.refused(self.weights(location="w.bin", offset=8), "w.bin")
+        self.refused(self.weights(location="w.bin", offset=1 << 62), "w.bin")
+
+    def test_shape_overflows(self):
+        self.refused(ox.model(ox.graph([ox.node("Add", ["x", "w"], ["y"])], [ox.value("x", [4])], [ox.value("y", [4])],
+                                       [ox.tensor("w", [1 << 40, 1 << 40], [1.0])])), "w")
+
+    def test_cycle(self):
+        self.refused(ox.model(ox.graph([ox.node("Add", ["x", "b"], ["a"], "first"), ox.node("Relu", ["a"], ["b"], "second")],
+                                       [ox.value("x", [4])], [ox.value("b", [4])])), "cycl")
+
+    def test_undefined_input(self):
+        self.refused(ox.model(ox.graph([ox.node("Relu", ["nowhere"], ["y"], "relu")], [ox.value("x", [4])], [ox.value("y", [4])])),
+                     "nowhere")
+
+    def test_two_outputs_of_one_name(self):
+        self.refused(ox.model(ox.graph([ox.node("Relu", ["x"], ["y"], "a"), ox.node("Abs", ["x"], ["y"], "b")],
+                                       [ox.value("x", [4])], [ox.value("y", [4])])), "y")
+
+    def test_types_differ(self):
+        self.refused(ox.model(ox.graph([ox.node("Add", ["x", "w"], ["y"], "add")], [ox.value("x", [4])], [ox.value("y", [4])],
+                                       [ox.tensor("w", [4], [1, 2, 3, 4], ox.I64)])), "add")
+
+    def test_deep_nesting(self):
+        g = b""
+        for _ in range(300):
+            g = ox.graph([ox.node("If", ["c"], ["y"], "if", then_branch=g, else_branch=b"")], [], [])
+        self.refused(ox.model(g), "bad.onnx")
+        deep = ox.field(2, "g")
+        for _ in range(5000):  # attributes of nodes of graphs: without names, but the scanner must not mind
+            deep = ox.field(1, ox.field(5, ox.field(6, deep)))
+        self.refused(ox.field(7, deep), "bad.onnx")
+
+    def test_unknown_operator(self):
+        self.write("odd.onnx", ox.model(ox.graph([ox.node("Frobnicate", ["x"], ["y"], "frob", domain="com.acme")],
+                                                 [ox.value("x", [4])], [ox.value("y", [4])]), domains=["com.acme"]))
+        self.fails(4, "run", "odd.onnx", says="com.acme::Frobnicate")
+        out = self.gopt("inspect", "odd.onnx", "--json", "odd.json").stdout
+        self.assertIn("Frobnicate", out)
+        u = json.loads((self.dir / "odd.json").read_text())["unsupported"]
+        self.assertEqual((u[0]["node"], u[0]["domain"], u[0]["op"]), ("frob", "com.acme", "Frobnicate"))
+        self.gopt("optimize", "odd.onnx", "-o", "out.onnx")
+
+    def test_unused_domain(self):
+        self.write("fine.onnx", ox.model(ox.graph([ox.node("Relu", ["x"], ["y"])], [ox.value("x", [4])], [ox.value("y", [4])]),
+                                         domains=["com.acme"]))
+        p = self.gopt("run", "fine.onnx")
+        self.assertEqual(sum(l.startswith("error") for l in p.stderr.splitlines()), 0)
+
+
+class Inputs(Case):
+    def answer(self, *args):
+        self.gopt("run", "net.onnx", *args, "--output-dir", "out")
+        return ox.read_npy((self.dir / "out/y.npy").read_bytes())
+
+    def test_npy(self):
+        self.write("x.npy", ox.npy([1, 2, 2, 2], X))
+        self.assertEqual(self.answer("--input", "x=x.npy"), ((1, 1, 2, 2), Y))
+        self.assertEqual(self.answer("--input", "x.npy")[1], Y)
+        self.assertEqual(self.answer("--inputs", ".")[1], Y)
+
+    def test_big_endian_and_fortran(self):
+        self.write("x.npy", ox.npy([1, 2, 2, 2], X, ">f4"))
+        self.assertEqual(self.answer("--input", "x=x.npy")[1], Y)
+        turned = [X[c * 4 + h * 2 + w] for w in range(2) for h in range(2) for c in range(2)]
+        self.write("x.npy", ox.npy([1, 2, 2, 2], turned, fortran=True))
+        self.assertEqual(self.answer("--input", "x=x.npy")[1], Y)
+
+    def test_pb_and_bin(self):
+        self.write("x.pb", ox.tensor("x", [1, 2, 2, 2], X))
+        self.assertEqual(self.answer("--input", "x=x.pb")[1], Y)
+        self.write("x.bin", struct.pack("<8f", *X))
+        self.assertEqual(self.answer("--input", "x=x.bin")[1], Y)
+
+    def test_npz(self):
+        import zipfile
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            with zipfile.ZipFile(self.dir / "x.npz", "w", method) as z:
+                z.writestr("other.npy", ox.npy([1], [5.0]))
+                z.writestr("x.npy", ox.npy([1, 2, 2, 2], X))
+            self.assertEqual(self.answer("--input", "x=x.npz")[1], Y)
+
+    def test_random_is_seeded(self):
+        self.assertEqual(self.answer("--seed", "7"), self.answer("--seed", "7"))
+        self.assertNotEqual(self.answer("--seed", "7"), self.answer("--seed", "8"))
+
+    def test_bad_files(self):
+        self.write("short.npy", ox.npy([1, 2, 2, 2], X)[:-3])
+        self.fails(3, "run", "net.onnx", "--input", "x=short.npy", says=["short.npy", "cut off"])
+        self.write("huge.npy", ox.npy([1 << 40, 1 << 40], []))
+        self.fails(3, "run", "net.onnx", "--input", "x=huge.npy", says="huge.npy")
+        self.write("bad.npz", b"PK\x03\x04" + bytes(40))
+        self.fails(3, "run", "net.onnx", "--input", "x=bad.npz", says="bad.npz")
+        self.write("bad.png", b"\x89PNG\r\n\x1a\n" + bytes(40))
+        self.fails(3, "run", "net.onnx", "--input", "x=bad.png", says="bad.png")
+        self.write("x.txt", b"hello")
+        self.fails(3, "run", "net.onnx", "--input", "x=x.txt", says="x.txt")
+        self.fails(3, "run", "net.onnx", "--input", "x=none.npy", says="none.npy")
+
+    def test_wrong_shape_and_type(self):
+        self.write("rank.npy", ox.npy([2, 2, 2], X))
+        self.fails(3, "run", "net.onnx", "--input", "x=rank.npy", says=["x", "f32[2,2,2]", "f32[1,2,2,2]"])
+        self.write("f64.npy", ox.npy([1, 2, 2, 2], X, "<f8"))
+        self.fails(3, "run", "net.onnx", "--input", "x=f64.npy", says=["f64[1,2,2,2]", "f32[1,2,2,2]"], hint="f64")
+
+    def test_unknown_name(self):
+        self.write("x.npy", ox.npy([1, 2, 2, 2], X))
+        self.fails(2, "run", "net.onnx", "--input", "z=x.npy", says="z=x.npy", hint="x")
+
+    def picture(self):
+        return ox.model(ox.graph([ox.node("Identity", ["image"], ["y"])], [ox.value("image", [1, 3, 2, 2])], [ox.value("y", [1, 3, 2, 2])]))
+
+    def test_pictures(self):
+        rgb = list(range(0, 120, 10))
+        self.write("net.onnx", self.picture())
+        self.write("p.png", png(2, 2, rgb))
+        self.write("p.ppm", b"P6\n# made by a test\n2 2\n255\n" + bytes(rgb))
+        planes = [float(v) for c in range(3) for v in rgb[c::3]]
+        for name in ("p.png", "p.ppm"):
+            self.assertEqual(self.answer("--input", f"image={name}")[1], planes)
+        scaled = self.answer("--input", "p.png", "--image-scale", "1/255", "--image-mean", "0.5", "--image-std", "0.25,0.5,1")[1]
+        for i, v in enumerate(planes):
+            self.assertAlmostEqual(scaled[i], (v / 255 - 0.5) / (0.25, 0.5, 1)[i // 4], places=5)
+
+    def test_picture_of_another_size(self):
+        self.write("net.onnx", self.picture())
+        self.write("p.png", png(4, 4, [100] * 48))
+        self.fails(3, "run", "net.onnx", "--input", "p.png", says=["4x4", "2x2"], hint="--image-resize")
+        self.assertEqual(self.answer("--input", "p.png", "--image-resize")[1], [100.0] * 12)
+
+    def test_bytes_of_a_picture(self):
+        self.write("net.onnx", self.picture())
+        rgb = list(range(0, 120, 10))
+        self.write("p.npy", ox.npy([2, 2, 3], rgb, "|u1"))
+        self.fails(3, "run", "net.onnx", "--input", "p.npy", says=["u8[2,2,3]", "f32[1,3,2,2]"], hint=["--image-layout", "--image-scale"])
+        self.assertEqual(self.answer("--input", "p.npy", "--image-layout", "nchw")[1], [float(v) for c in range(3) for v in rgb[c::3]])
+
+    def test_missing_in_folder(self):
+        (self.dir / "empty").mkdir()
+        self.fails(3, "run", "net.onnx", "--inputs", "empty", says=["empty", "x"])
+
+    def test_dynamic(self):
+        self.write("net.onnx", ox.model(ox.graph([ox.node("Relu", ["x"], ["y"])], [ox.value("x", ["n", 2])], [ox.value("y", ["n", 2])])))
+        self.write("x.npy", ox.npy([3, 2], [1.0, -1.0, 2.0, -2.0, 3.0, -3.0]))
+        self.assertEqual(self.answer("--input", "x.npy"), ((3, 2), [1.0, 0.0, 2.0, 0.0, 3.0, 0.0]))
+        self.assertEqual(self.answer("--dim", "n=4")[0], (4, 2))
+        self.assertEqual(self.answer("--shape", "x=5x2")[0], (5, 2))
+        p = self.gopt("run", "net.onnx", "--output-dir", "out")
+        self.assertIn("note: ", p.stderr)
+
+    def test_memory_limit(self):
+        self.write("net.onnx", ox.model(ox.graph([ox.node("Relu", ["x"], ["y"])], [ox.value("x", ["n"])], [ox.value("y", ["n"])])))
+        self.fails(4, "run", "net.onnx", "--dim", "n=100000000", "--memory-limit", "16M")
+
+
+class Outputs(Case):
+    def test_mangled_names(self):
+        names = ["a/b:0", "a:b/0", "plain"]
+        self.write("net.onnx", ox.model(ox.graph([ox.node(op, ["x"], [n]) for op, n in zip(("Relu", "Abs", "Neg"), names)],
+                                                 [ox.value("x", [2])], [ox.value(n, [2]) for n in names])))
+        self.write("x.npy", ox.npy([2], [1.0, -2.0]))
+        self.gopt("run", "net.onnx", "--input", "x.npy", "--output-dir", "o")
+        got = {p.name: ox.read_npy(p.read_bytes())[1] for p in (self.dir / "o").iterdir()}
+        self.assertEqual(got, {"a_b_0.npy": [1.0, 0.0], "a_b_0_2.npy": [1.0, 2.0], "plain.npy": [-1.0, 2.0]})
+
+    def test_test_data(self):
+        self.write("t/input_0.pb", ox.tensor("x", [1, 2, 2, 2], X))
+        self.write("t/output_0.pb", ox.tensor("y", [1, 1, 2, 2], Y))
+        self.gopt("run", "net.onnx", "--test-data", "t")
+        self.write("t/output_0.pb", ox.tensor("y", [1, 1, 2, 2], [6.0, 7.0, 8.5, 0.0]))
+        self.fails(1, "run", "net.onnx", "--test-data", "t", says=["output y", "1 of 4"])
+
+    def test_run_json(self):
+        self.gopt("run", "net.onnx", "--json", "r.json", "--iterations", "3")
+        r = json.loads((self.dir / "r.json").read_text())
+        for key in ("model backend device precision threads iterations build_ms latency_ms h2d_ms compute_ms d2h_ms throughput_qps "
+                    "samples_per_second peak_rss_bytes activation_bytes weight_bytes steps").split():
+            self.assertIn(key, r)
+        self.assertEqual(set(r["latency_ms"]), {"min", "max", "mean", "median", "p90", "p95", "p99"})
+        self.assertEqual(r["iterations"], 3)
+
+    def test_profile(self):
+        self.gopt("run", "net.onnx", "--profile", "t.json")
+        events = json.loads((self.dir / "t.json").read_text())
+        self.assertTrue(events and all(e["ph"] == "X" and e["name"].endswith("_kernel_time") for e in events))
+        self.gopt("run", "net.onnx", "--profile", "t.csv")
+        self.assertTrue((self.dir / "t.csv").read_text().startswith("step,"))
+        self.assertIn("tactic", self.gopt("run", "net.onnx", "--profile", "-").stdout)
+
+    def test_streams(self):
+        p = self.gopt("run", "net.onnx", "--iterations", "20", "--streams", "3")
+        self.assertIn("20 runs", p.stdout)
+
+    def test_optimize(self):
+        p = self.gopt("optimize", "net.onnx", "-o", "o.onnx", "--dot", "o.dot", "--json", "o.json", "--verify", "--stats", "--remarks")
+        self.assertIn("verified", p.stdout)
+        for name in ("o.onnx", "o.dot", "o.before.dot", "o.after.dot"):
+            self.assertTrue((self.dir / name).stat().st_size, name)
+        r = json.loads((self.dir / "o.json").read_text())
+        for key in ("nodes_before nodes_after fusions operators_before operators_after parameter_bytes_before "
+                    "parameter_bytes_after passes remarks verify ms").split():
+            self.assertIn(key, r)
+        self.assertTrue(r["verify"]["passed"])
+        self.gopt("compare", "net.onnx", "o.onnx")
+        self.assertEqual(self.gopt("optimize", "net.onnx", "-o", "o.gir").returncode, 0)
+        self.gopt("compare", "net.onnx", "o.gir")
+
+    def test_stdin_and_stdout(self):
+        with open(self.dir / "net.onnx", "rb") as f:
+            self.assertIn("Conv", self.gopt("inspect", stdin=f).stdout)
+        p = self.gopt("optimize", "net.onnx", "--dot", "-")
+        self.assertTrue(p.stdout.startswith("digraph"))
+        self.assertEqual(json.loads(self.gopt("inspect", "net.onnx", "--json", "-").stdout)["nodes"], 2)
+
+    def test_inspect_json(self):
+        self.gopt("inspect", "net.onnx", "--json", "i.json")
+        r = json.loads((self.dir / "i.json").read_text())
+        for key in ("model ir_version opsets inputs outputs nodes operators parameters parameter_bytes flops "
+                    "peak_activation_bytes unsupported diagnostics").split():
+            self.assertIn(key, r)
+        self.assertEqual(r["inputs"][0]["shape"], [1, 2, 2, 2])
+        self.assertEqual(r["operators"], {"Conv": 1, "Relu": 1})
+        for flag in ("--ops", "--nodes", "--weights"):
+            self.gopt("inspect", "net.onnx", flag)
+
+    def test_compare(self):
+        self.gopt("compare", "net.onnx")
+        self.write("other.onnx", network().replace(struct.pack("<f", 10.0), struct.pack("<f", 11.0)))
+        self.write("x.npy", ox.npy([1, 2, 2, 2], X))
+        self.fails(1, "compare", "net.onnx", "other.onnx", "--input", "x.npy", "--json", "c.json", says=["the first is y"])
+        self.assertEqual(json.loads((self.dir / "c.json").read_text())["first_different"], "y")
+        self.fails(2, "compare", "net.onnx", "--a", "cpu,leve=2", says="leve=2")
+        self.fails(4, "run", "net.onnx", "--precision", "int8", says="int8")
+
+    def test_conformance(self):
+        for name, want in (("good", Y), ("wrong", [0.0] * 4)):
+            self.write(f"tests/{name}/model.onnx", network())
+            self.write(f"tests/{name}/test_data_set_0/input_0.pb", ox.tensor("x", [1, 2, 2, 2], X))
+            self.write(f"tests/{name}/test_data_set_0/output_0.pb", ox.tensor("y", [1, 1, 2, 2], want))
+        self.write("tests/broken/model.onnx", b"nothing")
+        (self.dir / "tests/broken/test_data_set_0").mkdir()
+        p = self.gopt("conformance", "tests", "--json", "c.json", code=1)
+        self.assertEqual(p.stdout.splitlines()[-1], "1 passed, 2 failed, 0 skipped")
+        self.assertIn("FAILED tests/wrong: output y", p.stdout)
+        self.assertEqual(json.loads((self.dir / "c.json").read_text())["failed"], 2)
+        self.assertEqual(self.gopt("conformance", "tests", "--include", "good").stdout.splitlines()[-1], "1 passed, 0 failed, 0 skipped")
+        self.fails(3, "conformance", "out", says="out")
+
+    def test_cannot_write(self):
+        for args in (["optimize", "net.onnx", "-o", "no/such/o.onnx"], ["inspect", "net.onnx", "--json", "no/such/i.json"],
+                     ["optimize", "net.onnx", "--dot", "no/such/o.dot"]):
+            self.fails(3, *args, says="no/such")
+
+
+class Pictures(Case):
+    def draw(self, data):
+        self.write("net.onnx", data)
+        p = subprocess.run([GOPT, "optimize", "net.onnx", "--svg", "o.svg", "--dot", "o.dot", "-q"], cwd=self.dir, capture_output=True,
+                           text=True, timeout=120)
+        if p.returncode == 4 and "no graphviz" in p.stderr:
+            self.skipTest("built without graphviz")
+        self.assertEqual(p.returncode, 0, p.stderr)
+        import xml.dom.minidom
+        for name in ("o.svg", "o.before.svg", "o.after.svg"):
+            xml.dom.minidom.parse(str(self.dir / name))
+        return (self.dir / "o.svg").read_text()
+
+    def test_plain(self):
+        svg = self.draw(network())
+        for word in ("Conv", "Relu", "before", "after", "f32[1,2,1,1]"):
+            self.assertIn(word, svg.replace("&#45;", "-").replace("&#91;", "[").replace("&#93;", "]"))
+
+    def test_hostile_names(self):
+        evil = '<B>&"\\]>' + "\x01\u00e9" + "/" * 50 + "x" * 3000
+        self.draw(ox.model(ox.graph([ox.node("Relu", ["x"], [evil], evil), ox.node("Abs", [evil], ["y"], "\\N\\G</TABLE>>")],
+                                    [ox.value("x", [2])], [ox.value("y", [2])], name=evil)))
+
+    def test_many_nodes(self):
+        nodes = [ox.node("Relu" if i % 2 else "Abs", [f"v{i}"], [f"v{i + 1}"], f"/block{i // 100}/part{i // 10}/n{i}") for i in range(3000)]
+        self.draw(ox.model(ox.graph(nodes, [ox.value("v0", [2])], [ox.value("v3000", [2])])))
+        self.assertIn("drawn together by scope", (self.dir / "o.before.dot").read_text())
+
+
+if __name__ == "__main__":
+    case, GOPT = sys.argv[1], os.path.abspath(sys.argv[2])
+    names = [case] if case != "all" else ["Usage", "Bad", "Inputs", "Outputs", "Pictures"]
+    suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromTestCase(globals()[n]) for n in names)
+    sys.exit(not unittest.TextTestRunner(verbosity=1).run(suite).wasSuccessful())
