@@ -1,0 +1,201 @@
+/* Neural-network operators: answers known by hand, symbolic shapes, what is refused. */
+#include "unit/gir.h"
+
+#define ONES_2X2 "dense<f32[1,1,2,2], [1,1,1,1]>"
+#define COUNT_3X3 "dense<f32[1,1,3,3], [1,2,3,4,5,6,7,8,9]>"
+
+static void convolves(void **state)
+{
+    (void)state;
+    evaluates("%y = Conv " COUNT_3X3 ", " ONES_2X2, "1x1x2x2: 12 16 24 28");
+    /* Pads above 1 and left 0, below 0 and right 1. */
+    evaluates("%y = Conv " COUNT_3X3 ", " ONES_2X2 " { pads = [1,0,0,1] }", "1x1x3x3: 3 5 3 12 16 9 24 28 15");
+    evaluates("%y = Conv " COUNT_3X3 ", " ONES_2X2 " { dilations = [2,2] }", "1x1x1x1: 20");
+    evaluates("%y = Conv " COUNT_3X3 ", " ONES_2X2 " { strides = [2,2], auto_pad = \"SAME_UPPER\" }",
+              "1x1x2x2: 12 9 15 9");
+    evaluates("%y = Conv " COUNT_3X3 ", " ONES_2X2 " { strides = [2,2], auto_pad = \"SAME_LOWER\" }",
+              "1x1x2x2: 1 5 11 28");
+    /* Two groups, a bias each. */
+    evaluates("%y = Conv dense<f32[1,2,3], [1,2,3,4,5,6]>, dense<f32[2,1,2], [1,1,1,-1]>, dense<f32[2], [10,20]>"
+              " { group = 2 }",
+              "1x2x2: 13 15 19 19");
+    /* 1 by 1: a matrix product. */
+    evaluates("%y = Conv dense<f64[1,2,2], [1,2,3,4]>, dense<f64[1,2,1], [10,1]>", "1x1x2: 13 24");
+    evaluates("%y = Conv dense<f16[1,1,3], [1,2,3]>, dense<f16[1,1,3], [1,1,1]>", "1x1x1: 6");
+    evaluates("%y = ConvInteger dense<u8[1,1,3], [2,3,4]>, dense<u8[1,1,2], [1,2]>, dense<u8[], [1]>"
+              " { pads = [1,0] }",
+              "1x1x3: 2 5 8");
+}
+
+static void convolves_transposed(void **state)
+{
+    (void)state;
+    evaluates("%y = ConvTranspose dense<f32[1,1,2], [1,2]>, dense<f32[1,1,3], [1,10,100]> { strides = [2] }",
+              "1x1x5: 1 10 102 20 200");
+    evaluates("%y = ConvTranspose dense<f32[1,1,2], [1,2]>, dense<f32[1,1,3], [1,10,100]>"
+              " { strides = [2], pads = [1,1], output_padding = [1] }",
+              "1x1x4: 10 102 20 200");
+    infers("%x: f32[n,4,h,w], %w: f32[4,8,2,2]", "%y = ConvTranspose %x, %w { strides = [2,2] }", "f32[n,8,2*h,2*w]");
+}
+
+static void shapes_of_windows(void **state)
+{
+    (void)state;
+    infers("%x: f32[n,3,h,w], %w: f32[64,3,7,7]", "%y = Conv %x, %w { strides = [2,2], pads = [3,3,3,3] }",
+           "f32[n,64,(h+1)/2,(w+1)/2]");
+    infers("%x: f32[n,3,h,w], %w: f32[64,3,3,3]", "%y = Conv %x, %w { pads = [1,1,1,1] }", "f32[n,64,h,w]");
+    infers("%x: f32[n,3,h], %w: f32[8,3,3]", "%y = Conv %x, %w { strides = [2], auto_pad = \"SAME_UPPER\" }",
+           "f32[n,8,(h+1)/2]");
+    infers("%x: f32[n,3,h]", "%y = MaxPool %x { kernel_shape = [3], strides = [2], ceil_mode = 1 }", "f32[n,3,h/2]");
+    infers("%x: f32[n,c,h,w]", "%y = GlobalAveragePool %x", "f32[n,c,1,1]");
+    infers("%x: f32[1,1,h,w]", "%y = Resize %x, _, dense<f32[4], [1,1,2,0.5]>", "f32[1,1,2*h,w/2]");
+}
+
+static void refuses_windows(void **state)
+{
+    (void)state;
+    infer_refuses("%x: f32[1,3,8,8], %w: f32[64,3,7]", "%y = Conv %x, %w", "expected rank 4");
+    infer_refuses("%x: f32[1,3,8,8], %w: f32[64,4,7,7]", "%y = Conv %x, %w", "expected 4 in dimension 1");
+    infer_refuses("%x: f32[1,4,8], %w: f32[3,2,1]", "%y = Conv %x, %w { group = 2 }", "group 2 divides");
+    infer_refuses("%x: f32[1,1,4], %w: f32[1,1,5]", "%y = Conv %x, %w", "too small for a window of 5");
+    infer_refuses("%x: f32[1,1,4], %w: f32[1,1,3]", "%y = Conv %x, %w { strides = [0] }", "strides holds 0");
+    infer_refuses("%x: f32[1,1,4], %w: f32[1,1,3]", "%y = Conv %x, %w { pads = [1] }", "pads has 1 entries");
+    infer_refuses("%x: f32[1,1,4], %w: f32[1,1,3]", "%y = Conv %x, %w { auto_pad = \"SAME\" }", "auto_pad");
+    infer_refuses("%x: f32[1,1,4], %w: f64[1,1,3]", "%y = Conv %x, %w", "expected f32");
+    eval_refuses("%y = Conv dense<f32[1,2,2], [1,2,3,4]>, dense<f32[1,1,1], [1]>", "expected 2");
+    eval_refuses("%y = MaxPool dense<f32[2], [1,2]> { kernel_shape = [2] }", "expected at least 3");
+}
+
+static void pools(void **state)
+{
+    (void)state;
+    evaluates("%y = MaxPool dense<f32[1,1,5], [1,5,2,4,3]> { kernel_shape = [2], strides = [2], ceil_mode = 1 }",
+              "1x1x3: 5 4 3");
+    /* The last window would start in the padding: it is left out. */
+    evaluates("%y = MaxPool dense<f32[1,1,4], [1,5,2,4]>"
+              " { kernel_shape = [1], strides = [2], pads = [0,1], ceil_mode = 1 }",
+              "1x1x2: 1 2");
+    evaluates("%v, %y = MaxPool " COUNT_3X3 " { kernel_shape = [2,2] }", "1x1x2x2: 4 5 7 8");
+    evaluates("%v, %y = MaxPool " COUNT_3X3 " { kernel_shape = [2,2], storage_order = 1 }", "1x1x2x2: 4 7 5 8");
+    evaluates("%y = MaxPool dense<i8[1,1,2], [-5,-9]> { kernel_shape = [2], pads = [1,0] }", "1x1x2: -5 -5");
+    evaluates("%y = AveragePool dense<f32[1,1,3], [3,6,9]> { kernel_shape = [2], pads = [1,0] }", "1x1x3: 3 4.5 7.5");
+    evaluates("%y = AveragePool dense<f32[1,1,3], [3,6,9]>"
+              " { kernel_shape = [2], pads = [1,0], count_include_pad = 1 }",
+              "1x1x3: 1.5 4.5 7.5");
+    evaluates("%y = LpPool dense<f32[1,1,2], [3,4]> { kernel_shape = [2] }", "1x1x1: 5");
+    evaluates("%y = GlobalMaxPool dense<f32[1,2,2], [1,2,4,3]>", "1x2x1: 2 4");
+}
+
+static void multiplies(void **state)
+{
+    (void)state;
+    evaluates("%y = MatMul dense<f32[2,2], [1,2,3,4]>, dense<f32[2], [1,10]>", "2: 21 43");
+    evaluates("%y = MatMul dense<f32[2], [1,10]>, dense<f32[2,2], [1,2,3,4]>", "2: 31 42");
+    evaluates("%y = MatMul dense<f32[2], [1,10]>, dense<f32[2], [3,4]>", ": 43");
+    evaluates("%y = MatMul dense<i32[2,1,2], [1,2,3,4]>, dense<i32[2,1], [5,-6]>", "2x1x1: -7 -9");
+    evaluates("%y = MatMul dense<f32[1,0], []>, dense<f32[0,2], []>", "1x2: 0 0");
+    evaluates("%y = Gemm dense<f32[2,1], [1,2]>, dense<f32[2,2], [3,4,5,6]>, dense<f32[], [10]>"
+              " { transA = 1, transB = 1, alpha = 2, beta = 0.5 }",
+              "1x2: 27 39");
+    evaluates("%y = Einsum dense<f32[2,2], [1,2,3,4]>, dense<f32[2,2], [1,0,0,1]> { equation = \"ij,kj->ik\" }",
+              "2x2: 1 2 3 4");
+    evaluates("%y = Einsum dense<i64[2,2], [1,2,3,4]> { equation = \"ii\" }", ": 5");
+    evaluates("%y = Einsum dense<f32[1,2], [1,2]>, dense<f32[2,2], [1,2,3,4]> { equation = \"...i,...i->...\" }",
+              "2: 5 11");
+    infers("%a: f32[b,1,s,64], %b: f32[12,64,t]", "%y = MatMul %a, %b", "f32[b,12,s,t]");
+    infer_refuses("%a: f32[2,3], %b: f32[4,5]", "%y = MatMul %a, %b", "expected 3 in dimension 0");
+    infer_refuses("%a: f32[2,3]", "%y = Einsum %a { equation = \"ijk->i\" }", "another rank");
+    infer_refuses("%a: f32[2,3]", "%y = Einsum %a { equation = \"ij->k\" }", "no operand has");
+    eval_refuses("%y = Gemm dense<f32[1,2], [1,2]>, dense<f32[3,1], [1,2,3]>", "expected 2");
+}
+
+static void normalizes(void **state)
+{
+    (void)state;
+    evaluates("%y = BatchNormalization dense<f32[1,2,2], [1,2,3,4]>, dense<f32[2], [1,2]>, dense<f32[2], [0,1]>,"
+              " dense<f32[2], [1,3]>, dense<f32[2], [1,4]> { epsilon = 0 }",
+              "1x2x2: 0 1 1 2");
+    evaluates("%y = LayerNormalization dense<f32[2,2], [1,3,10,10]>, dense<f32[2], [1,2]>, dense<f32[2], [5,5]>"
+              " { epsilon = 3 }",
+              "2x2: 4.5 6 5 5");
+    evaluates("%y = RMSNormalization dense<f32[1,2], [6,8]>, dense<f32[2], [1,1]> { epsilon = 0 }",
+              "1x2: 0.848528 1.13137");
+    evaluates("%y = LpNormalization dense<f32[2,2], [3,4,0,0]>", "2x2: 0.6 0.8 0 0");
+    infer_refuses("%x: f32[1,6,4], %s: f32[6]", "%y = GroupNormalization %x, %s, %s { num_groups = 4 }",
+                  "num_groups 4 divides");
+    infer_refuses("%x: f32[1,6,4], %s: f32[5]", "%y = InstanceNormalization %x, %s, %s", "expected 6");
+}
+
+static void quantizes(void **state)
+{
+    (void)state;
+    evaluates("%y = QuantizeLinear dense<f32[5], [-1000,-1.5,0.5,1.5,1000]>, dense<f32[], [1]>, dense<i8[], [1]>",
+              "5: -128 -1 1 3 127");
+    evaluates(
+        "%y = DequantizeLinear dense<u8[2,2], [1,2,3,4]>, dense<f32[2], [1,10]>, dense<u8[2], [1,2]> { axis = 0 }",
+        "2x2: 0 1 10 20");
+    evaluates("%y = DequantizeLinear dense<i8[1,4], [1,2,3,4]>, dense<f32[1,2], [1,10]> { block_size = 2 }",
+              "1x4: 1 2 30 40");
+    infer_refuses("%x: f32[2,4], %s: f32[3]", "%y = QuantizeLinear %x, %s", "expected 4 in dimension 0");
+}
+
+static void resizes(void **state)
+{
+    (void)state;
+    evaluates("%y = Resize dense<f32[2], [1,3]>, _, dense<f32[1], [2]>", "4: 1 1 3 3");
+    evaluates("%y = Resize dense<f32[2], [1,3]>, _, dense<f32[1], [2]> { mode = \"linear\" }", "4: 1 1.5 2.5 3");
+    evaluates("%y = Resize dense<f32[2], [1,3]>, _, _, dense<i64[1], [3]>"
+              " { mode = \"linear\", coordinate_transformation_mode = \"align_corners\" }",
+              "3: 1 2 3");
+    evaluates("%y = Resize dense<i64[2], [1,3]>, _, _, dense<i64[1], [4]>"
+              " { coordinate_transformation_mode = \"asymmetric\", nearest_mode = \"floor\" }",
+              "4: 1 1 3 3");
+    infer_refuses("%x: f32[2]", "%y = Resize %x", "none of scales and sizes");
+    eval_refuses("%y = Resize dense<f32[2], [1,3]>, _, dense<f32[1], [-1]>", "expected a positive number");
+}
+
+static void recurs(void **state)
+{
+    (void)state;
+    /* h = x + h, forward and backward. */
+    evaluates("%y = RNN dense<f32[3,1,1], [1,2,3]>, dense<f32[2,1,1], [1,1]>, dense<f32[2,1,1], [1,1]>"
+              " { direction = \"bidirectional\", hidden_size = 1, activations = [\"Affine\", \"Affine\"] }",
+              "3x2x1x1: 1 6 3 5 6 3");
+    infers("%x: f32[s,b,10], %w: f32[1,80,10], %r: f32[1,80,20]", "%y = LSTM %x, %w, %r { hidden_size = 20 }",
+           "f32[s,1,b,20]");
+    infer_refuses("%x: f32[s,b,10], %w: f32[1,60,10], %r: f32[1,80,20]", "%y = LSTM %x, %w, %r { hidden_size = 20 }",
+                  "expected 80 in dimension 1");
+    infer_refuses("%x: f32[s,b,10], %w: f32[1,20,10], %r: f32[1,20,20]",
+                  "%y = RNN %x, %w, %r { hidden_size = 20, direction = \"up\" }", "direction");
+}
+
+static void selects_boxes(void **state)
+{
+    (void)state;
+    evaluates("%y = NonMaxSuppression dense<f32[1,3,4], [0,0,1,1,0,0.1,1,1.1,0,10,1,11]>,"
+              " dense<f32[1,1,3], [0.9,0.75,0.6]>, dense<i64[1], [3]>, dense<f32[1], [0.5]>",
+              "2x3: 0 0 0 0 0 2");
+    evaluates("%y = Col2Im dense<f32[1,2,2], [1,2,3,4]>, dense<i64[1], [3]>, dense<i64[1], [2]>", "1x1x3: 1 5 4");
+    evaluates("%y = MaxUnpool dense<f32[1,1,2], [5,7]>, dense<i64[1,1,2], [1,2]> { kernel_shape = [2], strides = [2] }",
+              "1x1x4: 0 5 7 0");
+    eval_refuses("%y = MaxUnpool dense<f32[1,1,1], [5]>, dense<i64[1,1,1], [9]> { kernel_shape = [2], strides = [2] }",
+                 "of 2 elements");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(convolves, setup, teardown),
+        cmocka_unit_test_setup_teardown(convolves_transposed, setup, teardown),
+        cmocka_unit_test_setup_teardown(shapes_of_windows, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_windows, setup, teardown),
+        cmocka_unit_test_setup_teardown(pools, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiplies, setup, teardown),
+        cmocka_unit_test_setup_teardown(normalizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(quantizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(resizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(recurs, setup, teardown),
+        cmocka_unit_test_setup_teardown(selects_boxes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
