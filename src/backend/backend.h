@@ -26,7 +26,7 @@ typedef struct gi_buffer {
 } gi_buffer;
 
 /* What `compile` is given and fills. The engine gives `node`, `plan`, `in` (every distinct value that the node
- * reads, inputs then captures, constants included) and `out` (node->out), arrays of the plan's arena, the rest
+ * reads, inputs then captures; constants among the inputs too, but not those that blocks inside it read) and `out` (node->out), arrays of the plan's arena, the rest
  * zero but in_place, -1. `compile` may shorten or reorder `in` (packed constants need no buffer). A constant that
  * stays in `in` gets a buffer over its blob. Buffers are 64-byte aligned, but for the caller's own input tensors
  * (16 bytes at least) and constants (their element's size at least: they may lie in the mapped file). `out` ends

@@ -161,10 +161,32 @@ static gopt_status drop_unread(gi_step *s, gi_cl_step *c, const bool *used, gi_a
     return GOPT_OK;
 }
 
+/* Adds to s->in the constants that stand inside a fusion: they are no captures. */
+static gopt_status add_constants(gi_step *s, gi_arena *a)
+{
+    gi_values in = { 0 };
+    for (uint32_t i = 0; i < s->n_in; i++)
+        GI_NEED(gi_push(a, &in, s->in[i]));
+    const gi_block *body = s->node->op == OP_Fusion ? gi_fusion_block(s->node) : NULL;
+    for (const gi_node *k = body ? body->first : NULL; k; k = k->next)
+        for (uint32_t i = 0; i < k->n_in; i++) {
+            gi_value *v = gi_node_in(k, i);
+            bool have = !gi_value_blob(v);
+            for (size_t j = s->n_in; j < in.n && !have; j++)
+                have = in.p[j] == v;
+            if (!have)
+                GI_NEED(gi_push(a, &in, v));
+        }
+    s->in = in.p;
+    s->n_in = (uint32_t)in.n;
+    return GOPT_OK;
+}
+
 static gopt_status compile_step(gi_cl *d, gi_step *s, gi_cl_step *c, gi_arena *a)
 {
     gi_cl_build b = { .d = d, .arena = a, .s = s, .c = c };
     bool took;
+    GI_TRY(add_constants(s, a));
     b.used = GI_NEW_ARRAY(a, bool, s->n_in + 1);
     GI_NEED(b.used);
     GI_TRY(take(&b, s->node, &took));
