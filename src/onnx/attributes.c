@@ -85,8 +85,8 @@ static gopt_status type_attr(gi_import *im, const pb_attr *p, const gi_place *at
     const gi_type *t;
     GI_NEED(gi_onnx_type(im->g, p->tp, &t));
     if (!t)
-        return gi_fail(im->cx, GOPT_UNSUPPORTED, at, NULL, "attribute %s is a type that is no tensor, sequence or optional",
-                       a->name);
+        return gi_fail(im->cx, GOPT_UNSUPPORTED, at, NULL,
+                       "attribute %s is a type that is no tensor, sequence or optional", a->name);
     gi_str s;
     gi_str_init(&s, im->g->arena);
     gi_str_add(&s, GI_ONNX_TYPE_PREFIX);
@@ -168,7 +168,7 @@ gopt_status gi_import_attr(gi_import *im, const gi_scope *s, const pb_attr *p, c
     case AT_UNDEFINED:
         return gi_fail(im->cx, GOPT_BAD_INPUT, at, NULL, "attribute %s has neither type nor value", a->name);
     default:
-        return gi_fail(im->cx, GOPT_UNSUPPORTED, at, NULL, "attribute %s is of kind %d, which gopt cannot hold", a->name,
-                       p->type);
+        return gi_fail(im->cx, GOPT_UNSUPPORTED, at, NULL, "attribute %s is of kind %d, which gopt cannot hold",
+                       a->name, p->type);
     }
 }

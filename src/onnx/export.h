@@ -34,14 +34,14 @@ typedef struct gi_export {
     gopt_ctx *cx;
     gopt_graph *g;
     gi_arena *a;
-    int opset;     /* of ai.onnx, as written; 0 where no node is of it */
+    int opset; /* of ai.onnx, as written; 0 where no node is of it */
     int64_t ir;
     bool external; /* large weights go to data_name */
     const char *data_name;
-    gi_smap names;      /* taken */
-    const char **name;  /* by value id */
-    gi_xblock **home;   /* by value id: where a value is defined, of constants the block that holds all uses */
-    uint32_t n_values;  /* room in the two above */
+    gi_smap names;     /* taken */
+    const char **name; /* by value id */
+    gi_xblock **home;  /* by value id: where a value is defined, of constants the block that holds all uses */
+    uint32_t n_values; /* room in the two above */
     gi_xblock *main;
 } gi_export;
 

@@ -171,8 +171,8 @@ static gopt_status read_functions(gi_import *im, const pb_model *m)
 {
     for (size_t i = 0; i < m->n_functions; i++) {
         const pb_function *f = m->functions[i];
-        const char *key = gi_arena_printf(im->a, "%s\n%s\n%s", gi_onnx_domain(f->domain), gi_pb_str(f->name),
-                                          gi_pb_str(f->overload));
+        const char *key =
+            gi_arena_printf(im->a, "%s\n%s\n%s", gi_onnx_domain(f->domain), gi_pb_str(f->name), gi_pb_str(f->overload));
         GI_NEED(key);
         const gi_place at = { .file = im->g->file };
         if (gi_smap_get(&im->functions, key))

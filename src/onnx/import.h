@@ -98,9 +98,9 @@ struct gi_scope {
 struct gi_call {
     const gi_call *parent;
     const pb_function *f;
-    const char *prefix;   /* of names inside */
-    gi_raw_attrs attrs;   /* what the caller gave, and defaults */
-    int64_t number;       /* the caller's position in the file */
+    const char *prefix; /* of names inside */
+    gi_raw_attrs attrs; /* what the caller gave, and defaults */
+    int64_t number;     /* the caller's position in the file */
     const char *scope_path;
 };
 

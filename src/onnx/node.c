@@ -83,8 +83,10 @@ static bool describe(gi_import *im, const gi_raw *r, gi_node *n)
 
 static const char *kind_name(gi_attr_kind k)
 {
-    static const char *const names[] = { "nothing",   "an integer",       "a float",        "a string",         "a tensor",
-                                         "a graph", "a list of integers", "a list of floats", "a list of strings" };
+    static const char *const names[] = {
+        "nothing", "an integer",         "a float",          "a string",         "a tensor",
+        "a graph", "a list of integers", "a list of floats", "a list of strings"
+    };
     return names[k];
 }
 
@@ -397,7 +399,9 @@ static gopt_status inline_call(gi_import *im, gi_scope *outer, gi_raw *r, const 
 {
     GI_TRY(check_call(im, outer, r, f));
     const char *prefix = r->name ? r->name : r->n_out ? r->out[0] : r->op;
-    gi_call call = { .parent = outer->call, .f = f, .prefix = prefix, .number = r->number, .scope_path = r->scope_path };
+    gi_call call = {
+        .parent = outer->call, .f = f, .prefix = prefix, .number = r->number, .scope_path = r->scope_path
+    };
     GI_TRY(call_attrs(im, outer, r, &call));
     gi_scope s = { .block = outer->block, .call = &call, .path = outer->path, .depth = outer->depth + 1 };
     s.path = s.path ? gi_arena_printf(im->a, "%s/%s", s.path, prefix) : prefix;

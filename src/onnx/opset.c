@@ -109,8 +109,8 @@ static gopt_status emit(gi_import *im, gi_raw *r, const char *op, const char *na
     return GOPT_OK;
 }
 
-#define EMIT(im, r, op, out, ...)                                                                                      \
-    emit((im), (r), (op), NULL, NULL, sizeof((gi_value *[]){ __VA_ARGS__ }) / sizeof(gi_value *),                      \
+#define EMIT(im, r, op, out, ...)                                                                 \
+    emit((im), (r), (op), NULL, NULL, sizeof((gi_value *[]){ __VA_ARGS__ }) / sizeof(gi_value *), \
          (gi_value *[]){ __VA_ARGS__ }, (out))
 
 static gopt_status finish(gi_import *im, gi_raw *r, gi_value *v)

@@ -559,8 +559,8 @@ static bool says_default(const gi_xnode *n, const gi_attr *a)
 /* The axis of a scale of one element says nothing. */
 static bool is_moot(const gi_xnode *n, const gi_attr *a)
 {
-    return !strcmp(a->name, "axis") && !strcmp(n->op + (n->op[0] == 'D' ? 2 : 0), n->op[0] == 'D' ? "quantizeLinear"
-                                                                                                   : "QuantizeLinear") &&
+    return !strcmp(a->name, "axis") &&
+           !strcmp(n->op + (n->op[0] == 'D' ? 2 : 0), n->op[0] == 'D' ? "quantizeLinear" : "QuantizeLinear") &&
            rank_of(in(n, 1)) == 0;
 }
 

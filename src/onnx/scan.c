@@ -51,7 +51,9 @@ static const looks formats[] = {
     { "TFL3", 4, 4, "a TensorFlow Lite model", "convert it with tf2onnx --tflite" },
     { "ORTM", 4, 4, "an ONNX Runtime .ort model", "use the .onnx file that it was made from" },
     { "GGUF", 0, 4, "a GGUF model", NULL },
-    { "\x7f" "ELF", 0, 4, "an ELF program or library", NULL },
+    { "\x7f"
+      "ELF",
+      0, 4, "an ELF program or library", NULL },
     { "version https://git-lfs", 0, 23, "a Git LFS pointer, not the file itself", "fetch it with `git lfs pull`" },
 };
 

@@ -114,7 +114,8 @@ static void test_deep(void **state)
 static void test_wiring(void **state)
 {
     (void)state;
-    bytes cycle[] = { node("Add", "x b", "a", "first"), node("Relu", "a", "b", "second"), node("Relu", "b", "y", "third") };
+    bytes cycle[] = { node("Add", "x b", "a", "first"), node("Relu", "a", "b", "second"),
+                      node("Relu", "b", "y", "third") };
     refuse(model(graph_of(3, cycle), 8, 17), "cycle: 'first' needs 'second' needs 'first'");
     bytes twice[] = { node("Relu", "x", "y", "p"), node("Relu", "x", "y", "q") };
     refuse(model(graph_of(2, twice), 8, 17), "two values are named 'y'");
