@@ -1,0 +1,303 @@
+/* The kernels by themselves: every instruction set that this machine has, against plain loops, on odd sizes, tails and
+ * special values. */
+#include "unit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "gk.h"
+
+static uint32_t seed = 1;
+
+static float number(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 8388608.0f - 1.0f;
+}
+
+static void fill(float *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = number();
+}
+
+static void near(float a, float b, float tolerance)
+{
+    if (isnan(a) && isnan(b))
+        return;
+    if (a == b || fabsf(a - b) <= tolerance * (1.0f + fabsf(b)))
+        return;
+    print_error("%g, expected %g\n", (double)a, (double)b);
+    fail();
+}
+
+static const gk_table *each(gk_isa isa)
+{
+    return gk_get(isa);
+}
+
+/* y = clamp(bias + add + sum of taps) for every number of pixels, whole and partial columns, one run and two. */
+static void tile_case(const gk_table *k, int pixels, int columns, bool add, bool halves)
+{
+    enum { CH0 = 5, CH1 = 3, STRIDE = 16 };
+    const int two = 2 * k->lanes;
+    float src[40 * STRIDE + 64], w[(CH0 + CH1) * 32], bias[32], before[40 * 64], dst[40 * 64], res[40 * 64];
+    fill(src, sizeof(src) / sizeof(*src));
+    fill(w, sizeof(w) / sizeof(*w));
+    fill(bias, 32);
+    fill(before, sizeof(before) / sizeof(*before));
+    fill(res, sizeof(res) / sizeof(*res));
+    memcpy(dst, before, sizeof(dst));
+    const gk_tap taps[2] = { { 1, CH0 }, { 20, CH1 } };
+    const int h = (pixels + 1) / 2;
+    gk_conv_tile t = { .src = src,
+                       .pixel = STRIDE,
+                       .half = halves ? (h + 3) * STRIDE : h * STRIDE,
+                       .taps = taps,
+                       .n_taps = 2,
+                       .w = w,
+                       .bias = bias,
+                       .add = add ? res : NULL,
+                       .dst = dst,
+                       .dst_pixel = 64,
+                       .dst_half = halves ? (h + 2) * 64 : h * 64,
+                       .dst_col = k->lanes,
+                       .pixels = pixels,
+                       .columns = columns,
+                       .lo = -0.8f,
+                       .hi = 0.9f };
+    k->conv_tile(&t);
+    for (int p = 0; p < pixels; p++) {
+        const float *s = p < h ? src + p * STRIDE : src + t.half + (p - h) * STRIDE;
+        const ptrdiff_t at = p < h ? p * 64 : t.dst_half + (p - h) * 64;
+        for (int j = 0; j < columns; j++) {
+            float x = bias[j] + (add ? res[at + j] : 0.0f);
+            for (int c = 0; c < CH0; c++)
+                x += s[1 + c] * w[c * two + j];
+            for (int c = 0; c < CH1; c++)
+                x += s[20 + c] * w[(CH0 + c) * two + j];
+            near(dst[at + j], fminf(fmaxf(x, -0.8f), 0.9f), 1e-5f);
+        }
+        for (int j = columns; j < 64; j++)
+            assert_memory_equal(&dst[at + j], &before[at + j], sizeof(float));
+    }
+}
+
+static void conv_tiles(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (int pixels = 1; k && pixels <= k->tile; pixels++)
+            for (int columns = 1; columns <= 2 * k->lanes; columns++)
+                for (int way = 0; way < 4; way++)
+                    tile_case(k, pixels, columns, way & 1, way & 2);
+    }
+}
+
+static double reference(gk_vop op, double a, double b, double c, double p, double q)
+{
+    switch (op) {
+    case GK_V_add:
+        return a + b;
+    case GK_V_sub:
+        return a - b;
+    case GK_V_mul:
+        return a * b;
+    case GK_V_div:
+        return a / b;
+    case GK_V_min:
+        return isnan(a) || isnan(b) ? (double)NAN : fmin(a, b);
+    case GK_V_max:
+        return isnan(a) || isnan(b) ? (double)NAN : fmax(a, b);
+    case GK_V_fma:
+        return a * b + c;
+    case GK_V_addp:
+        return a + p;
+    case GK_V_subp:
+        return p - a;
+    case GK_V_mulp:
+        return a * p;
+    case GK_V_divp:
+        return p / a;
+    case GK_V_axpb:
+        return a * p + q;
+    case GK_V_minp:
+        return isnan(a) ? a : fmin(a, p);
+    case GK_V_maxp:
+        return isnan(a) ? a : fmax(a, p);
+    case GK_V_relu:
+        return isnan(a) ? a : fmax(a, 0);
+    case GK_V_clip:
+        return isnan(a) ? a : fmin(fmax(a, p), q);
+    case GK_V_leaky:
+        return a < 0 ? a * p : a;
+    case GK_V_prelu:
+        return a < 0 ? a * b : a;
+    case GK_V_elu:
+        return a < 0 ? p * expm1(a) : a;
+    case GK_V_neg:
+        return -a;
+    case GK_V_abs:
+        return fabs(a);
+    case GK_V_sqr:
+        return a * a;
+    case GK_V_cube:
+        return a * a * a;
+    case GK_V_sqrt:
+        return sqrt(a);
+    case GK_V_recip:
+        return 1 / a;
+    case GK_V_exp:
+        return exp(a);
+    case GK_V_log:
+        return log(a);
+    case GK_V_tanh:
+        return tanh(a);
+    case GK_V_erf:
+        return erf(a);
+    case GK_V_sigmoid:
+        return 1 / (1 + exp(-a));
+    case GK_V_swish:
+        return a / (1 + exp(-a * p));
+    case GK_V_hsigmoid:
+        return isnan(a) ? a : fmin(fmax(a * p + q, 0), 1);
+    case GK_V_hswish:
+        return isnan(a) ? a : a * fmin(fmax(a / 6 + 0.5, 0), 1);
+    case GK_V_gelu:
+        return 0.5 * a * (1 + erf(a / sqrt(2.0)));
+    case GK_V_gelu_tanh:
+        return 0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)));
+    case GK_V_softplus:
+        return a > 40 ? a : log1p(exp(a));
+    case GK_V_softsign:
+        return a / (1 + fabs(a));
+    case GK_V_floor:
+        return floor(a);
+    case GK_V_ceil:
+        return ceil(a);
+    case GK_V_less:
+        return a < b;
+    case GK_V_less_equal:
+        return a <= b;
+    case GK_V_equal:
+        return a == b;
+    case GK_V_not:
+        return a == 0;
+    case GK_V_where:
+        return a != 0 ? b : c;
+    default:
+        return a;
+    }
+}
+
+static void vector_operations(void **state)
+{
+    static const float special[] = { 0.0f,   -0.0f,  1.0f,   -1.0f,  INFINITY, -INFINITY, NAN,    1e-6f,
+                                     -1e-6f, 88.0f,  -88.0f, 200.0f, -200.0f,  1e30f,     -1e30f, 0.5f,
+                                     0.624f, 0.626f, 2.5f,   -2.5f,  3e7f,     4.0f };
+    enum { N = 131 };
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (int op = 0; k && op < GK_VOP_COUNT; op++) {
+            float a[N], b[N], c[N], y[N + 1];
+            for (size_t i = 0; i < N; i++) {
+                a[i] = i < sizeof(special) / sizeof(*special) ? special[i] : number() * 6.0f;
+                b[i] = i % 7 == 3 ? a[i] : number() * 3.0f;
+                c[i] = number();
+            }
+            for (size_t n = 0; n <= N; n += n < 40 ? 1 : 13) {
+                y[n] = 77.0f;
+                k->vops[op](n, a, b, c, 0.3f, 0.6f, y);
+                assert_true(y[n] == 77.0f);
+                for (size_t i = 0; i < n; i++) {
+                    const double r =
+                        reference((gk_vop)op, (double)a[i], (double)b[i], (double)c[i], (double)0.3f, (double)0.6f);
+                    /* infinity over infinity: what the formula gives is no number, here and there */
+                    if (isinf(a[i]) && (isnan(r) || isnan(y[i])))
+                        continue;
+                    near(y[i], (float)r, 3e-6f);
+                }
+            }
+        }
+    }
+}
+
+static void rows(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (size_t n = 1; k && n < 150; n += n < 70 ? 1 : 11) {
+            float x[160], y[160], z[160], scale[160], bias[160];
+            fill(x, n);
+            fill(y, n);
+            fill(scale, n);
+            fill(bias, n);
+            double sum = 0, dot = 0, total = 0, var = 0, most = -INFINITY;
+            for (size_t i = 0; i < n; i++) {
+                sum += (double)x[i];
+                dot += (double)x[i] * (double)y[i];
+                total += exp((double)x[i]);
+                most = fmax(most, (double)x[i]);
+            }
+            const double mean = sum / (double)n;
+            for (size_t i = 0; i < n; i++)
+                var += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+            near(k->sum(n, x), (float)sum, 1e-5f);
+            near(k->dot(n, x, y), (float)dot, 1e-5f);
+            near(k->maximum(n, x), (float)most, 0.0f);
+            k->softmax_row(n, x, z);
+            for (size_t i = 0; i < n; i++)
+                near(z[i], (float)(exp((double)x[i]) / total), 1e-6f);
+            k->layernorm_row(n, x, scale, bias, 1e-5f, z);
+            for (size_t i = 0; i < n; i++)
+                near(z[i], (float)(((double)x[i] - mean) / sqrt(var + 1e-5) * (double)scale[i] + (double)bias[i]),
+                     1e-4f);
+            x[n / 2] = NAN;
+            assert_true(isnan(k->maximum(n, x)));
+            x[n / 2] = -INFINITY; /* a masked score */
+            k->softmax_row(n, x, z);
+            assert_true(n == 1 || z[n / 2] == 0.0f);
+        }
+    }
+}
+
+static void transposes(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (size_t r = 1; k && r < 40; r += 3)
+            for (size_t c = 1; c < 40; c += 2) {
+                float x[40 * 40], y[40 * 40];
+                fill(x, 1600);
+                k->transpose(r, c, x, 40, y, 40);
+                for (size_t i = 0; i < r; i++)
+                    for (size_t j = 0; j < c; j++)
+                        assert_memory_equal(&y[j * 40 + i], &x[i * 40 + j], sizeof(float));
+            }
+    }
+}
+
+static void names(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        gk_isa back;
+        assert_true(gk_isa_parse(gk_isa_name((gk_isa)isa), &back));
+        assert_int_equal(back, isa);
+    }
+    gk_isa none;
+    assert_false(gk_isa_parse("mmx", &none));
+    assert_non_null(gk_get(GK_BASE));
+    assert_non_null(gk_get(gk_best()));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles), cmocka_unit_test(vector_operations),
+                                        cmocka_unit_test(rows), cmocka_unit_test(transposes), cmocka_unit_test(names) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,455 @@
+/* The cpu backend's tactics: small networks, each compiled for every instruction set that this machine has and for one
+ * and three threads, answer as the reference evaluation does; and the tactic meant runs them. */
+#include "unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/onednn.h"
+#include "gopt/gopt.h"
+#include "ir/graph.h"
+
+static uint32_t seed = 7;
+
+static float number(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 8388608.0f - 1.0f;
+}
+
+typedef struct net {
+    gopt_graph *g;
+    int n;
+} net;
+
+#define DIMS(...) ((const int64_t[]){ __VA_ARGS__ }), (int)(sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
+
+static gopt_value *input(net *t, const int64_t *dims, int rank)
+{
+    char text[GOPT_MAX_RANK][24], name[16];
+    const char *p[GOPT_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        snprintf(text[i], sizeof(text[i]), "%lld", (long long)dims[i]);
+        p[i] = text[i];
+    }
+    snprintf(name, sizeof(name), "x%d", t->n++);
+    gopt_value *v = gopt_graph_input(t->g, name, GOPT_F32, rank, p);
+    assert_non_null(v);
+    return v;
+}
+
+static gopt_value *weights(net *t, const int64_t *dims, int rank)
+{
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++)
+        n *= dims[i];
+    float *p = malloc((size_t)n * sizeof(*p));
+    assert_non_null(p);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = number() * 0.5f;
+    gopt_value *v = gopt_graph_constant(t->g, NULL, GOPT_F32, rank, dims, p);
+    free(p);
+    assert_non_null(v);
+    return v;
+}
+
+static gopt_value *integers(net *t, const int64_t *v, int n)
+{
+    const int64_t dims = n;
+    return gopt_graph_constant(t->g, NULL, GOPT_I64, 1, &dims, v);
+}
+
+static gopt_value *add(net *t, const char *op, const char *attributes, int n, gopt_value *a, gopt_value *b,
+                       gopt_value *c)
+{
+    gopt_value *in[3] = { a, b, c }, *v = gopt_graph_add(t->g, op, NULL, n, in, attributes);
+    assert_non_null(v);
+    return v;
+}
+
+/* ---- the networks ---- */
+
+static gopt_value *conv(net *t, gopt_value *x, int64_t oc, int64_t icg, int64_t kh, int64_t kw, const char *attributes)
+{
+    return add(t, "Conv", attributes, 3, x, weights(t, DIMS(oc, icg, kh, kw)), weights(t, DIMS(oc)));
+}
+
+static gopt_value *conv3x3_relu(net *t)
+{
+    return add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(2, 33, 13, 17)), 40, 33, 3, 3, "pads = [1,1,1,1]"), NULL,
+               NULL);
+}
+
+static gopt_value *stem(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 3, 31, 29)), 24, 3, 7, 7, "pads = [3,3,3,3], strides = [2,2]");
+    return add(t, "MaxPool", "kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]", 1,
+               add(t, "Relu", NULL, 1, x, NULL, NULL), NULL, NULL);
+}
+
+/* conv, conv + residual + clip, then a reader of the dense layout */
+static gopt_value *residual(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 9, 10)), 48, 16, 1, 1, NULL);
+    gopt_value *y = conv(t, x, 48, 48, 3, 3, "pads = [1,1,1,1]");
+    const float six = 6.0f, zero = 0.0f;
+    gopt_value *lo = gopt_graph_constant(t->g, NULL, GOPT_F32, 0, NULL, &zero);
+    gopt_value *hi = gopt_graph_constant(t->g, NULL, GOPT_F32, 0, NULL, &six);
+    gopt_value *z = add(t, "Clip", NULL, 3, add(t, "Add", NULL, 2, y, x, NULL), lo, hi);
+    return add(t, "Transpose", "perm = [0,2,3,1]", 1, z, NULL, NULL);
+}
+
+static gopt_value *dilated(net *t)
+{
+    gopt_value *x = input(t, DIMS(1, 20, 15, 14));
+    gopt_value *y = conv(t, x, 36, 20, 3, 2, "dilations = [2,3], pads = [1,0,2,3], strides = [1,2]");
+    return add(t, "LeakyRelu", "alpha = 0.2", 1, conv(t, y, 17, 36, 3, 3, "auto_pad = \"SAME_UPPER\", strides = [2,2]"),
+               NULL, NULL);
+}
+
+static gopt_value *pads_alone(net *t) /* rows and columns of output that see nothing but padding */
+{
+    return conv(t, input(t, DIMS(1, 16, 3, 3)), 16, 16, 2, 2, "pads = [4,4,4,4]");
+}
+
+static gopt_value *swish_gate(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 24, 12, 11)), 56, 24, 1, 1, NULL);
+    x = add(t, "Mul", NULL, 2, x, add(t, "Sigmoid", NULL, 1, x, NULL, NULL), NULL);
+    gopt_value *g = add(t, "GlobalAveragePool", NULL, 1, x, NULL, NULL);
+    g = add(t, "Sigmoid", NULL, 1, conv(t, g, 56, 56, 1, 1, NULL), NULL, NULL);
+    x = add(t, "Mul", NULL, 2, x, g, NULL);
+    return conv(t, x, 20, 56, 1, 1, NULL);
+}
+
+static gopt_value *depthwise(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 8, 14, 19)), 37, 8, 1, 1, NULL);
+    x = add(t, "Relu", NULL, 1, conv(t, x, 37, 1, 3, 3, "group = 37, pads = [1,1,1,1]"), NULL, NULL);
+    x = add(t, "HardSwish", NULL, 1, conv(t, x, 37, 1, 5, 5, "group = 37, pads = [2,2,2,2], strides = [2,2]"), NULL,
+            NULL);
+    x = conv(t, x, 37, 1, 3, 3, "group = 37, pads = [0,1,1,0], strides = [2,1]");
+    return conv(t, x, 12, 37, 1, 1, NULL);
+}
+
+static gopt_value *groups(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 10, 9)), 64, 16, 1, 1, NULL);
+    return conv(t, x, 96, 32, 3, 3, "group = 2, pads = [1,1,1,1]");
+}
+
+static gopt_value *small_groups(net *t)
+{
+    return add(t, "Tanh", NULL, 1, conv(t, input(t, DIMS(2, 12, 10, 9)), 18, 4, 3, 3, "group = 3, pads = [1,1,1,1]"),
+               NULL, NULL);
+}
+
+static gopt_value *one_dim(net *t)
+{
+    gopt_value *x = input(t, DIMS(1, 20, 50));
+    x = add(t, "Conv", "pads = [1,1]", 3, x, weights(t, DIMS(40, 20, 3)), weights(t, DIMS(40)));
+    return add(t, "Conv", "pads = [2,1], strides = [2]", 2, add(t, "Gelu", NULL, 1, x, NULL, NULL),
+               weights(t, DIMS(33, 40, 4)), NULL);
+}
+
+static gopt_value *volume(net *t)
+{
+    gopt_value *x =
+        add(t, "Conv", "pads = [1,1,1,1,1,1]", 2, input(t, DIMS(1, 5, 6, 7, 8)), weights(t, DIMS(9, 5, 3, 3, 3)), NULL);
+    return add(t, "MaxPool", "kernel_shape = [2,2,2], strides = [2,2,2]", 1, add(t, "Relu", NULL, 1, x, NULL, NULL),
+               NULL, NULL);
+}
+
+static gopt_value *transposed(net *t)
+{
+    return add(t, "ConvTranspose", "strides = [2,2], pads = [1,1,1,1], output_padding = [1,1]", 3,
+               input(t, DIMS(2, 6, 5, 7)), weights(t, DIMS(6, 10, 3, 3)), weights(t, DIMS(10)));
+}
+
+static gopt_value *concat_chain(net *t)
+{
+    gopt_value *x = input(t, DIMS(1, 16, 8, 8));
+    gopt_value *a = conv(t, x, 32, 16, 1, 1, NULL), *b = conv(t, x, 16, 16, 3, 3, "pads = [1,1,1,1]");
+    gopt_value *y = add(t, "Concat", "axis = 1", 2, a, b, NULL);
+    return conv(t, add(t, "AveragePool", "kernel_shape = [2,2], strides = [2,2]", 1, y, NULL, NULL), 10, 48, 1, 1,
+                NULL);
+}
+
+static gopt_value *averages(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 11, 9)), 19, 16, 1, 1, NULL);
+    x = add(t, "AveragePool", "kernel_shape = [3,3], pads = [1,1,1,1]", 1, x, NULL, NULL);
+    return add(t, "AveragePool", "kernel_shape = [3,2], pads = [1,1,1,0], strides = [2,1], count_include_pad = 1", 1, x,
+               NULL, NULL);
+}
+
+static gopt_value *dense_layers(net *t)
+{
+    gopt_value *x = add(t, "MatMul", NULL, 2, input(t, DIMS(2, 19, 45)), weights(t, DIMS(45, 71)), NULL);
+    x = add(t, "Gelu", NULL, 1, add(t, "Add", NULL, 2, x, weights(t, DIMS(71)), NULL), NULL, NULL);
+    gopt_value *y = add(t, "MatMul", NULL, 2, x, weights(t, DIMS(71, 71)), NULL);
+    return add(t, "Add", NULL, 2, y, x, NULL);
+}
+
+static gopt_value *wide_rows(net *t)
+{
+    return add(t, "MatMul", NULL, 2, input(t, DIMS(37, 1024)), weights(t, DIMS(1024, 40)), NULL);
+}
+
+static gopt_value *gemv(net *t)
+{
+    gopt_value *x = add(t, "Gemm", "transB = 1, alpha = 0.5, beta = 2", 3, input(t, DIMS(1, 77)),
+                        weights(t, DIMS(101, 77)), weights(t, DIMS(101)));
+    return add(t, "Relu", NULL, 1, x, NULL, NULL);
+}
+
+static gopt_value *attention(net *t)
+{
+    gopt_value *q = input(t, DIMS(2, 3, 21, 16)), *k = input(t, DIMS(2, 3, 16, 23)), *v = input(t, DIMS(2, 3, 23, 18));
+    gopt_value *s = add(t, "Softmax", "axis = -1", 1, add(t, "MatMul", NULL, 2, q, k, NULL), NULL, NULL);
+    return add(t, "Transpose", "perm = [0,2,1,3]", 1, add(t, "MatMul", NULL, 2, s, v, NULL), NULL, NULL);
+}
+
+static gopt_value *broadcast_product(net *t)
+{
+    return add(t, "MatMul", NULL, 2, input(t, DIMS(2, 1, 5, 7)), input(t, DIMS(3, 7, 9)), NULL);
+}
+
+static gopt_value *gemm_transposed(net *t)
+{
+    return add(t, "Gemm", "transA = 1, transB = 1", 2, input(t, DIMS(13, 17)), input(t, DIMS(11, 13)), NULL);
+}
+
+static gopt_value *norm(net *t)
+{
+    gopt_value *in[3] = { input(t, DIMS(3, 7, 50)), weights(t, DIMS(50)), weights(t, DIMS(50)) };
+    return gopt_graph_add(t->g, "LayerNormalization", NULL, 3, in, "epsilon = 1e-5");
+}
+
+static gopt_value *chain(net *t)
+{
+    gopt_value *x = input(t, DIMS(3, 1, 70, 5)), *y = input(t, DIMS(4, 1, 5)), *z = input(t, DIMS(70, 1));
+    gopt_value *a = add(t, "Mul", NULL, 2, add(t, "Exp", NULL, 1, x, NULL, NULL), y, NULL);
+    gopt_value *b = add(t, "Where", NULL, 3, add(t, "Less", NULL, 2, x, z, NULL), a, z);
+    return add(t, "Div", NULL, 2, add(t, "Sub", NULL, 2, b, y, NULL), add(t, "Softplus", NULL, 1, x, NULL, NULL), NULL);
+}
+
+static gopt_value *reductions(net *t)
+{
+    gopt_value *x = input(t, DIMS(3, 5, 40, 33));
+    gopt_value *a = add(t, "ReduceMean", NULL, 2, x, integers(t, (const int64_t[]){ 2, 3 }, 2), NULL);
+    gopt_value *b = add(t, "ReduceMax", NULL, 2, x, integers(t, (const int64_t[]){ 1 }, 1), NULL);
+    gopt_value *c = add(t, "ReduceSum", NULL, 2, x, integers(t, (const int64_t[]){ -1 }, 1), NULL);
+    return add(t, "Add", NULL, 2, add(t, "Mul", NULL, 2, a, b, NULL), c, NULL);
+}
+
+static gopt_value *moves(net *t)
+{
+    gopt_value *x = input(t, DIMS(2, 12, 6, 10));
+    gopt_value *a = add(t, "DepthToSpace", "blocksize = 2", 1, x, NULL, NULL);
+    gopt_value *b = add(t, "SpaceToDepth", "blocksize = 2", 1, a, NULL, NULL);
+    gopt_value *in[5] = { b, integers(t, (const int64_t[]){ 1, -2 }, 2), integers(t, (const int64_t[]){ 100, -100 }, 2),
+                          integers(t, (const int64_t[]){ 1, 3 }, 2), integers(t, (const int64_t[]){ 3, -2 }, 2) };
+    gopt_value *c = gopt_graph_add(t->g, "Slice", NULL, 5, in, NULL);
+    return add(t, "Transpose", "perm = [3,0,2,1]", 1, c, NULL, NULL);
+}
+
+typedef struct net_case {
+    const char *name;
+    gopt_value *(*make)(net *t);
+    const char *tactic; /* that must run a step where nothing is capped; NULL: any */
+} net_case;
+
+static const net_case cases[] = {
+    { "conv3x3_relu", conv3x3_relu, "conv_direct" },
+    { "stem", stem, "conv_direct" },
+    { "residual", residual, "conv_direct" },
+    { "dilated", dilated, "conv_direct" },
+    { "pads_alone", pads_alone, "conv_direct" },
+    { "swish_gate", swish_gate, "conv_direct" },
+    { "depthwise", depthwise, "conv_depthwise" },
+    { "groups", groups, "conv_direct" },
+    { "one_dim", one_dim, "conv_direct" },
+    { "concat_chain", concat_chain, "move" },
+    { "averages", averages, "pool" },
+    { "dense_layers", dense_layers, "matmul_packed" },
+    { "wide_rows", wide_rows, "matmul_packed" },
+    { "gemv", gemv, "matmul_packed" },
+    { "attention", attention, "matmul_batched" },
+    { "broadcast_product", broadcast_product, "matmul_batched" },
+    { "norm", norm, "rows" },
+    { "chain", chain, "pointwise" },
+    { "reductions", reductions, "rows" },
+    { "moves", moves, "move" },
+#if defined(GI_HAVE_ONEDNN)
+    { "small_groups", small_groups, "onednn_conv" },
+    { "volume", volume, "onednn_conv" },
+    { "transposed", transposed, "onednn_conv" },
+    { "gemm_transposed", gemm_transposed, "onednn_matmul" },
+#else
+    { "small_groups", small_groups, NULL },
+    { "volume", volume, NULL },
+    { "transposed", transposed, NULL },
+    { "gemm_transposed", gemm_transposed, NULL },
+#endif
+};
+
+/* ---- comparing ---- */
+
+static gopt_tensor *make_input(gopt_ctx *cx, const gopt_value *v)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    gopt_tensor *t;
+    for (int i = 0; i < gopt_value_rank(v); i++)
+        dims[i] = gopt_value_dim(v, i);
+    assert_int_equal(gopt_tensor_create(cx, GOPT_F32, gopt_value_rank(v), dims, &t), GOPT_OK);
+    for (int64_t i = 0; i < gopt_tensor_elements(t); i++)
+        ((float *)t->data)[i] = number();
+    return t;
+}
+
+static gopt_run_context *start(gopt_graph *g, const gopt_engine_options *o, gopt_tensor **in, gopt_engine **e)
+{
+    gopt_run_context *rc = NULL;
+    assert_int_equal(gopt_engine_create(g, o, e), GOPT_OK);
+    assert_int_equal(gopt_run_context_create(*e, &rc), GOPT_OK);
+    for (size_t i = 0; i < gopt_graph_input_count(g); i++)
+        assert_int_equal(gopt_run_context_set_input(rc, i, in[i]), GOPT_OK);
+    return rc;
+}
+
+static void same(const char *name, const gopt_tensor *a, const gopt_tensor *b)
+{
+    float scale = 0.0f;
+    assert_int_equal(a->rank, b->rank);
+    assert_memory_equal(a->dims, b->dims, (size_t)a->rank * sizeof(*a->dims));
+    const int64_t n = gopt_tensor_elements(b);
+    for (int64_t i = 0; i < n; i++)
+        scale = fmaxf(scale, fabsf(((const float *)b->data)[i]));
+    for (int64_t i = 0; i < n; i++) {
+        const float x = ((const float *)a->data)[i], y = ((const float *)b->data)[i];
+        if (isnan(x) && isnan(y))
+            continue;
+        if (!(fabsf(x - y) <= 1e-5f * scale)) {
+            print_error("%s: element %lld is %g, expected %g\n", name, (long long)i, (double)x, (double)y);
+            fail();
+        }
+    }
+}
+
+static bool runs(gopt_run_context *rc, const char *tactic)
+{
+    const gopt_step_info *s;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++)
+        if (s->tactic && !strcmp(s->tactic, tactic))
+            return true;
+    return false;
+}
+
+static void compare(const net_case *k, gopt_graph *g, gopt_graph *fused, gopt_tensor **in, const char *isa, int threads)
+{
+    gopt_engine *e = NULL, *r = NULL;
+    gopt_run_context *rc = start(fused, &(gopt_engine_options){ .isa = isa, .threads = threads }, in, &e);
+    gopt_run_context *rr = start(g, &(gopt_engine_options){ .reference = true }, in, &r);
+    assert_int_equal(gopt_run(rr), GOPT_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gopt_run(rc), GOPT_OK);
+        same(k->name, gopt_run_context_output(rc, 0), gopt_run_context_output(rr, 0));
+    }
+    if (k->tactic && !isa && !runs(rc, k->tactic)) {
+        print_error("%s: no step runs by %s\n", k->name, k->tactic);
+        fail();
+    }
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    gopt_run_context_destroy(rr);
+    gopt_engine_destroy(r);
+}
+
+static void one_case(const net_case *k, bool fuse)
+{
+    static const char *const isas[] = { NULL, "sse2", "avx2", "avx512" };
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    net t = { 0 };
+    assert_int_equal(gopt_graph_create(cx, k->name, 21, &t.g), GOPT_OK);
+    gopt_value *y = k->make(&t);
+    assert_int_equal(gopt_graph_output(t.g, y, "y"), GOPT_OK);
+    gopt_graph *fused;
+    assert_int_equal(gopt_graph_clone(t.g, &fused), GOPT_OK);
+    if (fuse)
+        assert_int_equal(gopt_optimize(fused, &(gopt_optimize_options){ .level = 2, .fuse = true }, NULL), GOPT_OK);
+    gopt_tensor *in[8];
+    const size_t n = gopt_graph_input_count(t.g);
+    for (size_t i = 0; i < n; i++)
+        in[i] = make_input(cx, gopt_graph_get_input(t.g, i));
+    for (size_t i = 0; i < sizeof(isas) / sizeof(*isas); i++) {
+        gk_isa isa;
+        if (isas[i] && (!gk_isa_parse(isas[i], &isa) || isa > gk_best()))
+            continue;
+        compare(k, t.g, fused, in, isas[i], i % 2 ? 1 : 3);
+    }
+    for (size_t i = 0; i < n; i++)
+        gopt_tensor_unref(in[i]);
+    gopt_graph_destroy(fused);
+    gopt_graph_destroy(t.g);
+    gopt_ctx_destroy(cx);
+}
+
+static void unfused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        one_case(&cases[i], false);
+}
+
+static void fused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        one_case(&cases[i], true);
+}
+
+/* A primitive of oneDNN runs on the worker that calls it: no thread appears beyond the pool's. */
+static void onednn_stays_on_its_thread(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    net t = { 0 };
+    assert_int_equal(gopt_graph_create(cx, "groups", 21, &t.g), GOPT_OK);
+    assert_int_equal(gopt_graph_output(t.g, small_groups(&t), "y"), GOPT_OK);
+    gopt_tensor *in[1] = { make_input(cx, gopt_graph_get_input(t.g, 0)) };
+    gopt_engine *e;
+    gopt_run_context *rc = start(t.g, &(gopt_engine_options){ .threads = 2 }, in, &e);
+    const int before = gi_onednn_process_threads();
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gopt_run(rc), GOPT_OK);
+    assert_int_equal(gi_onednn_process_threads(), before);
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    gopt_tensor_unref(in[0]);
+    gopt_graph_destroy(t.g);
+    gopt_ctx_destroy(cx);
+}
+
+static void asks_for_what_is_missing(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    net t = { 0 };
+    gopt_engine *e = NULL;
+    assert_int_equal(gopt_graph_create(cx, "x", 21, &t.g), GOPT_OK);
+    assert_int_equal(gopt_graph_output(t.g, add(&t, "Relu", NULL, 1, input(&t, DIMS(3)), NULL, NULL), "y"), GOPT_OK);
+    assert_int_equal(gopt_engine_create(t.g, &(gopt_engine_options){ .isa = "mmx" }, &e), GOPT_USAGE);
+    assert_null(e);
+    gopt_graph_destroy(t.g);
+    gopt_ctx_destroy(cx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(unfused), cmocka_unit_test(fused),
+                                        cmocka_unit_test(onednn_stays_on_its_thread),
+                                        cmocka_unit_test(asks_for_what_is_missing) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
