@@ -10,7 +10,9 @@ static bool is_gir(const gi_file *f)
     if (i == f->size)
         return false;
     /* a comment, or a word that a header line or the graph starts with, and a space */
-    static const char *const words[] = { ";", "graph ", "opset ", "ir_version ", "producer ", "model ", "doc ", "meta " };
+    static const char *const words[] = {
+        ";", "graph ", "opset ", "ir_version ", "producer ", "model ", "doc ", "meta "
+    };
     for (size_t k = 0; k < GI_COUNT(words); k++)
         if (f->size - i > strlen(words[k]) && !memcmp(f->data + i, words[k], strlen(words[k])))
             return true;
