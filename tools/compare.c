@@ -200,7 +200,8 @@ static gopt_status judge(comparing *c)
                          "%zu of %zu outputs differ between %s and %s, the first is %s: %s; values from %.4g to %.4g",
                          wrong, c->a.n_out, c->a.text, c->b.text, first, first_diff.why, first_diff.min,
                          first_diff.max);
-    say(t, "%zu outputs agree between %s and %s\n", c->a.n_out, c->a.text, c->b.text);
+    say(t, "%zu output%s between %s and %s\n", c->a.n_out, c->a.n_out == 1 ? " agrees" : "s agree", c->a.text,
+        c->b.text);
     return GOPT_OK;
 }
 

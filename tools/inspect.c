@@ -13,7 +13,7 @@ static char *amount(const char *text, bool bytes)
     if (!text || !*text)
         return strdup("unknown");
     if (*end || *text == '-')
-        return strdup(text);
+        return text_of(bytes ? "%s bytes" : "%s", text);
     if (bytes)
         return text_of("%s", bytes_text(v).p);
     return v >= 1000000000 ? text_of("%.2f G", (double)v / 1e9)

@@ -238,8 +238,10 @@ static void print_engine(const running *r)
     const tool *t = r->t;
     const gopt_engine_info *i = gopt_engine_get_info(r->e);
     const gopt_report_summary *m = r->report ? gopt_report_get(r->report) : NULL;
-    say(t, "%s%s%s on %s%s%s (%s), %d thread%s: ", bold(t), tool_model(t), plain(t), bold(t), i->backend, plain(t),
-        i->device ? i->device : "", i->threads, i->threads == 1 ? "" : "s");
+    say(t, "%s%s%s on %s%s%s", bold(t), tool_model(t), plain(t), bold(t), i->backend, plain(t));
+    if (i->device && *i->device)
+        say(t, " (%s)", i->device);
+    say(t, ": ");
     if (m)
         say(t, "%lld nodes, %lld after optimizing, ", (long long)m->nodes_before, (long long)m->nodes_after);
     say(t, "%zu steps; weights %s, activations %s; built in %.0f ms\n", i->steps, bytes_text(i->weight_bytes).p,
