@@ -14,6 +14,7 @@ typedef struct matcher {
     unsigned mask;
     unsigned commuted; /* operators met so far */
     bool shared;
+    bool all_outputs; /* further outputs of the root may be used */
 } matcher;
 
 static bool match_value(matcher *t, const gi_pattern *p, gi_value *v, const gi_node *user);
@@ -64,7 +65,7 @@ static bool match_node(matcher *t, const gi_pattern *p, gi_node *n)
         return false;
     t->m->nodes[t->m->n_nodes++] = n;
     for (uint32_t i = 1; i < n->n_out; i++)
-        if (n->out[i]->n_uses)
+        if (n->out[i]->n_uses && !(t->all_outputs && n == t->m->root))
             return false;
     return match_inputs(t, p, n);
 }
@@ -94,7 +95,7 @@ static bool match_value(matcher *t, const gi_pattern *p, gi_value *v, const gi_n
     return true;
 }
 
-gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, gi_match *m, gi_reason *why)
+gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs, gi_match *m, gi_reason *why)
 {
     const gi_match start = *m;
     gi_match shared_match = *m;
@@ -104,7 +105,7 @@ gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, gi_match *m, gi_
     for (unsigned mask = 0; mask < masks; mask++) {
         *m = start;
         m->root = root;
-        matcher t = { .m = m, .why = why, .block = root->block, .mask = mask };
+        matcher t = { .m = m, .why = why, .block = root->block, .mask = mask, .all_outputs = all_outputs };
         why->text = NULL;
         const bool matched = p->kind == GI_PAT_AT ? match_value(&t, p, root->out[0], NULL) : match_node(&t, p, root);
         masks = 1u << t.commuted > masks ? 1u << t.commuted : masks;

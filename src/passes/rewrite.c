@@ -174,6 +174,12 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     gi_value_refine(e->g, y, root->out[0]->type);
     gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
     gi_value_replace_uses(root->out[0], y);
+    for (uint32_t i = 1; rule->all_outputs && i < root->n_out; i++) {
+        gi_value_refine(e->g, at->out[i], root->out[i]->type);
+        gi_value_take_name(at->out[i], root->out[i]);
+        gi_value_replace_uses(root->out[i], at->out[i]);
+        enqueue_users(e, at->out[i]);
+    }
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
         enqueue(e, r->made.p[i]);
@@ -196,7 +202,7 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
     gi_arena_reset(e->scratch);
     gi_match m = { .g = e->g, .root = root, .scratch = e->scratch };
     gi_reason why = { .arena = e->scratch };
-    const gi_match_result found = gi_match_at(rule->match, root, &m, &why);
+    const gi_match_result found = gi_match_at(rule->match, root, rule->all_outputs, &m, &why);
     if (found == GI_MATCH_NO) {
         note_decline(e, rule, root, NULL);
         return GOPT_OK;

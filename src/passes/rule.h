@@ -103,6 +103,7 @@ typedef struct gi_rule {
     bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */
     gi_value *(*make)(gi_rewrite *r, const gi_match *m);
     bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */
+    bool all_outputs;  /* .make's node has the root's outputs, all of which may be used */
     const char *means; /* one line: before ⇒ after */
 } gi_rule;
 
@@ -111,7 +112,7 @@ const gi_rule *gi_rule_find(const char *name); /* '-' and '_' are the same */
 
 /* Does the pattern match at `root`? GI_MATCH_SHARED: but for an N1 that has other users; *why says which. */
 typedef enum gi_match_result { GI_MATCH_NO, GI_MATCH_YES, GI_MATCH_SHARED } gi_match_result;
-gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, gi_match *m, gi_reason *why);
+gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs, gi_match *m, gi_reason *why);
 
 /* Applies rules to all nodes until none does, or a cap is reached (a note says so). */
 gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *rules, size_t n);

@@ -183,5 +183,92 @@ static bool adds_nothing(const gi_match *m, gi_reason *why)
     return gi_dtype_is_float(k->dtype) ? gi_blob_all(k, -0.0) : gi_blob_all(k, 0.0);
 }
 
+/* ---- parts ---- */
+
+static bool has_one_part(const gi_match *m, gi_reason *why)
+{
+    return m->root->n_out == 1 && type_is_the_same(m, why);
+}
+
+/* The index is one number, and the dim that it takes away comes back in its place. */
+static bool unsqueezes_the_axis(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    int64_t given;
+    uint32_t n;
+    int axis, back;
+    const int rank = gi_value_rank(m->x);
+    return rank > 0 && gi_value_blob(m->i)->rank == 0 && gi_value_known_ints(m->a, &given, 1, &n) && n == 1 &&
+           gi_axis(gi_attr_int(gi_value_node(m->y), Gather_at_axis), rank, &axis) && gi_axis(given, rank, &back) &&
+           axis == back;
+}
+
+static gi_value *gather_one(gi_rewrite *r, const gi_match *m)
+{
+    gi_blob *b;
+    if (gi_blob_reshaped(gi_value_blob(m->i), 1, (const int64_t[]){ 1 }, &b) != GOPT_OK)
+        return NULL;
+    gi_value *i = gi_const(r->g, b, NULL);
+    gi_node *n = i ? gi_rw_node(r, OP_Gather, 2, (gi_value *[]){ m->x, i }, 1) : NULL;
+    return n && gi_attrs_copy(n, gi_value_node(m->y)) ? gi_rw_done(r, n) : NULL;
+}
+
+/* ---- recurrent states ---- */
+
+/* Zeros by construction, whatever the shape: a ConstantOfShape, moved about. */
+static bool is_zeros(const gi_value *v)
+{
+    enum { MAX_STEPS = 16 };
+    for (int i = 0; v && i < MAX_STEPS; i++) {
+        const gi_blob *b = gi_value_blob(v);
+        if (b)
+            return gi_blob_all(b, 0.0);
+        const gi_node *n = gi_value_node(v);
+        if (!n)
+            return false;
+        if (n->op == OP_ConstantOfShape) {
+            const gi_blob *value = gi_attr_tensor(n, ConstantOfShape_at_value);
+            return !value || gi_blob_all(value, 0.0);
+        }
+        if (n->op != OP_Slice && n->op != OP_Expand && n->op != OP_Transpose && n->op != OP_Reshape &&
+            n->op != OP_Squeeze && n->op != OP_Unsqueeze && n->op != OP_Identity && n->op != OP_Tile)
+            return false;
+        v = gi_node_in(n, 0);
+    }
+    return false;
+}
+
+/* Inputs 5 (initial_h) and, of an LSTM, 6 (initial_c). */
+static uint32_t states_end(const gi_node *n)
+{
+    return n->op == OP_LSTM ? LSTM_in_initial_c + 1 : LSTM_in_initial_h + 1;
+}
+
+static bool starts_from_zeros(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    for (uint32_t i = LSTM_in_initial_h; i < states_end(m->root); i++)
+        if (gi_node_in(m->root, i) && is_zeros(m->root->in[i].value))
+            return true;
+    return false;
+}
+
+static gi_value *drop_zeros(gi_rewrite *r, const gi_match *m)
+{
+    gi_value *in[GI_OP_MAX_IN];
+    uint32_t n_in = m->root->n_in;
+    if (n_in > GI_OP_MAX_IN)
+        return NULL;
+    for (uint32_t i = 0; i < n_in; i++) {
+        in[i] = m->root->in[i].value;
+        if (i >= LSTM_in_initial_h && i < states_end(m->root) && in[i] && is_zeros(in[i]))
+            in[i] = NULL;
+    }
+    while (n_in && !in[n_in - 1])
+        n_in--;
+    gi_node *n = gi_rw_node(r, m->root->op, n_in, in, m->root->n_out);
+    return n && gi_attrs_copy(n, m->root) ? gi_rw_done(r, n) : NULL;
+}
+
 #include "passes/rows.h"
 #include "passes/rules/identity.def"

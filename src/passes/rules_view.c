@@ -117,5 +117,30 @@ static gi_value *make_one_reshape(gi_rewrite *r, const gi_match *m)
     return start ? reshape(r, start, m->root->out[0]) : NULL;
 }
 
+/* The dims that are not 1 stay in their order: then so do the elements. A permutation that is in order altogether
+ * is another rule's. */
+static bool moves_only_ones(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    int64_t target[GOPT_MAX_RANK], last = -1;
+    const int64_t *perm;
+    int unknown;
+    bool moves = false;
+    const uint32_t n = gi_attr_ints(m->root, Transpose_at_perm, &perm);
+    if (!n || (int)n != gi_value_rank(m->x))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (perm[i] < 0 || perm[i] >= (int64_t)n)
+            return false;
+        moves = moves || perm[i] != (int64_t)i;
+        if (gi_value_dim(m->x, (int)perm[i]) == 1)
+            continue;
+        if (perm[i] < last)
+            return false;
+        last = perm[i];
+    }
+    return moves && write_shape(m->g, m->x, m->root->out[0], target, &unknown);
+}
+
 #include "passes/rows.h"
 #include "passes/rules/view.def"
