@@ -275,6 +275,8 @@ static gopt_status run_plan(struct gopt_run_context *rc)
     gi_frame *f = rc->now->frame;
     for (size_t i = 0; i < rc->n_inputs; i++)
         gi_frame_set(f, f->p->params[i], rc->aligned[i]);
+    for (size_t i = 0; rc->run.profile && i < rc->now->n_infos; i++)
+        rc->now->infos[i].ms = 0; /* of a branch that is not taken, too */
     gi_pool_enter(rc->run.pool);
     gopt_status st = gi_frame_run(f);
     gi_pool_leave(rc->run.pool);
