@@ -107,10 +107,29 @@ static bool powers(const gi_node *n, gk_vop *vop)
     return false;
 }
 
+/* A BatchNormalization of constant statistics: one factor and one addend a channel. */
+static bool normalizes(const gi_node *n)
+{
+    int rank;
+    int64_t dims[GOPT_MAX_RANK];
+    if (gi_attr_int(n, BatchNormalization_at_training_mode) || !gi_cpu_static_f32(gi_node_in(n, 0), &rank, dims) ||
+        rank < 2)
+        return false;
+    for (uint32_t i = 1; i < 5; i++) {
+        const gi_blob *b = gi_value_blob(gi_node_in(n, i));
+        if (!b || b->dtype != GOPT_F32 || gi_blob_elements(b) != dims[1])
+            return false;
+    }
+    return true;
+}
+
 bool gi_vp_takes(const gi_node *n)
 {
     gk_vop vop;
-    if (n->n_out != 1 || !n->n_in || !lanes_type(n->out[0]))
+    for (uint32_t i = 1; i < n->n_out && n->op == OP_BatchNormalization; i++)
+        if (n->out[i]->n_uses)
+            return false;
+    if ((n->n_out != 1 && n->op != OP_BatchNormalization) || !n->n_in || !lanes_type(n->out[0]))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value && !lanes_type(n->in[i].value))
@@ -133,6 +152,8 @@ bool gi_vp_takes(const gi_node *n)
     }
     case OP_Pow:
         return powers(n, &vop);
+    case OP_BatchNormalization:
+        return normalizes(n);
     case OP_Min:
     case OP_Max:
         return n->n_in == 2;
@@ -173,15 +194,16 @@ static bool input_strides(const builder *b, gi_layout lay, int rank, const int64
         pixels *= full[i];
     if (full[1] != 1 && lay != GI_BLOCKED)
         return false;
-    const bool lanes = full[1] != 1;
-    step = lanes ? block : 1;
-    in->strides[last] = lanes ? 1 : 0;
+    /* a value of one channel that lies blocked has whole blocks of which one lane is its own */
+    const bool blocked = lay == GI_BLOCKED;
+    step = blocked ? block : 1;
+    in->strides[last] = blocked && full[1] == b->shape[1] ? 1 : 0;
     for (int i = b->shape_rank - 1; i >= 2; i--) {
         in->strides[i] = full[i] == 1 ? 0 : step;
         step *= full[i];
     }
-    in->strides[1] = lanes ? block * pixels : 0;
-    in->strides[0] = full[0] == 1 ? 0 : lanes ? blocks * block * pixels : pixels;
+    in->strides[1] = full[1] != 1 ? block * pixels : 0;
+    in->strides[0] = full[0] == 1 ? 0 : blocked ? blocks * block * pixels : pixels;
     return true;
 }
 
@@ -385,6 +407,45 @@ static void emit_special(builder *b, const gi_node *n, int dst, const int *a)
     }
 }
 
+/* scale / sqrt(variance + epsilon), and bias - mean * that, as inputs along the channels. */
+static gopt_status add_normalization(builder *b, const gi_node *n, int dst)
+{
+    const int64_t channels = gi_blob_elements(gi_value_blob(gi_node_in(n, 1)));
+    const int64_t block = b->layout == GI_BLOCKED ? b->d->block : 1, room = (channels + block - 1) / block * block;
+    const float eps = gi_attr_float(n, BatchNormalization_at_epsilon);
+    int a[3] = { NONE, NONE, NONE };
+    float *to[2];
+    GI_TRY(operand_of(b, gi_node_in(n, 0), &a[0]));
+    for (int k = 0; k < 2 && !b->failed; k++) {
+        gi_vp_input in = { .arg = -1, .dtype = GOPT_F32, .reg = new_reg(b) };
+        int64_t dims[GOPT_MAX_RANK] = { 1, channels };
+        to[k] = gi_cpu_pack(b->d, b->s, b->c, (size_t)room * sizeof(float));
+        GI_NEED(to[k]);
+        memset(to[k], 0, (size_t)room * sizeof(float));
+        in.data = to[k];
+        for (int i = 2; i < b->shape_rank; i++)
+            dims[i] = 1;
+        if (b->failed || b->p->n_in == GI_VP_MAX_INPUTS || b->shape[1] != channels ||
+            !input_strides(b, b->layout, b->shape_rank, dims, &in)) {
+            b->failed = true;
+            return GOPT_OK;
+        }
+        a[1 + k] = INPUT + b->p->n_in;
+        b->p->in[b->p->n_in++] = in;
+    }
+    if (b->failed)
+        return GOPT_OK;
+    for (int64_t c = 0; c < channels; c++) {
+        float v[5];
+        for (uint32_t i = 1; i < 5; i++)
+            memcpy(&v[i], (const float *)gi_value_blob(gi_node_in(n, i))->data + c, sizeof(float));
+        to[0][c] = v[1] / sqrtf(v[4] + eps);
+        to[1][c] = v[2] - v[3] * to[0][c];
+    }
+    emit(b, GK_V_fma, dst, a[0], a[1], a[2], 0.0f, 0.0f);
+    return GOPT_OK;
+}
+
 static gopt_status add_node(builder *b, const gi_node *n, int dst)
 {
     int a[3] = { NONE, NONE, NONE };
@@ -400,6 +461,8 @@ static gopt_status add_node(builder *b, const gi_node *n, int dst)
         emit(b, GK_V_clip, dst, a[0], NONE, NONE, lo, hi);
         return GOPT_OK;
     }
+    if (n->op == OP_BatchNormalization)
+        return add_normalization(b, n, dst);
     if (with_scalar(b, n, dst, &st))
         return st;
     const bool pow = n->op == OP_Pow && powers(n, &vop);
