@@ -255,6 +255,72 @@ static gopt_value *moves(net *t)
     return add(t, "Transpose", "perm = [3,0,2,1]", 1, c, NULL, NULL);
 }
 
+static gopt_value *upsample(net *t)
+{
+    const float scales[4] = { 1.0f, 1.0f, 2.0f, 1.5f };
+    const int64_t four = 4;
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 7, 6)), 21, 16, 1, 1, NULL);
+    gopt_value *in[3] = { x, NULL, gopt_graph_constant(t->g, NULL, GOPT_F32, 1, &four, scales) };
+    x = gopt_graph_add(t->g, "Resize", NULL, 3, in,
+                       "mode = \"nearest\", coordinate_transformation_mode = \"asymmetric\", nearest_mode = \"floor\"");
+    assert_non_null(x);
+    return conv(t, x, 9, 21, 3, 3, "pads = [1,1,1,1]");
+}
+
+static gopt_value *batch_norm(net *t)
+{
+    gopt_value *x = add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(2, 16, 5, 7)), 21, 16, 1, 1, NULL), NULL, NULL);
+    gopt_value *in[5] = { x, weights(t, DIMS(21)), weights(t, DIMS(21)), weights(t, DIMS(21)), NULL };
+    float ones[21];
+    const int64_t n = 21;
+    for (int i = 0; i < 21; i++)
+        ones[i] = 0.5f + (float)i * 0.1f;
+    in[4] = gopt_graph_constant(t->g, NULL, GOPT_F32, 1, &n, ones);
+    x = gopt_graph_add(t->g, "BatchNormalization", NULL, 5, in, NULL);
+    assert_non_null(x);
+    return add(t, "MaxPool", "kernel_shape = [2,2]", 1, x, NULL, NULL);
+}
+
+static gopt_value *recurrent(net *t, const char *op, int64_t gates, int64_t directions, const char *attributes)
+{
+    gopt_value *in[7] = { input(t, DIMS(9, 3, 13)),
+                          weights(t, DIMS(directions, gates * 21, 13)),
+                          weights(t, DIMS(directions, gates * 21, 21)),
+                          weights(t, DIMS(directions, 2 * gates * 21)),
+                          NULL,
+                          input(t, DIMS(directions, 3, 21)),
+                          NULL };
+    gopt_value *y = gopt_graph_add(t->g, op, NULL, 6, in, attributes);
+    assert_non_null(y);
+    return y;
+}
+
+static gopt_value *lstm(net *t)
+{
+    return recurrent(t, "LSTM", 4, 2, "hidden_size = 21, direction = \"bidirectional\"");
+}
+
+static gopt_value *lstm_backwards(net *t)
+{
+    return recurrent(t, "LSTM", 4, 1, "hidden_size = 21, direction = \"reverse\"");
+}
+
+static gopt_value *gru(net *t)
+{
+    return recurrent(t, "GRU", 3, 1, "hidden_size = 21");
+}
+
+static gopt_value *gru_linear(net *t)
+{
+    return recurrent(t, "GRU", 3, 2, "hidden_size = 21, linear_before_reset = 1, direction = \"bidirectional\"");
+}
+
+static gopt_value *short_rows(net *t) /* two rows of output in one tile, strided too */
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 32, 14, 14)), 48, 32, 3, 3, "pads = [1,1,1,1], strides = [2,2]");
+    return conv(t, x, 40, 48, 3, 3, "pads = [1,1,1,1]");
+}
+
 typedef struct net_case {
     const char *name;
     gopt_value *(*make)(net *t);
@@ -282,6 +348,13 @@ static const net_case cases[] = {
     { "chain", chain, "pointwise" },
     { "reductions", reductions, "rows" },
     { "moves", moves, "move" },
+    { "upsample", upsample, "resize_nearest" },
+    { "batch_norm", batch_norm, "pool" },
+    { "lstm", lstm, "recurrent" },
+    { "lstm_backwards", lstm_backwards, "recurrent" },
+    { "gru", gru, "recurrent" },
+    { "gru_linear", gru_linear, "recurrent" },
+    { "short_rows", short_rows, "conv_direct" },
 #if defined(GI_HAVE_ONEDNN)
     { "small_groups", small_groups, "onednn_conv" },
     { "volume", volume, "onednn_conv" },

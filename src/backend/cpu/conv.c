@@ -257,6 +257,19 @@ static void run_row(const job *j, gk_conv_tile *t, const float *src, float *dst,
     }
 }
 
+/* Two rows so short that one tile holds both. */
+static void run_two_rows(const job *j, gk_conv_tile *t, const float *src, float *dst, const float *add)
+{
+    const conv *v = j->v;
+    t->src = src;
+    t->half = v->w.sh * v->row;
+    t->dst = dst;
+    t->add = add;
+    t->dst_half = v->w.ow * j->d->block;
+    t->pixels = (int)(2 * v->w.ow);
+    j->d->k->conv_tile(t);
+}
+
 /* Rows r0 … r1-1 (pixels x0 … x1-1 where flat) of one image, tiles t0 … t1-1. */
 static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64_t x0, int64_t x1, int64_t t0,
                       int64_t t1, char *scratch)
@@ -282,14 +295,23 @@ static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64
         const int64_t at = (image * channel_blocks + cb) * pixels * block;
         t.columns = cb + 1 < (g + 1) * ((v->ocg + block - 1) / block) ? (int)(2 * block) : (int)block;
         t.bias = v->bias + i * 2 * block;
-        for (int64_t r = r0; r < r1; r++) {
-            int64_t h0, h1;
+        for (int64_t r = r0; r < r1;) {
+            int64_t h0, h1, n0 = -1, n1 = -1;
             gi_window_rows(w, r, &h0, &h1);
+            if (!v->flat && 2 * w->ow <= j->d->k->tile && r + 1 < r1)
+                gi_window_rows(w, r + 1, &n0, &n1);
             t.taps = v->taps + h0 * v->taps_a_row;
             t.n_taps = (size_t)((h1 - h0) * v->taps_a_row);
             t.w = v->weights + i * v->tile_floats + h0 * w->kw * v->icg * 2 * block;
-            run_row(j, &t, src + g * v->blocks * v->plane + (r * w->sh - w->pt - first) * v->row,
-                    out + at + r * w->ow * block, add ? add + at + r * w->ow * block : NULL, x0, x1);
+            const float *from = src + g * v->blocks * v->plane + (r * w->sh - w->pt - first) * v->row;
+            const int64_t to = at + r * w->ow * block;
+            if (n0 == h0 && n1 == h1) {
+                run_two_rows(j, &t, from, out + to, add ? add + to : NULL);
+                r += 2;
+            } else {
+                run_row(j, &t, from, out + to, add ? add + to : NULL, x0, x1);
+                r++;
+            }
         }
         for (int64_t k = 0; v->e.program && k < t.columns / block; k++)
             gi_epilogue_run(j->d, &v->e, j->args, at + (k * pixels + r0 * w->ow + x0) * block,
