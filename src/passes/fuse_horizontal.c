@@ -255,6 +255,8 @@ static bool shorten_concat(gi_node *c, uint32_t from, uint32_t n, gi_value *y)
 
 static bool add_origins(gi_node *n, const group *gr)
 {
+    if (n->op == gr->first[0]->op)
+        n->name = gr->first[0]->name;
     for (size_t i = 0; i < gr->n; i++) {
         if (!gi_node_merge_origins(n, gr->first[i]))
             return false;

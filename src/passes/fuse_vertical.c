@@ -141,10 +141,14 @@ static bool say(fuser *f, const char *text, const gi_node *n)
 static bool joins(fuser *f, const gi_node *product, const gi_node *n, bool *residual)
 {
     const gi_value *y = product->out[0];
-    if (!n || n->block != product->block || !is_pointwise(n))
-        return n ? say(f, "is no pointwise node of its block", n) : false;
-    if (!is_free(f, n, product->block))
+    if (!n)
+        return false;
+    if (n->id < f->n_nodes && f->taken[n->id])
         return say(f, "already belongs to another region", n);
+    if (n->block != product->block)
+        return say(f, "lies in another block", n);
+    if (!is_pointwise(n) || !is_free(f, n, product->block))
+        return say(f, "is no pointwise node", n);
     if (!gi_type_same(f->g, n->out[0]->type, y->type))
         return say(f, "changes the shape or type", n);
     bool own_residual = false;
