@@ -41,48 +41,39 @@ gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
     return GOPT_OK;
 }
 
-static gopt_status run_engine(tool *t, gopt_graph *g, const gopt_engine_options *o, gopt_tensor *const *in,
-                              gopt_tensor ***out, size_t *n_out)
+void answers_free(answers *a)
 {
-    gopt_engine *e = NULL;
-    gopt_run_context *rc = NULL;
-    gopt_status s = gopt_engine_create(g, o, &e);
+    free(a->p);
+    gopt_run_context_destroy(a->rc);
+    gopt_engine_destroy(a->e);
+    *a = (answers){ 0 };
+}
+
+static gopt_status run_engine(tool *t, gopt_graph *g, const gopt_engine_options *o, gopt_tensor *const *in,
+                              answers *out)
+{
+    *out = (answers){ .n = gopt_graph_output_count(g) };
+    gopt_status s = gopt_engine_create(g, o, &out->e);
     if (s == GOPT_OK)
-        s = gopt_run_context_create(e, &rc);
+        s = gopt_run_context_create(out->e, &out->rc);
     for (size_t i = 0; s == GOPT_OK && i < gopt_graph_input_count(g); i++)
-        s = gopt_run_context_set_input(rc, i, in[i]);
+        s = gopt_run_context_set_input(out->rc, i, in[i]);
     if (s == GOPT_OK)
-        s = gopt_run(rc);
-    *n_out = gopt_graph_output_count(g);
-    *out = s == GOPT_OK ? calloc(*n_out + 1, sizeof **out) : NULL;
-    if (s == GOPT_OK && !*out)
+        s = gopt_run(out->rc);
+    out->p = s == GOPT_OK ? calloc(out->n + 1, sizeof *out->p) : NULL;
+    if (s == GOPT_OK && !out->p)
         s = tool_no_memory(t);
-    for (size_t i = 0; s == GOPT_OK && i < *n_out; i++) {
-        /* the context's tensors are gone with it: copies of plain data, references of the rest */
-        const gopt_tensor *x = gopt_run_context_output(rc, i);
-        if (x && x->kind == GOPT_TENSOR && x->dtype != GOPT_STRING) {
-            s = gopt_tensor_create(t->cx, x->dtype, x->rank, x->dims, &(*out)[i]);
-            if (s == GOPT_OK && x->bytes)
-                memcpy((*out)[i]->data, x->data, x->bytes);
-        } else if (x) {
-            (*out)[i] = gopt_tensor_ref((gopt_tensor *)(uintptr_t)x);
-        }
-    }
-    if (s != GOPT_OK && *out) {
-        tensors_free(*out, *n_out);
-        *out = NULL;
-    }
-    gopt_run_context_destroy(rc);
-    gopt_engine_destroy(e);
+    for (size_t i = 0; s == GOPT_OK && i < out->n; i++)
+        out->p[i] = gopt_run_context_output(out->rc, i);
+    if (s != GOPT_OK)
+        answers_free(out);
     return s;
 }
 
-gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *const *in, gopt_tensor ***out,
-                     size_t *n_out)
+gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *const *in, answers *out)
 {
     gopt_graph *copy = NULL;
-    *out = NULL;
-    *n_out = 0;
+    *out = (answers){ 0 };
     gopt_status s = gopt_graph_clone(g, &copy);
     const gopt_optimize_options o = { .level = spec->level < 0 ? 2 : spec->level,
                                       .fuse = !spec->no_fuse,
@@ -93,16 +84,14 @@ gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *
         s = run_engine(
             t, copy,
             &(gopt_engine_options){ .backend = spec->backend, .threads = (int)t->o.threads, .reference = !spec->level },
-            in, out, n_out);
+            in, out);
     gopt_graph_destroy(copy);
     return s;
 }
 
-gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, gopt_tensor ***out, size_t *n_out)
+gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answers *out)
 {
-    *out = NULL;
-    *n_out = 0;
-    return run_engine(t, g, &(gopt_engine_options){ .backend = "cpu", .reference = true }, in, out, n_out);
+    return run_engine(t, g, &(gopt_engine_options){ .backend = "cpu", .reference = true }, in, out);
 }
 
 /* ---- the subcommand ---- */
@@ -111,8 +100,7 @@ typedef struct side {
     const char *text, *path;
     run_spec spec;
     gopt_graph *g;
-    gopt_tensor **out;
-    size_t n_out;
+    answers out;
 } side;
 
 typedef struct comparing {
@@ -167,10 +155,10 @@ static gopt_status judge(comparing *c)
     size_t wrong = 0;
     const char *first = NULL;
     diff first_diff = { 0 };
-    for (size_t i = 0; i < c->a.n_out; i++) {
+    for (size_t i = 0; i < c->a.out.n; i++) {
         const char *name = gopt_graph_output_name(c->a.g, i);
         diff d;
-        tensor_diff(c->b.out[i], c->a.out[i], rtol, atol, true, &d);
+        tensor_diff(c->b.out.p[i], c->a.out.p[i], rtol, atol, true, &d);
         json_array_append_new(outputs, json_diff(name, &d));
         if (d.same)
             say(t,
@@ -198,9 +186,9 @@ static gopt_status judge(comparing *c)
     if (wrong)
         return tool_fail(t, GOPT_DIFFERENT, c->b.path, NULL,
                          "%zu of %zu outputs differ between %s and %s, the first is %s: %s; values from %.4g to %.4g",
-                         wrong, c->a.n_out, c->a.text, c->b.text, first, first_diff.why, first_diff.min,
+                         wrong, c->a.out.n, c->a.text, c->b.text, first, first_diff.why, first_diff.min,
                          first_diff.max);
-    say(t, "%zu output%s between %s and %s\n", c->a.n_out, c->a.n_out == 1 ? " agrees" : "s agree", c->a.text,
+    say(t, "%zu output%s between %s and %s\n", c->a.out.n, c->a.out.n == 1 ? " agrees" : "s agree", c->a.text,
         c->b.text);
     return GOPT_OK;
 }
@@ -224,9 +212,9 @@ static gopt_status compare_steps(comparing *c)
     if (two)
         TRY(fix_like_inputs(c));
     progress *p = progress_start(t, "running");
-    gopt_status s = run_once(t, c->a.g, &c->a.spec, c->in, &c->a.out, &c->a.n_out);
+    gopt_status s = run_once(t, c->a.g, &c->a.spec, c->in, &c->a.out);
     if (s == GOPT_OK)
-        s = run_once(t, two ? c->b.g : c->a.g, &c->b.spec, c->in, &c->b.out, &c->b.n_out);
+        s = run_once(t, two ? c->b.g : c->a.g, &c->b.spec, c->in, &c->b.out);
     progress_stop(p);
     TRY(s);
     return judge(c);
@@ -237,8 +225,8 @@ gopt_status compare(tool *t)
     comparing c = { .t = t };
     const gopt_status s = compare_steps(&c);
     tensors_free(c.in, c.n_in);
-    tensors_free(c.a.out, c.a.n_out);
-    tensors_free(c.b.out, c.b.n_out);
+    answers_free(&c.a.out);
+    answers_free(&c.b.out);
     gopt_graph_destroy(c.a.g);
     gopt_graph_destroy(c.b.g);
     return s;

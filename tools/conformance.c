@@ -109,8 +109,9 @@ static int by_path(const void *a, const void *b)
 static gopt_status run_data_set(tool *t, const char *model, const char *dir)
 {
     gopt_graph *g = NULL;
-    gopt_tensor **in = NULL, **out = NULL;
-    size_t n_in = 0, n_out = 0;
+    gopt_tensor **in = NULL;
+    size_t n_in = 0;
+    answers out = { 0 };
     run_spec spec = { .backend = "cpu", .precision = "fp32", .level = t->o.level < 0 ? 2 : (int)t->o.level };
     if (t->o.backend)
         snprintf(spec.backend, sizeof spec.backend, "%s", t->o.backend);
@@ -120,19 +121,17 @@ static gopt_status run_data_set(tool *t, const char *model, const char *dir)
     if (s == GOPT_OK)
         s = inputs_make(t, g, dir, &in, &n_in);
     if (s == GOPT_OK)
-        s = run_once(t, g, &spec, in, &out, &n_out);
-    for (size_t i = 0; s == GOPT_OK && i < n_out; i++) {
-        gopt_tensor *want = NULL;
+        s = run_once(t, g, &spec, in, &out);
+    for (size_t i = 0; s == GOPT_OK && i < out.n; i++) {
+        gopt_tensor *want = NULL; /* stays so where no answer is given: that it ran is all */
         char *path = text_of("%s/output_%zu.pb", dir, i);
         diff d;
         if (!path)
             s = tool_no_memory(t);
         else if (!access(path, R_OK))
             s = gopt_onnx_load_tensor(t->cx, path, gopt_value_kind(gopt_graph_get_output(g, i)), &want);
-        else
-            want = out[i] ? gopt_tensor_ref(out[i]) : NULL; /* no answer is given: that it ran is all */
         if (s == GOPT_OK && want) {
-            tensor_diff(out[i], want, t->o.rtol < 0 ? 1e-3 : t->o.rtol, t->o.atol < 0 ? 1e-7 : t->o.atol, false, &d);
+            tensor_diff(out.p[i], want, t->o.rtol < 0 ? 1e-3 : t->o.rtol, t->o.atol < 0 ? 1e-7 : t->o.atol, false, &d);
             if (!d.same)
                 s = tool_fail(t, GOPT_DIFFERENT, NULL, NULL, "output %s: %s", gopt_graph_output_name(g, i), d.why);
         }
@@ -140,7 +139,7 @@ static gopt_status run_data_set(tool *t, const char *model, const char *dir)
         free(path);
     }
     tensors_free(in, n_in);
-    tensors_free(out, n_out);
+    answers_free(&out);
     gopt_graph_destroy(g);
     return s;
 }

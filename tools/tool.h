@@ -220,11 +220,19 @@ typedef struct run_spec {
     bool no_fuse;
 } run_spec;
 gopt_status run_spec_parse(tool *t, const char *text, run_spec *s);
-/* Optimizes a clone of g as the spec says, and runs it once; one reference an output. */
-gopt_status run_once(tool *t, gopt_graph *g, const run_spec *s, gopt_tensor *const *in, gopt_tensor ***out,
-                     size_t *n_out);
+
+/* What a run gave. Its tensors belong to the run context, so that lives as long. */
+typedef struct answers {
+    gopt_engine *e;
+    gopt_run_context *rc;
+    const gopt_tensor **p; /* NULL where empty */
+    size_t n;
+} answers;
+void answers_free(answers *a);
+/* Optimizes a clone of g as the spec says, and runs it once. On an error *out is empty. */
+gopt_status run_once(tool *t, gopt_graph *g, const run_spec *s, gopt_tensor *const *in, answers *out);
 /* Runs g as it is by reference evaluation. */
-gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, gopt_tensor ***out, size_t *n_out);
+gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answers *out);
 
 /* ---- verify.c ---- */
 

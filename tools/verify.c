@@ -23,14 +23,15 @@ typedef struct checking {
 /* One size for all dynamic dimensions: the inputs, and what the model answered before. */
 typedef struct trial {
     int64_t size;
-    gopt_tensor **in, **want;
-    size_t n_in, n_want;
+    gopt_tensor **in;
+    size_t n_in;
+    answers want;
 } trial;
 
 static void trial_free(trial *r)
 {
     tensors_free(r->in, r->n_in);
-    tensors_free(r->want, r->n_want);
+    answers_free(&r->want);
     *r = (trial){ 0 };
 }
 
@@ -66,7 +67,7 @@ static gopt_status try_size(checking *c, int64_t size, trial *r)
     if (s == GOPT_OK)
         s = inputs_make(c->t, g, NULL, &r->in, &r->n_in);
     if (s == GOPT_OK)
-        s = run_reference(c->t, g, r->in, &r->want, &r->n_want);
+        s = run_reference(c->t, g, r->in, &r->want);
     gopt_graph_destroy(g);
     if (s != GOPT_OK)
         trial_free(r);
@@ -77,11 +78,10 @@ static gopt_status try_size(checking *c, int64_t size, trial *r)
 static gopt_status check(checking *c, gopt_graph *g, const trial *r, char *why, size_t size, double *worst)
 {
     gopt_graph *copy = NULL;
-    gopt_tensor **got = NULL;
-    size_t n_got = 0;
+    answers got = { 0 };
     gopt_status s = bound_copy(g, r->size, &copy);
     if (s == GOPT_OK)
-        s = run_reference(c->t, copy, r->in, &got, &n_got);
+        s = run_reference(c->t, copy, r->in, &got);
     gopt_graph_destroy(copy);
     if (s == GOPT_NO_MEMORY)
         return s;
@@ -93,16 +93,16 @@ static gopt_status check(checking *c, gopt_graph *g, const trial *r, char *why, 
         *worst = INFINITY;
         return GOPT_DIFFERENT;
     }
-    for (size_t i = 0; i < n_got && s == GOPT_OK; i++) {
+    for (size_t i = 0; i < got.n && s == GOPT_OK; i++) {
         diff d;
-        tensor_diff(got[i], i < r->n_want ? r->want[i] : NULL, c->rtol, c->atol, true, &d);
+        tensor_diff(got.p[i], i < r->want.n ? r->want.p[i] : NULL, c->rtol, c->atol, true, &d);
         *worst = fmax(*worst, d.worst);
         if (!d.same) {
             snprintf(why, size, "output %s: %s", gopt_graph_output_name(g, i), d.why);
             s = GOPT_DIFFERENT;
         }
     }
-    tensors_free(got, n_got);
+    answers_free(&got);
     return s;
 }
 
