@@ -245,6 +245,9 @@ static bool parse_type(parser *p, int depth, const gi_type **out)
             dims[rank] = gi_dim_parse(p->g->dims, p->p, &end);
             if (!dims[rank] || end > p->end)
                 return wrong(p, "expected a dimension");
+            int64_t size;
+            if (gi_dim_is_const(dims[rank], &size) && size < 0)
+                return wrong(p, "a dimension of %lld", (long long)size);
             rank++;
             p->p = end;
         }
@@ -718,6 +721,8 @@ static bool parse_results(parser *p, gi_block *b)
             return wrong(p, "a result cannot be absent");
         if (take_word(p, "as") && !quoted(p, &as, NULL))
             return false;
+        if (as && !*as && !b->owner)
+            return wrong(p, "an output of the graph needs a name that is not empty");
         if (!as && !b->owner)
             as = x->name ? x->name : gi_arena_printf(p->g->arena, "output_%zu", v.n);
         if (!gi_push(p->scratch, &v, x) || !gi_push(p->scratch, &names, as))

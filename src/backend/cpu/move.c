@@ -363,6 +363,8 @@ typedef struct job {
 
 static void copy_line(const char *from, int64_t fs, char *to, int64_t ts, int64_t n, int64_t item)
 {
+    if (n <= 0) /* an empty tensor may have no address at all */
+        return;
     if (fs == 1 && ts == 1) {
         memcpy(to, from, (size_t)(n * item));
         return;
