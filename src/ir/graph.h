@@ -200,6 +200,8 @@ gi_block *gi_block_create(gopt_graph *g, gi_node *owner, const char *name);
  * become its outputs. The caller has checked that no path leaves the set and comes back.
  * NULL where there is no memory. */
 gi_node *gi_fuse(gi_block *b, gi_fusion_kind kind, gi_node *const *nodes, size_t n);
+/* The same with the nodes given in the block's order: its cost does not depend on the block's size. */
+gi_node *gi_fuse_in_order(gi_block *b, gi_fusion_kind kind, gi_node *const *nodes, size_t n);
 bool gi_unfuse(gi_node *fusion); /* puts the nodes back where it stood, and removes it */
 gi_block *gi_fusion_block(const gi_node *fusion);
 const char *gi_fusion_kind_name(gi_fusion_kind k); /* "conv" */

@@ -331,22 +331,31 @@ static void replace_outside(gi_value *v, gi_value *to, const gi_block *b)
 
 gi_node *gi_fuse(gi_block *b, gi_fusion_kind kind, gi_node *const *nodes, size_t n)
 {
+    uint32_t *at;
+    gi_node *fusion = NULL;
+    gi_arena *scratch = gi_arena_create(b->graph->cx);
+    gi_node **order = scratch ? GI_NEW_ARRAY(scratch, gi_node *, n) : NULL;
+    if (order && gi_block_number(b, scratch, &at)) {
+        for (size_t i = 0; i < n; i++) { /* few nodes */
+            size_t k = i;
+            for (; k > 0 && at[order[k - 1]->id] > at[nodes[i]->id]; k--)
+                order[k] = order[k - 1];
+            order[k] = nodes[i];
+        }
+        fusion = gi_fuse_in_order(b, kind, order, n);
+    }
+    gi_arena_destroy(scratch);
+    return fusion;
+}
+
+gi_node *gi_fuse_in_order(gi_block *b, gi_fusion_kind kind, gi_node *const *order, size_t n)
+{
     gopt_graph *g = b->graph;
     gi_values escaping = { 0 };
-    uint32_t *at;
     gi_arena *scratch = gi_arena_create(g->cx);
     gi_node *fusion = NULL;
-    if (!scratch || !gi_block_number(b, scratch, &at))
+    if (!scratch)
         goto done;
-    gi_node **order = GI_NEW_ARRAY(scratch, gi_node *, n);
-    if (!order)
-        goto done;
-    for (size_t i = 0; i < n; i++) { /* in the block's order: few nodes */
-        size_t k = i;
-        for (; k > 0 && at[order[k - 1]->id] > at[nodes[i]->id]; k--)
-            order[k] = order[k - 1];
-        order[k] = nodes[i];
-    }
     gi_node *after = order[n - 1]->next;
     gi_block *body = gi_block_create(g, NULL, NULL);
     if (!body)

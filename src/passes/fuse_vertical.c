@@ -109,7 +109,7 @@ static gopt_status make_region(fuser *f, gi_fusion_kind kind)
     const char *text = what(f);
     for (size_t i = 0; i < f->nodes.n; i++)
         f->taken[f->nodes.p[i]->id] = true;
-    gi_node *fusion = gi_fuse(f->nodes.p[0]->block, kind, f->nodes.p, f->nodes.n);
+    gi_node *fusion = gi_fuse_in_order(f->nodes.p[0]->block, kind, f->nodes.p, f->nodes.n);
     GI_NEED(fusion);
     gi_applied(f->cx, "fuse_vertical", fusion, "%s run as one %s kernel", text, gi_fusion_kind_name(kind));
     return GOPT_OK;
