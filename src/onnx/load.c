@@ -1,5 +1,6 @@
 /* gopt_load, which tells formats apart by their first bytes, and stored tensors. */
 #include "onnx/import.h"
+#include "ops/infer.h"
 
 /* gopt's text form starts with `graph` or a comment. */
 static bool is_gir(const gi_file *f)
@@ -24,8 +25,7 @@ gopt_status gopt_load(gopt_ctx *cx, const char *path, gopt_graph **out)
     gi_file *f;
     *out = NULL;
     GI_TRY(gi_file_open(cx, path, &f));
-    const gopt_status st =
-        is_gir(f) ? gi_parse(cx, f->path, (const char *)f->data, f->size, out) : gi_onnx_import(cx, f, out);
+    const gopt_status st = is_gir(f) ? gi_gir_read(cx, f, out) : gi_onnx_import(cx, f, out);
     gi_file_unref(f);
     return st;
 }

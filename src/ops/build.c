@@ -2,15 +2,11 @@
 #include "ir/text.h"
 #include "ops/infer.h"
 
-gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out)
+gopt_status gi_gir_read(gopt_ctx *cx, const gi_file *f, gopt_graph **out)
 {
-    gi_file *f;
     gopt_graph *g;
-    GI_TRY(gi_file_open(cx, path, &f));
-    gopt_status st = gi_parse(cx, path, (const char *)f->data, f->size, &g);
-    gi_file_unref(f);
-    GI_TRY(st);
-    st = gi_verify(g);
+    GI_TRY(gi_parse(cx, f->path, (const char *)f->data, f->size, &g));
+    gopt_status st = gi_verify(g);
     if (st == GOPT_OK)
         st = gi_infer_graph(g);
     if (st != GOPT_OK) {
@@ -19,6 +15,15 @@ gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out)
     }
     *out = g;
     return GOPT_OK;
+}
+
+gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out)
+{
+    gi_file *f;
+    GI_TRY(gi_file_open(cx, path, &f));
+    const gopt_status st = gi_gir_read(cx, f, out);
+    gi_file_unref(f);
+    return st;
 }
 
 gopt_status gopt_graph_create(gopt_ctx *cx, const char *name, int opset, gopt_graph **out)

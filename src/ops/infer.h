@@ -25,6 +25,9 @@ gopt_status gi_infer_block(gi_block *b, gi_arena *scratch);
 enum { GI_MAX_NESTING = 100 };         /* blocks in blocks */
 int gi_block_depth(const gi_block *b); /* 0 of the main block; stops counting past GI_MAX_NESTING */
 
+/* A graph from a file of the text form: parsed, verified, types inferred. */
+gopt_status gi_gir_read(gopt_ctx *cx, const gi_file *f, gopt_graph **out);
+
 /* gi_node_create with the row's first output alone, types inferred. The value is node->out[0]. NULL where there is no memory or the rule refuses (with its diagnostic). */
 gi_node *gi_build(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_in, gi_value *const *in);
 
