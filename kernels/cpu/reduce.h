@@ -53,11 +53,7 @@ static float GK_NAME(maximum)(size_t n, const float *x)
         const gv v = v_load_part(x + i, n - i, -INFINITY);
         m = SEL(LT(v, m), m, SEL(EQ(m, m), v, m));
     }
-    float s[L], r = -INFINITY;
-    v_store(s, m);
-    for (int k = 0; k < L; k++)
-        r = s[k] < r || r != r ? r : s[k];
-    return r;
+    return v_greatest(m);
 }
 
 static void GK_NAME(softmax_row)(size_t n, const float *x, float *y)

@@ -141,8 +141,24 @@ GK_INLINE gv v_exp(gv x)
     y = y * r + V(1.6666665459e-1f);
     y = y * r + V(5.0000001201e-1f);
     y = y * r * r + r + V(1.0f);
+#if GK_LANES == 16
+    return (gv)_mm512_scalef_ps((__m512)y, (__m512)n);
+#else
     const gi k = v_to_int(n), h = k >> 1;
     return y * v_pow2(h) * v_pow2(k - h);
+#endif
+}
+
+/* 1 / (1 + e^-x) */
+GK_INLINE gv v_sigmoid(gv x)
+{
+    const gv d = V(1.0f) + v_exp(v_clip(-x, -104.0f, 86.0f));
+#if GK_LANES == 16
+    const gv r = (gv)_mm512_rcp14_ps((__m512)d); /* and one step of Newton's */
+    return r * (V(2.0f) - d * r);
+#else
+    return V(1.0f) / d;
+#endif
 }
 
 /* e^x - 1 for x <= 0, where it matters; precise near zero. */
@@ -224,12 +240,30 @@ GK_INLINE gv v_softplus(gv x)
 
 GK_INLINE float v_total(gv v)
 {
-    float s[L], r = 0.0f;
+#if GK_LANES == 16
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    float s[L];
     v_store(s, v);
     for (int n = L / 2; n; n /= 2)
         for (int i = 0; i < n; i++)
             s[i] += s[i + n];
-    r = s[0];
+    return s[0];
+#endif
+}
+
+/* The greatest lane, NaN if there is one. */
+GK_INLINE float v_greatest(gv v)
+{
+    float s[L];
+    v_store(s, v);
+#if GK_LANES == 16
+    if (_mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q) == 0)
+        return _mm512_reduce_max_ps((__m512)v);
+#endif
+    float r = -INFINITY;
+    for (int k = 0; k < L; k++)
+        r = s[k] < r || r != r ? r : s[k];
     return r;
 }
 

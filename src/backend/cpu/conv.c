@@ -8,7 +8,7 @@
 #include "backend/cpu/epilogue.h"
 #include "backend/cpu/window.h"
 
-enum { STRIP_BYTES = 256 * 1024 };
+enum { STRIP_BYTES = 256 * 1024, PART_PIXELS = 28 * 14 };
 
 typedef struct conv {
     gi_epilogue e;
@@ -270,6 +270,32 @@ static void run_two_rows(const job *j, gk_conv_tile *t, const float *src, float 
     j->d->k->conv_tile(t);
 }
 
+/* Rows r0 … r1-1, pixels x0 … x1-1 of each, for tile i of the channels; src, dst and add are those of row 0. */
+static void run_rows(const job *j, gk_conv_tile *t, int64_t i, const float *src, float *dst, const float *add,
+                     int64_t r0, int64_t r1, int64_t x0, int64_t x1)
+{
+    const conv *v = j->v;
+    const gi_window *w = &v->w;
+    const int64_t block = j->d->block;
+    for (int64_t r = r0; r < r1;) {
+        int64_t h0, h1, n0 = -1, n1 = -1;
+        gi_window_rows(w, r, &h0, &h1);
+        if (!v->flat && 2 * w->ow <= j->d->k->tile && r + 1 < r1)
+            gi_window_rows(w, r + 1, &n0, &n1);
+        t->taps = v->taps + h0 * v->taps_a_row;
+        t->n_taps = (size_t)((h1 - h0) * v->taps_a_row);
+        t->w = v->weights + i * v->tile_floats + h0 * w->kw * v->icg * 2 * block;
+        const int64_t to = r * w->ow * block;
+        if (n0 == h0 && n1 == h1) {
+            run_two_rows(j, t, src + r * w->sh * v->row, dst + to, add ? add + to : NULL);
+            r += 2;
+        } else {
+            run_row(j, t, src + r * w->sh * v->row, dst + to, add ? add + to : NULL, x0, x1);
+            r++;
+        }
+    }
+}
+
 /* Rows r0 … r1-1 (pixels x0 … x1-1 where flat) of one image, tiles t0 … t1-1. */
 static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64_t x0, int64_t x1, int64_t t0,
                       int64_t t1, char *scratch)
@@ -295,27 +321,18 @@ static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64
         const int64_t at = (image * channel_blocks + cb) * pixels * block;
         t.columns = cb + 1 < (g + 1) * ((v->ocg + block - 1) / block) ? (int)(2 * block) : (int)block;
         t.bias = v->bias + i * 2 * block;
-        for (int64_t r = r0; r < r1;) {
-            int64_t h0, h1, n0 = -1, n1 = -1;
-            gi_window_rows(w, r, &h0, &h1);
-            if (!v->flat && 2 * w->ow <= j->d->k->tile && r + 1 < r1)
-                gi_window_rows(w, r + 1, &n0, &n1);
-            t.taps = v->taps + h0 * v->taps_a_row;
-            t.n_taps = (size_t)((h1 - h0) * v->taps_a_row);
-            t.w = v->weights + i * v->tile_floats + h0 * w->kw * v->icg * 2 * block;
-            const float *from = src + g * v->blocks * v->plane + (r * w->sh - w->pt - first) * v->row;
-            const int64_t to = at + r * w->ow * block;
-            if (n0 == h0 && n1 == h1) {
-                run_two_rows(j, &t, from, out + to, add ? add + to : NULL);
-                r += 2;
-            } else {
-                run_row(j, &t, from, out + to, add ? add + to : NULL, x0, x1);
-                r++;
+        const int64_t origin = (g * v->blocks) * v->plane - (w->pt + first) * v->row;
+        /* with a program behind: in parts that are still in the first-level cache when it runs */
+        const int64_t rows = v->e.program && !v->flat ? gi_max_i64(2, PART_PIXELS / w->ow / 2 * 2) : r1 - r0;
+        const int64_t width = v->e.program && v->flat ? PART_PIXELS : x1 - x0;
+        for (int64_t r = r0; r < r1; r += rows)
+            for (int64_t x = x0; x < x1; x += width) {
+                const int64_t r_end = gi_min_i64(r1, r + rows), x_end = gi_min_i64(x1, x + width);
+                run_rows(j, &t, i, src + origin, out + at, add ? add + at : NULL, r, r_end, x, x_end);
+                for (int64_t k = 0; v->e.program && k < t.columns / block; k++)
+                    gi_epilogue_run(j->d, &v->e, j->args, at + (k * pixels + r * w->ow + x) * block,
+                                    at + (k * pixels + (r_end - 1) * w->ow + x_end) * block, scratch);
             }
-        }
-        for (int64_t k = 0; v->e.program && k < t.columns / block; k++)
-            gi_epilogue_run(j->d, &v->e, j->args, at + (k * pixels + r0 * w->ow + x0) * block,
-                            at + (k * pixels + (r1 - 1) * w->ow + x1) * block, scratch);
     }
 }
 

@@ -354,9 +354,10 @@ static bool with_scalar(builder *b, const gi_node *n, int dst, gopt_status *st)
     case OP_Mul:
         op = GK_V_mulp;
         break;
-    case OP_Div:
-        op = right ? GK_V_div : GK_V_divp;
-        if (right)
+    case OP_Div: /* by a number: times its inverse, where that is an ordinary number too */
+        op = right ? GK_V_mulp : GK_V_divp;
+        p = right ? 1.0f / x : x;
+        if (right && (!isnormal(x) || !isnormal(p)))
             return false;
         break;
     default:
@@ -482,6 +483,38 @@ static gopt_status add_node(builder *b, const gi_node *n, int dst)
     return GOPT_OK;
 }
 
+/* x * sigmoid(x) is one operation. */
+static void find_swish(gi_vp *p)
+{
+    for (int i = 0; i < p->n_insn; i++) {
+        gi_vp_insn *m = &p->insn[i];
+        for (int j = 0; m->op == GK_V_mul && j < i; j++) {
+            const gi_vp_insn *g = &p->insn[j];
+            if (g->op == GK_V_sigmoid && ((m->a == g->dst && m->b == g->a) || (m->b == g->dst && m->a == g->a)))
+                *m = (gi_vp_insn){ GK_V_swish, m->dst, g->a, NONE, NONE, 1.0f, 0.0f };
+        }
+    }
+}
+
+/* Drops what nothing reads. Registers are virtual: each is written by one instruction, or by several in a row. */
+static void drop_unread(gi_vp *p, const bool *keep, bool *read, int n_virtual)
+{
+    int n = p->n_insn;
+    memcpy(read, keep, (size_t)n_virtual * sizeof(*read));
+    for (int i = p->n_insn - 1; i >= 0; i--) {
+        const gi_vp_insn k = p->insn[i];
+        const int ops[3] = { k.a, k.b, k.c };
+        if (!read[k.dst - VIRTUAL])
+            continue;
+        p->insn[--n] = k;
+        for (int o = 0; o < 3; o++)
+            if (ops[o] >= VIRTUAL)
+                read[ops[o] - VIRTUAL] = true;
+    }
+    memmove(p->insn, p->insn + n, (size_t)(p->n_insn - n) * sizeof(*p->insn));
+    p->n_insn -= n;
+}
+
 /* ---- registers: virtual ones to few real ones ---- */
 
 static gopt_status assign(builder *b, const bool *keep, int n_virtual)
@@ -541,6 +574,8 @@ static gopt_status set_space(builder *b)
 static void collapse(gi_vp *p)
 {
     int r = 0;
+    if (!p->rank)
+        p->dims[0] = 1; /* a scalar */
     for (int i = 1; i < p->rank; i++) {
         bool merges = true;
         for (int k = 0; k < p->n_in; k++)
@@ -613,6 +648,10 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
         p->out[o].dtype = outs[o]->type->dtype;
     }
     p->n_out = (int)n_outs;
+    bool *read = GI_NEW_ARRAY(c->arena, bool, n + 1);
+    GI_NEED(read);
+    find_swish(p);
+    drop_unread(p, keep, read, (int)n);
     GI_TRY(assign(&b, keep, (int)n));
     if (b.failed)
         return GOPT_OK;
@@ -669,6 +708,22 @@ static void gather(const gi_vp *p, const gi_vp_input *in, const void *base, int6
     }
 }
 
+/* A broadcast input repeats itself: one number over the last dim, or one row of it over the last but one. Which
+ * repetition a tile lies in, where it lies in one alone and starts with the row; else -1. */
+static int64_t period_of(const gi_vp *p, const gi_vp_input *in, int64_t at, int64_t n)
+{
+    const int last = p->rank - 1;
+    int64_t row = 1, size = p->dims[last];
+    if (in->strides[last]) {
+        if (!last || in->strides[last - 1])
+            return -1;
+        row = p->dims[last];
+        size *= p->dims[last - 1];
+    }
+    return at % row == 0 && at / size == (at + n - 1) / size && at / size == (at + GI_VP_TILE - 1) / size ? at / size
+                                                                                                          : -1;
+}
+
 static void store_out(gopt_dtype t, void *to, int64_t at, const float *x, int64_t n)
 {
     if (t == GOPT_F32) {
@@ -687,6 +742,9 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
 {
     float *regs = scratch;
     const float *inputs[GI_VP_MAX_INPUTS];
+    int64_t held[GI_VP_MAX_INPUTS]; /* the period that an input's register holds; -1: none */
+    for (int i = 0; i < p->n_in; i++)
+        held[i] = -1;
     for (int i = 0; i < p->n_splat; i++)
         for (int k = 0; k < GI_VP_TILE; k++)
             regs[p->splat[i].reg * GI_VP_TILE + k] = p->splat[i].value;
@@ -701,7 +759,10 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
             if (v->reg < 0) {
                 inputs[i] = (const float *)base + at;
             } else {
-                gather(p, v, base, at, n, regs + v->reg * GI_VP_TILE);
+                const int64_t now = period_of(p, v, at, n);
+                if (now < 0 || now != held[i])
+                    gather(p, v, base, at, now < 0 ? n : GI_VP_TILE, regs + v->reg * GI_VP_TILE);
+                held[i] = now;
                 inputs[i] = regs + v->reg * GI_VP_TILE;
             }
         }
