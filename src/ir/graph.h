@@ -250,7 +250,7 @@ bool gi_attrs_copy(gi_node *to, const gi_node *from);   /* same operator; no gra
 gopt_status gi_verify(const gopt_graph *g);
 
 typedef struct gi_print_options {
-    bool types;    /* a type behind every result, as a comment */
+    bool types;    /* a type behind every result; without, inference finds what it can when read back */
     bool contents; /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
 } gi_print_options;
 gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out);

@@ -305,7 +305,7 @@ static void print_node(printer *p, const gi_node *n, int depth)
     for (uint32_t i = 0; i < n->n_out; i++) {
         gi_str_add(s, i ? ", " : "");
         print_value(p, n->out[i]);
-        if (n->op == OP_Unknown && n->out[i]->type) {
+        if ((p->o.types || n->op == OP_Unknown) && n->out[i]->type) {
             gi_str_add(s, ": ");
             gi_type_print(s, n->out[i]->type);
         }
@@ -318,13 +318,6 @@ static void print_node(printer *p, const gi_node *n, int depth)
     }
     print_attrs(p, n, depth);
     print_provenance(p, n);
-    if (p->o.types && n->n_out) {
-        gi_str_add(s, "  ; ");
-        for (uint32_t i = 0; i < n->n_out; i++) {
-            gi_str_add(s, i ? ", " : "");
-            gi_type_print(s, n->out[i]->type);
-        }
-    }
     gi_str_add(s, "\n");
 }
 

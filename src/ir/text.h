@@ -10,6 +10,8 @@
  *     return %2 as "output", %f
  *   }
  *
+ * A result may carry its type, `%y: f32[2] = Relu %x`; written files have all of them.
+ *
  * Values: %name where the name is an identifier, %"name" otherwise, %7 where it has none; a name that stands
  * for several values gets #2, #3 behind it. `_` is an absent input. A constant is dense<TYPE, DATA> or
  * dense<TYPE, DATA, "name">, DATA being a scalar, a flat list, #HASH (parsed to contents drawn from the hash;
