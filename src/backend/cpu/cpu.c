@@ -66,6 +66,16 @@ static bool cpu_supports(gi_device *dev, const gi_node *n, gi_arena *a, const ch
             return false;
         }
     }
+    gi_values captured = { 0 };
+    if (!gi_node_captures(n, a, &captured)) {
+        *why = "no memory";
+        return false;
+    }
+    for (size_t i = 0; i < captured.n; i++)
+        if (!gi_type_is_static(captured.p[i]->type)) {
+            *why = "a value that its body reads has no fixed shape";
+            return false;
+        }
     for (uint32_t i = 0; i < n->n_out; i++)
         if (!gi_type_is_static(n->out[i]->type)) {
             *why = gi_arena_printf(a, "output %" PRIu32 " has no shape before the run", i);
