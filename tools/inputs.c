@@ -252,10 +252,21 @@ static gopt_status from_test_data(job *j, const char *dir)
     return GOPT_OK;
 }
 
+/* Is a dim of any input still open, whether it has a symbol or no name at all? */
+static bool any_open(const gopt_graph *g)
+{
+    for (size_t i = 0; i < gopt_graph_input_count(g); i++) {
+        const gopt_value *v = gopt_graph_get_input(g, i);
+        for (int k = 0; gopt_value_kind(v) == GOPT_TENSOR && k < gopt_value_rank(v); k++)
+            if (gopt_value_dim(v, k) < 0)
+                return true;
+    }
+    return false;
+}
+
 /* Shapes of what was given fix the graph's; what is then open becomes 1. */
 static gopt_status fix_shapes(job *j)
 {
-    char symbol[128];
     for (size_t i = 0; i < j->n; i++)
         if (j->in[i] && j->in[i]->kind == GOPT_TENSOR && gopt_value_kind(j->w[i].value) == GOPT_TENSOR) {
             const gopt_value *v = gopt_graph_get_input(j->g, i);
@@ -265,7 +276,7 @@ static gopt_status fix_shapes(job *j)
             if (open)
                 TRY(gopt_graph_fix_shape(j->g, j->w[i].name, j->in[i]->rank, j->in[i]->dims));
         }
-    return free_symbol(j->g, symbol, sizeof symbol) ? gopt_graph_fix_rest(j->g) : GOPT_OK;
+    return any_open(j->g) ? gopt_graph_fix_rest(j->g) : GOPT_OK;
 }
 
 static gopt_status make_random(job *j, size_t i)

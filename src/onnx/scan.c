@@ -322,14 +322,23 @@ static gopt_status walk(scanner *s)
 
 /* ---- protobuf-c ---- */
 
-static void *arena_alloc(void *a, size_t n)
+/* protobuf-c does not tell a message that is wrong from one that there was no memory for. */
+typedef struct unpack_memory {
+    gi_arena *arena;
+    bool ran_out;
+} unpack_memory;
+
+static void *arena_alloc(void *data, size_t n)
 {
-    return gi_arena_alloc(a, n);
+    unpack_memory *m = data;
+    void *p = gi_arena_alloc(m->arena, n);
+    m->ran_out |= !p;
+    return p;
 }
 
-static void arena_free(void *a, void *p)
+static void arena_free(void *data, void *p)
 {
-    (void)a;
+    (void)data;
     (void)p;
 }
 
@@ -339,10 +348,11 @@ static gopt_status unpack(scanner *s, const ProtobufCMessageDescriptor *root, gi
     if (s->messages > s->cx->memory_limit / 256)
         return gi_fail(s->cx, GOPT_NO_MEMORY, &(gi_place){ .file = s->f->path }, "raise --memory-limit",
                        "%llu messages would not fit in memory", (unsigned long long)s->messages);
-    ProtobufCAllocator allocator = { .alloc = arena_alloc, .free = arena_free, .allocator_data = a };
+    unpack_memory memory = { .arena = a };
+    ProtobufCAllocator allocator = { .alloc = arena_alloc, .free = arena_free, .allocator_data = &memory };
     *out = protobuf_c_message_unpack(root, &allocator, s->n, s->lean ? s->lean : (const uint8_t *)"");
     if (!*out)
-        return not_ours(s, "the message cannot be unpacked");
+        return memory.ran_out ? GOPT_NO_MEMORY : not_ours(s, "the message cannot be unpacked");
     return GOPT_OK;
 }
 

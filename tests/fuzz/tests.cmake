@@ -1,0 +1,19 @@
+# The program on damaged files, and the library short of memory. The program is linked in, its main() under
+# another name, so that a try costs a fork and no more. With GOPT_TEST_FULL set there are ten times as many.
+set(fuzz_sources ${GOPT_TOOL_SOURCES})
+set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/gopt.c PROPERTIES COMPILE_DEFINITIONS main=gopt_main)
+add_executable(fuzz fuzz/fuzz.c fuzz/mutate.c ${fuzz_sources})
+target_include_directories(fuzz PRIVATE ${CMAKE_SOURCE_DIR}/tools)
+target_link_libraries(fuzz PRIVATE gopt_flags gopt_static gopt_tool_deps)
+add_executable(memory fuzz/memory.c)
+target_link_libraries(memory PRIVATE gopt_flags gopt_static gopt_deps)
+
+set(fuzz_digits ${CMAKE_SOURCE_DIR}/examples/digits)
+file(GLOB fuzz_gir CONFIGURE_DEPENDS golden/*/*.gir)
+file(GLOB fuzz_onnx ${CMAKE_SOURCE_DIR}/../shared/models/aten/c*/model.onnx)
+file(GLOB fuzz_png CONFIGURE_DEPENDS ${fuzz_digits}/*.png fuzz/seeds/*)
+add_test(NAME fuzz.onnx COMMAND fuzz model 400 ${fuzz_digits}.onnx ${fuzz_onnx})
+add_test(NAME fuzz.gir COMMAND fuzz model 600 ${fuzz_gir})
+add_test(NAME fuzz.inputs COMMAND fuzz input 400 ${fuzz_digits}.onnx image ${fuzz_png})
+add_test(NAME fuzz.memory COMMAND memory ${fuzz_digits}.onnx)
+set_tests_properties(fuzz.onnx fuzz.gir fuzz.inputs fuzz.memory PROPERTIES TIMEOUT 1800)
