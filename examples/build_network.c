@@ -7,7 +7,7 @@
 
 static gopt_status build(gopt_ctx *cx, gopt_graph **out)
 {
-    static const float weights[4 * 3] = { 1, 0, 0, 0, 1, 0, 0, 0, 1, -1, -1, -1 };
+    static const float weights[4 * 3] = { 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1 };
     static const float bias[3] = { 0.5F, -0.5F, 0 };
     gopt_graph *g;
     const gopt_status st = gopt_graph_create(cx, "dense", 17, &g);
