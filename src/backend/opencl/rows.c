@@ -78,7 +78,7 @@ static bool neighbouring_axes(gi_cl_build *b, const gi_node *n, int rank, int *f
 
 static gopt_status take_reduce(gi_cl_build *b, const gi_node *n, int64_t mode, bool *took)
 {
-    int rank, first, last;
+    int rank, first = 0, last = 0;
     int64_t dims[GOPT_MAX_RANK];
     if (!plain_f32(b, n, &rank, dims) || !neighbouring_axes(b, n, rank, &first, &last))
         return GOPT_OK;

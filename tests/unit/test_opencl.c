@@ -1,0 +1,377 @@
+/* The opencl backend against reference evaluation, on whatever device is there (PoCL on a machine without a GPU):
+ * every tactic, the fallback to the cpu, copies between the two, and the programs on disk. */
+#include "unit/unit.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gopt/gopt.h"
+#include "ir/graph.h"
+#include "ops/infer.h"
+
+static bool there_is_a_device(void)
+{
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    bool found = false;
+    const gopt_device_info *d;
+    for (size_t i = 0; (d = gopt_device_get(cx, i)); i++)
+        found = found || (!strcmp(d->backend, "opencl") && !d->missing);
+    gopt_ctx_destroy(cx);
+    return found;
+}
+
+static gopt_tensor *draw(gopt_ctx *cx, const gi_type *t, unsigned seed)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    gopt_tensor *x;
+    assert_true(gi_type_static_dims(t, dims));
+    assert_int_equal(gopt_tensor_create(cx, t->dtype, t->rank, dims, &x), GOPT_OK);
+    for (int64_t i = 0; i < gopt_tensor_elements(x); i++) {
+        seed = seed * 1103515245u + 12345u;
+        if (t->dtype == GOPT_F32)
+            ((float *)x->data)[i] = (float)((int)(seed >> 16) % 256 - 128) / 64 + 0.01f;
+        else
+            gi_store_i64(t->dtype, x->data, (size_t)i, t->dtype == GOPT_BOOL ? (seed >> 16) % 2 : (seed >> 16) % 9 + 1);
+    }
+    return x;
+}
+
+/* Within rounding of the largest value: long sums cancel. */
+static void close_enough(const gopt_tensor *a, const gopt_tensor *b, const char *text)
+{
+    double most = 0;
+    assert_int_equal(a->dtype, b->dtype);
+    assert_int_equal(a->bytes, b->bytes);
+    for (int64_t i = 0; i < gopt_tensor_elements(b); i++) {
+        const double y = gi_load_f64(b->dtype, b->data, (size_t)i), size = y < 0 ? -y : y;
+        most = size > most ? size : most;
+    }
+    for (int64_t i = 0; i < gopt_tensor_elements(a); i++) {
+        const double x = gi_load_f64(a->dtype, a->data, (size_t)i), y = gi_load_f64(b->dtype, b->data, (size_t)i);
+        const double diff = x - y < 0 ? y - x : x - y;
+        if (!(x == y || diff <= 1e-5 + 1e-5 * most || (x != x && y != y))) {
+            print_error("element %ld is %g, expected %g, in\n%s\n", (long)i, x, y, text);
+            fail();
+        }
+    }
+}
+
+/* Runs a graph both ways; returns how many steps the device ran. */
+static size_t check(const char *text, bool fuse_all)
+{
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g;
+    gopt_engine *e[2];
+    gopt_run_context *rc[2];
+    size_t on_device = 0;
+    gopt_status st = gi_parse(cx, "test", text, strlen(text), &g);
+    st = st == GOPT_OK ? gi_infer_graph(g) : st;
+    for (int k = 0; k < 2 && st == GOPT_OK; k++) {
+        if (k == 0 && fuse_all) {
+            gi_node *nodes[32];
+            size_t n = 0;
+            for (gi_node *i = g->main->first; i && n < 32; i = i->next)
+                nodes[n++] = i;
+            assert_non_null(gi_fuse(g->main, GI_FUSION_POINTWISE, nodes, n));
+            assert_int_equal(gi_infer_graph(g), GOPT_OK);
+        }
+        const gopt_engine_options o = { .backend = k ? "cpu" : "opencl", .reference = k == 1 };
+        st = gopt_engine_create(g, &o, &e[k]);
+        st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;
+    }
+    gopt_tensor *in[8] = { NULL };
+    for (size_t i = 0; st == GOPT_OK && i < g->main->n_params; i++) {
+        in[i] = draw(cx, g->main->params[i]->type, (unsigned)i + 1);
+        for (int k = 0; k < 2 && st == GOPT_OK; k++)
+            st = gopt_run_context_set_input(rc[k], i, in[i]);
+    }
+    for (int round = 0; round < 2 && st == GOPT_OK; round++)
+        for (int k = 0; k < 2 && st == GOPT_OK; k++)
+            st = gopt_run(rc[k]);
+    if (st != GOPT_OK) {
+        gopt_diag_print(cx, stderr, false);
+        print_error("%s\n", text);
+        fail();
+    }
+    for (size_t i = 0; i < g->main->n_results; i++)
+        close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i), text);
+    const gopt_step_info *s;
+    for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
+        on_device += !strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0;
+    for (int k = 0; k < 2; k++) {
+        gopt_run_context_destroy(rc[k]);
+        gopt_engine_destroy(e[k]);
+    }
+    for (int i = 0; i < 8; i++)
+        gopt_tensor_unref(in[i]);
+    gopt_graph_destroy(g);
+    gopt_ctx_destroy(cx);
+    return on_device;
+}
+
+static void one_node(const char *inputs, const char *node)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof text, "graph (%s) {\n  %%y = %s\n  return %%y as \"y\"\n}\n", inputs, node);
+    assert_int_equal(check(text, false), 1);
+}
+
+/* Many nodes on the same inputs, as one kernel with a result each: drivers take their time to build one. */
+static void many_nodes(const char *inputs, const char *operands, size_t n, const char *const *ops)
+{
+    static char text[8192];
+    size_t at = (size_t)snprintf(text, sizeof text, "graph (%s) {\n", inputs);
+    for (size_t i = 0; i < n; i++) {
+        const char *space = strchr(ops[i], ' ');
+        at += (size_t)snprintf(text + at, sizeof text - at, "  %%y%zu = %.*s %s%s\n", i,
+                               space ? (int)(space - ops[i]) : 99, ops[i], operands, space ? space : "");
+    }
+    at += (size_t)snprintf(text + at, sizeof text - at, "  return ");
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%%y%zu as \"y%zu\"", i ? ", " : "", i, i);
+    (void)snprintf(text + at, sizeof text - at, "\n}\n");
+    assert_int_equal(check(text, true), 1);
+}
+
+static void pointwise_nodes(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const unary[] = { "Abs",
+                                         "Neg",
+                                         "Relu",
+                                         "Ceil",
+                                         "Floor",
+                                         "Round",
+                                         "Exp",
+                                         "Sin",
+                                         "Cos",
+                                         "Tanh",
+                                         "Sigmoid",
+                                         "Erf",
+                                         "Softplus",
+                                         "Softsign",
+                                         "Elu",
+                                         "Celu",
+                                         "Selu",
+                                         "Mish",
+                                         "Gelu",
+                                         "Swish",
+                                         "Shrink",
+                                         "Atan",
+                                         "HardSwish",
+                                         "HardSigmoid",
+                                         "LeakyRelu { alpha = -0.3 }",
+                                         "ThresholdedRelu",
+                                         "Gelu { approximate = \"tanh\" }" };
+    static const char *const binary[] = { "Add", "Sub", "Mul", "Div", "Less", "GreaterOrEqual", "Equal" };
+    static const char *const folded[] = { "Max", "Min", "Sum" };
+    many_nodes("%x: f32[3,17]", "%x", GI_COUNT(unary), unary);
+    many_nodes("%a: f32[2,3,4,5], %b: f32[3,1,5]", "%a, %b", GI_COUNT(binary), binary);
+    many_nodes("%a: f32[4,1], %b: f32[2,1,6]", "%a, %b", GI_COUNT(binary), binary);
+    many_nodes("%a: i64[2,3], %b: i64[]", "%a, %b", GI_COUNT(binary), binary);
+    many_nodes("%a: f32[5], %b: f32[2,5], %c: f32[2,1]", "%a, %b, %c", GI_COUNT(folded), folded);
+    one_node("%k: bool[2,1], %b: f32[2,5], %c: f32[5]", "Where %k, %b, %c");
+    one_node("%a: f32[3,5]", "Clip %a, dense<f32[], -0.5>, dense<f32[], 1.0>");
+    one_node("%a: f32[3,5]", "Clip %a, _, dense<f32[], 0.25>");
+    one_node("%a: bool[]", "Not %a");
+    one_node("%a: i64[3,5]", "Cast %a { to = 1 }");
+    one_node("%a: f32[0,5]", "Relu %a");
+}
+
+static void pointwise_fusions(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    assert_int_equal(check("graph (%x: f32[2,3,4], %b: f32[3,1], %k: f32[]) {\n"
+                           "  %a = Add %x, %b\n"
+                           "  %s = Sigmoid %a\n"
+                           "  %m = Mul %s, %x\n"
+                           "  %q = Mul %m, dense<f32[], 0.5>\n"
+                           "  %r = Add %q, dense<f32[4], [1.0,2.0,-3.5,0.1]>\n"
+                           "  %t = Sub %r, %k\n"
+                           "  return %t as \"t\", %m as \"m\"\n"
+                           "}\n",
+                           true),
+                     1);
+    assert_int_equal(check("graph (%x: f32[1,3,6,6]) {\n"
+                           "  %c = Conv %x, dense<f32[4,3,3,3], #a>, dense<f32[4], #b> { pads = [1,1,1,1] }\n"
+                           "  %r = Relu %c\n"
+                           "  %s = Add %r, dense<f32[4,1,1], #c>\n"
+                           "  return %s as \"s\"\n"
+                           "}\n",
+                           true),
+                     1);
+    assert_int_equal(check("graph (%x: f32[2,5], %z: f32[2,7]) {\n"
+                           "  %c = MatMul %x, dense<f32[5,7], #a>\n"
+                           "  %r = Tanh %c\n"
+                           "  %s = Add %r, %z\n"
+                           "  return %s as \"s\"\n"
+                           "}\n",
+                           true),
+                     1);
+}
+
+static void products(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    one_node("%a: f32[7,33], %b: f32[33,19]", "MatMul %a, %b");
+    one_node("%a: f32[2,3,7,5], %b: f32[2,3,5,4]", "MatMul %a, %b");
+    one_node("%a: f32[2,3,7,5], %b: f32[5,4]", "MatMul %a, %b");
+    one_node("%a: f32[7,5], %b: f32[3,5,4]", "MatMul %a, %b");
+    one_node("%a: f32[2,1,7,5], %b: f32[3,5,4]", "MatMul %a, %b");
+    one_node("%a: f32[17,5], %b: f32[5,4]", "Gemm %a, %b");
+    one_node("%a: f32[5,17], %b: f32[5,4], %c: f32[4]", "Gemm %a, %b, %c { transA = 1, alpha = 0.5, beta = 2.0 }");
+    one_node("%a: f32[17,5], %b: f32[4,5], %c: f32[17,1]", "Gemm %a, %b, %c { transB = 1 }");
+    one_node("%a: f32[5,17], %b: f32[4,5], %c: f32[17,4]", "Gemm %a, %b, %c { transA = 1, transB = 1, beta = 0.3 }");
+    one_node("%a: f32[300,260], %b: f32[260,280]", "MatMul %a, %b"); /* large enough for CLBlast */
+}
+
+static void convolutions_and_windows(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    one_node("%x: f32[2,3,9,8]",
+             "Conv %x, dense<f32[5,3,3,2], #a>, dense<f32[5], #b> { pads = [1,0,2,1], strides = [2,1] }");
+    one_node("%x: f32[1,4,9,9]", "Conv %x, dense<f32[6,4,1,1], #a>");
+    one_node("%x: f32[2,4,9,9]", "Conv %x, dense<f32[6,4,3,3], #a> { dilations = [2,2], auto_pad = \"SAME_UPPER\" }");
+    one_node("%x: f32[2,4,9,9]", "Conv %x, dense<f32[4,1,3,3], #a>, dense<f32[4], #b> { group = 4, pads = [1,1,1,1] }");
+    one_node("%x: f32[1,4,9,9]", "Conv %x, dense<f32[6,2,3,3], #a> { group = 2 }");
+    one_node("%x: f32[2,3,17]", "Conv %x, dense<f32[5,3,4], #a> { strides = [3], pads = [2,1] }");
+    one_node("%x: f32[2,3,9,8]", "MaxPool %x { kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1] }");
+    one_node("%x: f32[2,3,9,8]", "MaxPool %x { kernel_shape = [2,2], strides = [2,2], ceil_mode = 1 }");
+    one_node("%x: f32[2,3,9,8]", "AveragePool %x { kernel_shape = [3,3], pads = [1,1,1,1] }");
+    one_node("%x: f32[2,3,9,8]", "AveragePool %x { kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1 }");
+    one_node("%x: f32[2,3,9]", "AveragePool %x { kernel_shape = [4], strides = [2] }");
+    one_node("%x: f32[2,3,9,8]", "GlobalAveragePool %x");
+    one_node("%x: f32[2,3,9,8]", "GlobalMaxPool %x");
+}
+
+static void rows_and_moves(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    one_node("%x: f32[2,3,100]", "Softmax %x");
+    one_node("%x: f32[2,3,5]", "Softmax %x { axis = 1 }");
+    one_node("%x: f32[2,3,5]", "LogSoftmax %x { axis = 0 }");
+    one_node("%x: f32[2,3,5,4]", "ReduceMean %x, dense<i64[2], [1,2]>");
+    one_node("%x: f32[2,3,5,4]", "ReduceSum %x, dense<i64[1], [-1]> { keepdims = 0 }");
+    one_node("%x: f32[2,3,5,4]", "ReduceMax %x");
+    one_node("%x: f32[2,3,5,4]", "ReduceMin %x, dense<i64[1], [0]>");
+    one_node("%x: f32[2,3,5,4]", "ReduceL2 %x, dense<i64[1], [3]>");
+    one_node("%x: f32[2,3,5,4]", "Transpose %x { perm = [2,0,3,1] }");
+    one_node("%x: i64[2,3,5]", "Transpose %x");
+    one_node("%x: f32[2,3,5], %b: f32[2,1,5], %z: f32[2,4,5]", "Concat %x, %b, %z { axis = 1 }");
+    one_node("%x: f32[9,7]", "Slice %x, dense<i64[2], [-2,1]>, dense<i64[2], [-9,6]>, dense<i64[2], [0,1]>, "
+                             "dense<i64[2], [-3,2]>");
+    assert_int_equal(check("graph (%x: f32[2,9,3]) {\n"
+                           "  %a, %b, %c = Split %x, dense<i64[3], [2,4,3]> { axis = 1 }\n"
+                           "  %r = Reshape %b, dense<i64[2], [2,-1]>\n"
+                           "  %s = Relu %r\n"
+                           "  return %a as \"a\", %s as \"s\", %c as \"c\"\n"
+                           "}\n",
+                           false),
+                     3);
+}
+
+static void what_it_does_not_take_runs_on_the_cpu(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    assert_int_equal(check("graph (%x: f32[2,9], %k: bool[]) {\n"
+                           "  %a = Relu %x\n"
+                           "  %t = Trilu %a\n"
+                           "  %b = Add %t, %a\n"
+                           "  %i = If %k { then_branch = block () { %n = Neg %b\n return %n },\n"
+                           "               else_branch = block () { return %t } }\n"
+                           "  %s = Mul %i, %a\n"
+                           "  return %s as \"s\", %a as \"a\", %x as \"x\"\n"
+                           "}\n",
+                           false),
+                     4); /* Neg in its branch, too */
+}
+
+static int count_files(const char *folder, bool spoil)
+{
+    DIR *d = opendir(folder);
+    int n = 0;
+    char path[600];
+    for (const struct dirent *f; d && (f = readdir(d));) {
+        if (f->d_name[0] == '.')
+            continue;
+        n++;
+        (void)snprintf(path, sizeof path, "%s/%s", folder, f->d_name);
+        if (spoil)
+            assert_int_equal(truncate(path, 60), 0);
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static void programs_are_kept_on_disk(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    char folder[] = "/tmp/gopt-test-XXXXXX", programs[64];
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("XDG_CACHE_HOME", folder, 1), 0);
+    (void)snprintf(programs, sizeof programs, "%s/gopt/opencl", folder);
+    for (int round = 0; round < 3; round++) {
+        one_node("%x: f32[3,7]", "Relu %x");
+        assert_int_equal(count_files(programs, round == 1), 1); /* what is spoilt is built again */
+    }
+    assert_int_equal(setenv("XDG_CACHE_HOME", "/proc/nothing", 1), 0); /* not writable: never an error */
+    one_node("%x: f32[3,7]", "Relu %x");
+    char command[100];
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(unsetenv("XDG_CACHE_HOME"), 0);
+}
+
+static void devices_are_chosen_by_name_or_type(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g;
+    const char text[] = "graph (%x: f32[4]) {\n  %a = Relu %x\n  return %a as \"a\"\n}\n";
+    assert_int_equal(gi_parse(cx, "test", text, strlen(text), &g), GOPT_OK);
+    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+    gopt_engine *e;
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl:any" }, &e), GOPT_OK);
+    gopt_engine_destroy(e);
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl:no such device" }, &e),
+                     GOPT_UNSUPPORTED);
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl", .precision = "int8" }, &e),
+                     GOPT_UNSUPPORTED);
+    gopt_graph_destroy(g);
+    gopt_ctx_destroy(cx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pointwise_nodes),
+        cmocka_unit_test(pointwise_fusions),
+        cmocka_unit_test(products),
+        cmocka_unit_test(convolutions_and_windows),
+        cmocka_unit_test(rows_and_moves),
+        cmocka_unit_test(what_it_does_not_take_runs_on_the_cpu),
+        cmocka_unit_test(programs_are_kept_on_disk),
+        cmocka_unit_test(devices_are_chosen_by_name_or_type),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
