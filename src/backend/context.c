@@ -168,6 +168,7 @@ gopt_status gopt_run_context_create(gopt_engine *e, gopt_run_context **out)
         gi_free(e->cx, rc);
         return GOPT_NO_MEMORY;
     }
+    rc->cx->tensor_bytes = __atomic_load_n(&e->cx->tensor_bytes, __ATOMIC_RELAXED); /* the ceiling is for both */
     const gopt_status st = fill(rc);
     if (st != GOPT_OK) {
         hand_over(rc);
