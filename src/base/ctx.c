@@ -151,14 +151,14 @@ static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, c
     pthread_mutex_unlock(&cx->lock);
 }
 
-gopt_status gi_vfail(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt,
+gopt_status(gi_vfail)(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt,
                      va_list args)
 {
     add_diag(cx, GOPT_ERROR, status, at, hint, fmt, args);
     return status;
 }
 
-gopt_status gi_fail(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt, ...)
+gopt_status(gi_fail)(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -212,6 +212,17 @@ static void put(char *buffer, size_t size, int *at, const char *fmt, ...)
         *at += n;
 }
 
+/* "input W is …" where the message goes on like that, else "input W: …"; nothing where the message says it
+ * itself. An initializer is called one. */
+static void put_input(const gopt_diag *d, char *buffer, size_t size, int *at)
+{
+    const char *m = d->message ? d->message : "";
+    if (!d->input || !strncmp(m, "input ", 6))
+        return;
+    put(buffer, size, at, "%s%.300s%s", strncmp(d->input, "initializer ", 12) ? "input " : "", d->input,
+        strncmp(m, "is ", 3) ? ": " : " ");
+}
+
 static void put_place(char *buffer, size_t size, int *at, const gopt_diag *d)
 {
     if (d->file)
@@ -230,8 +241,7 @@ static void put_place(char *buffer, size_t size, int *at, const gopt_diag *d)
             put(buffer, size, at, " (%.100s)", d->op);
         put(buffer, size, at, ": ");
     }
-    if (d->input)
-        put(buffer, size, at, "input %.200s ", d->input);
+    put_input(d, buffer, size, at);
 }
 
 static const char *severity_name(gopt_severity s)
