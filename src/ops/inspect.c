@@ -1,80 +1,9 @@
 /* What a model is, without running it: operators, parameters, work and memory, and its weights' ranges. */
 #include <math.h>
-#include <stdlib.h>
 
-#include "gopt/pass.h"
 #include "ops/cost.h"
+#include "ops/count.h"
 #include "ops/infer.h"
-
-/* ---- counting ---- */
-
-typedef struct counter {
-    gi_arena *arena;
-    gi_smap by_name;
-    gi_vec(gopt_op_count *) ops;
-    gi_map seen;                   /* blobs */
-    gi_vec(const gi_value *) held; /* one constant a blob, in order of first use */
-} counter;
-
-static bool count_constant(counter *c, const gi_value *v)
-{
-    gi_blob *b = gi_value_blob(v);
-    if (!b || gi_map_get(&c->seen, gi_key(b)))
-        return true;
-    return gi_map_put(&c->seen, gi_key(b), b) && gi_push(c->arena, &c->held, v);
-}
-
-static bool count_results(counter *c, const gi_block *b)
-{
-    for (uint32_t i = 0; i < b->n_results; i++)
-        if (!count_constant(c, b->results[i].value))
-            return false;
-    return true;
-}
-
-static const char *op_name(gi_arena *a, const gi_node *n)
-{
-    const gi_op *row = gi_op_get(n->op);
-    const char *domain = n->op == OP_Unknown ? n->domain : row->domain;
-    const char *name = n->op == OP_Unknown ? n->op_name : row->onnx ? row->onnx : row->name;
-    return domain && *domain ? gi_arena_printf(a, "%s::%s", domain, name ? name : "?") : name;
-}
-
-static bool count_node(void *arg, gi_node *n)
-{
-    counter *c = arg;
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (!count_constant(c, n->in[i].value))
-            return false;
-    for (uint32_t i = 0; i < n->n_attrs; i++)
-        if (n->attrs[i].kind == GI_ATTR_GRAPH && n->attrs[i].u.graph && !count_results(c, n->attrs[i].u.graph))
-            return false;
-    if (n->op == OP_Fusion)
-        return true;
-    const char *name = op_name(c->arena, n);
-    gopt_op_count *o = name ? gi_smap_get(&c->by_name, name) : NULL;
-    if (!o) {
-        o = GI_NEW(c->arena, gopt_op_count);
-        if (!name || !o || !gi_smap_put(&c->by_name, name, o) || !gi_push(c->arena, &c->ops, o))
-            return false;
-        o->op = name;
-    }
-    o->count++;
-    return true;
-}
-
-static int by_name(const void *x, const void *y)
-{
-    return strcmp(((const gopt_op_count *)x)->op, ((const gopt_op_count *)y)->op);
-}
-
-static bool count_graph(counter *c, gopt_graph *g)
-{
-    *c = (counter){ .arena = g->arena };
-    gi_smap_init(&c->by_name, g->arena);
-    gi_map_init(&c->seen, g->arena);
-    return gi_each_node(g->main, count_node, c) && count_results(c, g->main);
-}
 
 /* ---- peak memory of activations ----
  *
@@ -274,22 +203,15 @@ static const char *dim_text(gopt_graph *g, const gi_dim *d)
 
 gopt_status gopt_inspect(gopt_graph *g, const gopt_inspection **out)
 {
-    counter c;
+    gi_counts c;
     gopt_inspection *r = GI_NEW(g->arena, gopt_inspection);
-    GI_NEED(r && count_graph(&c, g));
-    gopt_op_count *ops = GI_NEW_ARRAY(g->arena, gopt_op_count, c.ops.n + 1);
-    GI_NEED(ops);
-    for (size_t i = 0; i < c.ops.n; i++)
-        ops[i] = *c.ops.p[i];
-    qsort(ops, c.ops.n, sizeof *ops, by_name);
+    GI_NEED(r && gi_count_graph(g, g->arena, &c));
     r->nodes = gi_graph_count_nodes(g);
-    r->ops = ops;
-    r->n_ops = c.ops.n;
-    for (size_t i = 0; i < c.held.n; i++) {
-        const gi_blob *b = gi_value_blob(c.held.p[i]);
-        r->parameters += (uint64_t)gi_blob_elements(b);
-        r->parameter_bytes += b->bytes;
-    }
+    r->ops = c.ops;
+    r->n_ops = c.n_ops;
+    r->parameter_bytes = c.bytes;
+    for (size_t i = 0; i < c.n_constants; i++)
+        r->parameters += (uint64_t)gi_blob_elements(gi_value_blob(c.constants[i]));
     gi_arena *scratch = gi_arena_create(g->cx);
     GI_NEED(scratch);
     const gi_dim *bytes = NULL;
@@ -376,13 +298,13 @@ static gopt_status weight_stat(gopt_graph *g, const gi_value *v, gopt_weight_sta
 
 gopt_status gopt_inspect_weights(gopt_graph *g, const gopt_weight_stat **list, size_t *n)
 {
-    counter c;
-    GI_NEED(count_graph(&c, g));
-    gopt_weight_stat *all = GI_NEW_ARRAY(g->arena, gopt_weight_stat, c.held.n + 1);
+    gi_counts c;
+    GI_NEED(gi_count_graph(g, g->arena, &c));
+    gopt_weight_stat *all = GI_NEW_ARRAY(g->arena, gopt_weight_stat, c.n_constants + 1);
     GI_NEED(all);
-    for (size_t i = 0; i < c.held.n; i++)
-        GI_TRY(weight_stat(g, c.held.p[i], &all[i]));
+    for (size_t i = 0; i < c.n_constants; i++)
+        GI_TRY(weight_stat(g, c.constants[i], &all[i]));
     *list = all;
-    *n = c.held.n;
+    *n = c.n_constants;
     return GOPT_OK;
 }
