@@ -1,5 +1,5 @@
 /* Binding free dimensions: shapes and symbols are put in everywhere, contradictions are named. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include "gopt/gopt.h"
 #include "ir/graph.h"

@@ -1,6 +1,6 @@
 /* The kernels by themselves: every instruction set that this machine has, against plain loops, on odd sizes, tails and
  * special values. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include <math.h>
 #include <string.h>

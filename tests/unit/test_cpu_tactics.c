@@ -1,6 +1,6 @@
 /* The cpu backend's tactics: small networks, each compiled for every instruction set that this machine has and for one
  * and three threads, answer as the reference evaluation does; and the tactic meant runs them. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include <math.h>
 #include <stdlib.h>

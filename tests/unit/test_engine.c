@@ -1,6 +1,6 @@
 /* The engine: every plan answers as reference evaluation does, whatever it shares, reuses or makes at run time;
  * shapes re-plan; bad inputs are told; contexts run side by side. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include <pthread.h>
 #include <stdlib.h>

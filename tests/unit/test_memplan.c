@@ -1,5 +1,5 @@
 /* The memory plan: nothing that lives at the same time overlaps; room is reused. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include "backend/memplan.h"
 

@@ -1,10 +1,5 @@
 /* The runner: lists of names, limits, reports, callbacks; and what cannot be run here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit/unit.h"
 
 #include "gopt/pass.h"
 #include "ir/graph.h"

@@ -1,5 +1,5 @@
 /* The thread pool: every worker once a run, all done at the join, sleep and waking, the floating-point state. */
-#include "unit.h"
+#include "unit/unit.h"
 
 #include <float.h>
 #include <pthread.h>
