@@ -190,11 +190,36 @@ gopt_status gi_vfail(gopt_ctx *cx, gopt_status status, const gi_place *at, const
                      va_list args) __attribute__((format(printf, 5, 0)));
 void gi_warn(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Gives errors from number `from` on that name no place the one where they happened: what allocates a tensor
+ * does not know for whom. */
+void gi_diag_locate(gopt_ctx *cx, size_t from, const gi_place *at);
 void gi_note(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* ---- clocks ---- */
 
 double gi_now(void); /* seconds of the monotonic clock */
+
+/* ---- what the static analyzer has to be told ----
+ *
+ * It sees one file at a time, and into no function with variable arguments: these never answer GOPT_OK.
+ * Where they are defined their names stand in parentheses, so that the macros leave them alone. */
+
+#ifdef __clang_analyzer__
+static inline gopt_status gi_failed(gopt_status status)
+{
+    if (status == GOPT_OK)
+        __builtin_unreachable();
+    return status;
+}
+#define gi_fail(...) gi_failed(gi_fail(__VA_ARGS__))
+#define gi_vfail(...) gi_failed(gi_vfail(__VA_ARGS__))
+#define gi_infer_fail(...) gi_failed(gi_infer_fail(__VA_ARGS__))
+#define gi_infer_fail_node(...) gi_failed(gi_infer_fail_node(__VA_ARGS__))
+#define gi_eval_fail(...) gi_failed(gi_eval_fail(__VA_ARGS__))
+#define gi_cl_fail(...) gi_failed(gi_cl_fail(__VA_ARGS__))
+#define gi_decline(...) ((void)gi_decline(__VA_ARGS__), false)
+#define gi_cl_decline(...) ((void)gi_cl_decline(__VA_ARGS__), false)
+#endif
 
 #endif

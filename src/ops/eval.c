@@ -53,7 +53,7 @@ void *gi_eval_scratch(gi_eval *a, size_t n, size_t item)
     return gi_arena_array(a->scratch, n ? n : 1, item);
 }
 
-gopt_status gi_eval_fail(const gi_eval *a, int in, const char *fmt, ...)
+gopt_status(gi_eval_fail)(const gi_eval *a, int in, const char *fmt, ...)
 {
     gi_place at = gi_node_place(a->n);
     const gi_op *row = gi_op_get(a->n->op);
@@ -109,11 +109,16 @@ gopt_status gi_eval_node(gi_eval *a)
         return gi_fail(a->cx, GOPT_UNSUPPORTED, &at, NULL, "operator %s::%s has no evaluation here", domain,
                        a->n->op_name ? a->n->op_name : row->name);
     }
+    const size_t said = gopt_diag_count(a->cx);
     gopt_status st = check_inputs(a, row);
     if (st == GOPT_OK)
         st = row->eval(a);
     if (st == GOPT_OK)
         st = check_outputs(a, row);
+    if (st != GOPT_OK) {
+        const gi_place at = gi_node_place(a->n);
+        gi_diag_locate(a->cx, said, &at);
+    }
     if (st != GOPT_OK && !a->planned)
         for (uint32_t i = 0; i < a->n_out; i++) {
             gopt_tensor_unref(a->out[i]);

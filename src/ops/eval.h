@@ -33,7 +33,7 @@ gopt_status gi_eval_out_tensor(gi_eval *a, uint32_t i, gopt_tensor *t);
 void *gi_eval_scratch(gi_eval *a, size_t n, size_t item); /* zeroed; NULL where there is no memory */
 
 /* An error that names the node and input: GOPT_BAD_INPUT. */
-gopt_status gi_eval_fail(const gi_eval *a, int in, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+gopt_status(gi_eval_fail)(const gi_eval *a, int in, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Evaluates one node. `out` receives n->n_out tensors that the caller owns (where not planned). */
 gopt_status gi_eval_node(gi_eval *a);

@@ -48,9 +48,9 @@ void gi_infer_set_type(gi_infer *c, uint32_t out, const gi_type *t);
 void gi_infer_set_known(gi_infer *c, uint32_t out, uint32_t n, const gi_dim *const *known);
 
 /* An error about an input: "input W is f32[64,3,7], expected rank 4". */
-gopt_status gi_infer_fail(const gi_infer *c, uint32_t in, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+gopt_status(gi_infer_fail)(const gi_infer *c, uint32_t in, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* An error about the node as a whole or an attribute. */
-gopt_status gi_infer_fail_node(const gi_infer *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+gopt_status(gi_infer_fail_node)(const gi_infer *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Numpy broadcasting of shapes; dims receives *rank entries (room for GOPT_MAX_RANK).
  * False where two constant dims clash (the caller reports). */

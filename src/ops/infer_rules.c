@@ -114,7 +114,7 @@ static const char *input_name(const gi_infer *c, uint32_t in)
     return gi_arena_printf(c->scratch, "%s[%u]", name, in - (uint32_t)last);
 }
 
-gopt_status gi_infer_fail(const gi_infer *c, uint32_t in, const char *fmt, ...)
+gopt_status(gi_infer_fail)(const gi_infer *c, uint32_t in, const char *fmt, ...)
 {
     gi_place at = gi_node_place(c->n);
     const char *name = input_name(c, in);
@@ -130,7 +130,7 @@ gopt_status gi_infer_fail(const gi_infer *c, uint32_t in, const char *fmt, ...)
                    text ? text : "");
 }
 
-gopt_status gi_infer_fail_node(const gi_infer *c, const char *fmt, ...)
+gopt_status(gi_infer_fail_node)(const gi_infer *c, const char *fmt, ...)
 {
     const gi_place at = gi_node_place(c->n);
     va_list args;

@@ -9,7 +9,7 @@
  * what still stands then is told. */
 #include "passes/rule.h"
 
-bool gi_decline(gi_reason *why, const char *fmt, ...)
+bool(gi_decline)(gi_reason *why, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);

@@ -77,7 +77,7 @@ typedef struct gi_reason {
 } gi_reason;
 
 /* For `return cond || gi_decline(why, "…")`: always false. */
-bool gi_decline(gi_reason *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool(gi_decline)(gi_reason *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* What .make builds with. */
 typedef struct gi_rewrite {

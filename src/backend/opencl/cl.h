@@ -76,7 +76,7 @@ typedef struct gi_cl_build {
 typedef gopt_status (*gi_cl_tactic)(gi_cl_build *b, const gi_node *n, bool *took);
 
 /* ---- device.c ---- */
-gopt_status gi_cl_fail(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *what);
+gopt_status(gi_cl_fail)(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *what);
 const char *gi_cl_error_name(cl_int error);
 
 /* ---- program.c ---- */
@@ -86,7 +86,7 @@ gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kern
 
 /* ---- launch.c ---- */
 
-bool gi_cl_decline(gi_cl_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* always false */
+bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* always false */
 /* Where a launch finds a value; GOPT_INTERNAL where it is none of the step's. */
 gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
 /* `bytes` of scratch, 256-byte aligned. */

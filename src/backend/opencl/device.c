@@ -31,7 +31,7 @@ const char *gi_cl_error_name(cl_int error)
     return "an OpenCL error";
 }
 
-gopt_status gi_cl_fail(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *what)
+gopt_status(gi_cl_fail)(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *what)
 {
     const gi_place at = { .file = d ? d->name : NULL };
     gopt_status st = GOPT_INTERNAL;

@@ -8,7 +8,7 @@
 /* Products of at least so many multiplications go to CLBlast; smaller ones are over before it has started. */
 static const int64_t CLBLAST_FROM = (int64_t)1 << 24;
 
-bool gi_cl_decline(gi_cl_build *b, const char *fmt, ...)
+bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
