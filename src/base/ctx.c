@@ -70,6 +70,8 @@ int gopt_status_exit(gopt_status status)
 
 void *gi_alloc(gopt_ctx *cx, size_t size)
 {
+    if (cx->realloc_fn == default_realloc) /* which need not clear pages that are fresh from the system */
+        return calloc(1, size ? size : 1);
     void *p = cx->realloc_fn(cx->user, NULL, size ? size : 1);
     if (p)
         memset(p, 0, size ? size : 1);
@@ -165,6 +167,24 @@ gopt_status(gi_fail)(gopt_ctx *cx, gopt_status status, const gi_place *at, const
     add_diag(cx, GOPT_ERROR, status, at, hint, fmt, args);
     va_end(args);
     return status;
+}
+
+void gi_diag_locate(gopt_ctx *cx, size_t from, const gi_place *at)
+{
+    pthread_mutex_lock(&cx->lock);
+    for (size_t i = from; i < cx->n_diags; i++) {
+        gopt_diag *d = &cx->diags[i];
+        if (d->severity != GOPT_ERROR || d->node || d->op || d->input)
+            continue;
+        d->file = d->file ? d->file : gi_arena_str(cx->arena, at->file);
+        d->subgraph = gi_arena_str(cx->arena, at->subgraph);
+        d->node_index = at->node_number - 1;
+        d->node = gi_arena_str(cx->arena, at->node);
+        d->op = gi_arena_str(cx->arena, at->op);
+        d->opset = at->opset;
+        d->input = gi_arena_str(cx->arena, at->input);
+    }
+    pthread_mutex_unlock(&cx->lock);
 }
 
 void gi_warn(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)

@@ -30,7 +30,7 @@ static gopt_status measure(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
             return gi_fail(cx, GOPT_BAD_INPUT, NULL, NULL, "a tensor's size overflows 64 bits");
     }
     if (!gi_dtype_bytes(dtype, (size_t)total, bytes) || *bytes > (size_t)INT64_MAX)
-        return gi_fail(cx, GOPT_BAD_INPUT, NULL, NULL, "a tensor of %lld elements of type %s has no size",
+        return gi_fail(cx, GOPT_BAD_INPUT, NULL, NULL, "a tensor of %lld elements of type %s is larger than any memory",
                        (long long)total, gopt_dtype_name(dtype));
     *n = total;
     return GOPT_OK;
@@ -81,6 +81,22 @@ gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
     b->data = b->owned;
     *out = b;
     return GOPT_OK;
+}
+
+bool gi_blob_take(gopt_tensor *t, gi_blob **out)
+{
+    size_t bytes;
+    if (t->kind != GOPT_TENSOR || !t->cx || t->dtype == GOPT_STRING || !t->data ||
+        __atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) != 1 ||
+        !gi_dtype_bytes(t->dtype, (size_t)gopt_tensor_elements(t), &bytes) || bytes != t->bytes)
+        return false;
+    *out = blob_alloc(t->cx, t->dtype, t->rank, t->dims, bytes);
+    if (*out) {
+        (*out)->data = (*out)->owned = t->data;
+        t->data = NULL;
+        t->bytes = 0;
+    }
+    return true;
 }
 
 gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f, uint64_t offset,

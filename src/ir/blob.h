@@ -24,6 +24,10 @@ typedef struct gi_blob {
  * Fails as gopt_tensor_create does. */
 gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_blob **out);
 
+/* Takes the data out of a tensor that owns them and that nobody else holds: it is empty afterwards. False where
+ * they are not its own, or strings; *out is NULL where there is no memory. */
+bool gi_blob_take(gopt_tensor *t, gi_blob **out);
+
 /* A view of a mapped file. Data that is misaligned for its dtype is copied. */
 gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f, uint64_t offset,
                            gi_blob **out);

@@ -117,7 +117,7 @@ typedef struct __attribute__((may_alias)) item16 {
     uint64_t a, b;
 } item16;
 
-enum { TILE = 16 };
+enum { TILE = 16, BAND = 4 * TILE };
 
 /* run: d[i·ds] = s[i·ss]. tile: d[r·ds + c] = s[r + c·ss], in square blocks so that both sides stay in cache. */
 #define MOVER(T, SUFFIX)                                                                                     \
@@ -151,6 +151,38 @@ MOVER(item16, 16)
 typedef void (*run_fn)(void *, int64_t, const void *, int64_t, int64_t);
 typedef void (*tile_fn)(void *, int64_t, const void *, int64_t, int64_t, int64_t);
 
+/* ---- four bytes, by registers: most weights are f32 ---- */
+
+typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* A square of 4 × 4. */
+static inline void turn4(uint32_t *d, int64_t ds, const uint32_t *s, int64_t ss)
+{
+    const four a = *(const four *)s, b = *(const four *)(s + ss);
+    const four c = *(const four *)(s + 2 * ss), e = *(const four *)(s + 3 * ss);
+    const four ab = { a[0], b[0], a[1], b[1] }, cd = { c[0], e[0], c[1], e[1] };
+    const four ab2 = { a[2], b[2], a[3], b[3] }, cd2 = { c[2], e[2], c[3], e[3] };
+    *(four *)d = (four){ ab[0], ab[1], cd[0], cd[1] };
+    *(four *)(d + ds) = (four){ ab[2], ab[3], cd[2], cd[3] };
+    *(four *)(d + 2 * ds) = (four){ ab2[0], ab2[1], cd2[0], cd2[1] };
+    *(four *)(d + 3 * ds) = (four){ ab2[2], ab2[3], cd2[2], cd2[3] };
+}
+
+/* As tile4, where whole squares come in bands of rows: what one line of s holds is used up at once. */
+static void turn(void *dst, int64_t ds, const void *src, int64_t ss, int64_t rows, int64_t cols)
+{
+    uint32_t *d = dst;
+    const uint32_t *s = src;
+    const int64_t whole_rows = rows - rows % 4, whole_cols = cols - cols % 4;
+    for (int64_t band = 0; band < whole_rows; band += BAND)
+        for (int64_t c0 = 0; c0 < whole_cols; c0 += TILE)
+            for (int64_t r = band; r < gi_min_i64(whole_rows, band + BAND); r += 4)
+                for (int64_t c = c0; c < gi_min_i64(whole_cols, c0 + TILE); c += 4)
+                    turn4(d + r * ds + c, ds, s + r + c * ss, ss);
+    tile4(d + whole_rows * ds, ds, s + whole_rows, ss, rows - whole_rows, cols);
+    tile4(d + whole_cols, ds, s + whole_cols * ss, ss, whole_rows, cols - whole_cols);
+}
+
 static run_fn run_of(size_t item)
 {
     return item == 1 ? run1 : item == 2 ? run2 : item == 4 ? run4 : item == 8 ? run8 : run16;
@@ -158,7 +190,7 @@ static run_fn run_of(size_t item)
 
 static tile_fn tile_of(size_t item)
 {
-    return item == 1 ? tile1 : item == 2 ? tile2 : item == 4 ? tile4 : item == 8 ? tile8 : tile16;
+    return item == 1 ? tile1 : item == 2 ? tile2 : item == 4 ? turn : item == 8 ? tile8 : tile16;
 }
 
 /* Steps through the outer dims; false after the last. */

@@ -206,11 +206,13 @@ static int64_t dying_bytes(folder *f, const gi_node *n)
     return bytes;
 }
 
-/* Puts the constant in v's place. */
-static gopt_status replace(folder *f, gi_value *v, const gopt_tensor *t)
+/* Puts the constant in v's place, which all read from then on: t gives its bytes away. */
+static gopt_status replace(folder *f, gi_value *v, gopt_tensor *t)
 {
     gi_blob *blob;
-    GI_TRY(gi_blob_of_tensor(f->g->cx, t, &blob));
+    if (!gi_blob_take(t, &blob))
+        GI_TRY(gi_blob_of_tensor(f->g->cx, t, &blob));
+    GI_NEED(blob);
     gi_node *n = v->def.node;
     const bool output = gi_value_is_result(v);
     gi_value *c = gi_const(f->g, blob, output ? NULL : v->name);
@@ -225,7 +227,7 @@ static void ban(folder *f, const gi_node *n)
     f->banned[n->id] = true;
 }
 
-static gopt_status weigh_and_replace(folder *f, gi_value *v, const gopt_tensor *t, int64_t dying)
+static gopt_status weigh_and_replace(folder *f, gi_value *v, gopt_tensor *t, int64_t dying)
 {
     gi_pass_ctx *cx = f->cx;
     gi_node *n = v->def.node;
@@ -282,8 +284,9 @@ static gopt_status take(folder *f, gi_node *n, gopt_tensor **out)
         gi_value *v = n->out[i];
         cell *c = &f->cells[v->id];
         if (leaves(f, v)) {
+            const int64_t bytes = (int64_t)out[i]->bytes;
             GI_TRY(weigh_and_replace(f, v, out[i], credit));
-            credit = gi_max_i64(credit - (int64_t)out[i]->bytes, 0);
+            credit = gi_max_i64(credit - bytes, 0);
         }
         c->readers = 0;
         for (const gi_use *u = v->uses; u; u = u->next)

@@ -1,4 +1,5 @@
 /* Rules around matrix products: factors and shifts per column go into the weights, as around convolutions. */
+#include <float.h>
 #include <math.h>
 
 #include "passes/rule.h"
@@ -24,19 +25,41 @@ static bool is_per_last(const gi_blob *k, int rank, int64_t n)
     return true;
 }
 
+/* One row of f32, each element times or over its own factor, or all by the first where step is 0: in f32, where
+ * product and quotient of two f32 round as they would from f64. */
+static bool scale_row_f32(const float *w, float *to, int64_t n, const float *k, int64_t step, bool divide)
+{
+    bool finite = true;
+    for (int64_t j = 0; j < n; j++) {
+        const float f = k[j * step];
+        finite &= divide ? f != 0 && f == f : fabsf(f) <= FLT_MAX;
+    }
+    if (divide)
+        for (int64_t j = 0; j < n; j++)
+            to[j] = w[j] / k[j * step];
+    else
+        for (int64_t j = 0; j < n; j++)
+            to[j] = w[j] * k[j * step];
+    return finite;
+}
+
 /* Elements from `at` on, n of them, times k[row], or each times its own where row is -1. False where a factor is
  * not finite. */
 static bool scale_row(const gi_blob *w, void *to, int64_t at, int64_t n, const gi_blob *k, int64_t row, bool divide)
 {
     bool finite = true;
+    if (w->dtype == GOPT_F32 && k->dtype == GOPT_F32) {
+        const bool one = gi_blob_elements(k) == 1;
+        const float *factors = k->data;
+        return scale_row_f32((const float *)w->data + at, (float *)to + at, n, factors + (one || row < 0 ? 0 : row),
+                             row < 0 && !one, divide);
+    }
     for (int64_t j = 0; j < n; j++) {
         const double f = element(k, row < 0 ? j : row), s = divide ? 1 / f : f;
         const size_t e = (size_t)(at + j);
         finite = finite && isfinite(s);
-        if (w->dtype == GOPT_F32 && !divide)
-            ((float *)to)[e] = (float)(((const float *)w->data)[e] * s);
-        else if (w->dtype == GOPT_F32)
-            ((float *)to)[e] = (float)(((const float *)w->data)[e] / f);
+        if (w->dtype == GOPT_F32)
+            ((float *)to)[e] = (float)(divide ? ((const float *)w->data)[e] / f : ((const float *)w->data)[e] * s);
         else
             gi_store_f64(w->dtype, to, e, gi_load_f64(w->dtype, w->data, e) * s);
     }
