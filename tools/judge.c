@@ -58,7 +58,7 @@ static void strings_diff(const gopt_tensor *got, const gopt_tensor *want, diff *
 {
     const gopt_string *a = got->data, *b = want->data;
     for (int64_t i = 0; i < d->elements; i++)
-        if (a[i].n != b[i].n || (a[i].n && memcmp(a[i].p, b[i].p, a[i].n))) {
+        if (a[i].n != b[i].n || (a[i].n && memcmp(a[i].p, b[i].p, a[i].n) != 0)) {
             if (!d->wrong++)
                 d->at = i;
         }

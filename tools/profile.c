@@ -26,8 +26,10 @@ static gopt_status measure(tool *t, gopt_run_context *rc, times *m)
     gopt_status s = gopt_run(rc);
     m->steps = s == GOPT_OK ? step_count(rc) : 0;
     m->ms = calloc(m->steps * MOST_RUNS + 1, sizeof *m->ms);
-    if (!m->ms)
-        s = tool_no_memory(t);
+    if (!m->ms) {
+        gopt_run_context_profile(rc, false);
+        return tool_no_memory(t);
+    }
     const double start = now_seconds();
     while (s == GOPT_OK && m->runs < MOST_RUNS && (!m->runs || now_seconds() - start < 1)) {
         s = gopt_run(rc);

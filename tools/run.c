@@ -251,7 +251,7 @@ static void print_engine(const running *r)
 static gopt_status check_options(tool *t)
 {
     const options *o = &t->o;
-    if (o->precision && strcmp(o->precision, "fp32") && strcmp(o->precision, "best"))
+    if (o->precision && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
         return tool_fail(t, GOPT_UNSUPPORTED, NULL, "leave --precision away, or say fp32",
                          "--precision %s: this build computes in fp32 alone", o->precision);
     if (o->streams > 4096)

@@ -236,7 +236,7 @@ json_t *json_value_type(const char *type, json_t *into)
     put(into, "type", json_text(type));
     const char *open = strchr(type, '[');
     put(into, "dtype", json_stringn(type, open ? (size_t)(open - type) : strlen(type)));
-    json_t *shape = open && strcmp(open, "[*]") ? json_array() : json_null();
+    json_t *shape = open && strcmp(open, "[*]") != 0 ? json_array() : json_null();
     for (const char *p = open ? open + 1 : ""; json_is_array(shape) && *p && *p != ']';) {
         int depth = 0;
         bool quoted = false;

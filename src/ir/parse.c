@@ -33,6 +33,9 @@ static bool wrong(parser *p, const char *fmt, ...)
                         what ? what : "out of memory");
     return false;
 }
+#ifdef __clang_analyzer__
+#define wrong(...) ((void)wrong(__VA_ARGS__), false)
+#endif
 
 static bool no_memory(parser *p)
 {
@@ -141,7 +144,7 @@ static bool quoted(parser *p, const char **out, size_t *n)
     if (p->p >= p->end)
         return wrong(p, "a string without its closing quote");
     p->p++;
-    if (s.failed)
+    if (s.failed || !s.p)
         return no_memory(p);
     *out = s.p;
     if (n)
@@ -349,7 +352,7 @@ static bool parse_dense(parser *p, gi_blob **out, const char **its_name)
     *its_name = NULL;
     if (!expect(p, '<') || !parse_type(p, 0, &t))
         return false;
-    if (!gi_type_static_dims(t, dims))
+    if (!t || !gi_type_static_dims(t, dims))
         return wrong(p, "a constant needs constant dimensions");
     if (!expect(p, ','))
         return false;

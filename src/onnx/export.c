@@ -214,13 +214,18 @@ static bool parse_type(gi_export *x, const char **p, int depth, const gi_type **
         rank = -1, *p += 3;
     else
         for (++*p; **p != ']' || !++*p; *p += **p == ',') {
-            const char *end;
+            const char *end = *p + 1;
             if (rank == GOPT_MAX_RANK)
                 return false;
-            dims[rank] = **p == '?' ? gi_dim_unknown(x->g->dims, true) : gi_dim_parse(x->g->dims, *p, &end);
+            if (**p == '?') {
+                dims[rank] = gi_dim_unknown(x->g->dims, true);
+                end += strspn(end, "0123456789");
+            } else {
+                dims[rank] = gi_dim_parse(x->g->dims, *p, &end);
+            }
             if (!dims[rank++])
                 return false;
-            *p = **p == '?' ? *p + 1 + strspn(*p + 1, "0123456789") : end;
+            *p = end;
         }
     *out = gi_type_tensor(x->g->types, dtype, rank, dims);
     return *out != NULL;

@@ -386,7 +386,7 @@ gopt_status gi_filters_less_zero_point(gi_eval *a, uint32_t in, uint32_t zero_po
         return gi_eval_fail(a, (int)zero_point, "has %lld elements, expected 1 or one a filter", (long long)nz);
     uint32_t *p = gi_eval_scratch(a, (size_t)n + 1, sizeof *p);
     GI_NEED(p);
-    const int64_t per = t->dims[0] ? n / t->dims[0] : 0;
+    const int64_t per = t->dims[0] ? gi_max_i64(n / t->dims[0], 1) : 1;
     for (int64_t i = 0; i < n; i++)
         p[i] = (uint32_t)(gi_tensor_i64(t, i) - (z ? gi_tensor_i64(z, nz == 1 ? 0 : i / per) : 0));
     *out = p;
@@ -456,10 +456,11 @@ static double deform_at(const deform *d, int64_t b, int64_t filter, int64_t oy, 
         const double *offset = d->offset + (b * d->offset_groups + og) * 2 * taps * size_y;
         const double *mask = d->mask ? d->mask + (b * d->offset_groups + og) * taps * size_y : NULL;
         for (int64_t t = 0; t < taps; t++) {
+            const int64_t ky = t / kw, kx = t % kw;
             const double y =
-                (double)(oy * w->stride[0] - w->begin[0] + t / kw * w->dilation[0]) + offset[2 * t * size_y + at];
+                (double)(oy * w->stride[0] - w->begin[0] + ky * w->dilation[0]) + offset[2 * t * size_y + at];
             const double x =
-                (double)(ox * w->stride[1] - w->begin[1] + t % kw * w->dilation[1]) + offset[(2 * t + 1) * size_y + at];
+                (double)(ox * w->stride[1] - w->begin[1] + kx * w->dilation[1]) + offset[(2 * t + 1) * size_y + at];
             sum += d->w[(filter * in + c) * taps + t] * (mask ? mask[t * size_y + at] : 1) *
                    read_bilinear(plane, w->in[0], w->in[1], y, x);
         }

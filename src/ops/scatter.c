@@ -51,7 +51,7 @@ gopt_status gi_index_row(gi_eval *a, uint32_t in, int64_t from, int depth, const
         const int64_t x = gi_tensor_i64(a->in[in], from + k);
         if (x < -dims[k] || x >= dims[k])
             return gi_eval_fail(a, (int)in, "holds %lld at %lld, expected %lld to %lld", (long long)x,
-                                (long long)(from + k), (long long)-dims[k], (long long)dims[k] - 1);
+                                (long long)from + k, (long long)-dims[k], (long long)dims[k] - 1);
         place = place * dims[k] + (x < 0 ? x + dims[k] : x);
     }
     *at = place;

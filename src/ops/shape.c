@@ -491,8 +491,8 @@ static gopt_status infer_constant_of_shape(gi_infer *c)
     }
     GI_TRY(gi_set(c, 0, dtype, (int)n, dims));
     int64_t count = 1;
-    if ((!gi_dtype_is_int(dtype) && dtype != GOPT_BOOL) || n > 1 || (n == 1 && !gi_dim_is_const(dims[0], &count)) ||
-        count > GI_KNOWN_MAX)
+    if (!value || (!gi_dtype_is_int(dtype) && dtype != GOPT_BOOL) || n > 1 ||
+        (n == 1 && !gi_dim_is_const(dims[0], &count)) || count > GI_KNOWN_MAX)
         return GOPT_OK;
     for (int64_t i = 0; i < count; i++)
         known[i] = gi_dim_const(c->g->dims, gi_load_i64(dtype, value->data, 0));

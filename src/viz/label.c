@@ -316,7 +316,7 @@ static void label_group(gi_str *s, const gi_box *b)
     for (size_t i = 0; i < b->group->nodes.n; i++) {
         const char *op = op_text(b->group->nodes.p[i]);
         size_t k = 0;
-        while (k < n && strcmp(ops[k].op, op))
+        while (k < n && strcmp(ops[k].op, op) != 0)
             k++;
         if (k == n && n < MOST_OPS)
             ops[n++] = (tally){ op, 0 };

@@ -50,7 +50,7 @@ static char **with_limits(const rendering *r)
     if (!e)
         return NULL;
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "GOPT_SVG_", 9))
+        if (strncmp(environ[i], "GOPT_SVG_", 9) != 0)
             e[kept++] = environ[i];
     e[kept++] = gi_arena_printf(r->arena, "%s=%d", seconds_name, r->seconds);
     e[kept++] = gi_arena_printf(r->arena, "%s=%llu", memory_name, (unsigned long long)r->memory);
@@ -182,19 +182,21 @@ gopt_status gopt_svg_save(gopt_ctx *cx, const char *dot, const char *path, const
 
 /* ---- in the helper ---- */
 
-static void limit(int resource, const char *name, uint64_t otherwise)
+static struct rlimit limit(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     const unsigned long long v = text ? strtoull(text, NULL, 10) : 0;
     const rlim_t value = v ? (rlim_t)v : (rlim_t)otherwise;
-    setrlimit(resource, &(struct rlimit){ .rlim_cur = value, .rlim_max = value });
+    return (struct rlimit){ .rlim_cur = value, .rlim_max = value };
 }
 
 int gopt_svg_helper(const char *dot_path, const char *svg_path)
 {
-    limit(RLIMIT_CPU, seconds_name, 60);
+    const struct rlimit seconds = limit(seconds_name, 60);
+    setrlimit(RLIMIT_CPU, &seconds);
 #if !defined(__SANITIZE_ADDRESS__) /* the sanitizer reserves terabytes */
-    limit(RLIMIT_AS, memory_name, (uint64_t)2 << 30);
+    const struct rlimit memory = limit(memory_name, (uint64_t)2 << 30);
+    setrlimit(RLIMIT_AS, &memory);
 #endif
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 #ifdef GI_HAVE_GRAPHVIZ
