@@ -8,8 +8,13 @@
 
 #include "vec.h"
 
+/* The bias comes last: sums that start from it round at its magnitude at every step. */
 GK_INLINE void conv_store(const gk_conv_tile *t, float *dst, const float *add, gv v0, gv v1)
 {
+    if (t->bias) {
+        v0 += v_load(t->bias);
+        v1 += v_load(t->bias + L);
+    }
     const gv lo = V(t->lo), hi = V(t->hi);
     if (t->columns == 2 * L) {
         if (add) {
@@ -36,11 +41,10 @@ GK_INLINE void conv_pixels(const gk_conv_tile *t, const int n)
     const int h = (n + 1) / 2;
     const ptrdiff_t pixel = t->pixel, half = t->half;
     gv a0[GK_TILE], a1[GK_TILE];
-    const gv b0 = t->bias ? v_load(t->bias) : V(0.0f), b1 = t->bias ? v_load(t->bias + L) : V(0.0f);
 #pragma GCC unroll 16
     for (int p = 0; p < n; p++) {
-        a0[p] = b0;
-        a1[p] = b1;
+        a0[p] = V(0.0f);
+        a1[p] = V(0.0f);
     }
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {
@@ -72,8 +76,8 @@ GK_INLINE void conv_few(const gk_conv_tile *t, const int n)
     for (int p = 0; p < n; p++)
 #pragma GCC unroll 4
         for (int u = 0; u < U; u++) {
-            a0[p][u] = t->bias && !u ? v_load(t->bias) : V(0.0f);
-            a1[p][u] = t->bias && !u ? v_load(t->bias + L) : V(0.0f);
+            a0[p][u] = V(0.0f);
+            a1[p][u] = V(0.0f);
         }
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {

@@ -154,8 +154,8 @@ GK_INLINE gv v_sigmoid(gv x)
 {
     const gv d = V(1.0f) + v_exp(v_clip(-x, -104.0f, 86.0f));
 #if GK_LANES == 16
-    const gv r = (gv)_mm512_rcp14_ps((__m512)d); /* and one step of Newton's */
-    return r * (V(2.0f) - d * r);
+    const gv r = (gv)_mm512_rcp14_ps((__m512)d); /* and one step of Newton's, by the residual: half an ULP more */
+    return r + r * (V(1.0f) - d * r);
 #else
     return V(1.0f) / d;
 #endif
