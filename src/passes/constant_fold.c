@@ -241,7 +241,10 @@ static gopt_status weigh_and_replace(folder *f, gi_value *v, gopt_tensor *t, int
     if (!gi_pass_may(cx, "constant_fold"))
         return GOPT_OK;
     cx->growth_left -= growth > 0 ? growth : 0;
-    gi_applied(cx, "constant_fold", n, "%s is known", gi_value_ref(v, cx->scratch));
+    if (n->n_out == 1)
+        gi_applied(cx, "constant_fold", n, "its result is known");
+    else
+        gi_applied(cx, "constant_fold", n, "its result %s is known", gi_value_ref(v, cx->scratch));
     GI_NEED(gi_push(cx->scratch, &f->made, n));
     return replace(f, v, t);
 }

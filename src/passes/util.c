@@ -7,6 +7,11 @@
 const char *gi_value_ref(const gi_value *v, gi_arena *a)
 {
     char buffer[32];
+    const gi_node *n = gi_value_node(v);
+    if (n && n->n_out == 1 && n->name && n->name[0])
+        return n->name;
+    if (n && n->n_out == 1 && n->n_origins == 1)
+        return n->origins[0];
     const char *label = v ? gi_value_label(v, buffer, sizeof buffer) : "nothing";
     const char *s = gi_arena_printf(a, "%s%s", !v || label[0] == '%' ? "" : "%", label);
     return s ? s : "a value";
@@ -16,13 +21,27 @@ const char *gi_node_label(const gi_node *n, gi_arena *a)
 {
     if (n->name && n->name[0])
         return n->name;
-    return n->n_out ? gi_value_ref(n->out[0], a) : gi_op_get(n->op)->name;
+    if (!n->n_origins)
+        return n->n_out ? gi_value_ref(n->out[0], a) : gi_op_get(n->op)->name;
+    gi_str s;
+    gi_str_init(&s, a);
+    const uint32_t told = n->n_origins > 5 ? 4 : n->n_origins;
+    for (uint32_t i = 0; i < told; i++) {
+        gi_str_add(&s, i ? ", " : "");
+        gi_str_add(&s, n->origins[i]);
+    }
+    if (told < n->n_origins)
+        gi_str_addf(&s, " and %u more", n->n_origins - told);
+    return s.failed || !s.p ? n->origins[0] : s.p;
 }
 
 static const char *use_label(const gi_use *u, gi_arena *a)
 {
-    if (u->node)
-        return gi_node_label(u->node, a);
+    const gi_node *n = u->node;
+    if (n && (!n->name || !n->name[0]) && n->n_origins)
+        return n->origins[n->n_origins - 1]; /* one name a user: it stands in a list of them */
+    if (n)
+        return gi_node_label(n, a);
     const char *name = u->block->result_names ? u->block->result_names[u->index] : NULL;
     const char *s = gi_arena_printf(a, "%s %s", u->block->owner ? "block result" : "graph output", name ? name : "?");
     return s ? s : "an output";
