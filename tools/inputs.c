@@ -296,7 +296,13 @@ static gopt_status make_random(job *j, size_t i)
     if (!known)
         return tool_fail(t, GOPT_USAGE, tool_model(t), "fix it with --shape, or give --input",
                          "input %s is %s: its shape is not known", j->w[i].name, type);
-    TRY(gopt_tensor_create(t->cx, gopt_value_dtype(v), rank, dims, &j->in[i]));
+    const gopt_status s = gopt_tensor_create(t->cx, gopt_value_dtype(v), rank, dims, &j->in[i]);
+    if (s != GOPT_OK) {
+        tool_forget(t);
+        return tool_fail(t, s, tool_model(t), "give smaller dimensions with --shape or --dim, or raise --memory-limit",
+                         "input %s is %s: %s", j->w[i].name, type,
+                         s == GOPT_BAD_INPUT ? "that is larger than any memory" : "that does not fit in memory");
+    }
     random_fill(j->in[i], j->w[i].name, t->o.seed, i);
     return GOPT_OK;
 }

@@ -190,11 +190,12 @@ gopt_status gi_vfail(gopt_ctx *cx, gopt_status status, const gi_place *at, const
                      va_list args) __attribute__((format(printf, 5, 0)));
 void gi_warn(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+void gi_note(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Gives errors from number `from` on that name no place the one where they happened: what allocates a tensor
  * does not know for whom. */
 void gi_diag_locate(gopt_ctx *cx, size_t from, const gi_place *at);
-void gi_note(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
 
 /* ---- clocks ---- */
 
