@@ -95,6 +95,17 @@ bool free_symbol(const gopt_graph *g, char *name, size_t size)
 
 /* ---- optimizing ---- */
 
+/* --dump-dir: the picture beside the text that the library writes. What fails here is a warning's worth. */
+static void dump_picture(void *user, gopt_graph *g, const char *pass, int index)
+{
+    tool *t = user;
+    char *text = NULL, *path = text_of("%s/%02d-%s.dot", t->o.dump_dir, index, pass);
+    if (path && gopt_dot(g, &(gopt_dot_options){ .title = pass }, &text) == GOPT_OK)
+        (void)gopt_text_save(t->cx, path, text);
+    gopt_text_free(t->cx, text);
+    free(path);
+}
+
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip)
 {
     const options *f = &t->o;
@@ -117,6 +128,8 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
     if (f->dump_dir) {
         TRY(tool_make_dir(t, f->dump_dir));
         o->dump_dir = f->dump_dir;
+        o->after_pass = dump_picture;
+        o->after_pass_user = t;
     }
     return GOPT_OK;
 }

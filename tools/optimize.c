@@ -82,7 +82,7 @@ static void print_summary(work *w)
     fprintf(w->to, "; weights %s", bytes_text(r->parameter_bytes_before).p);
     if (r->parameter_bytes_after != r->parameter_bytes_before)
         fprintf(w->to, " before, %s after", bytes_text(r->parameter_bytes_after).p);
-    fprintf(w->to, "; %.0f ms\n", r->ms);
+    fprintf(w->to, "; %.*f ms\n", r->ms < 10 ? 1 : 0, r->ms);
     if (r->rewrite_limit_hit)
         fprintf(w->to, "stopped after %lld rewrites (--rewrite-limit)\n", (long long)t->o.rewrite_limit);
     print_operators(w, r);

@@ -116,6 +116,7 @@ static gopt_status check_limited(checking *c, int64_t limit, const trial *r, cha
     double worst = 0;
     o.rewrite_limit = limit ? limit : -1;
     o.dump_dir = NULL;
+    o.after_pass = NULL;
     gopt_status s = gopt_graph_clone(c->before, &g);
     if (s == GOPT_OK)
         s = gopt_optimize(g, &o, &report);
@@ -143,6 +144,7 @@ static int64_t count_rewrites(checking *c)
     gopt_optimize_options o = *c->o;
     int64_t n = 0;
     o.dump_dir = NULL;
+    o.after_pass = NULL;
     if (gopt_graph_clone(c->before, &g) == GOPT_OK && gopt_optimize(g, &o, &report) == GOPT_OK) {
         const gopt_report_summary *m = gopt_report_get(report);
         for (size_t i = 0; i < m->n_passes; i++)

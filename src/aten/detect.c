@@ -113,11 +113,9 @@ static const struct {
     const char *domain, *reason, *fix;
 } known[] = {
     { "com.microsoft.extensions", "an operator of onnxruntime-extensions (text and image processing)",
-      "cut it off and do it outside: `gopt optimize --drop-postprocess`, or export the model without its pre- and "
-      "postprocessing" },
+      "do it outside of the network, or export the model without its pre- and postprocessing" },
     { "ai.onnx.contrib", "an operator of onnxruntime-extensions (text and image processing)",
-      "cut it off and do it outside: `gopt optimize --drop-postprocess`, or export the model without its pre- and "
-      "postprocessing" },
+      "do it outside of the network, or export the model without its pre- and postprocessing" },
     { "com.microsoft", "an operator of ONNX Runtime's own, written by its optimizer or its quantizer",
       "start from the model as it was before onnxruntime optimized it (SessionOptions.optimized_model_filepath, "
       "onnxruntime.transformers)" },
