@@ -154,7 +154,7 @@ static void add_diag(gopt_ctx *cx, gopt_severity severity, gopt_status status, c
 }
 
 gopt_status(gi_vfail)(gopt_ctx *cx, gopt_status status, const gi_place *at, const char *hint, const char *fmt,
-                     va_list args)
+                      va_list args)
 {
     add_diag(cx, GOPT_ERROR, status, at, hint, fmt, args);
     return status;

@@ -133,10 +133,10 @@ struct gopt_graph {
     int64_t model_version;
     gi_opset *opsets;
     uint32_t n_opsets;
-    const char *const *meta;                /* key, value, … */
-    uint32_t n_meta;                        /* pairs */
-    const char *const *out_symbols;         /* output name, "batch\n\nwidth": the file's names of its dims, one a line */
-    uint32_t n_out_symbols;                 /* pairs */
+    const char *const *meta;        /* key, value, … */
+    uint32_t n_meta;                /* pairs */
+    const char *const *out_symbols; /* output name, "batch\n\nwidth": the file's names of its dims, one a line */
+    uint32_t n_out_symbols;         /* pairs */
     uint32_t n_values, n_blocks, next_node; /* ids given so far */
     uint64_t epoch;
     gi_vec(gi_blob *) blobs; /* one reference each, released with the graph */

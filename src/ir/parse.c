@@ -33,9 +33,6 @@ static bool wrong(parser *p, const char *fmt, ...)
                         what ? what : "out of memory");
     return false;
 }
-#ifdef __clang_analyzer__
-#define wrong(...) ((void)wrong(__VA_ARGS__), false)
-#endif
 
 static bool no_memory(parser *p)
 {
@@ -43,6 +40,11 @@ static bool no_memory(parser *p)
         p->status = GOPT_NO_MEMORY;
     return false;
 }
+
+#ifdef __clang_analyzer__ /* which does not follow them */
+#define wrong(...) ((void)wrong(__VA_ARGS__), false)
+#define no_memory(p) ((void)no_memory(p), false)
+#endif
 
 /* ---- tokens ---- */
 

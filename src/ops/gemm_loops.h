@@ -30,6 +30,6 @@ static void NAME(gemm)(int64_t m, int64_t n, int64_t k, const WORD *a, int64_t l
         for (int64_t p = 0; p < k; p += BLOCK_K)
             for (int64_t i = 0; i < m; i++)
                 NAME(gemm_rows)
-                (k - p < BLOCK_K ? k - p : BLOCK_K, n - j < BLOCK_N ? n - j : BLOCK_N, a + i * lda + p, b + p * ldb + j,
-                 ldb, c + i * ldc + j);
+    (k - p < BLOCK_K ? k - p : BLOCK_K, n - j < BLOCK_N ? n - j : BLOCK_N, a + i * lda + p, b + p * ldb + j, ldb,
+     c + i * ldc + j);
 }

@@ -291,7 +291,7 @@ static gopt_status infer_det(gi_infer *c)
 {
     GI_TRY(gi_infer_want_rank_at_least(c, Det_in_X, 2));
     const int rank = gi_infer_rank(c, Det_in_X);
-    if (rank < 0) {
+    if (rank < 2) { /* unknown */
         gi_infer_set_like(c, 0, Det_in_X, -1, NULL);
         return GOPT_OK;
     }

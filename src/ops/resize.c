@@ -375,22 +375,23 @@ static gopt_status nearest(gi_eval *a, const resize *r)
 {
     const gopt_tensor *x = a->in[Resize_in_X];
     const size_t item = gi_item_size(x->dtype);
+    const int rank = r->rank;
     axis_map maps[GOPT_MAX_RANK];
     int64_t stride[GOPT_MAX_RANK], at[GOPT_MAX_RANK] = { 0 };
     gopt_tensor *y;
     if (!item)
         return gi_eval_fail(a, Resize_in_X, "has packed elements");
-    for (int d = 0; d < r->rank; d++)
+    for (int d = 0; d < rank; d++)
         GI_TRY(make_map(a, r, d, &maps[d]));
-    GI_TRY(gi_eval_out(a, 0, x->dtype, r->rank, r->out, &y));
+    GI_TRY(gi_eval_out(a, 0, x->dtype, rank, r->out, &y));
     if (!y)
         return GOPT_OK;
-    gi_strides(r->rank, r->in, stride);
+    gi_strides(rank, r->in, stride);
     const int64_t n = gopt_tensor_elements(y);
     for (int64_t i = 0; i < n; i++) {
         int64_t from = 0;
         bool outside = false;
-        for (int d = 0; d < r->rank; d++) {
+        for (int d = 0; d < rank; d++) {
             from += maps[d].index[at[d]] * stride[d];
             outside = outside || maps[d].outside[at[d]];
         }
@@ -398,7 +399,7 @@ static gopt_status nearest(gi_eval *a, const resize *r)
             memcpy((char *)y->data + (size_t)i * item, (const char *)x->data + (size_t)from * item, item);
         else if (gi_dtype_class(x->dtype) != GI_TEXT && gi_dtype_class(x->dtype) != GI_COMPLEX)
             gi_store_f64(x->dtype, y->data, (size_t)i, r->fill);
-        for (int d = r->rank - 1; d >= 0 && ++at[d] == r->out[d]; d--)
+        for (int d = rank - 1; d >= 0 && ++at[d] == r->out[d]; d--)
             at[d] = 0;
     }
     return GOPT_OK;

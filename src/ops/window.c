@@ -14,6 +14,9 @@ __attribute__((format(printf, 2, 3))) static bool refuse(gi_window *w, const cha
     va_end(args);
     return false;
 }
+#ifdef __clang_analyzer__ /* which does not follow it */
+#define refuse(...) ((void)refuse(__VA_ARGS__), false)
+#endif
 
 static bool read_list(const gi_node *n, const char *name, int want, int64_t low, int64_t absent, int64_t *out,
                       gi_window *w)

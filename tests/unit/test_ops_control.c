@@ -21,9 +21,9 @@ static void branches(void **state)
            "f32[n,4]");
 }
 
-#define SUM_LOOP                                                                     \
+#define SUM_LOOP                                                                  \
     "%y, %s = Loop dense<i64[], [4]>, dense<bool[], [1]>, dense<f32[1], [1]> {\n" \
-    "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[1]) {\n"                     \
+    "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[1]) {\n"                  \
     "%w = Add %v, %v\n%d = Identity %c\nreturn %d as \"d\", %w as \"w\", %w as \"o\" } }"
 
 static void loops(void **state)
