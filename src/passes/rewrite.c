@@ -151,6 +151,19 @@ static bool check_result(engine *e, const gi_rule *rule, gi_node *root, gi_value
     return gi_value_may_replace(old, y, why);
 }
 
+/* Does anything but the match read n, which will so live on under its name? */
+static bool is_used_outside(const gi_match *m, const gi_node *n)
+{
+    for (const gi_use *u = n == m->root ? NULL : n->out[0]->uses; u; u = u->next) {
+        bool inside = false;
+        for (uint32_t i = 0; i < m->n_nodes; i++)
+            inside = inside || u->node == m->nodes[i];
+        if (!inside)
+            return true;
+    }
+    return false;
+}
+
 static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite *r, gi_value *y)
 {
     gi_node *root = m->root, *at = gi_value_node(y);
@@ -168,7 +181,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
         e->failed |= !gi_node_merge_origins(at, root);
     if (was_made(r, at)) {
         for (uint32_t k = m->n_nodes; k-- > 0 && !at->name;)
-            at->name = m->nodes[k]->name;
+            at->name = is_used_outside(m, m->nodes[k]) ? NULL : m->nodes[k]->name;
         gi_value_take_name(y, root->out[0]);
     }
     gi_value_refine(e->g, y, root->out[0]->type);

@@ -142,5 +142,71 @@ static bool moves_only_ones(const gi_match *m, gi_reason *why)
     return moves && write_shape(m->g, m->x, m->root->out[0], target, &unknown);
 }
 
+/* ---- slices ---- */
+
+/* Of one Slice with constant bounds, or of two on different axes. */
+typedef struct span {
+    uint32_t n;
+    int axes[GOPT_MAX_RANK];
+    int64_t start[GOPT_MAX_RANK], end[GOPT_MAX_RANK], step[GOPT_MAX_RANK];
+    bool steps; /* does any of them name its steps? */
+} span;
+
+/* Adds what n takes. False where its bounds are not constants, or an axis is there already. */
+static bool add_span(span *to, const gi_node *n)
+{
+    int64_t start[GOPT_MAX_RANK], end[GOPT_MAX_RANK], step[GOPT_MAX_RANK], axes[GOPT_MAX_RANK];
+    const int rank = gi_value_rank(gi_node_in(n, Slice_in_data));
+    const gi_value *a = gi_node_in(n, Slice_in_axes), *t = gi_node_in(n, Slice_in_steps);
+    uint32_t count, n_end, n_axes, n_steps;
+    if (rank < 0 || !gi_value_ints(gi_node_in(n, Slice_in_starts), start, GOPT_MAX_RANK, &count) ||
+        !gi_value_ints(gi_node_in(n, Slice_in_ends), end, GOPT_MAX_RANK, &n_end) || n_end != count ||
+        (a && (!gi_value_ints(a, axes, GOPT_MAX_RANK, &n_axes) || n_axes != count)) ||
+        (t && (!gi_value_ints(t, step, GOPT_MAX_RANK, &n_steps) || n_steps != count)))
+        return false;
+    to->steps |= t != NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        int axis;
+        if (to->n == GOPT_MAX_RANK || !gi_axis(a ? axes[i] : (int64_t)i, rank, &axis))
+            return false;
+        for (uint32_t k = 0; k < to->n; k++)
+            if (to->axes[k] == axis)
+                return false;
+        to->axes[to->n] = axis;
+        to->start[to->n] = start[i];
+        to->end[to->n] = end[i];
+        to->step[to->n++] = t ? step[i] : 1;
+    }
+    return true;
+}
+
+/* The inner one dies only if all that read it can do without. */
+static bool all_take_other_axes(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    for (const gi_use *u = m->y->uses; u; u = u->next) {
+        span s = { 0 };
+        if (!u->node || u->node->op != OP_Slice || u->index != Slice_in_data || u->node->block != m->root->block ||
+            !add_span(&s, gi_value_node(m->y)) || !add_span(&s, u->node))
+            return false;
+    }
+    return true;
+}
+
+static gi_value *make_one_slice(gi_rewrite *r, const gi_match *m)
+{
+    span s = { 0 };
+    int64_t axes[GOPT_MAX_RANK];
+    if (!add_span(&s, gi_value_node(m->y)) || !add_span(&s, m->root))
+        return NULL;
+    for (uint32_t i = 0; i < s.n; i++)
+        axes[i] = s.axes[i];
+    gi_value *in[5] = { m->x, gi_const_i64(r->g, 1, s.n, s.start), gi_const_i64(r->g, 1, s.n, s.end),
+                        gi_const_i64(r->g, 1, s.n, axes), s.steps ? gi_const_i64(r->g, 1, s.n, s.step) : NULL };
+    if (!in[1] || !in[2] || !in[3] || (s.steps && !in[4]))
+        return NULL;
+    return gi_rw_build(r, OP_Slice, s.steps ? 5 : 4, in);
+}
+
 #include "passes/rows.h"
 #include "passes/rules/view.def"
