@@ -279,6 +279,7 @@ static gopt_status merge(merger *m, group *gr, gi_node *concat, uint32_t from)
         end = merge_step(m, gr, k, end->out[0], before);
         GI_NEED(end && add_origins(end, gr));
     }
+    gi_node *shown = top->name || top->n_origins ? top : concat; /* what a reader can find again */
     if (concat) {
         GI_NEED(shorten_concat(concat, from, (uint32_t)gr->n, end->out[0]));
     } else {
@@ -290,8 +291,9 @@ static gopt_status merge(merger *m, group *gr, gi_node *concat, uint32_t from)
             gi_value_take_name(split->out[i], old);
             gi_value_replace_uses(old, split->out[i]);
         }
+        shown = shown ? shown : split;
     }
-    gi_applied(m->cx, "fuse_horizontal", top, "%zu parallel %s%s%s became one%s", gr->n, gr->first[0]->op_name,
+    gi_applied(m->cx, "fuse_horizontal", shown, "%zu parallel %s%s%s became one%s", gr->n, gr->first[0]->op_name,
                gr->n_steps ? " with " : "", gr->n_steps ? gr->step[0][gr->n_steps - 1]->op_name : "",
                concat ? "" : " and a Split");
     for (size_t i = 0; i < gr->n; i++)

@@ -211,8 +211,8 @@ static void explain(fuser *f, const gi_node *product)
     if (!next || !pointwise)
         return;
     if (y->n_uses > 1)
-        gi_declined(f->cx, "fuse_vertical", product, "its result %s has %u users: %s", gi_value_ref(y, f->cx->scratch),
-                    y->n_uses, gi_value_users(y, f->cx->scratch));
+        gi_declined(f->cx, "fuse_vertical", product, "its result has %u users: %s", y->n_uses,
+                    gi_value_users(y, f->cx->scratch));
     else if (f->why)
         gi_declined(f->cx, "fuse_vertical", product, "%s", f->why);
 }

@@ -55,7 +55,7 @@ static void check_single(matcher *t, const gi_value *v)
     if (v->n_uses == 1 || t->shared)
         return;
     t->shared = true;
-    gi_decline(t->why, "its result %s has %u users: %s", gi_value_ref(v, t->m->scratch), v->n_uses,
+    gi_decline(t->why, "%s has %u users: %s", gi_value_ref(v, t->m->scratch), v->n_uses,
                gi_value_users(v, t->m->scratch));
 }
 

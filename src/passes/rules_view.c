@@ -114,7 +114,11 @@ static bool chain_is_one_reshape(const gi_match *m, gi_reason *why)
 static gi_value *make_one_reshape(gi_rewrite *r, const gi_match *m)
 {
     gi_value *start = find_start(m);
-    return start ? reshape(r, start, m->root->out[0]) : NULL;
+    gi_value *y = start ? reshape(r, start, m->root->out[0]) : NULL;
+    for (const gi_value *v = m->x; y && v != start; v = gi_node_in(v->def.node, 0))
+        if (!gi_node_merge_origins(y->def.node, v->def.node))
+            return NULL;
+    return y;
 }
 
 /* The dims that are not 1 stay in their order: then so do the elements. A permutation that is in order altogether

@@ -12,6 +12,14 @@ const char *gi_value_ref(const gi_value *v, gi_arena *a)
         return n->name;
     if (n && n->n_out == 1 && n->n_origins == 1)
         return n->origins[0];
+    if (gi_value_blob(v) && !v->name) {
+        gi_str s;
+        gi_str_init(&s, a);
+        gi_str_add(&s, "dense<");
+        gi_type_print(&s, v->type);
+        gi_str_add(&s, ">");
+        return s.failed ? "dense" : s.p;
+    }
     const char *label = v ? gi_value_label(v, buffer, sizeof buffer) : "nothing";
     const char *s = gi_arena_printf(a, "%s%s", !v || label[0] == '%' ? "" : "%", label);
     return s ? s : "a value";

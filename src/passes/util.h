@@ -7,7 +7,8 @@
 /* The node's name; of one that a rewrite made, the names that it came from, "a, b, c, d and 4 more"; else "%value" of
  * its first output. In the arena, the graph's, or static. Never NULL. */
 const char *gi_node_label(const gi_node *n, gi_arena *a);
-/* What made it, where that is one node with one result and a name; else "%name" or "%id". */
+/* What made it, where that is one node with one result and a name; "dense<f32[3]>" of a constant without a name; else
+ * "%name" or "%id". */
 const char *gi_value_ref(const gi_value *v, gi_arena *a);
 /* The users of a value, "a, b, c and 4 more"; graph outputs as "graph output y". */
 const char *gi_value_users(const gi_value *v, gi_arena *a);
