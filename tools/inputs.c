@@ -36,7 +36,7 @@ typedef struct wanted {
 /* The conversion flags stand for this tensor: bytes of a picture, for an input that is no such thing. */
 static bool is_picture(const gopt_tensor *x)
 {
-    if (x->kind != GOPT_TENSOR || x->dtype != GOPT_U8 || (x->rank != 3 && !(x->rank == 4 && x->dims[0] == 1)))
+    if (!x || x->kind != GOPT_TENSOR || x->dtype != GOPT_U8 || (x->rank != 3 && !(x->rank == 4 && x->dims[0] == 1)))
         return false;
     const int64_t c = x->dims[x->rank - 1];
     return c == 1 || c == 3 || c == 4;

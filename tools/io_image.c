@@ -169,7 +169,7 @@ static gopt_status decode_pnm(tool *t, const char *path, const uint8_t *p, size_
     const uint64_t samples = (uint64_t)w * h * (uint64_t)channels, wide = most > 255 ? 2 : 1;
     if (at > n || (!text && samples * wide > n - at) || (text && samples > n - at + 1))
         return tool_fail(t, GOPT_BAD_INPUT, path, NULL, "is cut off: %ux%u need %llu bytes, %zu are there", w, h,
-                         (unsigned long long)(samples * wide), at > n ? 0 : n - at);
+                         (unsigned long long)samples * wide, at > n ? 0 : n - at);
     TRY(new_picture(t, path, w, h, channels, out));
     uint8_t *to = (*out)->data;
     at -= text;

@@ -90,7 +90,7 @@ static gopt_status parse_dict(tool *t, const char *path, const char *dict, npy_h
 static gopt_status parse_header(tool *t, const char *path, const uint8_t *p, size_t n, npy_header *h)
 {
     *h = (npy_header){ 0 };
-    if (n < 10 || memcmp(p, "\x93NUMPY", 6))
+    if (n < 10 || memcmp(p, "\x93NUMPY", 6) != 0)
         return tool_fail(t, GOPT_BAD_INPUT, path, NULL, "is no .npy file: it does not start with \\x93NUMPY");
     const int version = p[6];
     size_t length = (size_t)p[8] | (size_t)p[9] << 8, start = 10;
@@ -417,7 +417,7 @@ static uint8_t *with_header(const gopt_tensor *x, const char *descr, size_t byte
     uint8_t *p = calloc(1, *total);
     if (!p)
         return NULL;
-    memcpy(p, "\x93NUMPY\x01\x00", 8);
+    memcpy(p, "\x93NUMPY\x01", 8); /* version 1.0 */
     p[8] = (uint8_t)((*start - 10) & 255);
     p[9] = (uint8_t)((*start - 10) >> 8);
     memset(p + 10, ' ', *start - 11);

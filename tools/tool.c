@@ -87,7 +87,7 @@ static void print_diag(tool *t, const gopt_diag *d)
     free(text);
 }
 
-gopt_status tool_fail(tool *t, gopt_status status, const char *file, const char *hint, const char *fmt, ...)
+gopt_status(tool_fail)(tool *t, gopt_status status, const char *file, const char *hint, const char *fmt, ...)
 {
     char message[2048];
     va_list args;
@@ -115,7 +115,7 @@ void tool_note(tool *t, const char *hint, const char *fmt, ...)
     print_diag(t, &(gopt_diag){ .severity = GOPT_NOTE, .node_index = -1, .message = message, .hint = hint });
 }
 
-gopt_status tool_no_memory(tool *t)
+gopt_status(tool_no_memory)(tool *t)
 {
     return tool_fail(t, GOPT_NO_MEMORY, NULL, NULL, "out of memory");
 }
