@@ -35,7 +35,7 @@ gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
                              "write BACKEND[,PRECISION][,level=N][,no-fuse], as in opencl,fp32,level=2",
                              "'%s' is no part of a way to run", word);
     }
-    if (strcmp(s->precision, "fp32") && strcmp(s->precision, "best"))
+    if (strcmp(s->precision, "fp32") != 0 && strcmp(s->precision, "best") != 0)
         return tool_fail(t, GOPT_UNSUPPORTED, NULL, "say fp32", "precision %s: this build computes in fp32 alone",
                          s->precision);
     return GOPT_OK;
@@ -119,7 +119,7 @@ static gopt_status check_interfaces(comparing *c)
                          gopt_graph_input_count(b), gopt_graph_output_count(b), c->a.path, gopt_graph_input_count(a),
                          gopt_graph_output_count(a));
     for (size_t i = 0; i < gopt_graph_input_count(a); i++)
-        if (strcmp(gopt_graph_input_name(a, i), gopt_graph_input_name(b, i)))
+        if (strcmp(gopt_graph_input_name(a, i), gopt_graph_input_name(b, i)) != 0)
             return tool_fail(c->t, GOPT_DIFFERENT, c->b.path, NULL, "calls input %zu %s, %s calls it %s", i,
                              gopt_graph_input_name(b, i), c->a.path, gopt_graph_input_name(a, i));
     return GOPT_OK;

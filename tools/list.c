@@ -7,10 +7,10 @@ gopt_status list_passes(tool *t)
 {
     json_t *a = json_array();
     const gopt_pass_info *p;
-    if (!t->o.json || strcmp(t->o.json, "-"))
+    if (!t->o.json || strcmp(t->o.json, "-") != 0)
         printf("%s%-22s level  what it does%s\n", bold(t), "pass", plain(t));
     for (size_t i = 0; (p = gopt_pass_get(i)); i++) {
-        if (!t->o.json || strcmp(t->o.json, "-"))
+        if (!t->o.json || strcmp(t->o.json, "-") != 0)
             printf("%-22s %5d  %s\n", p->name, p->level, p->means);
         json_t *o = json_object();
         json_object_set_new(o, "name", json_text(p->name));
@@ -26,7 +26,7 @@ gopt_status list_passes(tool *t)
 
 gopt_status list_ops(tool *t)
 {
-    if (t->o.backend && strncmp(t->o.backend, "cpu", 3))
+    if (t->o.backend && strncmp(t->o.backend, "cpu", 3) != 0)
         return tool_fail(t, GOPT_USAGE, NULL, "`gopt run --backend NAME --profile -` shows what a model's nodes run on",
                          "--backend %s: only the cpu's list is known without a model", t->o.backend);
     json_t *a = json_array();
@@ -61,7 +61,7 @@ gopt_status list_devices(tool *t)
     json_t *a = json_array();
     const gopt_device_info *d;
     for (size_t i = 0; (d = gopt_device_get(t->cx, i)); i++) {
-        if (!t->o.json || strcmp(t->o.json, "-")) {
+        if (!t->o.json || strcmp(t->o.json, "-") != 0) {
             printf("%s%-8s%s %s\n", bold(t), d->backend, plain(t), d->name ? d->name : "");
             if (d->details && *d->details)
                 printf("         %s\n", d->details);

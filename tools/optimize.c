@@ -192,10 +192,10 @@ static gopt_status verify(work *w)
 static gopt_status check_options(tool *t)
 {
     const char *const out = t->o.out;
-    if (out && strcmp(out, "-") && !ends_with(out, ".onnx") && !ends_with(out, ".gir"))
+    if (out && strcmp(out, "-") != 0 && !ends_with(out, ".onnx") && !ends_with(out, ".gir"))
         return tool_fail(t, GOPT_USAGE, out, "gopt optimize MODEL -o OUT.onnx",
                          "is no kind of model that can be written, expected .onnx or .gir");
-    if (out && !strcmp(out, tool_model(t)) && strcmp(out, "-") && t->o.external_data)
+    if (out && !strcmp(out, tool_model(t)) && strcmp(out, "-") != 0 && t->o.external_data)
         return tool_fail(t, GOPT_USAGE, out, NULL,
                          "is the model itself: its external weights would be overwritten while in use");
     return tool_check_remarks(t);

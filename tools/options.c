@@ -274,7 +274,10 @@ static gopt_status set_value(tool *t, const option_row *r, const char *value)
 {
     void *field = (char *)&t->o + r->field;
     char *end;
+    const bool number = r->kind == INTEGER || r->kind == BYTES || r->kind == NUMBER;
     errno = 0;
+    if (number && !value)
+        return bad_value(t, r, "", "a number");
     if (r->arg && strchr(r->arg, '|') && !is_choice(r->arg, value))
         return bad_value(t, r, value, r->arg);
     switch (r->kind) {

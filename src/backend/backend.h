@@ -33,16 +33,16 @@ typedef struct gi_buffer {
  * with the last output that is used or has a static type; all of them have static types. */
 struct gi_step {
     gi_node *node;
-    void *plan;          /* what plan_open gave; NULL where the backend has none */
-    const char *tactic;  /* static string, or of the plan's arena */
-    void *state;         /* the backend's, freed by its release() */
-    gi_value **in;       /* values read: node inputs and captures, constants excluded where packed */
+    void *plan;         /* what plan_open gave; NULL where the backend has none */
+    const char *tactic; /* static string, or of the plan's arena */
+    void *state;        /* the backend's, freed by its release() */
+    gi_value **in;      /* values read: node inputs and captures, constants excluded where packed */
     uint32_t n_in;
     gi_value **out;
     uint32_t n_out;
-    int in_place;        /* index into `in` whose buffer out[0] may take over if it dies here; -1 none */
-    bool alias;          /* out[0] is a view of in[0]: same bytes, nothing to run */
-    uint64_t scratch;    /* bytes of workspace that run wants, of the arena */
+    int in_place;     /* index into `in` whose buffer out[0] may take over if it dies here; -1 none */
+    bool alias;       /* out[0] is a view of in[0]: same bytes, nothing to run */
+    uint64_t scratch; /* bytes of workspace that run wants, of the arena */
     double gflop;
     uint64_t weight_bytes; /* packed weights that the step holds */
 };
@@ -52,9 +52,9 @@ typedef struct gi_run_args {
     const gi_buffer *out; /* one a step->out */
     void *scratch;        /* 64-byte aligned; of a backend with memory of its own, a gi_buffer * */
     gi_pool *pool;
-    void *context;        /* the backend's per-context state, of context_open */
-    uint64_t seed;        /* of random operators */
-    gopt_ctx *cx;         /* the run's own, for diagnostics and tensors: contexts may run in different threads */
+    void *context; /* the backend's per-context state, of context_open */
+    uint64_t seed; /* of random operators */
+    gopt_ctx *cx;  /* the run's own, for diagnostics and tensors: contexts may run in different threads */
 } gi_run_args;
 
 typedef struct gi_backend {

@@ -26,7 +26,7 @@ gopt_status gi_move_in(gi_eval *a, const gopt_tensor *t, const uint8_t **p)
     const unsigned bits = (unsigned)gopt_dtype_bits(t->dtype), per = 8 / bits, mask = (1u << bits) - 1;
     const uint8_t *packed = t->data;
     for (size_t i = 0; i < n; i++)
-        wide[i] = (uint8_t)((unsigned)packed[i / per] >> (i % per * bits) & mask);
+        wide[i] = (uint8_t)(((unsigned)packed[i / per] >> (unsigned)(i % per * bits)) & mask);
     *p = wide;
     return GOPT_OK;
 }

@@ -12,7 +12,8 @@ gopt_status gi_infer_pad(gi_infer *c)
     const int rank = gi_dims_of(c, Pad_in_data, dims);
     const gopt_dtype dtype = gi_infer_dtype(c, Pad_in_data);
     const char *mode = gi_attr_str(c->n, Pad_at_mode);
-    if (strcmp(mode, "constant") && strcmp(mode, "reflect") && strcmp(mode, "edge") && strcmp(mode, "wrap"))
+    if (strcmp(mode, "constant") != 0 && strcmp(mode, "reflect") != 0 && strcmp(mode, "edge") != 0 &&
+        strcmp(mode, "wrap") != 0)
         return gi_infer_fail_node(c, "attribute mode is \"%s\", expected constant, reflect, edge or wrap", mode);
     if (rank < 0)
         return gi_set(c, 0, dtype, -1, NULL);

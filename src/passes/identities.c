@@ -67,7 +67,7 @@ static gopt_status inline_branch(gi_pass_ctx *cx, gi_node *n)
         gi_node_move(inner, n->block, n);
         GI_NEED(gi_node_merge_origins(inner, n));
     }
-    for (uint32_t i = 0; i < n->n_out; i++) {
+    for (size_t i = 0; i < results.n; i++) {
         gi_value_refine(n->block->graph, results.p[i], n->out[i]->type);
         GI_NEED(gi_value_replace(n->out[i], results.p[i], n));
         gi_value_take_name(results.p[i], n->out[i]);

@@ -1,6 +1,5 @@
 /* The report: what each pass did, the ledger of remarks, counts before and after. */
-#include <stdlib.h>
-
+#include "ops/count.h"
 #include "passes/util.h"
 
 struct gopt_report {
@@ -15,84 +14,14 @@ struct gopt_report {
     bool failed;
 };
 
-/* ---- counting a graph ---- */
-
-typedef struct counter {
-    gi_arena *arena;
-    gi_smap by_name;
-    gi_map blobs;
-    gi_vec(gopt_op_count *) ops;
-    int64_t fusions;
-    uint64_t bytes;
-} counter;
-
-static bool count_blob(counter *c, const gi_value *v)
-{
-    gi_blob *b = gi_value_blob(v);
-    if (!b || gi_map_get(&c->blobs, gi_key(b)))
-        return true;
-    c->bytes += b->bytes;
-    return gi_map_put(&c->blobs, gi_key(b), b);
-}
-
-static bool count_node(void *arg, gi_node *n)
-{
-    counter *c = arg;
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (n->in[i].value && !count_blob(c, n->in[i].value))
-            return false;
-    for (uint32_t i = 0; i < n->n_attrs; i++) {
-        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
-        for (uint32_t k = 0; b && k < b->n_results; k++)
-            if (!count_blob(c, b->results[k].value))
-                return false;
-    }
-    if (n->op == OP_Fusion) {
-        c->fusions++;
-        return true;
-    }
-    const gi_op *row = gi_op_get(n->op);
-    const char *domain = n->op == OP_Unknown ? n->domain : row->domain;
-    const char *name = n->op == OP_Unknown ? n->op_name : row->onnx ? row->onnx : row->name;
-    if (domain && domain[0])
-        name = gi_arena_printf(c->arena, "%s::%s", domain, name ? name : "?");
-    if (!name)
-        return false;
-    gopt_op_count *o = gi_smap_get(&c->by_name, name);
-    if (!o) {
-        o = GI_NEW(c->arena, gopt_op_count);
-        if (!o || !(o->op = gi_arena_str(c->arena, name)) || !gi_smap_put(&c->by_name, name, o) ||
-            !gi_push(c->arena, &c->ops, o))
-            return false;
-    }
-    o->count++;
-    return true;
-}
-
-static int compare_counts(const void *x, const void *y)
-{
-    return strcmp(((const gopt_op_count *)x)->op, ((const gopt_op_count *)y)->op);
-}
-
 static bool count_graph(gopt_report *r, gopt_graph *g, const gopt_op_count **ops, size_t *n, uint64_t *bytes,
                         int64_t *fusions)
 {
-    counter c = { .arena = r->arena };
-    gi_smap_init(&c.by_name, r->arena);
-    gi_map_init(&c.blobs, r->arena);
-    if (!gi_each_node(g->main, count_node, &c))
+    gi_counts c;
+    if (!gi_count_graph(g, r->arena, &c))
         return false;
-    for (uint32_t i = 0; i < g->main->n_results; i++)
-        if (!count_blob(&c, g->main->results[i].value))
-            return false;
-    gopt_op_count *list = GI_NEW_ARRAY(r->arena, gopt_op_count, c.ops.n + 1);
-    if (!list)
-        return false;
-    for (size_t i = 0; i < c.ops.n; i++)
-        list[i] = *c.ops.p[i];
-    qsort(list, c.ops.n, sizeof *list, compare_counts);
-    *ops = list;
-    *n = c.ops.n;
+    *ops = c.ops;
+    *n = c.n_ops;
     *bytes = c.bytes;
     *fusions = c.fusions;
     return true;

@@ -1,7 +1,8 @@
 # The program on damaged files, and the library short of memory. The program is linked in, its main() under
 # another name, so that a try costs a fork and no more. With GOPT_TEST_FULL set there are ten times as many.
 set(fuzz_sources ${GOPT_TOOL_SOURCES})
-set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/gopt.c PROPERTIES COMPILE_DEFINITIONS main=gopt_main)
+set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/gopt.c PROPERTIES
+  COMPILE_DEFINITIONS main=gopt_main COMPILE_OPTIONS -Wno-missing-prototypes)
 add_executable(fuzz fuzz/fuzz.c fuzz/mutate.c ${fuzz_sources})
 target_include_directories(fuzz PRIVATE ${CMAKE_SOURCE_DIR}/tools)
 target_link_libraries(fuzz PRIVATE gopt_flags gopt_static gopt_tool_deps)
