@@ -12,7 +12,11 @@ static bool has(gk_isa isa)
 {
 #if defined(__x86_64__)
     if (isa == GK_AVX2)
+#if defined(__clang__) /* older ones have no name for f16c; what has AVX2 has it */
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#endif
     if (isa == GK_AVX512)
         return has(GK_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

@@ -200,7 +200,7 @@ static gopt_status add_results(builder *b)
     p->results = GI_NEW_ARRAY(p->arena, uint32_t, block->n_results + 1);
     GI_NEED(p->results);
     for (uint32_t i = 0; i < block->n_results; i++) {
-        uint32_t slot;
+        uint32_t slot = 0;
         GI_TRY(need_slot(b, block->results[i].value, false, &slot));
         const gi_slot *s = &p->slots.p[slot];
         const bool outer = p->slots.p[gi_slot_root(p, slot)].kind == GI_SLOT_OUTER;

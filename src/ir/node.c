@@ -142,14 +142,6 @@ void gi_attr_clear(gi_node *n, int at)
     put(n, at, (gi_attr){ .kind = GI_ATTR_NONE });
 }
 
-static bool same_bits(float x, float y)
-{
-    uint32_t a, b;
-    memcpy(&a, &x, sizeof a);
-    memcpy(&b, &y, sizeof b);
-    return a == b;
-}
-
 bool gi_attr_equal(const gi_attr *a, const gi_attr *b)
 {
     if (a->kind != b->kind)
@@ -160,7 +152,7 @@ bool gi_attr_equal(const gi_attr *a, const gi_attr *b)
     case GI_ATTR_INT:
         return a->u.i == b->u.i;
     case GI_ATTR_FLOAT:
-        return same_bits(a->u.f, b->u.f);
+        return !memcmp(&a->u.f, &b->u.f, sizeof a->u.f);
     case GI_ATTR_STRING:
         return a->n == b->n && (!a->n || !memcmp(a->u.s, b->u.s, a->n));
     case GI_ATTR_TENSOR:

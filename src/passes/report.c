@@ -109,8 +109,8 @@ static void count_rule(gi_pass_ctx *cx, const char *rule, int64_t n)
         r->failed = true;
 }
 
-static void remark(gi_pass_ctx *cx, gopt_remark_kind kind, const char *rule, const gi_node *at, const char *fmt,
-                   va_list args)
+__attribute__((format(printf, 5, 0))) static void remark(gi_pass_ctx *cx, gopt_remark_kind kind, const char *rule,
+                                                         const gi_node *at, const char *fmt, va_list args)
 {
     gopt_report *r = cx->report;
     const char *reason = gi_arena_vprintf(r->arena, fmt, args);

@@ -179,7 +179,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     }
     if (at && !r->made.n)
         e->failed |= !gi_node_merge_origins(at, root);
-    if (was_made(r, at)) {
+    if (at && was_made(r, at)) {
         for (uint32_t k = m->n_nodes; k-- > 0 && !at->name;)
             at->name = is_used_outside(m, m->nodes[k]) ? NULL : m->nodes[k]->name;
         gi_value_take_name(y, root->out[0]);
@@ -187,7 +187,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     gi_value_refine(e->g, y, root->out[0]->type);
     gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
     gi_value_replace_uses(root->out[0], y);
-    for (uint32_t i = 1; rule->all_outputs && i < root->n_out; i++) {
+    for (uint32_t i = 1; at && rule->all_outputs && i < root->n_out; i++) {
         gi_value_refine(e->g, at->out[i], root->out[i]->type);
         gi_value_take_name(at->out[i], root->out[i]);
         gi_value_replace_uses(root->out[i], at->out[i]);

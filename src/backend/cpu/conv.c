@@ -132,8 +132,8 @@ static int choose_split(const gi_cpu *d, const conv *v)
         if (d->threads % g)
             continue;
         const int r = d->threads / g;
-        const double even =
-            (double)((tiles + g - 1) / g * g) / (double)tiles * (double)((rows + r - 1) / r * r) / (double)rows;
+        const int64_t groups = (tiles + g - 1) / g, turns = (rows + r - 1) / r;
+        const double even = (double)(groups * g) / (double)tiles * (double)(turns * r) / (double)rows;
         const double traffic = (weights * r + input * g) / (weights + input) / d->threads;
         const double cost = even * (1.0 + 0.1 * traffic);
         if (g == 1 || cost < best) {

@@ -149,8 +149,8 @@ static int choose_split(const gi_cpu *d, const matmul *v)
         if (d->threads % g)
             continue;
         const int r = d->threads / g;
-        const double columns = (double)((v->panels + g - 1) / g * g) / (double)v->panels;
-        const double rows = (double)((v->m + r - 1) / r * r) / (double)v->m;
+        const int64_t groups = (v->panels + g - 1) / g, turns = (v->m + r - 1) / r;
+        const double columns = (double)(groups * g) / (double)v->panels, rows = (double)(turns * r) / (double)v->m;
         const double weights = (double)(v->n * v->k), input = (double)(v->m * v->k);
         const double cost = columns * rows * (1.0 + 0.2 * (weights * r + input * g) / (weights + input) / d->threads);
         if (g == 1 || cost < best) {

@@ -161,8 +161,8 @@ static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, co
 
 static cl_int run_launch(gi_cl *d, const gi_cl_launch *l, const gi_run_args *args)
 {
-    cl_mem mem[GI_CL_MAX_REFS];
-    cl_ulong at[GI_CL_MAX_REFS];
+    cl_mem mem[GI_CL_MAX_REFS] = { NULL };
+    cl_ulong at[GI_CL_MAX_REFS] = { 0 };
     for (uint32_t i = 0; i < l->n_refs; i++)
         locate(args, &l->refs[i], &mem[i], &at[i]);
     if (!l->kernel)
