@@ -85,7 +85,7 @@ static bool scalar_const(const gi_value *v, float *x)
 
 static bool lanes_type(const gi_value *v)
 {
-    return v && gi_type_is_static(v->type) && (v->type->dtype == GOPT_F32 || v->type->dtype == GOPT_BOOL);
+    return v && v->type && gi_type_is_static(v->type) && (v->type->dtype == GOPT_F32 || v->type->dtype == GOPT_BOOL);
 }
 
 static bool powers(const gi_node *n, gk_vop *vop)
@@ -289,7 +289,7 @@ static gopt_status add_input(builder *b, gi_value *v, int *operand)
     }
     if (lay == GI_PLAIN && b->layout == GI_BLOCKED && gi_cpu_layouts_agree(b->d, v->type))
         lay = GI_BLOCKED;
-    if (!input_strides(b, lay, v->type->rank, dims, &in))
+    if (!v->type || !input_strides(b, lay, v->type->rank, dims, &in))
         return GOPT_OK;
     int64_t step = 1;
     in.full = true;
@@ -728,12 +728,12 @@ static void store_out(gopt_dtype t, void *to, int64_t at, const float *x, int64_
 {
     if (t == GOPT_F32) {
         float *f = (float *)to + at;
-        if (f != x)
+        if (x && f != x)
             memcpy(f, x, (size_t)n * sizeof(float));
         return;
     }
     uint8_t *b = (uint8_t *)to + at;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; x && i < n; i++)
         b[i] = x[i] != 0.0f;
 }
 
