@@ -36,7 +36,7 @@ typedef struct wanted {
 /* The conversion flags stand for this tensor: bytes of a picture, for an input that is no such thing. */
 static bool is_picture(const gopt_tensor *x)
 {
-    if (!x || x->kind != GOPT_TENSOR || x->dtype != GOPT_U8 || (x->rank != 3 && !(x->rank == 4 && x->dims[0] == 1)))
+    if (x->kind != GOPT_TENSOR || x->dtype != GOPT_U8 || (x->rank != 3 && !(x->rank == 4 && x->dims[0] == 1)))
         return false;
     const int64_t c = x->dims[x->rank - 1];
     return c == 1 || c == 3 || c == 4;
@@ -138,6 +138,8 @@ static gopt_status load_input(tool *t, const char *path, const wanted *w, gopt_t
         free(p);
     }
     TRY(s);
+    if (!*out)
+        return tool_no_memory(t);
     if (is_picture(*out) && gopt_value_kind(w->value) == GOPT_TENSOR && image_flags(t)) {
         gopt_tensor *pixels = *out;
         *out = NULL;
@@ -145,7 +147,7 @@ static gopt_status load_input(tool *t, const char *path, const wanted *w, gopt_t
         gopt_tensor_unref(pixels);
         TRY(s);
     }
-    s = check_type(t, path, w, *out);
+    s = *out ? check_type(t, path, w, *out) : tool_no_memory(t);
     if (s != GOPT_OK) {
         gopt_tensor_unref(*out);
         *out = NULL;
