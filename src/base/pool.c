@@ -5,6 +5,11 @@
  * in vain goes to sleep on a condition variable; it says so in `sleepers` before it looks at `generation` a
  * last time, and the caller looks at `sleepers` after it changed `generation`: one of the two sees the other.
  *
+ * A share of a run is claimed before it is begun, by the worker whose number it bears or, when the caller has
+ * done its own and finds it unclaimed, by the caller: so a worker that sleeps, or that the kernel took off its
+ * core, costs nobody a time slice. The partition stays the same, and with it every result, to the bit. Jobs
+ * must therefore not wait for one another.
+ *
  * Workers are pinned only where the pool is as wide as the machine: several narrower pools (streams) would
  * all be pinned to the same first cores. With more threads than cores nobody spins, since whoever spins
  * keeps the one he waits for from running. */
@@ -33,7 +38,8 @@ static const double SPIN_IDLE = 100e-6, SPIN_ENTERED = 10e-3;
 static const double SPIN_JOIN = 200e-6;
 
 typedef struct worker {
-    _Alignas(LINE) atomic_uint done; /* the generation that it has finished */
+    _Alignas(LINE) atomic_uint done; /* the generation whose share is finished */
+    atomic_uint claimed;             /* the last generation whose share somebody took */
     gi_pool *pool;
     int number;
     pthread_t thread;
@@ -210,6 +216,22 @@ static unsigned wait_for_work(gi_pool *p, unsigned seen)
     return g;
 }
 
+/* Takes the share of that generation; false where it is taken. Generations are claimed one by one, so a worker
+ * that comes late finds a later one here. */
+static bool claim(worker *w, unsigned generation)
+{
+    unsigned before = generation - 1;
+    return atomic_compare_exchange_strong_explicit(&w->claimed, &before, generation, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+static void run_share(worker *w, unsigned generation)
+{
+    gi_pool *p = w->pool;
+    p->job(p->arg, w->number, p->n);
+    atomic_store_explicit(&w->done, generation, memory_order_release);
+}
+
 static void *work(void *arg)
 {
     worker *w = arg;
@@ -220,8 +242,8 @@ static void *work(void *arg)
         seen = wait_for_work(p, seen);
         if (atomic_load_explicit(&p->stop, memory_order_relaxed))
             return NULL;
-        p->job(p->arg, w->number, p->n);
-        atomic_store_explicit(&w->done, seen, memory_order_release);
+        if (claim(w, seen))
+            run_share(w, seen);
     }
 }
 
@@ -236,6 +258,9 @@ static void wake_all(gi_pool *p)
 
 static void join(gi_pool *p, unsigned generation)
 {
+    for (int i = 0; i < p->n - 1; i++)
+        if (claim(&p->workers[i], generation))
+            run_share(&p->workers[i], generation);
     for (int i = 0; i < p->n - 1; i++) {
         double start = 0;
         bool yields = !p->spins;

@@ -1,6 +1,7 @@
 /* Our own fork-join over pinned, spinning threads.
  *
- * gi_pool_run gives every worker the same function and its number; the caller is worker 0. Workers spin
+ * gi_pool_run gives every worker the same function and its number; the caller is worker 0, and takes the share
+ * of a worker that has not begun when its own is done, so shares must not wait for one another. Workers spin
  * for a bounded time and then sleep, so an idle process costs nothing. FTZ and DAZ are set on the workers
  * for good and on the caller for the duration of the run. Measured: 0.43 µs per fork and join of 2 threads
  * against 0.94 for GOMP. */
