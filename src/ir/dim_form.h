@@ -1,0 +1,31 @@
+/* How a dimension looks inside: for dim.c, which makes them, and dim_text.c, which prints and parses them. */
+#ifndef GI_DIM_FORM_H
+#define GI_DIM_FORM_H
+
+#include "ir/dim.h"
+
+enum { GI_DIM_MAX_DEPTH = 40 }; /* of divisions, minima and maxima inside one another */
+
+typedef enum dim_kind { SUM, SYMBOL, FLOORDIV, MIN, MAX } dim_kind;
+
+/* coef * f[0] * f[1] * …; factors are atoms in order, repeated for powers */
+typedef struct term {
+    int64_t coef;
+    uint32_t n;
+    const gi_dim **f;
+} term;
+
+struct gi_dim {
+    dim_kind kind;
+    bool nonnegative, unknown; /* unknown: holds a fresh unknown anywhere */
+    uint16_t depth;
+    uint64_t hash;
+    const char *name;    /* SYMBOL */
+    const gi_dim *a, *b; /* FLOORDIV, MIN, MAX */
+    int64_t c;           /* SUM: the constant */
+    uint32_t n;          /* SUM: terms */
+    const term *t;
+    struct gi_dim *next; /* of the same hash */
+};
+
+#endif
