@@ -160,7 +160,9 @@ static gopt_status judge(comparing *c)
         diff d;
         tensor_diff(c->b.out.p[i], c->a.out.p[i], rtol, atol, true, &d);
         json_array_append_new(outputs, json_diff(name, &d));
-        if (d.same)
+        if (d.same && d.min > d.max)
+            say(t, "  %ssame%s  %s: no elements\n", green(t), plain(t), name);
+        else if (d.same)
             say(t,
                 "  %ssame%s  %s: worst error %.3g of the tolerance, largest difference %.3g, values from %.4g to "
                 "%.4g\n",

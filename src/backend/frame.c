@@ -12,11 +12,10 @@ enum { ALIGN = 64, HUGE_PAGE = 2 << 20 };
 static gopt_status host_arena(gi_frame *f, char **base)
 {
     gopt_ctx *cx = f->run->cx;
-    const uint64_t bytes = f->p->arena_bytes[0];
+    /* at least a byte: tensors without elements have an address too */
+    const uint64_t bytes = f->p->arena_bytes[0] ? f->p->arena_bytes[0] : 1;
     const uint64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;
     *base = NULL;
-    if (!bytes)
-        return GOPT_OK;
     const uint64_t held = __atomic_add_fetch(&cx->tensor_bytes, bytes, __ATOMIC_RELAXED);
     f->charged = bytes;
     if (held > cx->memory_limit)

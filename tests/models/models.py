@@ -10,10 +10,11 @@ Cases:
   run         `gopt run` gives ONNX Runtime's answers
   aten        `gopt inspect` names the torch operators of ATen exports, and no command crashes on them
   opencl      `gopt compare --a cpu --b opencl` agrees on small networks
+  conformance none of ONNX's own backend tests fails (those with operators that are not there are skipped)
 
 Beside the example network the cases take the networks of a folder `shared/models` next to the project, where
-there is one, trained ones alone unless GOPT_TEST_FULL is set. `optimize` and `run` need the Python packages
-onnx, onnxruntime and numpy: of the interpreter that GOPT_PEERS_PYTHON names, else of this one. A case that
+there is one, trained ones alone unless GOPT_TEST_FULL is set. `optimize`, `run` and `conformance` need the
+Python packages onnx, onnxruntime and numpy: of the interpreter that GOPT_PEERS_PYTHON names, else of this one. A case that
 lacks what it needs exits with 77 and says so.
 """
 import json
@@ -209,7 +210,26 @@ def opencl(program, root, tmp):
             print(f"{m.stem}: cpu and opencl agree", flush=True)
 
 
-CASES = {f.__name__: f for f in (digits, text, optimize, run, aten, opencl)}
+def conformance(program, root, tmp):
+    need_packages()
+    import onnx
+    data = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
+    if not (data / "node").is_dir():
+        skip("this onnx package ships no test data (1.22 is the last that does)")
+    # Bernoulli and training dropout are held against the numbers that numpy's generator happened to draw
+    random = "bernoulli|training_dropout"
+    counts = []
+    for level in (0, 2):
+        p = gopt(program, "conformance", *(data / k for k in ("node", "simple", "pytorch-converted", "pytorch-operator")),
+                 "--exclude", random, "--level", level)
+        last = p.stdout.strip().splitlines()[-1]
+        print(f"level {level}: {last}", flush=True)
+        counts.append([int(n) for n in re.findall(r"\d+", last)])
+    if counts[0] != counts[1] or counts[0][0] < 1600:
+        sys.exit("optimizing changes which tests run, or fewer pass than the operators that there are give")
+
+
+CASES = {f.__name__: f for f in (digits, text, optimize, run, aten, opencl, conformance)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in CASES:
