@@ -22,13 +22,8 @@ static void NAME(conv_row)(const gi_window *w, const int64_t *row, const WORD *x
     const int64_t kx = w->kernel[last], outer_taps = gi_product(0, last, w->kernel);
     int64_t tap[GI_WINDOW_MAX] = { 0 };
     for (int64_t t = 0; t < outer_taps; t++) {
-        int64_t line = 0;
-        bool inside = true;
-        for (int d = 0; d < last; d++) {
-            const int64_t at = row[d] * w->stride[d] + tap[d] * w->dilation[d] - w->begin[d];
-            inside = inside && at >= 0 && at < w->in[d];
-            line = line * w->in[d] + at;
-        }
+        int64_t line;
+        const bool inside = gi_window_line(w, row, tap, &line);
         for (int64_t k = 0; inside && k < kx; k++) {
             int64_t from, to;
             gi_window_range(w, last, k, &from, &to);

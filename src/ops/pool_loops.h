@@ -35,13 +35,8 @@ static int64_t NAME(pool_taps)(pool_kind kind, WORD p, const gi_window *w, const
     const int64_t kx = w->kernel[last], outer_taps = gi_product(0, last, w->kernel);
     int64_t tap[GI_WINDOW_MAX] = { 0 }, lines = 0;
     for (int64_t t = 0; t < outer_taps; t++) {
-        int64_t line = 0;
-        bool inside = true;
-        for (int d = 0; d < last; d++) {
-            const int64_t at = row[d] * w->stride[d] + tap[d] * w->dilation[d] - w->begin[d];
-            inside = inside && at >= 0 && at < w->in[d];
-            line = line * w->in[d] + at;
-        }
+        int64_t line;
+        const bool inside = gi_window_line(w, row, tap, &line);
         lines += inside;
         for (int64_t k = 0; inside && k < kx; k++) {
             int64_t from, to;

@@ -46,4 +46,18 @@ static inline void gi_window_range(const gi_window *w, int i, int64_t tap, int64
     *from = lo < *to ? lo : *to;
 }
 
+/* The input line (index over all dimensions but the last) that a tap reads for an output row, both given by their
+ * places in those dimensions; false where it lies in the padding. */
+static inline bool gi_window_line(const gi_window *w, const int64_t *row, const int64_t *tap, int64_t *line)
+{
+    bool inside = true;
+    *line = 0;
+    for (int d = 0; d < w->n - 1; d++) {
+        const int64_t at = row[d] * w->stride[d] + tap[d] * w->dilation[d] - w->begin[d];
+        inside = inside && at >= 0 && at < w->in[d];
+        *line = *line * w->in[d] + at;
+    }
+    return inside;
+}
+
 #endif
