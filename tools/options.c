@@ -68,6 +68,8 @@ static const option_row rows[] = {
     { "list-passes", 0, NULL, "print the passes and stop", G_OPTIMIZE, C_O, FLAG, F(list_passes) },
     { "rewrite-limit", 0, "N", "stop after N rewrites", G_OPTIMIZE, C_O, INTEGER, F(rewrite_limit) },
     { "opset", 0, "N", "the opset to write (default: the model's own)", G_OPTIMIZE, C_O, INTEGER, F(opset) },
+    { "emit", 0, "onnx|ort", "operators that the result may use: ONNX's (default), or also ONNX Runtime's own",
+      G_OPTIMIZE, C_O, TEXT, F(emit) },
     { "verify", 0, NULL, "run the model before and after on seeded inputs; on a mismatch name the rewrite", G_OPTIMIZE,
       C_O, FLAG, F(verify) },
     { "no-fuse", 0, NULL, "make no fusions, to see what they are worth", G_OPTIMIZE, C_R, FLAG, F(no_fuse) },

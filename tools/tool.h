@@ -50,6 +50,7 @@ typedef struct options {
     bool list_passes, stats, verify, no_fuse;
     int64_t rewrite_limit; /* -1: none */
     int64_t opset;
+    const char *emit;
     const char *out;
     bool external_data;
     /* what to look at */

@@ -10,6 +10,12 @@ extern "C" {
 
 typedef enum gopt_fp { GOPT_FP_REASSOC = 0, GOPT_FP_STRICT, GOPT_FP_FAST } gopt_fp;
 
+/* What operators the output may use. */
+typedef enum gopt_emit {
+    GOPT_EMIT_ONNX = 0, /* ONNX's own, of the output's opset */
+    GOPT_EMIT_ORT       /* also those that ONNX Runtime brings with it (com.microsoft) */
+} gopt_emit;
+
 typedef struct gopt_optimize_options {
     int level; /* 0 nothing, 1 bit-exact, 2 the default, 3 also what raises the opset */
     gopt_fp fp;
@@ -18,8 +24,9 @@ typedef struct gopt_optimize_options {
     int64_t rewrite_limit; /* stop after so many rewrites; 0: none, negative: before the first */
     bool fuse;             /* keep Fusion regions in the graph (for a backend, pictures and counts) */
     bool verify_each;      /* check the graph after every pass */
-    int opset;             /* 0: the model's own */
-    const char *dump_dir;  /* one numbered .gir a pass; NULL: none */
+    int opset;             /* 0: the model's own (at level 3: as new as need be) */
+    gopt_emit emit;
+    const char *dump_dir; /* one numbered .gir a pass; NULL: none */
     /* Called after every pass with its name and number (from 1), the graph as it stands then; it must not
      * change the graph. May be NULL. */
     void (*after_pass)(void *user, gopt_graph *g, const char *pass, int index);

@@ -19,6 +19,9 @@
 
 #include "ir/type.h"
 
+/* The domain of the operators that ONNX Runtime brings with it. */
+#define GI_DOMAIN_MS "com.microsoft"
+
 typedef enum gi_opcode {
     OP_Unknown = 0, /* an operator that the table lacks: domain, name and attributes kept as they came */
 #define OP(NAME, ...) OP_##NAME,

@@ -436,27 +436,35 @@ static bool uses_domain(const gi_xblock *b, const char *domain)
     return false;
 }
 
+static bool add_opset(gi_export *x, pb_model *m, const char *domain, int64_t version)
+{
+    Gi__Pb__OperatorSetIdProto *o;
+    if (!NEW_MESSAGE(x->a, Gi__Pb__OperatorSetIdProto, GI__PB__OPERATOR_SET_ID_PROTO__INIT, o))
+        return false;
+    o->domain = text(x->a, domain);
+    o->has_version = 1;
+    o->version = version;
+    m->opset_import[m->n_opset_import++] = o;
+    return true;
+}
+
+/* Those of the model, and of what the passes brought in. */
 static bool opsets(gi_export *x, pb_model *m)
 {
+    static const char *const brought[] = { "", GI_DOMAIN_MS };
     const gopt_graph *g = x->g;
-    m->opset_import = GI_NEW_ARRAY(x->a, Gi__Pb__OperatorSetIdProto *, g->n_opsets + 1u);
+    m->opset_import = GI_NEW_ARRAY(x->a, Gi__Pb__OperatorSetIdProto *, g->n_opsets + GI_COUNT(brought));
     if (!m->opset_import)
         return false;
-    bool said = false;
-    for (uint32_t i = 0; i <= g->n_opsets; i++) {
-        const bool extra = i == g->n_opsets;
-        const char *domain = extra ? "" : g->opsets[i].domain;
-        if (extra && (said || !uses_domain(x->main, "")))
-            break;
-        said |= !*domain;
-        Gi__Pb__OperatorSetIdProto *o;
-        if (!NEW_MESSAGE(x->a, Gi__Pb__OperatorSetIdProto, GI__PB__OPERATOR_SET_ID_PROTO__INIT, o))
+    for (uint32_t i = 0; i < g->n_opsets; i++) {
+        const gi_opset *o = &g->opsets[i];
+        if (!add_opset(x, m, o->domain, *o->domain ? o->version : x->opset))
             return false;
-        o->domain = text(x->a, domain);
-        o->has_version = 1;
-        o->version = *domain ? g->opsets[i].version : x->opset;
-        m->opset_import[m->n_opset_import++] = o;
     }
+    for (size_t i = 0; i < GI_COUNT(brought); i++)
+        if (!gi_graph_opset(g, brought[i]) && uses_domain(x->main, brought[i]) &&
+            !add_opset(x, m, brought[i], *brought[i] ? 1 : x->opset))
+            return false;
     return true;
 }
 

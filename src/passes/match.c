@@ -70,6 +70,24 @@ static bool match_node(matcher *t, const gi_pattern *p, gi_node *n)
     return match_inputs(t, p, n);
 }
 
+/* The first alternative that matches; one that does not leaves no trace. */
+static bool match_any(matcher *t, const gi_pattern *p, gi_value *v, const gi_node *user)
+{
+    const matcher before = *t;
+    const gi_match found = *t->m;
+    const char *why = t->why->text;
+    for (uint32_t i = 0; p->in[i]; i++) {
+        if (match_value(t, p->in[i], v, user))
+            return true;
+        const unsigned commuted = t->commuted;
+        *t = before;
+        t->commuted = commuted; /* operators are counted, so that their orders are tried */
+        *t->m = found;
+        t->why->text = why;
+    }
+    return false;
+}
+
 static bool match_value(matcher *t, const gi_pattern *p, gi_value *v, const gi_node *user)
 {
     switch (p->kind) {
@@ -89,6 +107,8 @@ static bool match_value(matcher *t, const gi_pattern *p, gi_value *v, const gi_n
             check_single(t, v);
         return true;
     }
+    case GI_PAT_OR:
+        return match_any(t, p, v, user);
     case GI_PAT_REST:
         break;
     }

@@ -14,6 +14,7 @@ struct gopt_pass_ctx {
     gi_arena *scratch; /* reset after the pass */
     const gopt_optimize_options *options;
     const char *pass;      /* the running pass's name */
+    int opset;             /* of ai.onnx, that the output may use */
     int64_t rewrites_left; /* INT64_MAX where there is no limit */
     struct gopt_report *report;
     const gi_smap *skip;     /* names of rules not to be applied, written with '_' */
@@ -59,9 +60,9 @@ const gi_pass *gi_pass_row(size_t i);
 /* By name, '-' and '_' being the same; NULL where there is none. */
 const gi_pass *gi_pass_find(const char *name);
 
-/* Runs the level's pipeline through `step` (pipeline.c). */
+/* Runs the pipeline of the options' level through `step` (pipeline.c). */
 typedef gopt_status (*gi_pass_step)(void *runner, const gi_pass *pass, bool *changed);
-gopt_status gi_pipeline_run(int level, gi_pass_step step, void *runner);
+gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *runner);
 
 #define PASS(NAME, FUNCTION, LEVEL, MEANS) gopt_status FUNCTION(gopt_graph *g, gi_pass_ctx *cx);
 #include "passes/passes.def"

@@ -13,7 +13,8 @@
  *   └ dce            sweep         ┘                 ▲ as long as they change something
  *       │
  *       ▼
- *     detect-unsupported                         fuse-vertical     regions, last: they change no arithmetic
+ *     detect-unsupported                         emit              operators of the runtime asked for (--emit ort)
+ *                                                fuse-vertical     regions, last: they change no arithmetic
  *
  * The loops are capped: a model on which they have not settled by then is left as it is, with a note. Each pass
  * is linear or near it, so the caps bound the time. */
@@ -53,8 +54,9 @@ static gopt_status simplify(runner *r, bool *changed)
     return GOPT_OK;
 }
 
-gopt_status gi_pipeline_run(int level, gi_pass_step step, void *user)
+gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *user)
 {
+    const int level = o->level;
     runner r = { .step = step, .user = user };
     bool changed = false;
     if (level < 1)
@@ -71,6 +73,8 @@ gopt_status gi_pipeline_run(int level, gi_pass_step step, void *user)
         GI_TRY(simplify(&r, &changed));
     }
     GI_TRY(run(&r, "detect-unsupported", &changed));
+    if (level >= 2 && o->emit == GOPT_EMIT_ORT)
+        GI_TRY(run(&r, "emit", &changed));
     if (level >= 2)
         GI_TRY(run(&r, "fuse-vertical", &changed));
     return GOPT_OK;

@@ -224,6 +224,12 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
         note_decline(e, rule, root, why.text && why.text[0] ? why.text : NULL);
         return GOPT_OK;
     }
+    if (rule->opset > e->cx->opset) {
+        note_decline(e, rule, root,
+                     gi_arena_printf(e->scratch, "%s came with opset %d, the model has %d",
+                                     gi_op_get(rule->makes)->name, rule->opset, e->cx->opset));
+        return GOPT_OK;
+    }
     if (!gi_pass_may(e->cx, rule->name))
         return GOPT_OK;
     gi_rewrite r = { .g = e->g, .root = root, .scratch = e->scratch };

@@ -18,6 +18,7 @@
 #define V(x) PAT(.kind = GI_PAT_ANY, .slot = LETTER(x))
 #define K(x) PAT(.kind = GI_PAT_CONST, .slot = LETTER(x))
 #define OPT(p) PAT(.kind = GI_PAT_OPT, .in = PATS(p))
+#define OR(...) PAT(.kind = GI_PAT_OR, .in = PATS(__VA_ARGS__))
 #define REST PAT(.kind = GI_PAT_REST)
 #define AT(x, p) PAT(.kind = GI_PAT_AT, .slot = LETTER(x), .in = PATS(p))
 #define RULE(NAME, ...)                  \

@@ -11,13 +11,15 @@
  *   N1(Op, …)  the same, and nothing but the pattern uses its result; else the rule declines and says who does
  *   V(x)       any value;  K(w) a constant;  both are then m->x, m->w. One letter twice: the same value twice
  *   OPT(p)     an absent input, or p
+ *   OR(p, q)   the first of these that matches here
  *   REST       any further inputs
  *   AT(c, p)   p, and its value is m->c
  * The operands of commutative operators are tried both ways.
  *
  * The engine sees to what every rule needs: all matched nodes lie in one block; a result that is a graph
  * output, or is captured by a subgraph, counts as a use; no other output of the root is used; the limit of
- * rewrites and skipped rules; that the type does not change; provenance, names, remarks, removal of what died.
+ * rewrites and skipped rules; that the type does not change; that the output's opset has what the rule makes
+ * (`.makes`, `.opset`); provenance, names, remarks, removal of what died.
  * `.when` declines with a reason; `.make` builds before the root, and returns what takes the place of the
  * root's first output, or NULL where there is no memory. */
 #ifndef GI_RULE_H
@@ -32,8 +34,9 @@ typedef enum gi_exact {
     FINITE   /* infinities and NaN too */
 } gi_exact;
 
-/* When a rule is tried: in `identities` (level 1), or in `rewrites` (level 2). */
-typedef enum gi_stage { REWRITE = 0, IDENTITY } gi_stage;
+/* When a rule is tried: in `identities` (level 1), in `rewrites` (level 2), or in `emit`, which writes operators
+ * that only the runtime asked for has. */
+typedef enum gi_stage { REWRITE = 0, IDENTITY, EMIT_ORT } gi_stage;
 
 typedef enum gi_pattern_kind {
     GI_PAT_NODE,
@@ -41,7 +44,8 @@ typedef enum gi_pattern_kind {
     GI_PAT_CONST,
     GI_PAT_OPT,
     GI_PAT_REST,
-    GI_PAT_AT
+    GI_PAT_AT,
+    GI_PAT_OR
 } gi_pattern_kind;
 
 typedef struct gi_pattern {
@@ -49,10 +53,10 @@ typedef struct gi_pattern {
     gi_opcode op;
     bool single;                        /* N1 */
     uint8_t slot;                       /* of the match: a letter's position */
-    const struct gi_pattern *const *in; /* inputs, NULL last; or the one inside */
+    const struct gi_pattern *const *in; /* inputs, or what is inside; NULL last */
 } gi_pattern;
 
-enum { GI_MATCH_NODES = 12 };
+enum { GI_MATCH_NODES = 40 };
 
 /* What a pattern found. Letters are the values of V, K and AT. */
 typedef struct gi_match {
@@ -104,7 +108,11 @@ typedef struct gi_rule {
     gi_value *(*make)(gi_rewrite *r, const gi_match *m);
     bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */
     bool all_outputs;  /* .make's node has the root's outputs, all of which may be used */
+    gi_opcode makes;   /* with .opset: the operator that the rule needs; */
+    int opset;         /* the opset of ai.onnx that brought it. 0: any will do */
     const char *means; /* one line: before ⇒ after */
+    const char
+        *needs; /* the preconditions beyond the pattern, in words, for docs/rules.md; NULL where there are none */
 } gi_rule;
 
 const gi_rule *gi_rule_row(size_t i);          /* NULL past the last */

@@ -4,11 +4,6 @@
 
 #include "passes/rule.h"
 
-static bool opset_at_least(const gi_match *m, int version)
-{
-    return gi_graph_opset(m->g, "") >= version;
-}
-
 static bool scalar_is(const gi_value *v, double x, double tolerance)
 {
     double y;
@@ -18,22 +13,14 @@ static bool scalar_is(const gi_value *v, double x, double tolerance)
 static bool is_hard_swish(const gi_match *m, gi_reason *why)
 {
     const gi_node *h = m->nodes[1];
-    if (fabs((double)gi_attr_float(h, HardSigmoid_at_alpha) - 1.0 / 6) > 1e-6 ||
-        gi_attr_float(h, HardSigmoid_at_beta) != 0.5f)
-        return false;
-    return opset_at_least(m, 14) ||
-           gi_decline(why, "HardSwish came with opset 14, the model has %d", gi_graph_opset(m->g, ""));
+    (void)why;
+    return fabs((double)gi_attr_float(h, HardSigmoid_at_alpha) - 1.0 / 6) <= 1e-6 &&
+           gi_attr_float(h, HardSigmoid_at_beta) == 0.5f;
 }
 
 static gi_value *make_hard_swish(gi_rewrite *r, const gi_match *m)
 {
     return gi_rw_build(r, OP_HardSwish, 1, (gi_value *[]){ m->x });
-}
-
-static bool opset_has_swish(const gi_match *m, gi_reason *why)
-{
-    return opset_at_least(m, 24) ||
-           gi_decline(why, "Swish came with opset 24, the model has %d", gi_graph_opset(m->g, ""));
 }
 
 static gi_value *make_swish(gi_rewrite *r, const gi_match *m)
@@ -60,11 +47,9 @@ static gi_value *make_hard_sigmoid(gi_rewrite *r, const gi_match *m)
 
 static bool is_gelu(const gi_match *m, gi_reason *why)
 {
-    if (!scalar_is(m->s, sqrt(2), 1e-3) || !scalar_is(m->o, 1, 0) || !scalar_is(m->h, 0.5, 0) ||
-        !gi_type_same(m->g, m->x->type, m->root->out[0]->type))
-        return false;
-    return opset_at_least(m, 20) ||
-           gi_decline(why, "Gelu came with opset 20, the model has %d", gi_graph_opset(m->g, ""));
+    (void)why;
+    return scalar_is(m->s, sqrt(2), 1e-3) && scalar_is(m->o, 1, 0) && scalar_is(m->h, 0.5, 0) &&
+           gi_type_same(m->g, m->x->type, m->root->out[0]->type);
 }
 
 static gi_value *make_gelu(gi_rewrite *r, const gi_match *m)
@@ -140,11 +125,8 @@ static bool is_layer_norm(const gi_match *m, gi_reason *why)
     if (!gi_dtype_is_float(gi_value_dtype(m->x)) || !scalar_is(m->p, 2, 0) || !gi_value_scalar(m->e, &epsilon) ||
         !find_axis(m, &first) || !has_shape_of(m->s, m->x, first) || !has_shape_of(m->b, m->x, first))
         return false;
-    if (m->d->n_uses != 2)
-        return gi_decline(why, "the centred value %s has %u users: %s", gi_value_ref(m->d, m->scratch), m->d->n_uses,
-                          gi_value_users(m->d, m->scratch));
-    return opset_at_least(m, 17) ||
-           gi_decline(why, "LayerNormalization came with opset 17, the model has %d", gi_graph_opset(m->g, ""));
+    return m->d->n_uses == 2 || gi_decline(why, "the centred value %s has %u users: %s", gi_value_ref(m->d, m->scratch),
+                                           m->d->n_uses, gi_value_users(m->d, m->scratch));
 }
 
 static gi_value *make_layer_norm(gi_rewrite *r, const gi_match *m)

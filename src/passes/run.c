@@ -2,6 +2,7 @@
  * and the limit of rewrites. */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "passes/rule.h"
@@ -202,9 +203,15 @@ static gopt_status run_all(runner *r)
     const gopt_optimize_options *o = r->options;
     GI_TRY(each_name(r, o->skip, add_skip));
     if (!o->passes)
-        return gi_pipeline_run(o->level, step, r);
+        return gi_pipeline_run(o, step, r);
     GI_TRY(each_name(r, o->passes, check_name));
     return each_name(r, o->passes, run_named);
+}
+
+/* The opset asked for, else the model's own; level 3 may raise it as far as it goes. */
+static int output_opset(const gopt_graph *g, const gopt_optimize_options *o)
+{
+    return o->opset > 0 ? o->opset : o->level >= 3 ? INT_MAX : gi_graph_opset(g, "");
 }
 
 gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_report **report)
@@ -226,6 +233,7 @@ gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_re
         r.pass = (gi_pass_ctx){ .cx = g->cx,
                                 .scratch = scratch,
                                 .options = r.options,
+                                .opset = output_opset(g, r.options),
                                 .rewrites_left = limit ? gi_max_i64(limit, 0) : INT64_MAX,
                                 .report = rep,
                                 .skip = &r.skip };

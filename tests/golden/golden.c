@@ -8,7 +8,7 @@
  *   ; applied dead_node at %y: nobody reads it
  *
  * `; ---- expected: unchanged` stands for the graph as it was. RUN lines: `optimize` with --passes= --skip=
- * --level= --fp=strict|fast --opset= --rewrite-limit= --fuse --remarks --types; `infer` (types shown);
+ * --level= --fp=strict|fast --opset= --emit=ort --rewrite-limit= --fuse --remarks --types; `infer` (types shown);
  * `error` (reading fails, its diagnostics are the expectation). After every `optimize` the graph is verified,
  * optimized again (nothing may change), and evaluated before and after on seeded inputs; --again=changes and
  * --eval=off switch the last two off for a case that says why.
@@ -62,6 +62,8 @@ static bool parse_run(char *line, run *r)
             r->o.level = atoi(value);
         else if (!strcmp(w, "--opset") && value)
             r->o.opset = atoi(value);
+        else if (!strcmp(w, "--emit") && value)
+            r->o.emit = !strcmp(value, "ort") ? GOPT_EMIT_ORT : GOPT_EMIT_ONNX;
         else if (!strcmp(w, "--rewrite-limit") && value)
             r->o.rewrite_limit = atoi(value);
         else if (!strcmp(w, "--fp") && value)
