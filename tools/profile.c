@@ -115,7 +115,7 @@ static void csv_field(FILE *f, const char *s)
 
 static void write_csv(FILE *f, gopt_run_context *rc, times *m)
 {
-    fputs("step,name,op,backend,tactic,ms,gflop,bytes,origins,reason\n", f);
+    fputs("step,name,op,backend,tactic,ms,gflop,bytes,origins,reason,region\n", f);
     for (size_t i = 0; i < m->steps; i++) {
         const gopt_step_info *s = gopt_run_context_step(rc, i);
         char *origins = origins_of(s, " ");
@@ -128,6 +128,8 @@ static void write_csv(FILE *f, gopt_run_context *rc, times *m)
         csv_field(f, or_empty(origins));
         fputc(',', f);
         csv_field(f, or_empty(s->reason));
+        fputc(',', f);
+        csv_field(f, or_empty(s->region));
         fputc('\n', f);
         free(origins);
     }
@@ -136,6 +138,7 @@ static void write_csv(FILE *f, gopt_run_context *rc, times *m)
 static void print_table(const tool *t, gopt_run_context *rc, times *m)
 {
     double total = 0;
+    const char *last_region = NULL;
     for (size_t i = 0; i < m->steps; i++)
         total += median_of(m, i);
     printf("\n%s%5s %9s %6s %8s  %-8s %-22s %-34s %s%s\n", bold(t), "step", "ms", "share", "Gop/s", "backend", "tactic",
@@ -150,6 +153,9 @@ static void print_table(const tool *t, gopt_run_context *rc, times *m)
                or_empty(s->backend), or_empty(s->tactic), or_empty(s->op), or_empty(s->name));
         if (s->reason && *s->reason)
             printf("%s%41s placed there because %s%s\n", dim(t), "", s->reason, plain(t));
+        if (s->region && s->region != last_region)
+            printf("%s%41s from here on a region that fell apart: %s%s\n", dim(t), "", s->region, plain(t));
+        last_region = s->region;
     }
     printf("%5zu %9.4f  steps in all\n", m->steps, total);
 }

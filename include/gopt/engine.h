@@ -54,9 +54,10 @@ typedef struct gopt_step_info {
     const char *reason;         /* why it was not placed on the backend asked for; NULL where it was */
     const char *const *origins; /* original nodes */
     size_t n_origins;
-    double ms;      /* of the last profiled run; 0 where not profiled */
-    double gflop;   /* 0 where unknown */
-    uint64_t bytes; /* read and written at least */
+    double ms;          /* of the last profiled run; 0 where not profiled */
+    double gflop;       /* 0 where unknown */
+    uint64_t bytes;     /* read and written at least */
+    const char *region; /* the fused region that it is a part of, and why that fell apart; NULL where it did not */
 } gopt_step_info;
 
 typedef struct gopt_engine_info {

@@ -65,6 +65,10 @@ typedef struct gi_backend {
     const char *(*device_name)(const gi_device *d);
     /* Does it take this node with these (static) types? If not, *why is a sentence (arena or static). */
     bool (*supports)(gi_device *d, const gi_node *n, gi_arena *a, const char **why);
+    /* Optional (NULL: what `supports` says): would a kernel run this step as one, and not the evaluation of one node
+     * after another? `s` is what `compile` would be given, without a plan. If not, *why is a sentence, and a region
+     * falls apart (plan_regions.c). */
+    bool (*has_kernel)(gi_device *d, const gi_step *s, gi_arena *a, const char **why);
     gopt_status (*compile)(gi_device *d, gi_step *s, gi_arena *a);
     gopt_status (*run)(gi_device *d, gi_step *s, const gi_run_args *args);
     void (*release)(gi_device *d, gi_step *s);

@@ -1,4 +1,4 @@
-/* Builds the plan of a block: places its nodes, has them compiled, gives every value a slot, puts copies where
+/* Builds the plan of a block: takes regions apart that no kernel runs, places its nodes, has them compiled, gives every value a slot, puts copies where
  * a value crosses between host and device. */
 #include "backend/plan.h"
 
@@ -80,15 +80,15 @@ static gopt_status need_slot(builder *b, gi_value *v, bool on_device, uint32_t *
 }
 
 /* The distinct values that a node reads: inputs, then captures. */
-static gopt_status collect_reads(builder *b, const gi_node *n, gi_values *reads)
+static gopt_status collect_reads(const gi_node *n, gi_arena *a, gi_arena *scratch, gi_values *reads)
 {
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value)
-            GI_NEED(gi_push(b->p->arena, reads, n->in[i].value));
+            GI_NEED(gi_push(a, reads, n->in[i].value));
     if (gi_op_get(n->op)->traits & GI_CONTROL)
-        GI_NEED(gi_node_captures(n, b->p->arena, reads));
+        GI_NEED(gi_node_captures(n, a, reads));
     gi_map seen;
-    gi_map_init(&seen, b->scratch);
+    gi_map_init(&seen, scratch);
     size_t kept = 0;
     for (size_t i = 0; i < reads->n; i++) {
         gi_value *v = reads->p[i];
@@ -98,6 +98,15 @@ static gopt_status collect_reads(builder *b, const gi_node *n, gi_values *reads)
         reads->p[kept++] = v;
     }
     reads->n = kept;
+    return GOPT_OK;
+}
+
+gopt_status gi_plan_step_of(gi_node *n, uint32_t n_out, gi_arena *a, gi_arena *scratch, gi_step *s)
+{
+    gi_values reads = { 0 };
+    GI_TRY(collect_reads(n, a, scratch, &reads));
+    *s =
+        (gi_step){ .node = n, .in = reads.p, .n_in = (uint32_t)reads.n, .out = n->out, .n_out = n_out, .in_place = -1 };
     return GOPT_OK;
 }
 
@@ -137,16 +146,9 @@ static gopt_status add_compiled(builder *b, const gi_placed *at)
     gi_plan *p = b->p;
     const gi_backend *backend = p->e->backend[at->device];
     gi_device *device = p->e->device[at->device];
-    gi_values reads = { 0 };
-    GI_TRY(collect_reads(b, at->node, &reads));
     gi_plan_step s = { .kind = GI_STEP_COMPILED, .device = at->device, .node = at->node };
-    s.s = (gi_step){ .node = at->node,
-                     .plan = p->backend_plan[at->device],
-                     .in = reads.p,
-                     .n_in = (uint32_t)reads.n,
-                     .out = at->node->out,
-                     .n_out = at->n_out,
-                     .in_place = -1 };
+    GI_TRY(gi_plan_step_of(at->node, at->n_out, p->arena, b->scratch, &s.s));
+    s.s.plan = p->backend_plan[at->device];
     GI_TRY(backend->compile(device, &s.s, p->arena));
     gopt_status st = connect(b, &s);
     if (st == GOPT_OK)
@@ -164,7 +166,7 @@ static gopt_status add_own(builder *b, const gi_placed *at)
     gi_plan *p = b->p;
     gi_plan_step s = { .kind = at->kind, .node = at->node, .n_out = at->n_out };
     gi_values reads = { 0 };
-    GI_TRY(collect_reads(b, at->node, &reads));
+    GI_TRY(collect_reads(at->node, p->arena, b->scratch, &reads));
     s.n_in = (uint32_t)reads.n;
     GI_TRY(slots_of(b, s.n_in, reads.p, false, &s.in));
     s.out = GI_NEW_ARRAY(p->arena, uint32_t, s.n_out + 1);
@@ -246,6 +248,7 @@ static gopt_status build(builder *b)
         GI_TRY(add_slot(p, block->params[i], false, GI_SLOT_OUTER, &p->params[i]));
     gi_placed *placed;
     size_t n;
+    GI_TRY(gi_plan_regions(p, b->scratch));
     GI_TRY(gi_plan_place(p, b->scratch, &placed, &n));
     GI_TRY(open_backends(b, placed, n));
     for (size_t i = 0; i < n; i++)
@@ -263,6 +266,7 @@ gopt_status gi_plan_build(struct gopt_engine *e, gi_block *block, gi_arena *aren
     p->block = block;
     p->outer = outer;
     gi_map_init(&p->slot_of, arena);
+    gi_map_init(&p->fell, arena);
     builder b = { .p = p, .scratch = gi_arena_create(e->cx) };
     GI_NEED(b.scratch);
     const gopt_status st = build(&b);

@@ -68,6 +68,7 @@ typedef struct gi_plan {
     gi_vec(gi_plan_step) steps;
     uint32_t *params, *results;
     gi_vec(gi_capture) captures;
+    gi_map fell;             /* node id + 1 → what its region was, and why that fell apart */
     uint64_t arena_bytes[2]; /* host, device */
     void *backend_plan[2];   /* per engine device */
     int depth;
@@ -99,8 +100,14 @@ typedef struct gi_placed {
     const char *reason; /* why not on the backend asked for; NULL where it is */
 } gi_placed;
 gopt_status gi_plan_place(gi_plan *p, gi_arena *scratch, gi_placed **placed, size_t *n);
+/* What `compile` is given for a node of which the first n_out outputs matter; its arrays are of `a`. */
+gopt_status gi_plan_step_of(gi_node *n, uint32_t n_out, gi_arena *a, gi_arena *scratch, gi_step *s);
+/* Takes regions apart that no kernel runs whole (plan_regions.c). */
+gopt_status gi_plan_regions(gi_plan *p, gi_arena *scratch);
 /* Lifetimes, results in place, offsets, what to release and to patch. */
 gopt_status gi_plan_memory(gi_plan *p, gi_arena *scratch);
+/* "Conv+Add+Relu" of a fusion, the operator's name of any other node. */
+const char *gi_plan_name_ops(gi_arena *a, const gi_node *n);
 /* Fills a step's info. */
 gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reason);
 

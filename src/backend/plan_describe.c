@@ -3,13 +3,12 @@
 
 enum { MAX_OPS_NAMED = 12 };
 
-/* "Conv+Add+Relu" of a fusion, the operator's name of any other node. */
-static const char *name_ops(const gi_plan *p, const gi_node *n)
+const char *gi_plan_name_ops(gi_arena *a, const gi_node *n)
 {
     if (n->op != OP_Fusion)
-        return gi_arena_str(p->arena, n->op_name);
+        return gi_arena_str(a, n->op_name);
     gi_str s;
-    gi_str_init(&s, p->arena);
+    gi_str_init(&s, a);
     int count = 0;
     for (const gi_node *in = gi_fusion_block(n)->first; in; in = in->next, count++) {
         if (count == MAX_OPS_NAMED) {
@@ -70,7 +69,8 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
         if (!name)
             name = s->n_out ? gi_value_label(s->node->out[0], label, sizeof label) : s->node->op_name;
         info->name = gi_arena_str(p->arena, name);
-        info->op = name_ops(p, s->node);
+        info->op = gi_plan_name_ops(p->arena, s->node);
+        info->region = gi_map_get(&p->fell, (uint64_t)s->node->id + 1);
         GI_TRY(collect_origins(p, s->node, info));
     } else {
         info->name = gi_arena_str(p->arena, gi_value_label(p->slots.p[s->in[0]].value, label, sizeof label));

@@ -192,7 +192,8 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
-    GI_TRY(pack(d, s, c, v));
+    if (!c->dry)
+        GI_TRY(pack(d, s, c, v));
     v->split = choose_split(d, v);
     v->scratch += gi_epilogue_scratch(&v->e);
     v->scratch = (v->scratch + 63) & ~(uint64_t)63;

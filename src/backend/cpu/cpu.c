@@ -174,7 +174,7 @@ static gopt_status choose(gi_cpu *d, gi_step *s, gi_cpu_step *c)
     GI_NEED(c->want_out && c->have_out);
     for (size_t i = 0; i < GI_COUNT(tactics); i++) {
         bool took = false;
-        if (d->reference && tactics[i] != &gi_tactic_reference)
+        if (tactics[i] == &gi_tactic_reference ? c->dry : d->reference)
             continue;
         *s = given;
         s->state = c;
@@ -259,6 +259,29 @@ static gopt_status cpu_compile(gi_device *dev, gi_step *s, gi_arena *a)
     return st;
 }
 
+static bool cpu_has_kernel(gi_device *dev, const gi_step *asked, gi_arena *a, const char **why)
+{
+    gi_cpu *d = (gi_cpu *)dev;
+    gi_step s = *asked;
+    if (d->reference)
+        return true;
+    if (!cpu_supports(dev, s.node, a, why))
+        return false;
+    *why = "no kernel of the cpu runs it as one";
+    gi_arena *arena = gi_arena_create(d->cx);
+    gi_cpu_step *c = arena ? GI_NEW(arena, gi_cpu_step) : NULL;
+    if (!c) {
+        gi_arena_destroy(arena);
+        return false;
+    }
+    c->arena = arena;
+    c->dry = true;
+    s.state = c;
+    const bool takes = choose(d, &s, c) == GOPT_OK;
+    cpu_release(dev, &s);
+    return takes;
+}
+
 static gopt_status run_converted(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
 {
     char *scratch = args->scratch;
@@ -322,6 +345,7 @@ const gi_backend gi_backend_cpu = {
     .close = cpu_close,
     .device_name = cpu_device_name,
     .supports = cpu_supports,
+    .has_kernel = cpu_has_kernel,
     .compile = cpu_compile,
     .run = cpu_run,
     .release = cpu_release,

@@ -49,13 +49,14 @@ typedef struct gi_cpu_step {
     uint64_t *in_scratch, *out_scratch; /* offset + 1 of the converted copy in the step's scratch; 0: none */
     uint64_t own_scratch;               /* where the tactic's own scratch begins */
     bool converts;
+    bool dry;     /* only asked whether the tactic takes it: weights need not be packed */
     void *packed; /* 64-byte aligned weights, freed with the step; see gi_cpu_pack */
     struct gi_cpu_packed *packs;
 } gi_cpu_step;
 
 struct gi_tactic {
     const char *name;
-    /* Takes the step (*took) or leaves it as it was. */
+    /* Takes the step (*took) or leaves it as it was. Where c->dry the answer is all that counts. */
     gopt_status (*prepare)(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took);
     gopt_status (*run)(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
     void (*release)(gi_cpu_step *c); /* NULL: nothing beyond the arena */

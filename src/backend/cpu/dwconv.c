@@ -74,7 +74,8 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
-    GI_TRY(pack(d, s, c, v));
+    if (!c->dry)
+        GI_TRY(pack(d, s, c, v));
     v->scratch = gi_epilogue_scratch(&v->e);
     s->scratch = v->scratch * (uint64_t)d->threads;
     s->gflop = 2e-9 * (double)(v->w.n * v->w.oc * v->w.oh * v->w.ow) * (double)(v->w.kh * v->w.kw);

@@ -186,7 +186,8 @@ static gopt_status prepare_packed(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *t
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
-    GI_TRY(pack(d, s, c, v, &o));
+    if (!c->dry)
+        GI_TRY(pack(d, s, c, v, &o));
     v->split = choose_split(d, v);
     v->strip = gi_max_i64(d->k->tile, STRIP_BYTES / (v->k * (int64_t)sizeof(float)) / d->k->tile * d->k->tile);
     v->strip = gi_min_i64(v->strip, v->m);
