@@ -1,5 +1,5 @@
 /* Rules of nodes that change nothing, to the bit. */
-#include "passes/rule.h"
+#include "passes/layout.h"
 
 static gi_value *make_x(gi_rewrite *r, const gi_match *m)
 {
@@ -15,22 +15,6 @@ static bool type_is_the_same(const gi_match *m, gi_reason *why)
 
 /* ---- transposes ---- */
 
-/* The permutation of a Transpose; false where neither the attribute nor the rank gives it. */
-static bool get_perm(const gi_node *n, int64_t *perm, int *rank)
-{
-    const int64_t *given;
-    const uint32_t count = gi_attr_ints(n, Transpose_at_perm, &given);
-    *rank = gi_attr_has(n, Transpose_at_perm) ? (int)count : gi_value_rank(gi_node_in(n, 0));
-    if (*rank < 0 || *rank > GOPT_MAX_RANK)
-        return false;
-    for (int i = 0; i < *rank; i++) {
-        perm[i] = gi_attr_has(n, Transpose_at_perm) ? given[i] : *rank - 1 - i;
-        if (perm[i] < 0 || perm[i] >= *rank)
-            return false;
-    }
-    return true;
-}
-
 static bool in_order(const int64_t *perm, int rank)
 {
     for (int i = 0; i < rank; i++)
@@ -44,14 +28,15 @@ static bool perm_is_in_order(const gi_match *m, gi_reason *why)
     int64_t perm[GOPT_MAX_RANK];
     int rank;
     (void)why;
-    return get_perm(m->root, perm, &rank) && in_order(perm, rank);
+    return gi_transpose_perm(m->root, perm, &rank) && in_order(perm, rank);
 }
 
 static bool compose(const gi_match *m, int64_t *perm, int *rank)
 {
     int64_t inner[GOPT_MAX_RANK], outer[GOPT_MAX_RANK];
     int other;
-    if (!get_perm(m->nodes[0], outer, rank) || !get_perm(m->nodes[1], inner, &other) || *rank != other)
+    if (!gi_transpose_perm(m->nodes[0], outer, rank) || !gi_transpose_perm(m->nodes[1], inner, &other) ||
+        *rank != other)
         return false;
     for (int i = 0; i < *rank; i++)
         perm[i] = inner[outer[i]];

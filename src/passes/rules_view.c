@@ -1,35 +1,19 @@
 /* Rules of views: Reshape, Squeeze, Unsqueeze, Flatten keep the elements and their order, so a chain of them is
  * known by the shapes at its two ends. */
-#include "passes/rule.h"
+#include "passes/layout.h"
 
 enum { MAX_CHAIN = 32 };
 
-static bool is_view(const gi_node *n)
-{
-    return n && (n->op == OP_Reshape || n->op == OP_Squeeze || n->op == OP_Unsqueeze || n->op == OP_Flatten);
-}
-
-/* The target of a Reshape that takes x to y's shape, 0 where a dim stays in its place and -1 for one that is
- * known only at run time. False where there are more of those. */
+/* The target of a Reshape that takes x to y's shape. False where it cannot be written; *unknown says how many dims
+ * are known only at run time. */
 static bool write_shape(gopt_graph *g, const gi_value *x, const gi_value *y, int64_t *target, int *unknown)
 {
     *unknown = 0;
-    const int rank = gi_value_rank(y);
-    if (rank < 0)
+    if (gi_value_rank(y) < 0)
         return false;
-    for (int i = 0; i < rank; i++) {
-        const gi_dim *d = y->type->dims[i];
-        if (gi_dim_is_const(d, &target[i])) {
-            if (target[i] == 0)
-                return false; /* 0 means another thing there */
-        } else if (i < gi_value_rank(x) && gi_dim_equal(g->dims, d, x->type->dims[i]) == 1) {
-            target[i] = 0;
-        } else {
-            target[i] = -1;
-            (*unknown)++;
-        }
-    }
-    return *unknown <= 1;
+    const int rank = gi_value_rank(x) < 0 ? 0 : gi_value_rank(x);
+    *unknown = gi_reshape_target(g, rank, rank ? x->type->dims : NULL, gi_value_rank(y), y->type->dims, target);
+    return *unknown >= 0 && *unknown <= 1;
 }
 
 static bool target_can_be_written(const gi_match *m, gi_reason *why)
@@ -66,7 +50,7 @@ static gi_value *find_origin(const gi_match *m)
         if (gi_type_same(m->g, v->type, m->root->out[0]->type))
             return v;
         const gi_node *n = gi_value_node(v);
-        if (!is_view(n) || n->block != m->root->block)
+        if (!gi_is_view(n) || n->block != m->root->block)
             break;
         v = gi_node_in(n, 0);
     }
@@ -85,39 +69,94 @@ static gi_value *make_origin(gi_rewrite *r, const gi_match *m)
     return find_origin(m);
 }
 
-/* The value at the chain's other end, if the chain is longer than one and its inner links have no other use. */
-static gi_value *find_start(const gi_match *m)
+/* ---- chains of moves ---- */
+
+/* The chain that ends in the root, from there upwards: what lies between is read by the chain alone. */
+static uint32_t find_chain(const gi_match *m, gi_node **chain)
 {
-    gi_value *v = m->x;
-    for (int i = 0; i < MAX_CHAIN; i++) {
-        const gi_node *n = gi_value_node(v);
-        if (!is_view(n) || n->block != m->root->block || v->n_uses != 1)
+    uint32_t n = 0;
+    for (gi_node *at = m->root; n < MAX_CHAIN; at = gi_value_node(gi_node_in(at, 0))) {
+        if (!at || at->block != m->root->block || (!gi_is_view(at) && at->op != OP_Transpose) ||
+            (n && at->out[0]->n_uses != 1))
             break;
-        v = gi_node_in(n, 0);
+        chain[n++] = at;
     }
-    return v == m->x ? NULL : v;
+    return n;
 }
 
-static bool chain_is_one_reshape(const gi_match *m, gi_reason *why)
+/* What the first n of the chain do. A view that another view follows does not count: only the last shape does. */
+static bool read_chain(gopt_graph *g, gi_node *const *chain, uint32_t n, gi_layout *l)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    const gi_value *x = gi_node_in(chain[n - 1], 0);
+    if (!x || !gi_layout_begin(l, g, x->type))
+        return false;
+    for (uint32_t i = n; i-- > 0;) {
+        if (chain[i]->op == OP_Transpose) {
+            if (!gi_transpose_perm(chain[i], perm, &rank) || !gi_layout_permute(l, perm, rank))
+                return false;
+        } else if ((i == 0 || chain[i - 1]->op == OP_Transpose) && !gi_layout_view(l, chain[i]->out[0]->type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Are the first n of the chain views alone? Then their shapes need not have common factors. */
+static bool are_views(gi_node *const *chain, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (chain[i]->op == OP_Transpose)
+            return false;
+    return true;
+}
+
+/* How much of the chain, from its end, has a shorter form; 0 where nothing has. */
+static uint32_t shorten(const gi_match *m, gi_node **chain, gi_layout *l, int *unknown)
 {
     int64_t target[GOPT_MAX_RANK];
-    int unknown = 0;
-    const gi_value *start = find_start(m);
-    if (!start || gi_value_rank(start) < 0)
-        return false;
-    if (write_shape(m->g, start, m->root->out[0], target, &unknown))
-        return true;
-    return unknown > 1 &&
-           gi_decline(why, "the merged target would have %d dims that are known only at run time", unknown);
+    *unknown = 0;
+    for (uint32_t n = find_chain(m, chain); n > 1; n--) {
+        const gi_value *x = gi_node_in(chain[n - 1], 0);
+        if (are_views(chain, n)) {
+            if (x && gi_value_rank(x) >= 0 && write_shape(m->g, x, m->root->out[0], target, unknown))
+                return n;
+            continue;
+        }
+        if (!read_chain(m->g, chain, n, l))
+            continue;
+        const int cost = gi_layout_cost(l);
+        if (cost >= 0 && cost < (int)n)
+            return n;
+    }
+    return 0;
 }
 
-static gi_value *make_one_reshape(gi_rewrite *r, const gi_match *m)
+static bool chain_is_longer_than_need_be(const gi_match *m, gi_reason *why)
 {
-    gi_value *start = find_start(m);
-    gi_value *y = start ? reshape(r, start, m->root->out[0]) : NULL;
-    for (const gi_value *v = m->x; y && v != start; v = gi_node_in(v->def.node, 0))
-        if (!gi_node_merge_origins(y->def.node, v->def.node))
-            return NULL;
+    gi_node *chain[MAX_CHAIN];
+    gi_layout l;
+    int unknown;
+    return shorten(m, chain, &l, &unknown) != 0 ||
+           (unknown > 1 &&
+            gi_decline(why, "the merged target would have %d dims that are known only at run time", unknown));
+}
+
+static gi_value *make_shortest_chain(gi_rewrite *r, const gi_match *m)
+{
+    gi_node *chain[MAX_CHAIN];
+    gi_layout l;
+    int unknown;
+    const uint32_t n = shorten(m, chain, &l, &unknown);
+    if (!n)
+        return NULL;
+    gi_value *x = gi_node_in(chain[n - 1], 0);
+    gi_value *y = are_views(chain, n) ? reshape(r, x, m->root->out[0]) : gi_layout_build(r, &l, x);
+    for (size_t i = 0; y && i < r->made.n; i++)
+        for (uint32_t k = n; k-- > 1;)
+            if (!gi_node_merge_origins(r->made.p[i], chain[k]))
+                return NULL;
     return y;
 }
 
