@@ -139,6 +139,12 @@ static void reals_diff(const gopt_tensor *got, const gopt_tensor *want, double r
     }
 }
 
+/* "nan", not "-nan": its sign says nothing. */
+static double unsigned_nan(double x)
+{
+    return isnan(x) ? fabs(x) : x;
+}
+
 static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d,
                     int depth)
 {
@@ -175,7 +181,8 @@ static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol
     d->same = !d->wrong;
     if (d->wrong && want->dtype != GOPT_STRING)
         snprintf(d->why, sizeof d->why, "%lld of %lld differ, worst at element %lld: %.7g, expected %.7g",
-                 (long long)d->wrong, (long long)d->elements, (long long)d->at, d->got, d->want);
+                 (long long)d->wrong, (long long)d->elements, (long long)d->at, unsigned_nan(d->got),
+                 unsigned_nan(d->want));
 }
 
 void tensor_diff(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d)

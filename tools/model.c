@@ -66,14 +66,16 @@ gopt_status tool_load(tool *t, const char *path, gopt_graph **out)
     return GOPT_OK;
 }
 
-bool free_symbol(const gopt_graph *g, char *name, size_t size)
+bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first)
 {
     for (size_t i = 0; i < gopt_graph_input_count(g); i++) {
         char type[1024];
         gopt_value_type_text(gopt_graph_get_input(g, i), type, sizeof type);
         const char *p = strchr(type, '[');
-        for (; p && *p; p++) {
+        for (int depth = 0, axis = 0; p && *p; p++) {
             const char *start = p;
+            depth += (*p == '(') - (*p == ')');
+            axis += *p == ',' && !depth;
             if (*p == '`') {
                 p = strchr(++start, '`');
                 if (!p)
@@ -81,12 +83,16 @@ bool free_symbol(const gopt_graph *g, char *name, size_t size)
             } else if (isalpha((unsigned char)*p) || *p == '_') {
                 while (isalnum((unsigned char)*p) || *p == '_' || *p == '.')
                     p++;
-                if (*p == '(') /* min, max */
+                if (*p == '(') { /* min, max */
+                    depth++;
                     continue;
+                }
             } else {
                 continue;
             }
             snprintf(name, size, "%.*s", (int)(p - start), start);
+            if (first)
+                *first = axis == 0;
             return true;
         }
     }
@@ -126,6 +132,7 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
     o->skip = **skip ? *skip : NULL;
     o->rewrite_limit = f->rewrite_limit < 0 ? 0 : f->rewrite_limit == 0 ? -1 : f->rewrite_limit;
     o->opset = (int)f->opset;
+    o->planted = f->planted;
     if (f->dump_dir) {
         TRY(tool_make_dir(t, f->dump_dir));
         o->dump_dir = f->dump_dir;

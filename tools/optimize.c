@@ -13,7 +13,8 @@ typedef struct work {
     char *skip;
     verdict verdict;
     bool verified;
-    FILE *to; /* what people read: stdout, or stderr where stdout is a file's */
+    char *dumped; /* file with the verdict's subgraph */
+    FILE *to;     /* what people read: stdout, or stderr where stdout is a file's */
 } work;
 
 /* ---- the summary ---- */
@@ -90,9 +91,8 @@ static void print_summary(work *w)
     if (t->o.stats)
         print_stats(w, r);
     if (w->verified)
-        fprintf(w->to, "\n%sverified%s: the same answers on seeded inputs, worst error %.3g of the tolerance%s\n",
-                green(t), plain(t), w->verdict.worst,
-                w->verdict.bindings > 1 ? ", with several sizes of the dynamic shapes" : "");
+        fprintf(w->to, "\n%sverified%s: the same answers on seeded inputs, worst error %.3g of the tolerance%s%s\n",
+                green(t), plain(t), w->verdict.worst, w->verdict.sizes[0] ? "; with " : "", w->verdict.sizes);
 }
 
 /* ---- JSON ---- */
@@ -133,6 +133,30 @@ static json_t *json_remarks(const gopt_report_summary *r)
     return a;
 }
 
+static json_t *json_verify(const work *w)
+{
+    const verdict *v = &w->verdict;
+    json_t *o = json_object();
+    json_object_set_new(o, "passed", json_boolean(v->passed));
+    json_object_set_new(o, "worst", isfinite(v->worst) ? json_real(v->worst) : json_null());
+    json_object_set_new(o, "tolerance", json_real(v->tolerance));
+    json_object_set_new(o, "sizes", json_text(v->sizes));
+    if (v->passed)
+        return o;
+    json_object_set_new(o, "reason", json_text(v->reason));
+    if (!v->rule[0])
+        return o;
+    json_t *c = json_object();
+    json_object_set_new(c, "rewrite", v->rewrite ? json_integer(v->rewrite) : json_null());
+    json_object_set_new(c, "rule", json_text(v->rule));
+    json_object_set_new(c, "at", json_text(v->at));
+    json_object_set_new(c, "reason", json_text(v->means));
+    json_object_set_new(c, "subgraph", json_text(v->subgraph));
+    json_object_set_new(c, "file", json_text(w->dumped));
+    json_object_set_new(o, "culprit", c);
+    return o;
+}
+
 static gopt_status write_json(work *w)
 {
     const gopt_report_summary *r = gopt_report_get(w->report);
@@ -146,13 +170,8 @@ static gopt_status write_json(work *w)
     json_object_set_new(j, "parameter_bytes_after", json_integer((json_int_t)r->parameter_bytes_after));
     json_object_set_new(j, "passes", json_passes(r));
     json_object_set_new(j, "remarks", json_remarks(r));
-    if (w->t->o.verify) {
-        json_t *v = json_object();
-        json_object_set_new(v, "passed", json_boolean(w->verdict.passed));
-        json_object_set_new(v, "worst", isfinite(w->verdict.worst) ? json_real(w->verdict.worst) : json_null());
-        json_object_set_new(v, "tolerance", json_real(w->verdict.tolerance));
-        json_object_set_new(j, "verify", v);
-    }
+    if (w->t->o.verify)
+        json_object_set_new(j, "verify", json_verify(w));
     json_object_set_new(j, "ms", json_real(r->ms));
     return tool_write_json(w->t, w->t->o.json, j);
 }
@@ -177,6 +196,76 @@ static gopt_status save(work *w)
                           &(gopt_save_options){ .external_data = t->o.external_data, .opset = (int)t->o.opset });
 }
 
+/* "out.culprit.gir": beside the output, or in this folder under the model's name. Freed by the caller. */
+static char *dump_path(const tool *t)
+{
+    const bool beside = t->o.out && strcmp(t->o.out, "-") != 0;
+    const char *path = beside ? t->o.out : strcmp(tool_model(t), "-") ? tool_model(t) : "stdin";
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    if (t->o.verify_dump)
+        return strdup(t->o.verify_dump);
+    const int folder = beside ? (int)(name - path) : 0,
+              stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+    return text_of("%.*s%.*s.culprit.gir", folder, path, stem, name);
+}
+
+static gopt_status dump_subgraph(work *w)
+{
+    tool *t = w->t;
+    const verdict *v = &w->verdict;
+    if (!v->subgraph)
+        return GOPT_OK;
+    char *path = dump_path(t);
+    char *text = path ? text_of("; The smallest graph on which %s answers otherwise:\n"
+                                ";   gopt optimize %s --passes %s%s%s --verify\n%s",
+                                v->rule, path, v->alone, t->o.planted ? " --planted " : "",
+                                t->o.planted ? t->o.planted : "", v->subgraph)
+                      : NULL;
+    const gopt_status s = text ? tool_write_file(t, path, text, strlen(text)) : tool_no_memory(t);
+    free(text);
+    if (s == GOPT_OK)
+        w->dumped = path;
+    else
+        free(path);
+    return s;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 0;
+    for (; (text = strchr(text, '\n')); text++)
+        n++;
+    return n;
+}
+
+/* Says what is wrong, whose fault it is, and where to see it. */
+static gopt_status accuse(work *w)
+{
+    enum { MOST_LINES = 24, MOST_BYTES = 4000 };
+    tool *t = w->t;
+    const verdict *v = &w->verdict;
+    char what[1400], hint[1400] = "please report it";
+    TRY(dump_subgraph(w));
+    if (v->rewrite)
+        snprintf(what, sizeof what, "caused by rewrite %lld, %s at %s%s%s", (long long)v->rewrite, v->rule, v->at,
+                 v->means[0] ? ": " : "", v->means);
+    else if (v->rule[0])
+        snprintf(what, sizeof what, "caused by %s, which makes no single rewrites (%s)", v->rule, v->at);
+    else
+        snprintf(what, sizeof what, "no single rewrite causes it");
+    if (v->rule[0])
+        snprintf(hint, sizeof hint, "leave it out with --skip %s, and please report it%s%s%s", v->rule,
+                 w->dumped ? " with " : "", w->dumped ? w->dumped : "",
+                 w->dumped ? ", the smallest graph that shows it" : "");
+    const gopt_status s = tool_fail(t, GOPT_DIFFERENT, tool_model(t), hint,
+                                    "the optimized model answers otherwise: %s; %s", v->reason, what);
+    const bool json = t->o.diagnostics && !strcmp(t->o.diagnostics, "json");
+    if (v->subgraph && !json && !t->o.quiet && count_lines(v->subgraph) <= MOST_LINES &&
+        strlen(v->subgraph) <= MOST_BYTES)
+        fprintf(stderr, "%s", v->subgraph);
+    return s;
+}
+
 static gopt_status verify(work *w)
 {
     tool *t = w->t;
@@ -186,7 +275,7 @@ static gopt_status verify(work *w)
     const gopt_status s = verify_rewrites(t, w->before, w->after, &w->o, &w->verdict);
     progress_stop(p);
     w->verified = s == GOPT_OK;
-    return s;
+    return s == GOPT_DIFFERENT ? accuse(w) : s;
 }
 
 static gopt_status check_options(tool *t)
@@ -245,6 +334,8 @@ gopt_status optimize(tool *t)
     gopt_report_destroy(w.report);
     gopt_graph_destroy(w.before);
     gopt_graph_destroy(w.after);
+    gopt_text_free(t->cx, w.verdict.subgraph);
+    free(w.dumped);
     free(w.skip);
     return s;
 }

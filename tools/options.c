@@ -27,6 +27,7 @@ static const char *const group_names[] = {
     [G_REPORT] = "To look at",        [G_EVERYWHERE] = "Everywhere",
 };
 
+/* An option without help is for tests alone, and not shown. */
 typedef struct option_row {
     const char *name;
     char letter;
@@ -72,6 +73,10 @@ static const option_row rows[] = {
       G_OPTIMIZE, C_O, TEXT, F(emit) },
     { "verify", 0, NULL, "run the model before and after on seeded inputs; on a mismatch name the rewrite", G_OPTIMIZE,
       C_O, FLAG, F(verify) },
+    { "verify-dump", 0, "FILE",
+      "where --verify writes the smallest graph that shows a mismatch (default: OUT.culprit.gir)", G_OPTIMIZE, C_O,
+      TEXT, F(verify_dump) },
+    { "planted", 0, "A,B", NULL, G_OPTIMIZE, C_O, TEXT, F(planted) }, /* wrong rules, for tests of --verify */
     { "no-fuse", 0, NULL, "make no fusions, to see what they are worth", G_OPTIMIZE, C_R, FLAG, F(no_fuse) },
 
     { "backend", 0, "BACKEND", "cpu (default), opencl, opencl:NAME-OR-TYPE", G_RUN, C_R | C_F | CMD_OPS, TEXT,
@@ -220,7 +225,7 @@ static gopt_status unknown_flag(tool *t, const char *name, size_t n)
     const char *known[N_ROWS];
     size_t n_known = 0;
     for (size_t i = 0; i < N_ROWS; i++)
-        if (rows[i].commands & t->cmd->bit)
+        if ((rows[i].commands & t->cmd->bit) && rows[i].help)
             known[n_known++] = rows[i].name;
     const char *near = nearest(word, known, n_known);
     if (near)
@@ -490,7 +495,7 @@ void options_help(const tool *t, FILE *to)
     for (int g = 0; g <= G_EVERYWHERE; g++) {
         bool first = true;
         for (size_t i = 0; i < N_ROWS; i++) {
-            if ((int)rows[i].in != g || !(rows[i].commands & t->cmd->bit))
+            if ((int)rows[i].in != g || !(rows[i].commands & t->cmd->bit) || !rows[i].help)
                 continue;
             if (first)
                 fprintf(to, "\n%s\n", group_names[g]);

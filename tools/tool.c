@@ -60,6 +60,8 @@ static void print_colored(const char *text)
 
 static void print_diag(tool *t, const gopt_diag *d)
 {
+    if (t->muted)
+        return;
     if (d->severity == GOPT_ERROR)
         t->failed = true;
     else if (t->o.quiet)

@@ -48,6 +48,7 @@ typedef struct options {
     int64_t level; /* -1: not given */
     const char *fp, *passes, *skip, *remarks;
     bool list_passes, stats, verify, no_fuse;
+    const char *verify_dump, *planted;
     int64_t rewrite_limit; /* -1: none */
     int64_t opset;
     const char *emit;
@@ -93,6 +94,7 @@ struct tool {
     char **argv;
     size_t diags_shown; /* of the context's */
     bool failed;        /* an error was printed */
+    bool muted;         /* something is only tried: nothing is printed */
     bool color_out, color_err;
 };
 
@@ -166,8 +168,9 @@ gopt_status tool_check_remarks(tool *t); /* is the regular expression of --remar
 gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title);
 json_t *json_unsupported(const gopt_unsupported *list, size_t n);
 void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n);
-/* The first free symbol of the graph's inputs into `name`; false where all dims are known. */
-bool free_symbol(const gopt_graph *g, char *name, size_t size);
+/* The first free symbol of the graph's inputs into `name`, and whether it stands in an input's first dim (`first` may
+ * be NULL); false where all dims are known. */
+bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first);
 
 /* ---- inputs.c, io_*.c: tensors from and to files ---- */
 
@@ -240,10 +243,19 @@ gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answer
 typedef struct verdict {
     bool passed;
     double worst, tolerance;
-    int bindings; /* of symbols that were tried */
-    char reason[512];
+    int bindings;     /* of symbols that were tried */
+    char sizes[512];  /* "batch=2, seq=3; batch=1, seq=1" */
+    char reason[512]; /* of a mismatch */
+    /* the culprit */
+    int64_t rewrite;          /* its number; 0 where no single one is */
+    char rule[64];            /* or the pass; "" where none was found */
+    char at[512], means[512]; /* where, and what it does */
+    char alone[64];           /* what --passes takes for it alone */
+    char *subgraph;           /* the smallest graph that shows it; NULL where none alone does */
 } verdict;
-/* Runs both by reference evaluation on seeded inputs; on a mismatch finds the rewrite that caused it. */
+/* Runs both by reference evaluation on seeded inputs, with several sizes of what is dynamic; on a mismatch finds the
+ * rewrite that caused it: GOPT_DIFFERENT without a word, the verdict says the rest. `subgraph` is freed with
+ * gopt_text_free. */
 gopt_status verify_rewrites(tool *t, gopt_graph *before, gopt_graph *after, const gopt_optimize_options *o, verdict *v);
 
 /* ---- timing.c ---- */

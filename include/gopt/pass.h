@@ -27,6 +27,7 @@ typedef struct gopt_optimize_options {
     int opset;             /* 0: the model's own (at level 3: as new as need be) */
     gopt_emit emit;
     const char *dump_dir; /* one numbered .gir a pass; NULL: none */
+    const char *planted;  /* for tests alone: "A,B", rules of rules/planted.def, which are wrong; NULL: none */
     /* Called after every pass with its name and number (from 1), the graph as it stands then; it must not
      * change the graph. May be NULL. */
     void (*after_pass)(void *user, gopt_graph *g, const char *pass, int index);
@@ -84,6 +85,18 @@ typedef struct gopt_report_summary {
 GOPT_API gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_report **report);
 GOPT_API const gopt_report_summary *gopt_report_get(const gopt_report *r);
 GOPT_API void gopt_report_destroy(gopt_report *r);
+
+/* ---- finding the fault of a rewrite ---- */
+
+/* Does the graph show the fault? It may not be changed. An error ends the search. */
+typedef gopt_status (*gopt_shows_fn)(void *user, const gopt_graph *g, bool *shows);
+
+/* The smallest part of a graph that shows the fault which one rewrite brings in, as text (.gir). `before` and `after`
+ * are clones of one graph, optimized alike but for the limit of rewrites, which let `after` have one more. Stops after
+ * some hundred questions or a minute with the smallest part so far. *text is NULL where no part shows it when read
+ * back from its text; else freed with gopt_text_free. */
+GOPT_API gopt_status gopt_reduce(const gopt_graph *before, const gopt_graph *after, gopt_shows_fn shows, void *user,
+                                 char **text);
 
 /* The passes that there are, in the order of the default pipeline. NULL past the last. */
 typedef struct gopt_pass_info {

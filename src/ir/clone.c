@@ -1,11 +1,16 @@
-/* A graph copied whole: names, order, ids' order and provenance; weights are shared. */
+/* A graph copied whole: names, order, ids' order and provenance; weights are shared. Or a part of it cut out. */
 #include "ir/graph.h"
+
+#include <stdio.h>
 
 typedef struct copy {
     gopt_graph *to;
     gi_arena *scratch;
     gi_value **values; /* by old id */
     gi_map types;      /* old type -> new */
+    bool cut;          /* of a part: what it reads from outside becomes a parameter */
+    gi_map unknown;    /* cut: an unknown dim -> the symbol that stands for it */
+    gi_smap names;     /* cut: of parameters and results */
 } copy;
 
 const gi_type *gi_type_import(gopt_graph *g, const gi_type *t)
@@ -22,6 +27,36 @@ const gi_type *gi_type_import(gopt_graph *g, const gi_type *t)
     return gi_type_tensor(g->types, t->dtype, t->rank, dims);
 }
 
+/* Nobody can give a value to a dim that is unknown: in a part that stands alone it gets a name. */
+static const gi_dim *cut_dim(copy *c, const gi_dim *d)
+{
+    if (!gi_dim_is_unknown(d))
+        return gi_dim_import(c->to->dims, d);
+    union {
+        void *p;
+        const gi_dim *d;
+    } known = { .p = gi_map_get(&c->unknown, gi_key(d)) };
+    if (!known.p) {
+        char name[24];
+        snprintf(name, sizeof name, "u%zu", c->unknown.n + 1);
+        known.d = gi_dim_sym(c->to->dims, name, true);
+        if (known.d && !gi_map_put(&c->unknown, gi_key(d), known.p))
+            return NULL;
+    }
+    return known.d;
+}
+
+static const gi_type *cut_type(copy *c, const gi_type *t)
+{
+    if (t->kind != GOPT_TENSOR)
+        return gi_type_import(c->to, t);
+    const gi_dim *dims[GOPT_MAX_RANK];
+    for (int i = 0; i < t->rank; i++)
+        if (!(dims[i] = cut_dim(c, t->dims[i])))
+            return NULL;
+    return gi_type_tensor(c->to->types, t->dtype, t->rank, dims);
+}
+
 static const gi_type *type_of(copy *c, const gi_type *t)
 {
     if (!t)
@@ -31,7 +66,7 @@ static const gi_type *type_of(copy *c, const gi_type *t)
         const gi_type *t;
     } known = { .p = gi_map_get(&c->types, gi_key(t)) };
     if (!known.p) {
-        known.t = gi_type_import(c->to, t);
+        known.t = c->cut ? cut_type(c, t) : gi_type_import(c->to, t);
         if (known.t && !gi_map_put(&c->types, gi_key(t), known.p))
             return NULL;
     }
@@ -50,7 +85,7 @@ static bool fill_value(copy *c, gi_value *to, const gi_value *from)
 {
     to->name = gi_arena_str(c->to->arena, from->name);
     to->type = type_of(c, from->type);
-    if (from->known) {
+    if (from->known && !c->cut) {
         const gi_dim **known = GI_NEW_ARRAY(c->to->arena, const gi_dim *, from->n_known ? from->n_known : 1);
         if (!known)
             return false;
@@ -63,9 +98,30 @@ static bool fill_value(copy *c, gi_value *to, const gi_value *from)
     return !from->type || to->type;
 }
 
-/* The copy of a value; constants are made when first met. */
+/* A name that no other parameter or result of the part has. */
+static const char *cut_name(copy *c, const char *name, uint32_t id)
+{
+    const char *s = name && *name ? name : gi_arena_printf(c->scratch, "v%u", id);
+    for (int k = 2; s && gi_smap_get(&c->names, s); k++)
+        s = gi_arena_printf(c->scratch, "%s_%d", name && *name ? name : "v", k);
+    return s && gi_smap_put(&c->names, s, c) ? s : NULL;
+}
+
+static bool add_cut_param(copy *c, gi_value *from)
+{
+    const char *name = cut_name(c, from->name, from->id);
+    gi_value *v = name ? gi_block_add_param(c->to->main, name, NULL) : NULL;
+    if (!v || !fill_value(c, v, from))
+        return false;
+    v->name = gi_arena_str(c->to->arena, name);
+    return v->name != NULL;
+}
+
+/* The copy of a value; constants, and parameters of a part, are made when first met. */
 static bool value_of(copy *c, gi_value *from, gi_value **to)
 {
+    if (from && c->cut && from->kind != GI_DEF_CONST && !c->values[from->id] && !add_cut_param(c, from))
+        return false;
     *to = from ? c->values[from->id] : NULL;
     if (from && !*to && from->kind == GI_DEF_CONST) {
         gi_value *v = gi_const(c->to, gi_blob_ref(from->def.blob), from->name);
@@ -118,7 +174,25 @@ static bool copy_node(copy *c, gi_block *to, const gi_node *n, gi_node **out)
     return m->origins && m->meta;
 }
 
+static bool copy_block(copy *c, gi_block *to, const gi_block *from);
+
 /* Nesting is capped by import at 100. */
+static bool copy_blocks_of(copy *c, gi_node *m, const gi_node *n)
+{
+    for (uint32_t k = 0; k < n->n_attrs; k++) {
+        if (n->attrs[k].kind != GI_ATTR_GRAPH)
+            continue;
+        const gi_block *inner = n->attrs[k].u.graph;
+        gi_block *b = gi_block_create(c->to, m, inner->name);
+        if (!b)
+            return false;
+        gi_attr_set_graph(m, (int)k, b);
+        if (!copy_block(c, b, inner))
+            return false;
+    }
+    return true;
+}
+
 static bool copy_block(copy *c, gi_block *to, const gi_block *from)
 {
     for (uint32_t i = 0; i < from->n_params; i++) {
@@ -128,19 +202,8 @@ static bool copy_block(copy *c, gi_block *to, const gi_block *from)
     }
     for (const gi_node *n = from->first; n; n = n->next) {
         gi_node *m;
-        if (!copy_node(c, to, n, &m))
+        if (!copy_node(c, to, n, &m) || !copy_blocks_of(c, m, n))
             return false;
-        for (uint32_t k = 0; k < n->n_attrs; k++) {
-            if (n->attrs[k].kind != GI_ATTR_GRAPH)
-                continue;
-            const gi_block *inner = n->attrs[k].u.graph;
-            gi_block *b = gi_block_create(c->to, m, inner->name);
-            if (!b)
-                return false;
-            gi_attr_set_graph(m, (int)k, b);
-            if (!copy_block(c, b, inner))
-                return false;
-        }
     }
     return copy_results(c, to, from);
 }
@@ -167,6 +230,83 @@ static bool copy_header(gopt_graph *to, const gopt_graph *g)
         to->opsets[i] = (gi_opset){ gi_arena_str(a, g->opsets[i].domain), g->opsets[i].version };
     to->n_opsets = g->n_opsets;
     return true;
+}
+
+/* The node of b that n is, or lies in; NULL where n lies elsewhere. */
+static const gi_node *node_in_block(const gi_node *n, const gi_block *b)
+{
+    while (n && n->block != b)
+        n = n->block->owner;
+    return n;
+}
+
+static bool is_read_outside(const gi_value *v, const gi_block *b, const bool *keep)
+{
+    for (const gi_use *u = v->uses; u; u = u->next) {
+        const gi_node *n = u->node ? u->node : u->block->owner;
+        const gi_node *at = !u->node && u->block == b ? NULL : node_in_block(n, b);
+        if (!at || !keep[at->id])
+            return true;
+    }
+    return false;
+}
+
+static bool cut_results(copy *c, const gi_block *b, const bool *keep)
+{
+    gi_values values = { 0 };
+    gi_vec(const char *) names = { 0 };
+    for (const gi_node *n = b->first; n; n = n->next)
+        for (uint32_t i = 0; keep[n->id] && i < n->n_out; i++) {
+            if (!is_read_outside(n->out[i], b, keep))
+                continue;
+            const char *name = cut_name(c, n->out[i]->name, n->out[i]->id);
+            gi_value *v = c->values[n->out[i]->id];
+            if (!name || !gi_push(c->scratch, &values, v) || !gi_push(c->scratch, &names, name))
+                return false;
+        }
+    return gi_block_set_results(c->to->main, (uint32_t)values.n, values.p, names.p);
+}
+
+/* Names of nodes are enough for a part that is to be looked at. */
+static void forget_provenance(gi_node *m)
+{
+    if (!m->name && m->n_origins)
+        m->name = m->origins[0];
+    m->n_origins = m->n_meta = 0;
+    m->doc = m->scope = NULL;
+}
+
+static bool cut_nodes(copy *c, const gi_block *b, const bool *keep)
+{
+    for (const gi_node *n = b->first; n; n = n->next) {
+        gi_node *m;
+        if (!keep[n->id])
+            continue;
+        if (!copy_node(c, c->to->main, n, &m) || !copy_blocks_of(c, m, n))
+            return false;
+        forget_provenance(m);
+    }
+    return cut_results(c, b, keep);
+}
+
+gopt_status gi_graph_cut(const gopt_graph *g, const gi_block *b, const bool *keep, gopt_graph **out)
+{
+    copy c = { .cut = true };
+    GI_TRY(gi_graph_create(g->cx, &c.to));
+    c.scratch = gi_arena_create(g->cx);
+    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
+    gi_map_init(&c.types, c.scratch);
+    gi_map_init(&c.unknown, c.scratch);
+    gi_smap_init(&c.names, c.scratch);
+    const bool done = c.values && copy_header(c.to, g) && cut_nodes(&c, b, keep);
+    c.to->n_out_symbols = c.to->n_meta = 0;
+    gi_arena_destroy(c.scratch);
+    if (!done) {
+        gopt_graph_destroy(c.to);
+        return GOPT_NO_MEMORY;
+    }
+    *out = c.to;
+    return GOPT_OK;
 }
 
 gopt_status gopt_graph_clone(const gopt_graph *g, gopt_graph **out)

@@ -145,6 +145,9 @@ struct gopt_graph {
 /* ---- graphs ---- */
 
 gopt_status gi_graph_create(gopt_ctx *cx, gopt_graph **out); /* with an empty main block */
+/* The nodes of block b that are kept, by node id, as a graph of its own: what they read from outside becomes a
+ * parameter, what is read outside a result. Unknown dims get names; nothing is known of contents, so infer. */
+gopt_status gi_graph_cut(const gopt_graph *g, const gi_block *b, const bool *keep, gopt_graph **out);
 /* Types of another graph, in this one's tables. */
 const gi_type *gi_type_import(gopt_graph *g, const gi_type *t);
 int gi_graph_opset(const gopt_graph *g, const char *domain); /* 0 where not imported */

@@ -332,6 +332,9 @@ gopt_status gi_rules_run_stage(gopt_graph *g, gi_pass_ctx *cx, gi_stage stage)
 {
     gi_vec(const gi_rule *) rules = { 0 };
     const gi_rule *r;
+    for (size_t i = 0; (r = gi_rule_planted(i)); i++)
+        if (r->stage == stage && gi_name_listed(cx->options->planted, r->name))
+            GI_NEED(gi_push(cx->scratch, &rules, r));
     for (size_t i = 0; (r = gi_rule_row(i)); i++)
         if (r->stage == stage)
             GI_NEED(gi_push(cx->scratch, &rules, r));

@@ -118,13 +118,15 @@ typedef struct gi_rule {
 const gi_rule *gi_rule_row(size_t i);          /* NULL past the last */
 const gi_rule *gi_rule_find(const char *name); /* '-' and '_' are the same */
 
+const gi_rule *gi_rule_planted(size_t i); /* of rules/planted.def; NULL past the last */
+
 /* Does the pattern match at `root`? GI_MATCH_SHARED: but for an N1 that has other users; *why says which. */
 typedef enum gi_match_result { GI_MATCH_NO, GI_MATCH_YES, GI_MATCH_SHARED } gi_match_result;
 gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs, gi_match *m, gi_reason *why);
 
 /* Applies rules to all nodes until none does, or a cap is reached (a note says so). */
 gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *rules, size_t n);
-/* The same with all rules of a stage. */
+/* The same with all rules of a stage, behind the planted ones that the run's options name. */
 gopt_status gi_rules_run_stage(gopt_graph *g, gi_pass_ctx *cx, gi_stage stage);
 
 #endif

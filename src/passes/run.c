@@ -53,6 +53,19 @@ const gi_rule *gi_rule_find(const char *name)
     return NULL;
 }
 
+bool gi_name_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',') {
+        size_t i = 0;
+        while (i < n && p[i] && fold(p[i]) == fold(name[i]))
+            i++;
+        if (i == n && (p[i] == ',' || !p[i]))
+            return true;
+    }
+    return false;
+}
+
 /* ---- one run ---- */
 
 typedef struct runner {
@@ -153,9 +166,26 @@ static gopt_status each_name(runner *r, const char *list, gopt_status (*f)(runne
     return GOPT_OK;
 }
 
+/* A planted rule of that name, where this run has it. */
+static const gi_rule *find_planted(const runner *r, const char *name)
+{
+    const gi_rule *rule;
+    for (size_t i = 0; (rule = gi_rule_planted(i)); i++)
+        if (same_name(rule->name, name) && gi_name_listed(r->options->planted, rule->name))
+            return rule;
+    return NULL;
+}
+
+static gopt_status check_planted(runner *r, char *name)
+{
+    return find_planted(r, name) ? GOPT_OK
+                                 : gi_fail(r->g->cx, GOPT_USAGE, NULL, "they are the rows of rules/planted.def",
+                                           "planted: no rule is called '%s'", name);
+}
+
 static gopt_status add_skip(runner *r, char *name)
 {
-    if (!gi_pass_find(name) && !gi_rule_find(name))
+    if (!gi_pass_find(name) && !gi_rule_find(name) && !find_planted(r, name))
         return unknown_name(r->g, r->arena, "skip", name);
     for (char *c = name; *c; c++)
         *c = fold(*c);
@@ -165,7 +195,9 @@ static gopt_status add_skip(runner *r, char *name)
 
 static gopt_status check_name(runner *r, char *name)
 {
-    return gi_pass_find(name) || gi_rule_find(name) ? GOPT_OK : unknown_name(r->g, r->arena, "passes", name);
+    return gi_pass_find(name) || gi_rule_find(name) || find_planted(r, name)
+               ? GOPT_OK
+               : unknown_name(r->g, r->arena, "passes", name);
 }
 
 static gopt_status run_named(runner *r, char *name)
@@ -174,7 +206,7 @@ static gopt_status run_named(runner *r, char *name)
     const gi_pass *p = gi_pass_find(name);
     if (p)
         return step(r, p, &changed);
-    const gi_rule *rule = gi_rule_find(name);
+    const gi_rule *planted = find_planted(r, name), *rule = planted ? planted : gi_rule_find(name);
     return run_pass(r, rule->name, NULL, rule, &changed);
 }
 
@@ -201,6 +233,7 @@ static gopt_status unfuse_all(runner *r)
 static gopt_status run_all(runner *r)
 {
     const gopt_optimize_options *o = r->options;
+    GI_TRY(each_name(r, o->planted, check_planted));
     GI_TRY(each_name(r, o->skip, add_skip));
     if (!o->passes)
         return gi_pipeline_run(o, step, r);
