@@ -137,10 +137,9 @@ static bool was_made(const gi_rewrite *r, const gi_node *n)
     return false;
 }
 
-/* May y stand where the root's result stood? */
-static bool check_result(engine *e, const gi_rule *rule, gi_node *root, gi_value *y, bool is_new, const char **why)
+/* May y stand where `old`, a result of the root, stood? */
+static bool check_result(engine *e, const gi_rule *rule, gi_value *old, gi_value *y, bool is_new, const char **why)
 {
-    gi_value *old = root->out[0];
     const bool same =
         is_new || rule->keeps_type ? !gi_type_differs(old->type, y->type) : gi_type_same(e->g, old->type, y->type);
     if (!same) {
@@ -149,6 +148,15 @@ static bool check_result(engine *e, const gi_rule *rule, gi_node *root, gi_value
         return false;
     }
     return gi_value_may_replace(old, y, why);
+}
+
+/* The same for the root's further results, where the rule names what takes their places. */
+static bool check_others(engine *e, const gi_rule *rule, const gi_node *root, const gi_rewrite *r, const char **why)
+{
+    for (uint32_t i = 1; r->outs && i < root->n_out; i++)
+        if (!check_result(e, rule, root->out[i], r->outs[i], was_made(r, gi_value_node(r->outs[i])), why))
+            return false;
+    return true;
 }
 
 /* Does anything but the match read n, which will so live on under its name? */
@@ -188,10 +196,11 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
     gi_value_replace_uses(root->out[0], y);
     for (uint32_t i = 1; at && rule->all_outputs && i < root->n_out; i++) {
-        gi_value_refine(e->g, at->out[i], root->out[i]->type);
-        gi_value_take_name(at->out[i], root->out[i]);
-        gi_value_replace_uses(root->out[i], at->out[i]);
-        enqueue_users(e, at->out[i]);
+        gi_value *other = r->outs ? r->outs[i] : at->out[i];
+        gi_value_refine(e->g, other, root->out[i]->type);
+        gi_value_take_name(other, root->out[i]);
+        gi_value_replace_uses(root->out[i], other);
+        enqueue_users(e, other);
     }
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
@@ -238,7 +247,8 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
     const char *reason = r.why;
     const bool is_new = y && was_made(&r, gi_value_node(y));
     e->g->cx->n_diags = diags;
-    if (!y || y == root->out[0] || !check_result(e, rule, root, y, is_new, &reason)) {
+    if (!y || y == root->out[0] || !check_result(e, rule, root->out[0], y, is_new, &reason) ||
+        !check_others(e, rule, root, &r, &reason)) {
         note_decline(e, rule, root, reason);
         discard(e, &r);
         return GOPT_OK;

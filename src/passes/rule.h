@@ -89,7 +89,8 @@ typedef struct gi_rewrite {
     gi_node *root;
     gi_arena *scratch;
     gi_vec(gi_node *) made;
-    const char *why; /* set with a NULL result: the rule thought better of it */
+    const char *why;       /* set with a NULL result: the rule thought better of it */
+    gi_value *const *outs; /* of a rule for all outputs: what takes their places, where it is not one node's outputs */
 } gi_rewrite;
 
 /* A node before the root with its first output, types inferred after attributes are set by `gi_rw_done`. */
@@ -107,7 +108,7 @@ typedef struct gi_rule {
     bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */
     gi_value *(*make)(gi_rewrite *r, const gi_match *m);
     bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */
-    bool all_outputs;  /* .make's node has the root's outputs, all of which may be used */
+    bool all_outputs;  /* all of the root's outputs may be used: .make's node has them, or .make sets r->outs */
     gi_opcode makes;   /* with .opset: the operator that the rule needs; */
     int opset;         /* the opset of ai.onnx that brought it. 0: any will do */
     const char *means; /* one line: before ⇒ after */
