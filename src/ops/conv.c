@@ -171,7 +171,7 @@ static gopt_status infer_conv(gi_infer *c)
     return gi_infer_conv_shape(c, Conv_in_X, Conv_in_W, Conv_in_B, gi_infer_dtype(c, Conv_in_X));
 }
 
-static gopt_status eval_conv(gi_eval *a)
+gopt_status gi_eval_conv(gi_eval *a)
 {
     conv_shape s;
     int64_t dims[GOPT_MAX_RANK];

@@ -18,6 +18,9 @@ gopt_status gi_infer_conv_shape(gi_infer *c, uint32_t x, uint32_t w, int b, gopt
 gopt_status gi_conv_shape_of(const gi_eval *a, uint32_t x, uint32_t w, int b, conv_shape *s);
 void gi_conv_dims(const conv_shape *s, int64_t *dims); /* of y: n + 2 entries */
 
+/* Conv, and of an operator whose inputs begin as Conv's do and that has its attributes. */
+gopt_status gi_eval_conv(gi_eval *a);
+
 /* y = x * w for 32-bit words that wrap. */
 void gi_conv_u32(const conv_shape *s, const uint32_t *x, const uint32_t *w, uint32_t *y);
 

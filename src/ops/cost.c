@@ -150,7 +150,9 @@ static const product products[] = {
     { "LSTM", of_recurrence, 0, 1 },
     { "GRU", of_recurrence, 0, 1 },
     { "RNN", of_recurrence, 0, 1 },
+    { "FusedGemm", of_matmul, 0, 1 },
     { "Attention", of_attention, 0, 1 },
+    { "MultiHeadAttention", of_attention, 0, 1 },
     { "Einsum", of_einsum, 0, 1 },
 };
 

@@ -5,32 +5,58 @@
 
 /* ---- the product of two shapes ---- */
 
+gopt_status gi_infer_matmul_dims(gi_infer *c, uint32_t in_b, int ra, const gi_dim *const *a, int rb,
+                                 const gi_dim *const *b, gopt_dtype dtype)
+{
+    if (ra == 0 || rb == 0)
+        return gi_infer_fail(c, ra == 0 ? 0 : in_b, "expected rank 1 or more");
+    const gi_dim *out[GOPT_MAX_RANK + 2];
+    const int batch_a = ra > 2 ? ra - 2 : 0, batch_b = rb > 2 ? rb - 2 : 0;
+    int rank = 0;
+    if (!gi_infer_broadcast(c, batch_a, a, batch_b, b, &rank, out))
+        return gi_infer_fail(c, in_b, "expected batch dimensions that broadcast with those of the first matrix");
+    if (ra > 1)
+        out[rank++] = a[ra - 2];
+    if (rb > 1)
+        out[rank++] = b[rb - 1];
+    gi_infer_set(c, 0, dtype, rank, out);
+    return GOPT_OK;
+}
+
 gopt_status gi_infer_matmul_shape(gi_infer *c, uint32_t in_a, uint32_t in_b, gopt_dtype dtype)
 {
     const int ra = gi_infer_rank(c, in_a), rb = gi_infer_rank(c, in_b);
+    const gi_dim *a[GOPT_MAX_RANK], *b[GOPT_MAX_RANK];
     if (ra == 0 || rb == 0)
         return gi_infer_fail(c, ra == 0 ? in_a : in_b, "expected rank 1 or more");
     if (ra < 0 || rb < 0) {
         gi_infer_set(c, 0, dtype, -1, NULL);
         return GOPT_OK;
     }
-    const gi_dim *k = gi_infer_dim(c, in_a, -1);
-    GI_TRY(gi_infer_want_dim(c, in_b, rb == 1 ? 0 : rb - 2, k, "the columns of the first matrix"));
-    const gi_dim *da[GOPT_MAX_RANK], *db[GOPT_MAX_RANK], *out[GOPT_MAX_RANK + 2];
+    GI_TRY(
+        gi_infer_want_dim(c, in_b, rb == 1 ? 0 : rb - 2, gi_infer_dim(c, in_a, -1), "the columns of the first matrix"));
+    for (int i = 0; i < ra; i++)
+        a[i] = gi_infer_dim(c, in_a, i);
+    for (int i = 0; i < rb; i++)
+        b[i] = gi_infer_dim(c, in_b, i);
+    return gi_infer_matmul_dims(c, in_b, ra, a, rb, b, dtype);
+}
+
+bool gi_matmul_plan_dims(int ra, const int64_t *a, int rb, const int64_t *b, gi_matmul_plan *p)
+{
     const int batch_a = ra > 2 ? ra - 2 : 0, batch_b = rb > 2 ? rb - 2 : 0;
-    for (int i = 0; i < batch_a; i++)
-        da[i] = gi_infer_dim(c, in_a, i);
-    for (int i = 0; i < batch_b; i++)
-        db[i] = gi_infer_dim(c, in_b, i);
-    int rank = 0;
-    if (!gi_infer_broadcast(c, batch_a, da, batch_b, db, &rank, out))
-        return gi_infer_fail(c, in_b, "expected batch dimensions that broadcast with those of the first matrix");
+    *p = (gi_matmul_plan){ .m = ra > 1 ? a[ra - 2] : 1, .n = rb > 1 ? b[rb - 1] : 1, .k = a[ra - 1] };
+    if (!gi_broadcast_dims(batch_a, a, batch_b, b, &p->batch_rank, p->batch))
+        return false;
+    gi_broadcast_strides(batch_a, a, p->batch_rank, p->batch, p->stride_a);
+    gi_broadcast_strides(batch_b, b, p->batch_rank, p->batch, p->stride_b);
+    p->rank = p->batch_rank;
+    memcpy(p->dims, p->batch, (size_t)p->batch_rank * sizeof *p->dims);
     if (ra > 1)
-        out[rank++] = gi_infer_dim(c, in_a, -2);
+        p->dims[p->rank++] = p->m;
     if (rb > 1)
-        out[rank++] = gi_infer_dim(c, in_b, -1);
-    gi_infer_set(c, 0, dtype, rank, out);
-    return GOPT_OK;
+        p->dims[p->rank++] = p->n;
+    return true;
 }
 
 gopt_status gi_matmul_plan_of(const gi_eval *a, uint32_t in_a, uint32_t in_b, gi_matmul_plan *p)
@@ -38,20 +64,9 @@ gopt_status gi_matmul_plan_of(const gi_eval *a, uint32_t in_a, uint32_t in_b, gi
     GI_TRY(gi_eval_rank_at_least(a, in_a, 1));
     GI_TRY(gi_eval_rank_at_least(a, in_b, 1));
     const gopt_tensor *x = a->in[in_a], *y = a->in[in_b];
-    const int batch_a = x->rank > 2 ? x->rank - 2 : 0, batch_b = y->rank > 2 ? y->rank - 2 : 0;
-    *p = (gi_matmul_plan){ .m = x->rank > 1 ? x->dims[x->rank - 2] : 1, .n = y->rank > 1 ? y->dims[y->rank - 1] : 1 };
-    p->k = x->dims[x->rank - 1];
-    GI_TRY(gi_eval_dim(a, in_b, y->rank > 1 ? y->rank - 2 : 0, p->k));
-    if (!gi_broadcast_dims(batch_a, x->dims, batch_b, y->dims, &p->batch_rank, p->batch))
+    GI_TRY(gi_eval_dim(a, in_b, y->rank > 1 ? y->rank - 2 : 0, x->dims[x->rank - 1]));
+    if (!gi_matmul_plan_dims(x->rank, x->dims, y->rank, y->dims, p))
         return gi_eval_fail(a, (int)in_b, "batch dimensions do not broadcast with those of the first matrix");
-    gi_broadcast_strides(batch_a, x->dims, p->batch_rank, p->batch, p->stride_a);
-    gi_broadcast_strides(batch_b, y->dims, p->batch_rank, p->batch, p->stride_b);
-    p->rank = p->batch_rank;
-    memcpy(p->dims, p->batch, (size_t)p->batch_rank * sizeof *p->dims);
-    if (x->rank > 1)
-        p->dims[p->rank++] = p->m;
-    if (y->rank > 1)
-        p->dims[p->rank++] = p->n;
     return GOPT_OK;
 }
 
@@ -143,7 +158,7 @@ static gopt_status eval_matmul(gi_eval *a)
 
 /* ---- Gemm ---- */
 
-static gopt_status infer_gemm(gi_infer *c)
+gopt_status gi_infer_gemm(gi_infer *c)
 {
     GI_TRY(gi_infer_want_dtype(c, Gemm_in_B, Gemm_in_A));
     GI_TRY(gi_infer_want_rank(c, Gemm_in_A, 2));
@@ -204,7 +219,7 @@ static void gemm_finish_f64(double *y, int64_t n, double alpha, double beta, con
         y[i] = alpha * y[i] + (bias ? beta * bias[i] : 0);
 }
 
-static gopt_status eval_gemm(gi_eval *a)
+gopt_status gi_eval_gemm(gi_eval *a)
 {
     GI_TRY(gi_eval_rank(a, Gemm_in_A, 2));
     GI_TRY(gi_eval_rank(a, Gemm_in_B, 2));

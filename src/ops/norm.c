@@ -1,19 +1,12 @@
 /* Normalizations. */
 #include <math.h>
 
-#include "ops/real.h"
+#include "ops/norm.h"
 #include "ops/sum.h"
 
 typedef struct moments {
     double mean, inverse;
 } moments;
-
-typedef struct row_norm {
-    int64_t rows, n, scale_step, b_step;
-    bool centred;
-    double epsilon;
-    double *means, *inverses; /* a number a row; may be NULL */
-} row_norm;
 
 typedef struct group_norm {
     int64_t batch, channels, groups, plane;
@@ -30,6 +23,14 @@ typedef struct group_norm {
 #include "ops/norm_loops.h"
 #undef WORD
 #undef NAME
+
+void gi_norm_rows(gopt_dtype real, const gi_row_norm *r, const void *x, const void *scale, const void *b, void *y)
+{
+    if (real == GOPT_F64)
+        norm_rows_f64(r, x, scale, b, y);
+    else
+        norm_rows_f32(r, x, scale, b, y);
+}
 
 /* ---- BatchNormalization, InstanceNormalization, GroupNormalization ---- */
 
@@ -237,14 +238,22 @@ static gopt_status infer_layer_norm(gi_infer *c)
     return GOPT_OK;
 }
 
+/* SimplifiedLayerNormalization is this too, with the inverse as a second output. */
 static gopt_status infer_rms_norm(gi_infer *c)
 {
-    int axis;
+    int axis = 0;
+    const gi_dim *dims[GOPT_MAX_RANK];
     GI_TRY(infer_axis(c, RMSNormalization_at_axis, &axis));
     GI_TRY(infer_broadcasts(c, RMSNormalization_in_scale));
     const int rank = gi_infer_rank(c, RMSNormalization_in_X);
     const gi_type *t = gi_infer_type(c, RMSNormalization_in_X);
     gi_infer_set(c, 0, gi_infer_dtype(c, RMSNormalization_in_scale), rank, rank < 0 ? NULL : t->dims);
+    for (int i = 0; i < rank; i++) {
+        dims[i] = i < axis ? t->dims[i] : gi_dim_const(c->g->dims, 1);
+        GI_NEED(dims[i]);
+    }
+    gi_infer_set(c, SimplifiedLayerNormalization_out_inv_std_var,
+                 stash_dtype(gi_attr_int(c->n, RMSNormalization_at_stash_type)), rank, rank < 0 ? NULL : dims);
     return GOPT_OK;
 }
 
@@ -266,7 +275,7 @@ static gopt_status row_operand(gi_eval *a, uint32_t in, gopt_dtype real, int axi
     return *p ? GOPT_OK : gi_eval_fail(a, (int)in, "does not broadcast to the shape of the first input");
 }
 
-static gopt_status run_rows(gi_eval *a, row_norm *r, int axis, int b_in, gopt_dtype dtype)
+static gopt_status run_rows(gi_eval *a, gi_row_norm *r, int axis, int b_in, gopt_dtype dtype)
 {
     const gopt_tensor *t = a->in[0];
     const gopt_dtype real = gi_real_of(t->dtype);
@@ -283,10 +292,7 @@ static gopt_status run_rows(gi_eval *a, row_norm *r, int axis, int b_in, gopt_dt
         return gi_eval_fail(a, 1, "is missing");
     if (!y.p || r->rows * r->n == 0)
         return GOPT_OK;
-    if (real == GOPT_F64)
-        norm_rows_f64(r, x, scale, b, y.p);
-    else
-        norm_rows_f32(r, x, scale, b, y.p);
+    gi_norm_rows(real, r, x, scale, b, y.p);
     gi_real_store(&y);
     return GOPT_OK;
 }
@@ -312,7 +318,7 @@ static gopt_status eval_layer_norm(gi_eval *a)
         dims[i] = i < axis ? x->dims[i] : 1;
     for (uint32_t i = 0; i < 2 && i + 1 < a->n_out; i++)
         GI_TRY(gi_real_out_as(a, i + 1, stash, GOPT_F64, x->rank, dims, &stats[i]));
-    row_norm r = { .centred = true, .epsilon = (double)gi_attr_float(a->n, LayerNormalization_at_epsilon) };
+    gi_row_norm r = { .centred = true, .epsilon = (double)gi_attr_float(a->n, LayerNormalization_at_epsilon) };
     r.means = stats[0].p;
     r.inverses = stats[1].p;
     GI_TRY(run_rows(a, &r, axis, LayerNormalization_in_B, x->dtype));
@@ -327,8 +333,19 @@ static gopt_status eval_rms_norm(gi_eval *a)
     GI_TRY(eval_axis(a, RMSNormalization_at_axis, &axis));
     if (a->n_in <= RMSNormalization_in_scale || !a->in[RMSNormalization_in_scale])
         return gi_eval_fail(a, RMSNormalization_in_scale, "is missing");
-    row_norm r = { .epsilon = (double)gi_attr_float(a->n, RMSNormalization_at_epsilon) };
-    return run_rows(a, &r, axis, -1, a->in[RMSNormalization_in_scale]->dtype);
+    gi_row_norm r = { .epsilon = (double)gi_attr_float(a->n, RMSNormalization_at_epsilon) };
+    int64_t dims[GOPT_MAX_RANK];
+    gi_real inverses = { 0 };
+    for (int i = 0; i < a->in[0]->rank; i++)
+        dims[i] = i < axis ? a->in[0]->dims[i] : 1;
+    if (a->n_out > SimplifiedLayerNormalization_out_inv_std_var)
+        GI_TRY(gi_real_out_as(a, SimplifiedLayerNormalization_out_inv_std_var,
+                              stash_dtype(gi_attr_int(a->n, RMSNormalization_at_stash_type)), GOPT_F64, a->in[0]->rank,
+                              dims, &inverses));
+    r.inverses = inverses.p;
+    GI_TRY(run_rows(a, &r, axis, -1, a->in[RMSNormalization_in_scale]->dtype));
+    gi_real_store(&inverses);
+    return GOPT_OK;
 }
 
 /* ---- LRN, LpNormalization, MeanVarianceNormalization: all in f64 ---- */

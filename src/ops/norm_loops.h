@@ -30,7 +30,7 @@ static void NAME(scale_each)(int64_t n, const WORD *x, WORD mean, WORD k, const 
 }
 
 /* Rows of n elements; scale and b hold one row, or as many elements as x where their step is n. */
-static void NAME(norm_rows)(const row_norm *r, const WORD *x, const WORD *scale, const WORD *b, WORD *y)
+static void NAME(norm_rows)(const gi_row_norm *r, const WORD *x, const WORD *scale, const WORD *b, WORD *y)
 {
     for (int64_t i = 0; i < r->rows; i++) {
         const moments m = NAME(moments_of)(x + i * r->n, r->n, r->centred, r->epsilon);

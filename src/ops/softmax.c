@@ -1,4 +1,6 @@
 /* What runs along one axis and keeps the shape: Softmax, LogSoftmax, Hardmax, CumSum, CumProd. */
+#include "ops/softmax.h"
+
 #include "ops/infer.h"
 #include "ops/walk.h"
 
@@ -78,6 +80,16 @@ static gopt_status find_along(const gi_eval *a, int64_t axis, along *l)
     }
 SOFTMAX(f32, float, expf, logf)
 SOFTMAX(f64, double, exp, log)
+
+void gi_softmax_line_f32(const float *x, float *y, int64_t n)
+{
+    line_f32(x, y, n, false);
+}
+
+void gi_softmax_line_f64(const double *x, double *y, int64_t n)
+{
+    line_f64(x, y, n, false);
+}
 
 static gopt_status eval_softmax(gi_eval *a)
 {

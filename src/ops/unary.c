@@ -1,4 +1,5 @@
 /* Pointwise operators of one input. */
+#include "ops/activate.h"
 #include "ops/known.h"
 #include "ops/walk.h"
 
@@ -292,6 +293,68 @@ static gopt_status eval_dropout(gi_eval *a)
             ((uint8_t *)mask->data)[i] = keep;
     }
     return GOPT_OK;
+}
+
+/* ---- activations inside other operators ---- */
+
+static inline float clip32(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+static inline double clip64(double x, double low, double high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+FLOAT_ROW(clip, clip32(x, P32(0), P32(1)), clip64(x, P64(0), P64(1)))
+
+typedef struct activation {
+    const char *name;
+    gi_row_table rows;
+    int n; /* parameters */
+    double usual[GI_ACTIVATION_MAX];
+} activation;
+
+static const activation activations[] = {
+    { "Relu", { FLOAT_TABLE(relu) }, 0, { 0 } },
+    { "Sigmoid", { FLOAT_TABLE(sigmoid) }, 0, { 0 } },
+    { "Tanh", { FLOAT_TABLE(tanh) }, 0, { 0 } },
+    { "LeakyRelu", { FLOAT_TABLE(leaky_relu) }, 1, { 0.01 } },
+    { "Clip", { FLOAT_TABLE(clip) }, 2, { -INFINITY, INFINITY } },
+    { "HardSigmoid", { FLOAT_TABLE(hard_sigmoid) }, 2, { 0.2, 0.5 } },
+    { "HardSwish", { FLOAT_TABLE(hard_swish) }, 0, { 0 } },
+    { "Elu", { FLOAT_TABLE(elu) }, 1, { 1 } },
+    { "Selu", { FLOAT_TABLE(selu) }, 2, { 1.67326319217681884765625, 1.05070102214813232421875 } },
+    { "ThresholdedRelu", { FLOAT_TABLE(thresholded_relu) }, 1, { 1 } },
+    { "Softplus", { FLOAT_TABLE(softplus) }, 0, { 0 } },
+    { "Softsign", { FLOAT_TABLE(softsign) }, 0, { 0 } },
+    { "Swish", { FLOAT_TABLE(swish) }, 1, { 1 } },
+    { "Gelu", { FLOAT_TABLE(gelu) }, 0, { 0 } },
+    { "FastGelu", { FLOAT_TABLE(gelu_tanh) }, 0, { 0 } },
+};
+
+static const activation *find_activation(const char *name)
+{
+    for (size_t i = 0; i < GI_COUNT(activations); i++)
+        if (!strcmp(activations[i].name, name))
+            return &activations[i];
+    return NULL;
+}
+
+int gi_activation_parameters(const char *name, double *usual)
+{
+    const activation *f = find_activation(name);
+    if (f)
+        memcpy(usual, f->usual, sizeof f->usual);
+    return f ? f->n : -1;
+}
+
+gopt_status gi_activate(gi_eval *a, const char *name, const double *parameters, gopt_tensor *y)
+{
+    const activation *f = find_activation(name);
+    if (!f)
+        return gi_eval_fail(a, -1, "activation '%s' is not known", name);
+    return gi_walk_table(a, f->rows, 1, (const gopt_tensor *[]){ y }, y, parameters);
 }
 
 /* ---- type rules ---- */

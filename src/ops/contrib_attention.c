@@ -1,0 +1,294 @@
+/* ONNX Runtime's own operators: attention. */
+#include <float.h>
+#include <math.h>
+
+#include "ops/attention.h"
+#include "ops/move.h"
+
+static const gopt_tensor *input(const gi_eval *a, uint32_t i)
+{
+    return i < a->n_in ? a->in[i] : NULL;
+}
+
+/* ---- masks ---- */
+
+/* What is added to the scores: a bias, a filter value for keys that are padding, and the lowest number for those that
+ * come after the query. Not infinity: where all keys are masked, all count alike. The last query sees all keys, also
+ * where there are more of them than queries: so ONNX Runtime has it. */
+typedef struct masking {
+    const gopt_tensor *bias; /* [batch or 1, heads or 1, queries, keys] */
+    const gopt_tensor *mask; /* [batch]: lengths first; [batch, keys]; [batch, queries, keys] */
+    double filter;
+    bool causal;
+    int64_t past;
+} masking;
+
+static double filter_of(const masking *m, const gi_attention *t, int64_t b, int64_t i, int64_t j)
+{
+    int64_t keep = 1;
+    if (m->causal && i + 1 < t->queries && j > i + m->past)
+        return (double)-FLT_MAX;
+    if (m->mask && m->mask->rank == 1)
+        keep = j < gi_tensor_i64(m->mask, b);
+    else if (m->mask)
+        keep = gi_tensor_i64(m->mask, (m->mask->rank == 2 ? b : b * t->queries + i) * t->keys + j);
+    return keep > 0 ? 0 : m->filter;
+}
+
+static gopt_status make_bias(gi_eval *a, gopt_dtype real, gi_attention *t, const masking *m)
+{
+    int64_t dims[3] = { 1, 1, t->queries }, n = t->keys;
+    if (!m->bias && !m->mask && !m->causal)
+        return GOPT_OK;
+    if (m->mask)
+        dims[0] = t->batch;
+    if (m->bias) {
+        dims[0] = gi_max_i64(dims[0], m->bias->dims[0]);
+        dims[1] = m->bias->dims[1];
+    }
+    for (int i = 2; i >= 0; i--) {
+        t->bias_steps[i] = dims[i] == 1 ? 0 : n;
+        if (!gi_mul_i64(n, dims[i], &n))
+            return gi_eval_fail(a, 0, "has too many tokens");
+    }
+    void *bias = gi_eval_scratch(a, (size_t)n + 1, gi_item_size(real));
+    GI_NEED(bias);
+    size_t at = 0;
+    for (int64_t b = 0; b < dims[0]; b++)
+        for (int64_t h = 0; h < dims[1]; h++)
+            for (int64_t i = 0; i < t->queries; i++)
+                for (int64_t j = 0; j < t->keys; j++) {
+                    double x = filter_of(m, t, b, i, j);
+                    if (m->bias) {
+                        const int64_t sample = m->bias->dims[0] == 1 ? 0 : b;
+                        x += gi_tensor_f64(m->bias, ((sample * dims[1] + h) * t->queries + i) * t->keys + j);
+                    }
+                    gi_store_f64(real, bias, at++, x);
+                }
+    t->bias = bias;
+    return GOPT_OK;
+}
+
+static gopt_status check_bias(const gi_eval *a, uint32_t in, const gi_attention *t)
+{
+    const gopt_tensor *b = input(a, in);
+    if (!b)
+        return GOPT_OK;
+    GI_TRY(gi_eval_rank(a, in, 4));
+    if (b->dims[0] != 1)
+        GI_TRY(gi_eval_dim(a, in, 0, t->batch));
+    if (b->dims[1] != 1)
+        GI_TRY(gi_eval_dim(a, in, 1, t->heads));
+    GI_TRY(gi_eval_dim(a, in, 2, t->queries));
+    return gi_eval_dim(a, in, 3, t->keys);
+}
+
+static gopt_status check_mask(const gi_eval *a, uint32_t in, const gi_attention *t)
+{
+    const gopt_tensor *m = input(a, in);
+    if (!m)
+        return GOPT_OK;
+    if (m->rank == 1) {
+        if (m->dims[0] != t->batch && m->dims[0] != 3 * t->batch + 2)
+            return gi_eval_fail(a, (int)in, "has %lld lengths for %lld samples", (long long)m->dims[0],
+                                (long long)t->batch);
+        return GOPT_OK;
+    }
+    if (m->rank != 2 && m->rank != 3)
+        return gi_eval_fail(a, (int)in, "has rank %d, expected 1 to 3", m->rank);
+    GI_TRY(gi_eval_dim(a, in, 0, t->batch));
+    if (m->rank == 3)
+        GI_TRY(gi_eval_dim(a, in, 1, t->queries));
+    return gi_eval_dim(a, in, m->rank - 1, t->keys);
+}
+
+/* ---- MultiHeadAttention ---- */
+
+enum {
+    QUERY = MultiHeadAttention_in_query,
+    KEY = MultiHeadAttention_in_key,
+    VALUE = MultiHeadAttention_in_value,
+    BIAS = MultiHeadAttention_in_bias,
+    PAST_KEY = MultiHeadAttention_in_past_key,
+    PAST_VALUE = MultiHeadAttention_in_past_value
+};
+
+/* Heads · size of an input: query and packed ones [batch, tokens, heads, parts, size], caches [batch, heads, tokens,
+ * size]. */
+static const gi_dim *hidden_of(gi_infer *c, uint32_t in)
+{
+    const int rank = gi_infer_rank(c, in);
+    if (rank == 3)
+        return gi_infer_dim(c, in, 2);
+    if (rank != 4 && rank != 5)
+        return gi_dim_unknown(c->g->dims, true);
+    return gi_dim_mul(c->g->dims, gi_infer_dim(c, in, rank == 4 ? 1 : 2), gi_infer_dim(c, in, rank - 1));
+}
+
+static gopt_status infer_multi_head(gi_infer *c)
+{
+    const gopt_dtype dtype = gi_infer_dtype(c, QUERY);
+    const int64_t heads = gi_attr_int(c->n, MultiHeadAttention_at_num_heads);
+    const int rank = gi_infer_rank(c, QUERY), key_rank = gi_infer_rank(c, KEY);
+    if (heads < 1)
+        return gi_infer_fail_node(c, "attribute num_heads is %lld, expected 1 or more", (long long)heads);
+    if (rank >= 0 && rank != 3 && rank != 5)
+        return gi_infer_fail(c, QUERY, "expected rank 3 or 5");
+    const uint32_t keys_in = gi_infer_has(c, KEY) ? KEY : QUERY, values_in = gi_infer_has(c, VALUE) ? VALUE : keys_in;
+    const gi_dim *n = gi_dim_const(c->g->dims, heads), *batch = gi_infer_dim(c, QUERY, 0),
+                 *tokens = gi_infer_dim(c, QUERY, 1), *hidden = hidden_of(c, QUERY),
+                 *v_hidden = hidden_of(c, values_in),
+                 *keys = gi_infer_dim(c, keys_in, keys_in == KEY && key_rank == 4 ? 2 : 1);
+    GI_NEED(n && hidden && v_hidden);
+    if (gi_infer_has(c, PAST_KEY))
+        keys = gi_dim_add(c->g->dims, keys, gi_infer_dim(c, PAST_KEY, 2));
+    const gi_dim *size = gi_dims_quotient(c, hidden, n), *v_size = gi_dims_quotient(c, v_hidden, n);
+    GI_NEED(keys && size && v_size);
+    if (gi_infer_has(c, MultiHeadAttention_in_past_sequence_length))
+        keys = gi_dim_unknown(c->g->dims, true);
+    gi_infer_set(c, MultiHeadAttention_out_output, dtype, 3, (const gi_dim *[]){ batch, tokens, v_hidden });
+    gi_infer_set(c, MultiHeadAttention_out_present_key, dtype, 4, (const gi_dim *[]){ batch, n, keys, size });
+    gi_infer_set(c, MultiHeadAttention_out_present_value, dtype, 4, (const gi_dim *[]){ batch, n, keys, v_size });
+    gi_infer_set(c, MultiHeadAttention_out_qk, dtype, 4, (const gi_dim *[]){ batch, n, tokens, keys });
+    return GOPT_OK;
+}
+
+/* One of query, key and value, as it lies in an input of its own or packed with others. */
+static gopt_status read_part(gi_eval *a, uint32_t part, int64_t heads, gopt_dtype real, gi_kv *kv)
+{
+    uint32_t in = part;
+    while (in > QUERY && !input(a, in))
+        in--;
+    GI_TRY(gi_eval_rank_at_least(a, in, 3));
+    const gopt_tensor *t = a->in[in];
+    const int64_t *d = t->dims;
+    *kv = (gi_kv){ .batch = d[0], .heads = heads };
+    GI_TRY(gi_real_in(a, in, real, &kv->p));
+    if (t->rank == 5 && d[2] == heads && d[3] > part - in) {
+        kv->tokens = d[1];
+        kv->size = d[4];
+        kv->at = (gi_heads){ .batch = d[1] * d[2] * d[3] * d[4], .head = d[3] * d[4], .token = d[2] * d[3] * d[4] };
+        kv->p = (const char *)kv->p + (size_t)((part - in) * d[4]) * gi_item_size(real);
+        return GOPT_OK;
+    }
+    if (in == part && t->rank == 4 && in != QUERY && d[1] == heads) {
+        kv->tokens = d[2];
+        kv->size = d[3];
+        kv->at = gi_heads_apart(heads, kv->tokens, kv->size);
+        return GOPT_OK;
+    }
+    if (in != part || t->rank != 3 || d[2] % heads)
+        return gi_eval_fail(a, (int)in, "has a shape from which %lld heads of %s cannot be read", (long long)heads,
+                            part == QUERY ? "queries"
+                            : part == KEY ? "keys"
+                                          : "values");
+    kv->tokens = d[1];
+    kv->size = d[2] / heads;
+    kv->at = gi_heads_together(heads, kv->tokens, kv->size);
+    return GOPT_OK;
+}
+
+/* Adds heads · size elements of the bias, from `from` on, to every token; caches hold theirs already. */
+static gopt_status add_bias(gi_eval *a, gopt_dtype real, uint32_t part, int64_t from, gi_kv *kv)
+{
+    const void *bias;
+    if (!input(a, BIAS) || (part != QUERY && input(a, part) && a->in[part]->rank == 4))
+        return GOPT_OK;
+    GI_TRY(gi_eval_rank(a, BIAS, 1));
+    const int64_t width = kv->heads * kv->size;
+    if (from + width > a->in[BIAS]->dims[0])
+        return gi_eval_fail(a, BIAS, "has %lld elements, expected %lld", (long long)a->in[BIAS]->dims[0],
+                            (long long)(from + width));
+    GI_TRY(gi_real_in(a, BIAS, real, &bias));
+    const gi_heads to = gi_heads_together(kv->heads, kv->tokens, kv->size);
+    const size_t item = gi_item_size(real);
+    int64_t n;
+    if (!gi_mul_i64(kv->batch * kv->tokens, gi_max_i64(width, 1), &n))
+        return gi_eval_fail(a, (int)part, "has too many tokens");
+    uint8_t *sum = gi_eval_scratch(a, (size_t)n + 1, item);
+    GI_NEED(sum);
+    gi_move_nd(4, (int64_t[]){ kv->batch, kv->heads, kv->tokens, kv->size }, sum,
+               (int64_t[]){ to.batch, to.head, to.token, 1 }, kv->p,
+               (int64_t[]){ kv->at.batch, kv->at.head, kv->at.token, 1 }, item);
+    for (int64_t i = 0; i < n && width > 0; i++)
+        if (real == GOPT_F64)
+            ((double *)(void *)sum)[i] += ((const double *)bias)[from + i % width];
+        else
+            ((float *)(void *)sum)[i] += ((const float *)bias)[from + i % width];
+    kv->p = sum;
+    kv->at = to;
+    return GOPT_OK;
+}
+
+static gopt_status check_kv(const gi_eval *a, const gi_kv *q, const gi_kv *k, const gi_kv *v)
+{
+    if (k->batch != q->batch || k->size != q->size)
+        return gi_eval_fail(a, KEY, "has %lld samples of heads of %lld, the query %lld of %lld", (long long)k->batch,
+                            (long long)k->size, (long long)q->batch, (long long)q->size);
+    if (v->batch != q->batch || v->tokens != k->tokens)
+        return gi_eval_fail(a, VALUE, "has %lld samples of %lld tokens, the key %lld of %lld", (long long)v->batch,
+                            (long long)v->tokens, (long long)k->batch, (long long)k->tokens);
+    return GOPT_OK;
+}
+
+static gopt_status eval_multi_head(gi_eval *a)
+{
+    const int64_t heads = gi_attr_int(a->n, MultiHeadAttention_at_num_heads);
+    gi_kv q, k, v;
+    gi_real y, scores = { 0 };
+    GI_TRY(gi_eval_rank_at_least(a, QUERY, 3));
+    const gopt_dtype dtype = a->in[QUERY]->dtype, real = gi_real_of(dtype);
+    if (heads < 1)
+        return gi_eval_fail(a, -1, "attribute num_heads is %lld, expected 1 or more", (long long)heads);
+    if (input(a, MultiHeadAttention_in_past_sequence_length) || input(a, MultiHeadAttention_in_cache_indirection))
+        return gi_eval_fail(a, MultiHeadAttention_in_past_sequence_length, "caches shared as buffers are not known");
+    GI_TRY(read_part(a, QUERY, heads, real, &q));
+    GI_TRY(read_part(a, KEY, heads, real, &k));
+    GI_TRY(read_part(a, VALUE, heads, real, &v));
+    GI_TRY(check_kv(a, &q, &k, &v));
+    const int64_t added = k.tokens, hidden = heads * q.size;
+    GI_TRY(add_bias(a, real, QUERY, 0, &q));
+    GI_TRY(add_bias(a, real, KEY, hidden, &k));
+    GI_TRY(add_bias(a, real, VALUE, 2 * hidden, &v));
+    GI_TRY(gi_kv_join(a, real, dtype, PAST_KEY, MultiHeadAttention_out_present_key, &k));
+    GI_TRY(gi_kv_join(a, real, dtype, PAST_VALUE, MultiHeadAttention_out_present_value, &v));
+    GI_TRY(check_kv(a, &q, &k, &v));
+    const double scale = (double)gi_attr_float(a->n, MultiHeadAttention_at_scale);
+    gi_attention t = { .batch = q.batch,
+                       .heads = heads,
+                       .kv_heads = heads,
+                       .queries = q.tokens,
+                       .keys = k.tokens,
+                       .size = q.size,
+                       .v_size = v.size,
+                       .q = q.at,
+                       .k = k.at,
+                       .v = v.at,
+                       .y = gi_heads_together(heads, q.tokens, v.size),
+                       .scale = scale != 0 ? scale : 1 / sqrt((double)q.size),
+                       .scores_of = GI_SCORES_BIASED };
+    GI_TRY(check_mask(a, MultiHeadAttention_in_key_padding_mask, &t));
+    GI_TRY(check_bias(a, MultiHeadAttention_in_attention_bias, &t));
+    GI_TRY(make_bias(a, real, &t,
+                     &(masking){ .bias = input(a, MultiHeadAttention_in_attention_bias),
+                                 .mask = input(a, MultiHeadAttention_in_key_padding_mask),
+                                 .filter = (double)gi_attr_float(a->n, MultiHeadAttention_at_mask_filter_value),
+                                 .causal = gi_attr_int(a->n, MultiHeadAttention_at_unidirectional) != 0,
+                                 .past = k.tokens - added }));
+    GI_TRY(gi_real_out(a, 0, dtype, 3, (int64_t[]){ q.batch, q.tokens, heads * v.size }, &y));
+    if (a->n_out > MultiHeadAttention_out_qk)
+        GI_TRY(gi_real_out(a, MultiHeadAttention_out_qk, dtype, 4, (int64_t[]){ q.batch, heads, q.tokens, k.tokens },
+                           &scores));
+    t.scores = scores.p;
+    if (y.p)
+        GI_TRY(gi_attention_run(a, real, &t, q.p, k.p, v.p, y.p));
+    gi_real_store(&y);
+    gi_real_store(&k.out);
+    gi_real_store(&v.out);
+    gi_real_store(&scores);
+    return GOPT_OK;
+}
+
+#include "ops/rows.h"
+
+#include "ir/ops/contrib_attention.def"

@@ -1,0 +1,210 @@
+"""Holds gopt's evaluation of ONNX Runtime's own operators against ONNX Runtime.
+
+Each case is a model of one node with seeded inputs. ONNX Runtime, with its optimizations off, gives the expected
+outputs; `gopt conformance` then runs the model as it is (level 0) and optimized (level 2).
+
+    contrib.py GOPT [--keep DIR] [REGEX]
+
+Exits with 77 (skipped) where onnx or onnxruntime are missing."""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+MS = "com.microsoft"
+CASES = []
+
+
+def f32(*shape, seed=0, scale=1.0):
+    return (np.random.default_rng(seed + 17 * len(shape) + sum(shape)).standard_normal(shape) * scale).astype(np.float32)
+
+
+def case(name, op, inputs, outputs=("y",), domain=MS, constants=(), **attributes):
+    """inputs: arrays, or None for an absent one. constants: positions of those that are initializers."""
+    CASES.append((name, op, list(inputs), list(outputs), domain, set(constants), attributes))
+
+
+def pointwise():
+    x = f32(2, 3, 8)
+    case("gelu", "Gelu", [x])
+    case("fast_gelu", "FastGelu", [x])
+    case("fast_gelu_bias", "FastGelu", [x, f32(8)])
+    case("bias_gelu", "BiasGelu", [x, f32(8)])
+    case("quick_gelu", "QuickGelu", [x])
+    case("quick_gelu_alpha", "QuickGelu", [x], alpha=1.0)
+
+
+def products():
+    x, w, b = f32(1, 4, 7, 7), f32(6, 4, 3, 3, scale=0.3), f32(6)
+    z = f32(1, 6, 7, 7, seed=5)
+    case("fused_conv", "FusedConv", [x, w, b], pads=[1] * 4)
+    for activation, parameters in (("Relu", None), ("Tanh", None), ("Sigmoid", None), ("LeakyRelu", [0.1]),
+                                   ("Clip", [-0.5, 0.75]), ("HardSigmoid", [0.3, 0.4])):
+        more = {"activation_params": parameters} if parameters else {}
+        case(f"fused_conv_{activation.lower()}", "FusedConv", [x, w, b], pads=[1] * 4, activation=activation, **more)
+    case("fused_conv_sum", "FusedConv", [x, w, b, z], pads=[1] * 4, activation="Relu")
+    case("fused_conv_sum_no_bias", "FusedConv", [x, w, None, z], pads=[1] * 4, activation="Relu")
+    case("fused_conv_strides_groups", "FusedConv", [f32(2, 4, 9, 8), f32(6, 2, 3, 3), b], strides=[2, 1], group=2,
+         dilations=[1, 2], pads=[0, 1, 2, 1], activation="Relu")
+    case("fused_conv_hardswish", "FusedConv", [x, w, b], pads=[1] * 4, activation="HardSwish")
+    case("fused_conv_auto_pad", "FusedConv", [f32(2, 4, 9, 8), f32(6, 4, 3, 3), b], strides=[2, 1],
+         activation="Relu", auto_pad="SAME_UPPER")
+    case("fused_conv_1d", "FusedConv", [f32(2, 4, 9), f32(6, 4, 3), b], activation="Relu")
+    a, c = f32(3, 4), f32(4, 5)
+    case("fused_gemm", "FusedGemm", [a, c, f32(5)], alpha=0.5, beta=2.0, activation="Relu")
+    case("fused_gemm_transposed", "FusedGemm", [f32(4, 3), f32(5, 4), f32(3, 1)], transA=1, transB=1,
+         activation="LeakyRelu", activation_alpha=0.2)
+    case("fused_gemm_no_c", "FusedGemm", [a, c], activation="Tanh")
+    for activation, parameters in (("Sigmoid", {}), ("Softplus", {}), ("Softsign", {}), ("Elu", {"alpha": 0.7}),
+                                   ("ThresholdedRelu", {"alpha": 0.3}), ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}),
+                                   ("Selu", {"alpha": 1.5, "gamma": 0.9})):
+        case(f"fused_gemm_{activation.lower()}", "FusedGemm", [a, c, f32(5)], activation=activation,
+             **{f"activation_{k}": v for k, v in parameters.items()})
+    case("fused_matmul", "FusedMatMul", [f32(2, 3, 4), f32(2, 4, 5)], alpha=0.25)
+    case("fused_matmul_a", "FusedMatMul", [f32(2, 4, 3), f32(2, 4, 5)], transA=1)
+    case("fused_matmul_b", "FusedMatMul", [f32(2, 3, 4), f32(2, 5, 4)], transB=1, alpha=-2.0)
+    case("fused_matmul_broadcast", "FusedMatMul", [f32(3, 1, 4, 2), f32(2, 5, 4)], transA=1, transB=1)
+    case("fused_matmul_vector", "FusedMatMul", [f32(4), f32(2, 5, 4)], transA=1, transB=1)
+    case("fused_matmul_batch_a", "FusedMatMul", [f32(3, 2, 4), f32(2, 4, 5)], transBatchA=1)
+    case("fused_matmul_batch_a_turned", "FusedMatMul", [f32(4, 2, 3), f32(2, 4, 5)], transBatchA=1, transA=1)
+    case("fused_matmul_batch_both", "FusedMatMul", [f32(3, 2, 6, 4), f32(5, 2, 6, 4)], transBatchA=1, transBatchB=1,
+         transB=1)
+
+
+def normalizations():
+    x, s, g, b = f32(2, 5, 8), f32(2, 5, 8, seed=1), f32(8), f32(8, seed=3)
+    all_four = ("y", "", "", "sum")
+    for op, betas in (("SkipLayerNormalization", ([], [b], [None], [b, f32(8, seed=4)], [None, f32(8, seed=4)])),
+                      ("SkipSimplifiedLayerNormalization", ([], [b]))):
+        for i, beta in enumerate(betas):
+            case(f"{op.lower()}_{i}", op, [x, s, g, *beta])
+            case(f"{op.lower()}_{i}_sum", op, [x, s, g, *beta], all_four, epsilon=1e-5)
+        case(f"{op.lower()}_skip_rank_2", op, [x, f32(5, 8), g])
+        case(f"{op.lower()}_skip_batch_1", op, [x, f32(1, 5, 8), g])
+        case(f"{op.lower()}_rank_2", op, [f32(5, 8), f32(5, 8, seed=1), g])
+    case("simplified_layer_norm", "SimplifiedLayerNormalization", [x, g], domain="")
+    case("simplified_layer_norm_inverse", "SimplifiedLayerNormalization", [x, g], ("y", "inverse"), domain="",
+         epsilon=1e-3)
+    rng = np.random.default_rng(3)
+    ids, kinds = rng.integers(0, 11, (2, 5), np.int32), rng.integers(0, 2, (2, 5), np.int32)
+    tables = [f32(11, 8), f32(9, 8), f32(2, 8)]
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    case("embed_layer_norm", "EmbedLayerNormalization", [ids, kinds, *tables, g, b], ("y", "mask_index"))
+    case("embed_layer_norm_mask", "EmbedLayerNormalization", [ids, kinds, *tables, g, b, mask], ("y", "mask_index"))
+    case("embed_layer_norm_no_segments", "EmbedLayerNormalization", [ids, None, *tables[:2], None, g, b],
+         ("y", "mask_index"))
+    case("embed_layer_norm_positions", "EmbedLayerNormalization",
+         [ids, kinds, *tables, g, b, None, np.array([[4, 3, 2, 1, 0]], np.int32)], ("y", "mask_index", "sum"))
+
+
+def multi_head():
+    q, k, v = f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8, seed=1)
+    past = [f32(2, 2, 5, 4), f32(2, 2, 5, 4, seed=1)]
+    everything = ("y", "present_key", "present_value", "qk")
+    rng = np.random.default_rng(9)
+    ints = lambda *shape: rng.integers(0, 2, shape, np.int32)
+
+    def one(name, inputs, outputs=("y",), **attributes):
+        case(f"multi_head_{name}", "MultiHeadAttention", inputs, outputs, num_heads=2, **attributes)
+
+    one("plain", [q, k, v])
+    one("all_outputs", [q, k, v], everything)
+    one("scale", [q, k, v], scale=0.3)
+    one("bias", [q, k, v, f32(24)], everything)
+    one("value_size", [q, k, f32(2, 4, 12), f32(28)], ("y", "present_key", "present_value"))
+    one("lengths", [q, k, v, None, np.array([2, 4], np.int32)], everything)
+    one("lengths_of_three", [q, k, v, None, np.array([2, 4, 0, 3, 6, 0, 4, 8], np.int32)])
+    one("mask_keys", [q, k, v, None, ints(2, 4)], everything)
+    one("mask_all", [q, k, v, None, ints(2, 3, 4)], everything)
+    one("mask_filter", [q, k, v, None, ints(2, 4)], mask_filter_value=-3.0)
+    one("causal", [q, k, v], everything, unidirectional=1)
+    one("causal_one_query", [q[:, :1], k, v], unidirectional=1)
+    one("causal_mask", [q, k, v, None, ints(2, 4)], unidirectional=1)
+    for batch in (1, 2):
+        for heads in (1, 2):
+            one(f"attention_bias_{batch}_{heads}", [q, k, v, None, None, f32(batch, heads, 3, 4)], everything)
+    one("attention_bias_mask", [q, k, v, None, ints(2, 4), f32(1, 2, 3, 4)])
+    one("past", [q, k, v, None, None, None, *past], everything)
+    one("past_bias_mask", [q, k, v, f32(24), ints(2, 9), f32(1, 1, 3, 9), *past], everything)
+    one("past_causal", [q, k, v, None, None, None, *past], everything, unidirectional=1)
+    one("cached_keys", [q, f32(2, 2, 4, 4), f32(2, 2, 4, 4, seed=1)])
+    one("cached_keys_bias", [q, f32(2, 2, 4, 4), f32(2, 2, 4, 4, seed=1), f32(24)])
+
+
+def out_type(op, name):
+    return TensorProto.INT32 if name == "mask_index" else TensorProto.FLOAT
+
+
+def build(folder, name, op, inputs, outputs, domain, constants, attributes):
+    """Writes the model and its data set; returns why not where ONNX Runtime does not run it."""
+    names = ["" if x is None else f"i{k}" for k, x in enumerate(inputs)]
+    node = helper.make_node(op, names, outputs, domain=domain, name="node", **attributes)
+    held = [numpy_helper.from_array(inputs[k], names[k]) for k in constants]
+    given = [(n, x) for k, (n, x) in enumerate(zip(names, inputs)) if n and k not in constants]
+    graph = helper.make_graph(
+        [node], name,
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in given],
+        [helper.make_tensor_value_info(n, out_type(op, n), None) for n in outputs if n], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(MS, 1)],
+                              ir_version=10)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found = session.run(None, dict(given))
+    except Exception as failure:
+        return str(failure)
+    at = folder / name
+    (at / "test_data_set_0").mkdir(parents=True)
+    for k, x in enumerate(found):
+        graph_out = model.graph.output[k]
+        graph_out.CopyFrom(helper.make_tensor_value_info(graph_out.name, helper.np_dtype_to_tensor_dtype(x.dtype),
+                                                         x.shape))
+        (at / "test_data_set_0" / f"output_{k}.pb").write_bytes(
+            numpy_helper.from_array(x, graph_out.name).SerializeToString())
+    for k, (n, x) in enumerate(given):
+        (at / "test_data_set_0" / f"input_{k}.pb").write_bytes(numpy_helper.from_array(x, n).SerializeToString())
+    onnx.save(model, at / "model.onnx")
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("gopt")
+    parser.add_argument("--keep")
+    parser.add_argument("regex", nargs="?", default="")
+    o = parser.parse_args()
+    pointwise()
+    products()
+    normalizations()
+    multi_head()
+    failed = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(o.keep or temporary)
+        for c in CASES:
+            if re.search(o.regex, c[0]):
+                why = build(folder, *c)
+                if why:
+                    print(f"{c[0]}: ONNX Runtime does not run it: {why}")
+                    failed += 1
+        for level in ("0", "2"):
+            r = subprocess.run([o.gopt, "conformance", str(folder), "--level", level], text=True, capture_output=True)
+            print(f"level {level}:\n{r.stdout}{r.stderr}", end="")
+            failed += r.returncode != 0
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
