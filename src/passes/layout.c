@@ -1,6 +1,8 @@
 /* Chains of moves as permutations of atoms (layout.h). */
 #include "passes/layout.h"
 
+enum { MAX_CHAIN = 32, MAX_PARTS = 16 };
+
 bool gi_is_view(const gi_node *n)
 {
     return n && (n->op == OP_Reshape || n->op == OP_Squeeze || n->op == OP_Unsqueeze || n->op == OP_Flatten);
@@ -140,6 +142,20 @@ bool gi_layout_view(gi_layout *l, const gi_type *t)
     }
     l->rank = t->rank;
     return k == l->n;
+}
+
+bool gi_is_move(const gi_node *n)
+{
+    return gi_is_view(n) || (n && n->op == OP_Transpose);
+}
+
+bool gi_layout_apply(gi_layout *l, const gi_node *n)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    if (n->op == OP_Transpose)
+        return gi_transpose_perm(n, perm, &rank) && gi_layout_permute(l, perm, rank);
+    return gi_layout_view(l, n->out[0]->type);
 }
 
 /* ---- the fewest nodes ---- */
@@ -342,4 +358,145 @@ gi_value *gi_layout_build(gi_rewrite *r, const gi_layout *l, gi_value *x)
         x = n && gi_attr_set_ints(n, Transpose_at_perm, (uint32_t)s.rank, s.perm) ? gi_rw_done(r, n) : NULL;
     }
     return x && s.view_last ? reshape(r, x, s.rank, dims, l->rank, l->dims) : x;
+}
+
+/* ---- where a value comes from ---- */
+
+/* The layout of v from the far end of the chain that makes it. The last move may have other readers where `shared`. */
+static bool read_moves(gi_origin *o, gopt_graph *g, gi_value *v, bool shared, uint32_t *moves)
+{
+    const gi_node *chain[MAX_CHAIN];
+    const gi_block *b = v->kind == GI_DEF_NODE ? v->def.node->block : NULL;
+    uint32_t n = 0;
+    for (; n < MAX_CHAIN; v = gi_node_in(chain[n++], 0)) {
+        chain[n] = gi_value_node(v);
+        if (!gi_is_move(chain[n]) || chain[n]->block != b || (v->n_uses != 1 && (n || !shared)))
+            break;
+    }
+    o->x = v;
+    *moves = n;
+    if (!v || !gi_layout_begin(&o->l, g, v->type))
+        return false;
+    for (uint32_t i = n; i-- > 0;)
+        if (!gi_layout_apply(&o->l, chain[i]))
+            return false;
+    return true;
+}
+
+static void drop(uint8_t *list, uint32_t n, uint32_t at)
+{
+    memmove(list + at, list + at + 1, (n - at - 1) * sizeof *list);
+}
+
+/* Takes one atom out of the layout; the last atom then has its number. */
+static void take_atom(gi_layout *l, uint32_t from, uint32_t to)
+{
+    const uint8_t atom = l->to[to];
+    drop(l->from, l->n, from);
+    drop(l->to, l->n, to);
+    for (int i = 0; i < l->source->rank; i++)
+        l->from_end[i] -= l->from_end[i] > from;
+    l->n--;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (l->from[i] == l->n)
+            l->from[i] = atom;
+        if (l->to[i] == l->n)
+            l->to[i] = atom;
+    }
+    l->size[atom] = l->size[l->n];
+}
+
+/* From the moved value to its entry `index` of dim `axis`: the source becomes the part where that lies. The dim must
+ * be one whole atom that leads a dim of the source. */
+static bool take_entry(gi_origin *o, int axis, int64_t index)
+{
+    gi_layout *l = &o->l;
+    const uint32_t at = begin_of(l->to_end, axis);
+    int64_t dim;
+    if (l->to_end[axis] != at + 1 || !gi_dim_is_const(l->dims[axis], &o->count) || o->count > MAX_PARTS)
+        return false;
+    const uint32_t place = place_of(l->from, l->to[at]);
+    o->axis = 0;
+    while (l->from_end[o->axis] <= place)
+        o->axis++;
+    if (place != begin_of(l->from_end, o->axis) || !gi_dim_is_const(l->source->dims[o->axis], &dim) ||
+        index < -o->count || index >= o->count)
+        return false;
+    o->index = index < 0 ? index + o->count : index;
+    o->size = dim / o->count; /* exactly: the atom leads the dim */
+    const gi_dim *dims[GOPT_MAX_RANK];
+    memcpy(dims, l->source->dims, (size_t)l->source->rank * sizeof *dims);
+    dims[o->axis] = gi_dim_const(l->g->dims, o->size);
+    const gi_type *part = dims[o->axis] ? gi_type_tensor(l->g->types, l->source->dtype, l->source->rank, dims) : NULL;
+    if (!part)
+        return false;
+    take_atom(l, place, at);
+    l->source = part;
+    for (int i = axis; i + 1 < l->rank; i++) {
+        l->dims[i] = l->dims[i + 1];
+        l->to_end[i] = l->to_end[i + 1] - 1;
+    }
+    l->rank--;
+    return true;
+}
+
+/* Is n a Gather of one entry that is known now? */
+static bool takes_one(const gi_node *n, int64_t *index, int *axis)
+{
+    uint32_t count;
+    const gi_value *i = n && n->op == OP_Gather ? gi_node_in(n, Gather_in_indices) : NULL;
+    return gi_value_blob(i) && gi_value_rank(i) == 0 && gi_value_ints(i, index, 1, &count) && count == 1 &&
+           gi_axis(gi_attr_int(n, Gather_at_axis), gi_value_rank(gi_node_in(n, Gather_in_data)), axis);
+}
+
+/* The part that a Gather takes; *o is left alone where it takes none. */
+static bool find_part(gi_origin *o, gopt_graph *g, const gi_node *gather)
+{
+    int64_t index, other;
+    int axis, its;
+    gi_origin p = { .gather = gather, .moves = o->moves };
+    if (!takes_one(gather, &index, &axis))
+        return false;
+    gi_value *z = gi_node_in(gather, Gather_in_data);
+    for (const gi_use *u = z->uses; u; u = u->next)
+        if (!u->node || u->index != Gather_in_data || u->node->block != gather->block ||
+            !takes_one(u->node, &other, &its) || its != axis)
+            return false;
+    if (!read_moves(&p, g, z, true, &p.moves_before) || !p.moves_before || !take_entry(&p, axis, index))
+        return false;
+    *o = p;
+    return true;
+}
+
+bool gi_origin_find(gi_origin *o, gopt_graph *g, gi_value *v)
+{
+    const gi_node *chain[MAX_CHAIN];
+    *o = (gi_origin){ .x = v };
+    if (!read_moves(o, g, v, true, &o->moves))
+        return false;
+    const gi_node *gather = gi_value_node(o->x);
+    uint32_t n = 0;
+    for (gi_value *w = v; w != o->x; w = gi_node_in(chain[n++], 0))
+        chain[n] = gi_value_node(w);
+    if ((o->moves && o->x->n_uses != 1) || !find_part(o, g, gather))
+        return true;
+    while (n-- > 0)
+        if (!gi_layout_apply(&o->l, chain[n]))
+            return false;
+    return true;
+}
+
+gi_value *gi_origin_source(gi_rewrite *r, const gi_origin *o)
+{
+    int64_t sizes[MAX_PARTS];
+    if (!o->count)
+        return o->x;
+    for (int64_t i = 0; i < o->count; i++)
+        sizes[i] = o->size;
+    gi_value *s = gi_const_i64(r->g, 1, o->count, sizes);
+    gi_node *split = s ? gi_rw_node(r, OP_Split, 2, (gi_value *[]){ o->x, s }, (uint32_t)o->count) : NULL;
+    if (!split)
+        return NULL;
+    gi_attr_set_int(split, Split_at_axis, o->axis);
+    return gi_rw_done(r, split) ? split->out[o->index] : NULL;
 }

@@ -35,12 +35,37 @@ bool gi_layout_permute(gi_layout *l, const int64_t *perm, int rank);
 /* Then seen in another shape. */
 bool gi_layout_view(gi_layout *l, const gi_type *t);
 
+/* Then what a Transpose or a view does. */
+bool gi_layout_apply(gi_layout *l, const gi_node *n);
+
 /* Nodes that it takes at least: 0 (the source itself) to 3. -1 where a shape on the way cannot be written, since
  * two of its dims are known only at run time. */
 int gi_layout_cost(const gi_layout *l);
 /* Builds them behind x, which is of the source's type; x itself where none is needed. */
 gi_value *gi_layout_build(gi_rewrite *r, const gi_layout *l, gi_value *x);
 
+/* Where the elements of a value come from: a source through a chain of moves that nothing else reads. Where the
+ * chain begins with one entry of a value that was itself moved (a Gather of a constant), and all that read that value
+ * take such entries of one dim, which leads a dim of the value's own source, then from a stretch of that: one of
+ * `count` equal parts of dim `axis` of x.
+ *
+ *   [b,s,3*e] ─ Reshape ─ [b,s,3,h,d] ─ Transpose ─ [3,b,h,s,d] ─ Gather 1 ─ [b,h,s,d]:   part 1 of 3 of x's last dim */
+typedef struct gi_origin {
+    gi_value *x;
+    gi_layout l;    /* from x, or from the part, to the value */
+    uint32_t moves; /* nodes on the way, the Gather not counted */
+    const gi_node *gather;
+    uint32_t moves_before; /* before the Gather */
+    int axis;
+    int64_t index, count, size; /* count 0: the whole of x */
+} gi_origin;
+
+/* False where v's shape is unknown, or the moves have no common atoms: then not even the last one counts. */
+bool gi_origin_find(gi_origin *o, gopt_graph *g, gi_value *v);
+/* What o->l starts from: x, or an output of a new Split. */
+gi_value *gi_origin_source(gi_rewrite *r, const gi_origin *o);
+
+bool gi_is_move(const gi_node *n); /* Transpose or a view */
 /* Is n Reshape, Squeeze, Unsqueeze or Flatten? */
 bool gi_is_view(const gi_node *n);
 /* The permutation of a Transpose; false where neither the attribute nor the rank gives it, or it is none. */

@@ -6,23 +6,9 @@
  * and the model is then shorter by it. */
 #include "passes/layout.h"
 
-enum { MAX_READERS = 8, MAX_DEPTH = 8, MAX_CHAIN = 32, MAX_PARTS = 16 };
+enum { MAX_READERS = 8, MAX_DEPTH = 8, MAX_CHAIN = 32 };
 
 /* ---- what takes a Transpose in ---- */
-
-static bool apply(gi_layout *l, const gi_node *n)
-{
-    int64_t perm[GOPT_MAX_RANK];
-    int rank;
-    if (n->op == OP_Transpose)
-        return gi_transpose_perm(n, perm, &rank) && gi_layout_permute(l, perm, rank);
-    return gi_layout_view(l, n->out[0]->type);
-}
-
-static bool is_move(const gi_node *n)
-{
-    return gi_is_view(n) || (n && n->op == OP_Transpose);
-}
 
 /* The chain of moves that begins with n does the same at no more nodes with this permutation before it. x: the type
  * before the permutation. */
@@ -30,11 +16,11 @@ static bool chain_absorbs(gopt_graph *g, const gi_type *x, const int64_t *perm, 
 {
     gi_layout l;
     int nodes = 1;
-    if (!gi_layout_begin(&l, g, x) || !gi_layout_permute(&l, perm, rank) || !apply(&l, n))
+    if (!gi_layout_begin(&l, g, x) || !gi_layout_permute(&l, perm, rank) || !gi_layout_apply(&l, n))
         return false;
     for (const gi_node *next; nodes < MAX_CHAIN; n = next, nodes++) {
         next = gi_value_only_user(n->out[0]);
-        if (!is_move(next) || next->block != n->block || !apply(&l, next))
+        if (!gi_is_move(next) || next->block != n->block || !gi_layout_apply(&l, next))
             break;
     }
     const int cost = gi_layout_cost(&l);
@@ -93,7 +79,7 @@ static bool is_absorbed(gopt_graph *g, const gi_value *v, const int64_t *perm, i
         const gi_node *n = u->node;
         if (!n)
             return false;
-        if (is_move(n) && u->index == 0 && chain_absorbs(g, before, perm, rank, n))
+        if (gi_is_move(n) && u->index == 0 && chain_absorbs(g, before, perm, rank, n))
             continue;
         if (n->op == OP_Split && u->index == Split_in_input) {
             for (uint32_t i = 0; i < n->n_out; i++)
@@ -137,13 +123,13 @@ static bool is_made_permuted(gopt_graph *g, const gi_value *v, const int64_t *pe
             return is_made_permuted(g, x, perm, rank, depth + 1);
     }
     uint32_t moves = 0;
-    for (; moves < MAX_CHAIN && is_move(n) && n->out[0]->n_uses == 1; n = gi_value_node(gi_node_in(n, 0)))
+    for (; moves < MAX_CHAIN && gi_is_move(n) && n->out[0]->n_uses == 1; n = gi_value_node(gi_node_in(n, 0)))
         chain[moves++] = n;
     gi_layout l;
     if (!moves || !gi_layout_begin(&l, g, gi_node_in(chain[moves - 1], 0)->type))
         return false;
     for (uint32_t i = moves; i-- > 0;)
-        if (!apply(&l, chain[i]))
+        if (!gi_layout_apply(&l, chain[i]))
             return false;
     if (!gi_layout_permute(&l, perm, rank))
         return false;
@@ -241,135 +227,45 @@ static gi_value *split_earlier(gi_rewrite *r, const gi_match *m)
 
 /* ---- one part of a value that was moved about first ---- */
 
-/* Where an entry of dim `axis` of a moved value lies in the source: a stretch of one of its dims. */
-typedef struct part {
-    gi_value *x;
-    gi_layout l;                /* of the part alone, to the Gather's result */
-    int axis;                   /* of x */
-    int64_t index, count, size; /* which of how many stretches, of how many entries each */
-    uint32_t chain;             /* moves before the Gather */
-} part;
-
-static bool read_chain(const gi_match *m, part *p)
+/* The moves behind a value, each the only reader of the one before. */
+static uint32_t follow_moves(const gi_value *v, gi_layout *l)
 {
-    const gi_node *chain[MAX_CHAIN];
-    p->chain = 0;
-    gi_value *v = m->y;
-    for (const gi_node *n; p->chain < MAX_CHAIN; v = gi_node_in(n, 0)) {
-        n = gi_value_node(v);
-        if (!is_move(n) || n->block != m->root->block || (v != m->y && v->n_uses != 1))
+    uint32_t n = 0;
+    for (const gi_node *next; n < MAX_CHAIN; v = next->out[0], n++) {
+        next = gi_value_only_user(v);
+        if (!gi_is_move(next) || !gi_layout_apply(l, next))
             break;
-        chain[p->chain++] = n;
     }
-    p->x = v;
-    if (!p->chain || !gi_layout_begin(&p->l, m->g, v->type))
-        return false;
-    for (uint32_t i = p->chain; i-- > 0;)
-        if (!apply(&p->l, chain[i]))
-            return false;
-    return true;
+    return n;
 }
 
-static void drop_atom(uint8_t *list, uint32_t n, uint32_t at)
-{
-    memmove(list + at, list + at + 1, (n - at - 1) * sizeof *list);
-}
-
-/* Takes dim `axis` of the result, one whole atom that leads a dim of the source, out of the layout. */
-static bool take_out(part *p, int axis, int64_t index)
-{
-    gi_layout *l = &p->l;
-    const uint32_t at = axis ? l->to_end[axis - 1] : 0;
-    int64_t count, dim;
-    if (l->to_end[axis] != at + 1 || !gi_dim_is_const(l->dims[axis], &count))
-        return false;
-    const uint8_t atom = l->to[at];
-    uint32_t place = 0;
-    while (l->from[place] != atom)
-        place++;
-    p->axis = 0;
-    while (l->from_end[p->axis] <= place)
-        p->axis++;
-    if (place != (p->axis ? l->from_end[p->axis - 1] : 0) || !gi_dim_is_const(l->source->dims[p->axis], &dim) ||
-        index < -count || index >= count)
-        return false;
-    p->index = index < 0 ? index + count : index;
-    p->count = count;
-    p->size = dim / count; /* exactly: the atom leads the dim */
-    const gi_dim *dims[GOPT_MAX_RANK];
-    memcpy(dims, l->source->dims, (size_t)l->source->rank * sizeof *dims);
-    dims[p->axis] = gi_dim_const(l->g->dims, p->size);
-    l->source = gi_type_tensor(l->g->types, l->source->dtype, l->source->rank, dims);
-    if (!dims[p->axis] || !l->source)
-        return false;
-    drop_atom(l->from, l->n, place);
-    drop_atom(l->to, l->n, at);
-    for (int i = 0; i < l->source->rank; i++)
-        l->from_end[i] -= l->from_end[i] > place;
-    for (int i = axis; i + 1 < l->rank; i++) {
-        l->dims[i] = l->dims[i + 1];
-        l->to_end[i] = l->to_end[i + 1] - 1;
-    }
-    l->rank--;
-    /* The last of the atoms takes the number of the one that is gone. */
-    l->n--;
-    for (uint32_t i = 0; i < l->n && atom != l->n; i++) {
-        if (l->from[i] == l->n)
-            l->from[i] = atom;
-        if (l->to[i] == l->n)
-            l->to[i] = atom;
-    }
-    l->size[atom] = l->size[l->n];
-    return true;
-}
-
-/* Of one Gather: true where its index is one number known now. */
-static bool gathers_one(const gi_node *n, int64_t *index, int *axis)
-{
-    const gi_value *i = gi_node_in(n, Gather_in_indices);
-    uint32_t count;
-    return gi_value_blob(i) && gi_value_rank(i) == 0 && gi_value_ints(i, index, 1, &count) && count == 1 &&
-           gi_axis(gi_attr_int(n, Gather_at_axis), gi_value_rank(gi_node_in(n, Gather_in_data)), axis);
-}
-
-static bool find_part(const gi_match *m, part *p)
-{
-    int64_t index, other;
-    int axis, its;
-    if (!gathers_one(m->root, &index, &axis) || !read_chain(m, p) || !take_out(p, axis, index))
-        return false;
-    for (const gi_use *u = m->y->uses; u; u = u->next)
-        if (!u->node || u->node->op != OP_Gather || u->index != Gather_in_data || !gathers_one(u->node, &other, &its) ||
-            its != axis)
-            return false;
-    return true;
-}
-
+/* One Split and what each part takes from there to the end of its chain, against the nodes that there are. */
 static bool part_is_shorter(const gi_match *m, gi_reason *why)
 {
-    part p;
+    gi_origin o;
+    uint32_t before = 0, after = 1;
     (void)why;
-    if (!find_part(m, &p))
+    if (!gi_origin_find(&o, m->g, m->root->out[0]) || !o.count || o.gather != m->root)
         return false;
-    const int cost = gi_layout_cost(&p.l);
-    return cost >= 0 && p.count <= MAX_PARTS && 1 + (uint32_t)cost * m->y->n_uses < p.chain + m->y->n_uses;
+    for (const gi_use *u = m->y->uses; u; u = u->next) {
+        gi_origin other;
+        if (!u->node || !gi_origin_find(&other, m->g, u->node->out[0]))
+            return false;
+        before += 1 + follow_moves(u->node->out[0], &other.l);
+        const int cost = gi_layout_cost(&other.l);
+        if (cost < 0)
+            return false;
+        after += (uint32_t)cost;
+    }
+    return after < before + o.moves_before;
 }
 
-/* Each of the Gathers makes this Split; equal ones become one (cse). */
+/* Each of the Gathers makes the Split; equal ones become one (cse). */
 static gi_value *take_part_first(gi_rewrite *r, const gi_match *m)
 {
-    part p;
-    if (!find_part(m, &p))
-        return NULL;
-    int64_t sizes[MAX_PARTS];
-    for (int64_t i = 0; i < p.count; i++)
-        sizes[i] = p.size;
-    gi_value *s = gi_const_i64(r->g, 1, p.count, sizes);
-    gi_node *split = s ? gi_rw_node(r, OP_Split, 2, (gi_value *[]){ p.x, s }, (uint32_t)p.count) : NULL;
-    if (!split)
-        return NULL;
-    gi_attr_set_int(split, Split_at_axis, p.axis);
-    return gi_rw_done(r, split) ? gi_layout_build(r, &p.l, split->out[p.index]) : NULL;
+    gi_origin o;
+    gi_value *x = gi_origin_find(&o, m->g, m->root->out[0]) ? gi_origin_source(r, &o) : NULL;
+    return x ? gi_layout_build(r, &o.l, x) : NULL;
 }
 
 /* ---- a Gemm of rows that were one dim only for it ---- */
