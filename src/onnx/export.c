@@ -293,31 +293,28 @@ static bool attribute(writer *w, const gi_xattr *from, pb_attr **out)
 
 /* ---- nodes ---- */
 
-/* metadata_props came with IR 10. */
+/* Every node says which ones of the original model it came from. Nodes have metadata since IR 10; readers of older
+ * files pass over it. */
 static bool node_meta(gi_export *x, const gi_xnode *n, const char *first_out, pb_node *to)
 {
     gi_arena *a = x->a;
-    if (x->ir < 10 || !n->n)
+    if (!n->n)
         return true;
     const gi_node *from = n->n;
-    const char *own = from->name ? from->name : first_out;
-    const bool moved = from->n_origins > 1 || (from->n_origins == 1 && strcmp(from->origins[0], own) != 0);
     to->metadata_props = GI_NEW_ARRAY(a, Gi__Pb__StringStringEntryProto *, from->n_meta + 2u);
     if (!to->metadata_props)
         return false;
-    for (uint32_t i = 0; i < from->n_meta; i++) {
-        if (!strcmp(from->meta[2 * i], "gopt.origin") && moved)
-            continue;
-        if (!add_pair(a, &to->metadata_props[to->n_metadata_props++], from->meta[2 * i], from->meta[2 * i + 1]))
+    for (uint32_t i = 0; i < from->n_meta; i++)
+        if (strcmp(from->meta[2 * i], "gopt.origin") != 0 &&
+            !add_pair(a, &to->metadata_props[to->n_metadata_props++], from->meta[2 * i], from->meta[2 * i + 1]))
             return false;
-    }
-    if (!moved)
-        return true;
     gi_str s;
     gi_str_init(&s, a);
     for (uint32_t i = 0; i < from->n_origins; i++)
         gi_str_addf(&s, "%s%s", i ? ", " : "", from->origins[i]);
-    return !s.failed && add_pair(a, &to->metadata_props[to->n_metadata_props++], "gopt.origin", s.p);
+    if (!from->n_origins)
+        gi_str_add(&s, from->name ? from->name : first_out);
+    return !s.failed && s.p && add_pair(a, &to->metadata_props[to->n_metadata_props++], "gopt.origin", s.p);
 }
 
 static bool node(writer *w, const gi_xnode *n, pb_node **out)

@@ -54,6 +54,19 @@ static const char *join(gi_import *im, const char *prefix, const char *name)
     return prefix ? gi_arena_printf(im->g->arena, "%s/%s", prefix, name) : gi_arena_str(im->g->arena, name);
 }
 
+/* The names in "a, b", which an optimized file has in its node's gopt.origin. */
+static bool add_origins(gi_arena *a, gi_node *n, const char *names)
+{
+    for (const char *end; *names; names = *end ? end + 2 : end) {
+        end = strstr(names, ", ");
+        end = end ? end : names + strlen(names);
+        const char *name = gi_arena_strn(a, names, (size_t)(end - names));
+        if (!name || (*name && !gi_node_add_origin(n, name)))
+            return false;
+    }
+    return true;
+}
+
 /* Provenance and position. */
 static bool describe(gi_import *im, const gi_raw *r, gi_node *n)
 {
@@ -76,7 +89,10 @@ static bool describe(gi_import *im, const gi_raw *r, gi_node *n)
         n->meta = meta;
         n->n_meta = (uint32_t)p->n_metadata_props;
     }
-    return gi_node_add_origin(n, r->origin);
+    for (uint32_t i = 0; i < n->n_meta; i++)
+        if (!strcmp(n->meta[2 * i], "gopt.origin") && !add_origins(a, n, n->meta[2 * i + 1]))
+            return false;
+    return n->n_origins || gi_node_add_origin(n, r->origin);
 }
 
 /* ---- checks against the row ---- */
