@@ -597,6 +597,14 @@ static void collapse(gi_vp *p)
     p->rank = r + 1;
 }
 
+/* Has v an element for each of the space? What is broadcast would be computed again and again. */
+static bool fills(const builder *b, const gi_value *v)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    return lanes_type(v) && v->type->rank == b->shape_rank && gi_type_static_dims(v->type, dims) &&
+           memcmp(dims, b->shape, (size_t)b->shape_rank * sizeof(*dims)) == 0;
+}
+
 gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *nodes, size_t n, gi_value *const *args,
                         const gi_layout *arg_layouts, size_t n_args, gi_value *const *outs, size_t n_outs, int rank,
                         const int64_t *space, gi_layout layout, gi_vp **out)
@@ -626,7 +634,7 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
     GI_NEED(p->in && p->insn && p->out && p->splat && keep);
     GI_TRY(set_space(&b));
     for (size_t i = 0; i < n; i++) {
-        if (!gi_vp_takes(nodes[i]))
+        if (!gi_vp_takes(nodes[i]) || !fills(&b, nodes[i]->out[0]))
             return GOPT_OK;
         GI_TRY(add_node(&b, nodes[i], VIRTUAL + (int)i));
         if (b.failed)
@@ -634,10 +642,8 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
         GI_NEED(gi_map_put(&b.operands, (uint64_t)nodes[i]->out[0]->id + 1, (void *)((uintptr_t)(VIRTUAL + i) + 1)));
     }
     for (size_t o = 0; o < n_outs; o++) {
-        int64_t dims[GOPT_MAX_RANK];
         int operand;
-        if (!lanes_type(outs[o]) || outs[o]->type->rank != rank || !gi_type_static_dims(outs[o]->type, dims) ||
-            memcmp(dims, space, (size_t)rank * sizeof(*dims)) != 0)
+        if (!fills(&b, outs[o]))
             return GOPT_OK;
         GI_TRY(operand_of(&b, outs[o], &operand));
         if (b.failed)
