@@ -127,7 +127,7 @@ gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs
         m->root = root;
         matcher t = { .m = m, .why = why, .block = root->block, .mask = mask, .all_outputs = all_outputs };
         why->text = NULL;
-        const bool matched = p->kind == GI_PAT_AT ? match_value(&t, p, root->out[0], NULL) : match_node(&t, p, root);
+        const bool matched = p->kind == GI_PAT_NODE ? match_node(&t, p, root) : match_value(&t, p, root->out[0], NULL);
         masks = 1u << t.commuted > masks ? 1u << t.commuted : masks;
         if (matched && !t.shared)
             return GI_MATCH_YES;

@@ -55,6 +55,9 @@ typedef struct engine {
     gi_vec(decline *) order;
     int64_t applied, cap;
     gi_arena *scratch; /* of one try */
+    gi_visit visit;    /* of one root, while the epoch stays */
+    gi_node *visited;
+    uint64_t visited_epoch;
     bool failed;
 } engine;
 
@@ -222,14 +225,21 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
 static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool *done)
 {
     gi_arena_reset(e->scratch);
-    gi_match m = { .g = e->g, .root = root, .scratch = e->scratch };
+    if (e->visited != root || e->visited_epoch != e->g->epoch) {
+        if (e->visit.cuts)
+            gi_arena_reset(e->visit.arena);
+        e->visit.cuts = NULL;
+        e->visited = root;
+        e->visited_epoch = e->g->epoch;
+    }
+    gi_match m = { .g = e->g, .root = root, .scratch = e->scratch, .visit = &e->visit, .opset = e->cx->opset };
     gi_reason why = { .arena = e->scratch };
     const gi_match_result found = gi_match_at(rule->match, root, rule->all_outputs, &m, &why);
     if (found == GI_MATCH_NO) {
         note_decline(e, rule, root, NULL);
         return GOPT_OK;
     }
-    if (found == GI_MATCH_SHARED || (rule->when && !rule->when(&m, &why))) {
+    if (found == GI_MATCH_SHARED || (rule->find && !rule->find(&m, &why)) || (rule->when && !rule->when(&m, &why))) {
         note_decline(e, rule, root, why.text && why.text[0] ? why.text : NULL);
         return GOPT_OK;
     }
@@ -280,12 +290,17 @@ static gopt_status visit(engine *e, gi_node *n)
     return GOPT_OK;
 }
 
-static const gi_pattern *root_of(const gi_rule *r)
+/* Calls for each operator that the pattern may have at its root: count, or add the rule behind `end`. */
+static void each_root(const gi_pattern *p, size_t *count, const gi_rule *rule, const gi_rule ***end)
 {
-    const gi_pattern *p = r->match;
-    while (p->kind == GI_PAT_AT)
-        p = p->in[0];
-    return p;
+    if (p->kind == GI_PAT_NODE) {
+        count[p->op]++;
+        if (rule)
+            *end[p->op]++ = rule;
+        return;
+    }
+    for (uint32_t i = 0; p->in && p->in[i]; i++)
+        each_root(p->in[i], count, rule, end);
 }
 
 /* Rules by the root's operator, without those that --fp or --skip forbids. */
@@ -294,20 +309,19 @@ static bool index_rules(engine *e, const gi_rule *const *rules, size_t n)
     const gopt_fp fp = e->cx->options->fp;
     const gi_exact most = fp == GOPT_FP_STRICT ? BITWISE : fp == GOPT_FP_FAST ? FINITE : REASSOC;
     size_t count[OP_COUNT] = { 0 };
+    const gi_rule **end[OP_COUNT] = { 0 };
     for (size_t i = 0; i < n; i++)
-        count[root_of(rules[i])->op]++;
+        each_root(rules[i]->match, count, NULL, NULL);
     for (int op = 0; op < OP_COUNT; op++) {
         if (!count[op])
             continue;
-        const gi_rule **list = GI_NEW_ARRAY(e->cx->scratch, const gi_rule *, count[op] + 1);
-        if (!list)
+        e->by_op[op] = end[op] = GI_NEW_ARRAY(e->cx->scratch, const gi_rule *, count[op] + 1);
+        if (!end[op])
             return false;
-        e->by_op[op] = list;
-        for (size_t i = 0; i < n; i++)
-            if ((int)root_of(rules[i])->op == op && rules[i]->exact <= most &&
-                !(e->cx->skip && gi_smap_get(e->cx->skip, rules[i]->name)))
-                *list++ = rules[i];
     }
+    for (size_t i = 0; i < n; i++)
+        if (rules[i]->exact <= most && !(e->cx->skip && gi_smap_get(e->cx->skip, rules[i]->name)))
+            each_root(rules[i]->match, count, rules[i], end);
     return true;
 }
 
@@ -321,8 +335,9 @@ gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *r
     GI_NEED(index_rules(e, rules, n));
     e->cap = 8 * (int64_t)gi_graph_count_nodes(g) + 1000;
     e->scratch = gi_arena_create(g->cx);
-    GI_NEED(e->scratch);
-    gopt_status status = gi_each_node(g->main, enqueue_each, e) ? GOPT_OK : GOPT_NO_MEMORY;
+    e->visit.arena = gi_arena_create(g->cx);
+    gopt_status status =
+        e->scratch && e->visit.arena && gi_each_node(g->main, enqueue_each, e) ? GOPT_OK : GOPT_NO_MEMORY;
     while (status == GOPT_OK && e->head < e->todo.n && e->applied < e->cap && cx->rewrites_left > 0) {
         gi_node *node = e->todo.p[e->head++];
         e->queued[node->id] = false;
@@ -332,6 +347,7 @@ gopt_status gi_rules_run(gopt_graph *g, gi_pass_ctx *cx, const gi_rule *const *r
     if (cx->rewrites_left <= 0)
         cx->stop = true;
     gi_arena_destroy(e->scratch);
+    gi_arena_destroy(e->visit.arena);
     for (size_t i = 0; i < e->order.n && status == GOPT_OK; i++)
         if (e->order.p[i]->text && e->order.p[i]->at->block)
             gi_declined(cx, e->order.p[i]->rule->name, e->order.p[i]->at, "%s", e->order.p[i]->text);

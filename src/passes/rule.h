@@ -16,6 +16,10 @@
  *   AT(c, p)   p, and its value is m->c
  * The operands of commutative operators are tried both ways.
  *
+ * A rule whose expression is written in too many ways for a pattern gives the operators that it may end with,
+ * `OR(N(Mul, REST), N(Div, REST), …)`, and looks for the rest itself, in `.find`: it adds to m->nodes what it found
+ * beyond the root, and says with a reason why that cannot go.
+ *
  * The engine sees to what every rule needs: all matched nodes lie in one block; a result that is a graph
  * output, or is captured by a subgraph, counts as a use; no other output of the root is used; the limit of
  * rewrites and skipped rules; that the type does not change; that the output's opset has what the rule makes
@@ -58,11 +62,20 @@ typedef struct gi_pattern {
 
 enum { GI_MATCH_NODES = 40 };
 
+/* What rules with one root have in common to find out, kept from one to the next while the graph stays. */
+typedef struct gi_visit {
+    gi_arena *arena;
+    const struct gi_cuts *cuts; /* cone.h */
+} gi_visit;
+
 /* What a pattern found. Letters are the values of V, K and AT. */
 typedef struct gi_match {
     gopt_graph *g;
     gi_node *root;
     gi_arena *scratch;
+    gi_visit *visit;
+    int opset;                      /* of ai.onnx, that the output may use */
+    const void *data;               /* what .find tells .make */
     gi_node *nodes[GI_MATCH_NODES]; /* matched ones, the root first */
     uint32_t n_nodes;
     union {
@@ -105,6 +118,7 @@ typedef struct gi_rule {
     gi_exact exact;
     gi_stage stage;
     const gi_pattern *match;
+    bool (*find)(gi_match *m, gi_reason *why);       /* may be NULL */
     bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */
     gi_value *(*make)(gi_rewrite *r, const gi_match *m);
     bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */

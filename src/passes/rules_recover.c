@@ -10,53 +10,6 @@ static bool scalar_is(const gi_value *v, double x, double tolerance)
     return gi_value_scalar(v, &y) && fabs(y - x) <= tolerance;
 }
 
-static bool is_hard_swish(const gi_match *m, gi_reason *why)
-{
-    const gi_node *h = m->nodes[1];
-    (void)why;
-    return fabs((double)gi_attr_float(h, HardSigmoid_at_alpha) - 1.0 / 6) <= 1e-6 &&
-           gi_attr_float(h, HardSigmoid_at_beta) == 0.5f;
-}
-
-static gi_value *make_hard_swish(gi_rewrite *r, const gi_match *m)
-{
-    return gi_rw_build(r, OP_HardSwish, 1, (gi_value *[]){ m->x });
-}
-
-static gi_value *make_swish(gi_rewrite *r, const gi_match *m)
-{
-    return gi_rw_build(r, OP_Swish, 1, (gi_value *[]){ m->x });
-}
-
-static bool is_hard_sigmoid(const gi_match *m, gi_reason *why)
-{
-    (void)why;
-    return gi_dtype_is_float(gi_value_dtype(m->x)) && scalar_is(m->a, 3, 0) && scalar_is(m->l, 0, 0) &&
-           scalar_is(m->h, 6, 0) && scalar_is(m->k, 6, 0) && gi_type_same(m->g, m->x->type, m->root->out[0]->type);
-}
-
-static gi_value *make_hard_sigmoid(gi_rewrite *r, const gi_match *m)
-{
-    gi_node *n = gi_rw_node(r, OP_HardSigmoid, 1, (gi_value *[]){ m->x }, 1);
-    if (!n)
-        return NULL;
-    gi_attr_set_float(n, HardSigmoid_at_alpha, 1.0f / 6);
-    gi_attr_set_float(n, HardSigmoid_at_beta, 0.5f);
-    return gi_rw_done(r, n);
-}
-
-static bool is_gelu(const gi_match *m, gi_reason *why)
-{
-    (void)why;
-    return scalar_is(m->s, sqrt(2), 1e-3) && scalar_is(m->o, 1, 0) && scalar_is(m->h, 0.5, 0) &&
-           gi_type_same(m->g, m->x->type, m->root->out[0]->type);
-}
-
-static gi_value *make_gelu(gi_rewrite *r, const gi_match *m)
-{
-    return gi_rw_build(r, OP_Gelu, 1, (gi_value *[]){ m->x });
-}
-
 /* ---- layer normalization ---- */
 
 /* The first of the axes that a mean goes over, if they are the last ones and are kept. */
