@@ -24,6 +24,20 @@ gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const 
     return n && gi_push(r->scratch, &r->made, n) ? n : NULL;
 }
 
+gi_node *gi_rw_node_behind(gi_rewrite *r, const gi_value *v, gi_opcode op, uint32_t n_in, gi_value *const *in,
+                           uint32_t n_out)
+{
+    gi_block *b = r->root->block;
+    const gi_node *source = gi_value_node(v);
+    gi_node *n = gi_node_create(b, source && source->block == b ? source->next : b->first, op, n_in, in, n_out);
+    return n && gi_push(r->scratch, &r->made, n) ? n : NULL;
+}
+
+bool gi_rw_also(gi_rewrite *r, gi_value *from, gi_value *to)
+{
+    return gi_push(r->scratch, &r->also, ((gi_swap){ from, to }));
+}
+
 gi_value *gi_rw_done(gi_rewrite *r, gi_node *n)
 {
     return n && gi_infer_node(n, r->scratch) == GOPT_OK ? n->out[0] : NULL;
@@ -140,11 +154,11 @@ static bool was_made(const gi_rewrite *r, const gi_node *n)
     return false;
 }
 
-/* May y stand where `old`, a result of the root, stood? */
-static bool check_result(engine *e, const gi_rule *rule, gi_value *old, gi_value *y, bool is_new, const char **why)
+/* May y stand where `old` stood? */
+static bool may_stand(engine *e, const gi_rule *rule, const gi_rewrite *r, gi_value *old, gi_value *y, const char **why)
 {
-    const bool same =
-        is_new || rule->keeps_type ? !gi_type_differs(old->type, y->type) : gi_type_same(e->g, old->type, y->type);
+    const bool same = rule->keeps_type || was_made(r, gi_value_node(y)) ? !gi_type_differs(old->type, y->type)
+                                                                        : gi_type_same(e->g, old->type, y->type);
     if (!same) {
         *why =
             gi_arena_printf(e->scratch, "the type %s would become %s", type_text(e, old->type), type_text(e, y->type));
@@ -153,12 +167,29 @@ static bool check_result(engine *e, const gi_rule *rule, gi_value *old, gi_value
     return gi_value_may_replace(old, y, why);
 }
 
-/* The same for the root's further results, where the rule names what takes their places. */
-static bool check_others(engine *e, const gi_rule *rule, const gi_node *root, const gi_rewrite *r, const char **why)
+/* Does the root's first output get a successor? Not where others of its outputs alone are read. */
+static bool is_replaced(const gi_rewrite *r)
 {
-    for (uint32_t i = 1; r->outs && i < root->n_out; i++)
-        if (!check_result(e, rule, root->out[i], r->outs[i], was_made(r, gi_value_node(r->outs[i])), why))
+    return !r->also.n || r->root->out[0]->n_uses;
+}
+
+/* Has each output of the root that is read something to take its place, and may that be? */
+static bool check_result(engine *e, const gi_rule *rule, const gi_rewrite *r, gi_value *y, const char **why)
+{
+    const gi_node *root = r->root;
+    if (y == root->out[0] || (is_replaced(r) && !may_stand(e, rule, r, root->out[0], y, why)))
+        return false;
+    for (size_t i = 0; i < r->also.n; i++)
+        if (!may_stand(e, rule, r, r->also.p[i].from, r->also.p[i].to, why))
             return false;
+    const gi_node *at = gi_value_node(y);
+    for (uint32_t i = 1; i < root->n_out; i++) {
+        bool found = !root->out[i]->n_uses || (!r->also.n && at && at->n_out > i);
+        for (size_t k = 0; k < r->also.n && !found; k++)
+            found = r->also.p[k].from == root->out[i];
+        if (!found)
+            return false;
+    }
     return true;
 }
 
@@ -173,6 +204,21 @@ static bool is_used_outside(const gi_match *m, const gi_node *n)
             return true;
     }
     return false;
+}
+
+/* `to` takes the place of `from`, whose node is not the root's or goes with it. */
+static void replace_also(engine *e, const gi_rewrite *r, gi_value *from, gi_value *to)
+{
+    gi_node *old = gi_value_node(from), *at = gi_value_node(to);
+    if (at && was_made(r, at))
+        gi_value_take_name(to, from);
+    if (at && old)
+        e->failed |= !gi_node_merge_origins(at, old);
+    gi_value_refine(e->g, to, from->type);
+    gi_value_replace_uses(from, to);
+    enqueue_users(e, to);
+    if (old && old != r->root)
+        gi_remove_dead(old, e->scratch);
 }
 
 static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite *r, gi_value *y)
@@ -193,18 +239,21 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     if (at && was_made(r, at)) {
         for (uint32_t k = m->n_nodes; k-- > 0 && !at->name;)
             at->name = is_used_outside(m, m->nodes[k]) ? NULL : m->nodes[k]->name;
-        gi_value_take_name(y, root->out[0]);
+        if (is_replaced(r))
+            gi_value_take_name(y, root->out[0]);
     }
-    gi_value_refine(e->g, y, root->out[0]->type);
-    gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
+    if (is_replaced(r))
+        gi_value_refine(e->g, y, root->out[0]->type);
     gi_value_replace_uses(root->out[0], y);
-    for (uint32_t i = 1; at && rule->all_outputs && i < root->n_out; i++) {
-        gi_value *other = r->outs ? r->outs[i] : at->out[i];
-        gi_value_refine(e->g, other, root->out[i]->type);
-        gi_value_take_name(other, root->out[i]);
-        gi_value_replace_uses(root->out[i], other);
-        enqueue_users(e, other);
+    for (size_t i = 0; i < r->also.n; i++)
+        replace_also(e, r, r->also.p[i].from, r->also.p[i].to);
+    for (uint32_t i = 1; at && rule->all_outputs && !r->also.n && i < root->n_out && i < at->n_out; i++) {
+        gi_value_refine(e->g, at->out[i], root->out[i]->type);
+        gi_value_take_name(at->out[i], root->out[i]);
+        gi_value_replace_uses(root->out[i], at->out[i]);
+        enqueue_users(e, at->out[i]);
     }
+    gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
         enqueue(e, r->made.p[i]);
@@ -255,10 +304,8 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
     const size_t diags = e->g->cx->n_diags;
     gi_value *y = rule->make(&r, &m);
     const char *reason = r.why;
-    const bool is_new = y && was_made(&r, gi_value_node(y));
     e->g->cx->n_diags = diags;
-    if (!y || y == root->out[0] || !check_result(e, rule, root->out[0], y, is_new, &reason) ||
-        !check_others(e, rule, root, &r, &reason)) {
+    if (!y || !check_result(e, rule, &r, y, &reason)) {
         note_decline(e, rule, root, reason);
         discard(e, &r);
         return GOPT_OK;

@@ -96,18 +96,28 @@ typedef struct gi_reason {
 /* For `return cond || gi_decline(why, "…")`: always false. */
 bool(gi_decline)(gi_reason *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* A value that a rewrite takes the place of, beside the root's first output. */
+typedef struct gi_swap {
+    gi_value *from, *to;
+} gi_swap;
+
 /* What .make builds with. */
 typedef struct gi_rewrite {
     gopt_graph *g;
     gi_node *root;
     gi_arena *scratch;
     gi_vec(gi_node *) made;
-    const char *why;       /* set with a NULL result: the rule thought better of it */
-    gi_value *const *outs; /* of a rule for all outputs: what takes their places, where it is not one node's outputs */
+    gi_vec(gi_swap) also;
+    const char *why; /* set with a NULL result: the rule thought better of it */
 } gi_rewrite;
 
 /* A node before the root with its first output, types inferred after attributes are set by `gi_rw_done`. */
 gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out);
+/* The same right behind what makes v, where it serves all that read v in the root's block. */
+gi_node *gi_rw_node_behind(gi_rewrite *r, const gi_value *v, gi_opcode op, uint32_t n_in, gi_value *const *in,
+                           uint32_t n_out);
+/* The rewrite replaces `from`, an output of the root or of another node, by `to` too. False without memory. */
+bool gi_rw_also(gi_rewrite *r, gi_value *from, gi_value *to);
 /* Infers the node's types and gives its first output; NULL where that fails. */
 gi_value *gi_rw_done(gi_rewrite *r, gi_node *n);
 /* Both in one, for nodes without attributes. */
@@ -122,7 +132,8 @@ typedef struct gi_rule {
     bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */
     gi_value *(*make)(gi_rewrite *r, const gi_match *m);
     bool keeps_type;   /* an existing value that .make returns surely has the root's type, even where unknown */
-    bool all_outputs;  /* all of the root's outputs may be used: .make's node has them, or .make sets r->outs */
+    bool all_outputs;  /* further outputs of the root may be used: .make's node has the same ones, or gi_rw_also
+                        * says what takes their place */
     gi_opcode makes;   /* with .opset: the operator that the rule needs; */
     int opset;         /* the opset of ai.onnx that brought it. 0: any will do */
     const char *means; /* one line: before ⇒ after */

@@ -77,12 +77,6 @@ static bool all_ints(gi_value *v, int64_t x)
     return true;
 }
 
-/* Forward and as long as before: nothing can be missing. */
-static bool steps_are_one(const gi_match *m, gi_reason *why)
-{
-    return (!m->t || all_ints(m->t, 1)) && type_is_the_same(m, why);
-}
-
 static bool pads_are_zero(const gi_match *m, gi_reason *why)
 {
     (void)why;
@@ -168,36 +162,6 @@ static bool adds_nothing(const gi_match *m, gi_reason *why)
     return gi_dtype_is_float(k->dtype) ? gi_blob_all(k, -0.0) : gi_blob_all(k, 0.0);
 }
 
-/* ---- parts ---- */
-
-static bool has_one_part(const gi_match *m, gi_reason *why)
-{
-    return m->root->n_out == 1 && type_is_the_same(m, why);
-}
-
-/* The index is one number, and the dim that it takes away comes back in its place. */
-static bool unsqueezes_the_axis(const gi_match *m, gi_reason *why)
-{
-    (void)why;
-    int64_t given;
-    uint32_t n;
-    int axis, back;
-    const int rank = gi_value_rank(m->x);
-    return rank > 0 && gi_value_blob(m->i)->rank == 0 && gi_value_known_ints(m->a, &given, 1, &n) && n == 1 &&
-           gi_axis(gi_attr_int(gi_value_node(m->y), Gather_at_axis), rank, &axis) && gi_axis(given, rank, &back) &&
-           axis == back;
-}
-
-static gi_value *gather_one(gi_rewrite *r, const gi_match *m)
-{
-    gi_blob *b;
-    if (gi_blob_reshaped(gi_value_blob(m->i), 1, (const int64_t[]){ 1 }, &b) != GOPT_OK)
-        return NULL;
-    gi_value *i = gi_const(r->g, b, NULL);
-    gi_node *n = i ? gi_rw_node(r, OP_Gather, 2, (gi_value *[]){ m->x, i }, 1) : NULL;
-    return n && gi_attrs_copy(n, gi_value_node(m->y)) ? gi_rw_done(r, n) : NULL;
-}
-
 /* ---- recurrent states ---- */
 
 /* Zeros by construction, whatever the shape: a ConstantOfShape, moved about. */
@@ -215,8 +179,9 @@ static bool is_zeros(const gi_value *v)
             const gi_blob *value = gi_attr_tensor(n, ConstantOfShape_at_value);
             return !value || gi_blob_all(value, 0.0);
         }
-        if (n->op != OP_Slice && n->op != OP_Expand && n->op != OP_Transpose && n->op != OP_Reshape &&
-            n->op != OP_Squeeze && n->op != OP_Unsqueeze && n->op != OP_Identity && n->op != OP_Tile)
+        if (n->op != OP_Slice && n->op != OP_Split && n->op != OP_Expand && n->op != OP_Transpose &&
+            n->op != OP_Reshape && n->op != OP_Squeeze && n->op != OP_Unsqueeze && n->op != OP_Identity &&
+            n->op != OP_Tile)
             return false;
         v = gi_node_in(n, 0);
     }

@@ -209,20 +209,20 @@ static gi_value *split_earlier(gi_rewrite *r, const gi_match *m)
     if (!gi_transpose_perm(gi_value_node(m->y), perm, &rank) ||
         !gi_axis(gi_attr_int(split, Split_at_axis), rank, &axis))
         return NULL;
-    gi_value **outs = GI_NEW_ARRAY(r->scratch, gi_value *, split->n_out);
-    gi_node *n = outs ? gi_rw_node(r, OP_Split, split->n_in, (gi_value *[]){ m->x, m->s }, split->n_out) : NULL;
+    gi_value *first = NULL;
+    gi_node *n = gi_rw_node(r, OP_Split, split->n_in, (gi_value *[]){ m->x, m->s }, split->n_out);
     if (!n || !gi_attrs_copy(n, split))
         return NULL;
     gi_attr_set_int(n, Split_at_axis, perm[axis]);
     if (!gi_rw_done(r, n))
         return NULL;
     for (uint32_t i = 0; i < split->n_out; i++) {
-        outs[i] = transposed_again(r, m, n->out[i]);
-        if (!outs[i])
+        gi_value *v = transposed_again(r, m, n->out[i]);
+        if (!v || (i && !gi_rw_also(r, split->out[i], v)))
             return NULL;
+        first = i ? first : v;
     }
-    r->outs = outs;
-    return outs[0];
+    return first;
 }
 
 /* ---- one part of a value that was moved about first ---- */
