@@ -1,0 +1,442 @@
+/* Scaled dot-product attention, in the spellings of exporters, as one operator.
+ *
+ *   q ─ Mul ─┐
+ *   k ─ Transpose ─ MatMul ─ Mul ─ Add mask ─ Softmax ─ MatMul ─ y
+ *                                                  v ─┘
+ *
+ * PyTorch writes it from modules and from scaled_dot_product_attention (both operands times the root of the scale,
+ * and a guard that makes rows of NaN zero), TensorFlow and Hugging Face with the mask added or chosen by Where, in one
+ * of several places. What is common: the weights of the sum of v are a Softmax over the last dim of scores, and the
+ * scores come from a product of q and a transposed k through scales and masks alone.
+ *
+ * The operator takes heads apart as [batch, heads, tokens, size], or together as [batch, tokens, heads · size].
+ * Which form is used is decided by what stands around: the moves that take heads apart before and put them together
+ * behind go where the second form is shorter.
+ *
+ * A guard against rows that are masked altogether stays, behind the operator: there it has fewer elements to look at,
+ * and runtimes that make such rows zero themselves are none the worse for it. */
+#include <math.h>
+
+#include "passes/layout.h"
+
+enum { MAX_MASKS = 3, MAX_SCORES = 8 };
+
+typedef struct attention {
+    gi_value *q, *k, *v;  /* [b,h,s,d], [b,g,t,d] and [b,g,t,e] or, k before its Transpose, [b,g,d,t] */
+    bool k_is_transposed; /* k is [b,g,d,t] */
+    gi_value *mask[MAX_MASKS];
+    uint32_t n_masks;
+    const gi_node *choice; /* a Where that masks: its condition, and the arm with the scores */
+    double scale;
+    const gi_node *nodes[24]; /* what becomes the operator, beyond the pattern */
+    uint32_t n_nodes;
+    const char *why;
+} attention;
+
+static bool take(attention *a, const gi_node *n)
+{
+    if (a->n_nodes == GI_COUNT(a->nodes))
+        return false;
+    a->nodes[a->n_nodes++] = n;
+    return true;
+}
+
+/* x of x·k or x/k, k one number; NULL where v is no such thing, read once. */
+static gi_value *unscaled(const gi_value *v, double *factor)
+{
+    const gi_node *n = gi_value_node(v);
+    double k;
+    if (!n || v->n_uses != 1 || (n->op != OP_Mul && n->op != OP_Div))
+        return NULL;
+    gi_value *x = gi_node_in(n, 0), *y = gi_node_in(n, 1);
+    if (gi_value_scalar(y, &k) && gi_value_rank(y) <= gi_value_rank(x))
+        *factor = n->op == OP_Mul ? k : 1 / k;
+    else if (n->op == OP_Mul && gi_value_scalar(x, &k) && gi_value_rank(x) <= gi_value_rank(y))
+        *factor = k, x = y;
+    else
+        return NULL;
+    return x;
+}
+
+/* Do scores lie behind v: a product, through scales and masks, each read once? */
+static bool are_scores(const gi_value *v)
+{
+    double factor;
+    for (int i = 0; i < MAX_SCORES && v; i++) {
+        const gi_node *n = gi_value_node(v);
+        if (!n || v->n_uses != 1)
+            return false;
+        if (n->op == OP_MatMul)
+            return gi_value_rank(v) >= 3 && !gi_value_blob(gi_node_in(n, 0)) && !gi_value_blob(gi_node_in(n, 1));
+        const gi_value *x = unscaled(v, &factor);
+        if (x)
+            v = x;
+        else if (n->op == OP_Add)
+            v = are_scores(gi_node_in(n, 0)) ? gi_node_in(n, 0) : gi_node_in(n, 1);
+        else if (n->op == OP_Where)
+            v = gi_value_blob(gi_node_in(n, 2)) ? gi_node_in(n, 1) : gi_node_in(n, 2);
+        else
+            return false;
+    }
+    return false;
+}
+
+/* So far below any score that e to its power is 0. */
+static bool is_far_below(const gi_value *v)
+{
+    double x;
+    return gi_value_scalar(v, &x) && (x <= -1e9 || (gi_value_dtype(v) == GOPT_F16 && x <= -6e4));
+}
+
+/* Takes one node off the scores; *v is then what it reads of them. False where that is the product, or nothing known
+ * (a->why, where it is worth a word). */
+static bool peel(attention *a, gi_value **v)
+{
+    double factor;
+    const gi_node *n = gi_value_node(*v);
+    if (!n || n->op == OP_MatMul)
+        return false;
+    gi_value *x = unscaled(*v, &factor);
+    if (x) {
+        a->scale *= factor;
+        *v = x;
+        return take(a, n);
+    }
+    if (a->scale != 1) {
+        a->why = "a mask lies before the scale"; /* it would be scaled, too */
+        return false;
+    }
+    if (n->op == OP_Add && a->n_masks < MAX_MASKS) {
+        const int at = are_scores(gi_node_in(n, 0)) ? 0 : 1;
+        a->mask[a->n_masks++] = gi_node_in(n, at ? 0u : 1u);
+        *v = gi_node_in(n, (uint32_t)at);
+        return take(a, n);
+    }
+    if (n->op == OP_Where && !a->choice && !a->n_masks) {
+        const uint32_t at = are_scores(gi_node_in(n, 1)) ? 1 : 2;
+        if (!is_far_below(gi_node_in(n, 3 - at)))
+            return false;
+        a->choice = n;
+        *v = gi_node_in(n, at);
+        return take(a, n);
+    }
+    return false;
+}
+
+static bool same_dim(gopt_graph *g, const gi_value *a, int i, const gi_value *b, int k)
+{
+    return gi_dim_equal(g->dims, a->type->dims[i], b->type->dims[k]) == 1;
+}
+
+/* Before heads were repeated for the queries of a group: [b,g,t,d] of Reshape(Expand([b,g,1,t,d])); else v. */
+static gi_value *unrepeated(attention *a, gopt_graph *g, gi_value *v)
+{
+    const gi_node *join = gi_value_node(v);
+    if (!gi_is_view(join) || v->n_uses != 1)
+        return v;
+    gi_value *wide = gi_node_in(join, 0);
+    const gi_node *expand = gi_value_node(wide);
+    if (!expand || expand->op != OP_Expand || wide->n_uses != 1 || gi_value_rank(wide) != 5)
+        return v;
+    gi_value *narrow = gi_node_in(expand, 0);
+    const gi_node *open = gi_value_node(narrow);
+    if (!gi_is_view(open) || narrow->n_uses != 1 || gi_value_rank(narrow) != 5 || gi_value_dim(narrow, 2) != 1)
+        return v;
+    gi_value *x = gi_node_in(open, 0);
+    static const int of_wide[] = { 0, 1, 3, 4 };
+    if (gi_value_rank(x) != 4)
+        return v;
+    for (int i = 0; i < 4; i++)
+        if (!same_dim(g, x, i, wide, of_wide[i]) || (i != 1 && !same_dim(g, x, i, v, i)))
+            return v;
+    return take(a, join) && take(a, expand) && take(a, open) ? x : v;
+}
+
+static bool swaps_last(const gi_node *n)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    return n && n->op == OP_Transpose && gi_transpose_perm(n, perm, &rank) && rank == 4 && perm[0] == 0 &&
+           perm[1] == 1 && perm[2] == 3;
+}
+
+/* q and k of the product, with what scales them; k without the heads that were repeated. */
+static bool read_product(attention *a, gopt_graph *g, const gi_node *product)
+{
+    double factor;
+    gi_value *x;
+    a->q = gi_node_in(product, 0);
+    a->k = gi_node_in(product, 1);
+    a->k_is_transposed = true;
+    if (!take(a, product))
+        return false;
+    if ((x = unscaled(a->q, &factor))) {
+        if (!take(a, gi_value_node(a->q)))
+            return false;
+        a->scale *= factor;
+        a->q = x;
+    }
+    if ((x = unscaled(a->k, &factor))) {
+        if (!take(a, gi_value_node(a->k)))
+            return false;
+        a->scale *= factor;
+        a->k = x;
+    }
+    if (a->k->n_uses == 1 && swaps_last(gi_value_node(a->k))) {
+        gi_value *k = gi_node_in(gi_value_node(a->k), 0), *fewer = unrepeated(a, g, k);
+        if (fewer != k && take(a, gi_value_node(a->k))) {
+            a->k = fewer;
+            a->k_is_transposed = false;
+        }
+    }
+    return true;
+}
+
+/* Dims agree: nothing is broadcast, but for the heads of k and v that a group of queries shares. */
+static bool shapes_fit(const attention *a, gopt_graph *g)
+{
+    const int t = a->k_is_transposed ? 3 : 2, d = 5 - t;
+    const gopt_dtype dtype = gi_value_dtype(a->q);
+    if (gi_value_rank(a->q) != 4 || gi_value_rank(a->k) != 4 || gi_value_rank(a->v) != 4 || !gi_dtype_is_float(dtype) ||
+        gi_value_dtype(a->k) != dtype || gi_value_dtype(a->v) != dtype)
+        return false;
+    const int64_t heads = gi_value_dim(a->q, 1), shared = gi_value_dim(a->k, 1);
+    return same_dim(g, a->q, 0, a->k, 0) && same_dim(g, a->q, 0, a->v, 0) && same_dim(g, a->q, 3, a->k, d) &&
+           same_dim(g, a->k, t, a->v, 2) && heads > 0 && shared > 0 && gi_value_dim(a->v, 1) == shared &&
+           heads % shared == 0;
+}
+
+/* May this be added to scores [b,h,s,t]? Runtimes want a mask for each query, not one for all: its last two dims are
+ * s and t. */
+static bool is_mask(const attention *a, gopt_graph *g, const gi_value *m, const char **why)
+{
+    const int rank = gi_value_rank(m), t = a->k_is_transposed ? 3 : 2;
+    if (rank < 2 || rank > 4) {
+        *why = rank < 0 ? "the shape of its mask is unknown" : "its mask is not one value for each query and key";
+        return false;
+    }
+    if (!same_dim(g, m, rank - 2, a->q, 2) || !same_dim(g, m, rank - 1, a->k, t)) {
+        *why = "its mask is not one value for each query and key";
+        return false;
+    }
+    for (int i = 0; i < rank - 2; i++)
+        if (gi_value_dim(m, i) != 1 && !same_dim(g, m, i, a->q, 4 - rank + i)) {
+            *why = "its mask makes more batches or heads";
+            return false;
+        }
+    return true;
+}
+
+static bool masks_fit(attention *a, gopt_graph *g)
+{
+    for (uint32_t i = 0; i < a->n_masks; i++) {
+        /* a smaller one may be added to one that has all queries and keys */
+        const bool last = i + 1 == a->n_masks;
+        if (!is_mask(a, g, a->mask[i], &a->why))
+            return false;
+        if (!last && gi_value_dtype(a->mask[i]) != gi_value_dtype(a->mask[i + 1]))
+            return false;
+        if (gi_value_dtype(a->mask[i]) != gi_value_dtype(a->q))
+            return false;
+    }
+    return !a->choice || is_mask(a, g, gi_node_in(a->choice, Where_in_condition), &a->why);
+}
+
+static bool read_attention(const gi_match *m, attention *a)
+{
+    const gi_node *softmax = gi_value_node(m->p);
+    gi_value *v = m->s;
+    *a = (attention){ .v = m->v, .scale = 1 };
+    if (gi_attr_int(softmax, Softmax_at_axis) != -1 && gi_attr_int(softmax, Softmax_at_axis) != gi_value_rank(m->p) - 1)
+        return false;
+    if (!are_scores(v)) {
+        const gi_node *n = gi_value_node(v);
+        if (n && v->n_uses != 1 && n->op != OP_Softmax && gi_value_rank(v) == 4)
+            a->why = "its scores are read elsewhere too";
+        return false;
+    }
+    while (peel(a, &v))
+        ;
+    const gi_node *product = gi_value_node(v);
+    if (a->why || !product || product->op != OP_MatMul || !read_product(a, m->g, product))
+        return false;
+    if (!a->k_is_transposed) { /* k had repeated heads: so must v */
+        a->v = unrepeated(a, m->g, a->v);
+        if (a->v == m->v) {
+            a->why = "the heads of k are shared, those of v are not";
+            return false;
+        }
+    }
+    return shapes_fit(a, m->g) && masks_fit(a, m->g) && isfinite(a->scale) && a->scale > 0;
+}
+
+/* ---- heads apart or together ---- */
+
+static const int64_t SWAP[4] = { 0, 2, 1, 3 };
+
+/* Where x [b,h,s,d] (or, swapped, [b,h,d,s]) comes from; from there [b,s,h·d], at that cost. */
+static bool together(gopt_graph *g, gi_value *x, bool swapped, gi_origin *o, int *cost)
+{
+    static const int64_t last_swapped[4] = { 0, 3, 1, 2 };
+    if (!gi_origin_find(o, g, x)) {
+        *o = (gi_origin){ .x = x };
+        if (!gi_layout_begin(&o->l, g, x->type))
+            return false;
+    }
+    if (!gi_layout_permute(&o->l, swapped ? last_swapped : SWAP, 4))
+        return false;
+    const gi_dim *dims[3] = { o->l.dims[0], o->l.dims[1], gi_dim_mul(g->dims, o->l.dims[2], o->l.dims[3]) };
+    const gi_type *t = dims[2] ? gi_type_tensor(g->types, x->type->dtype, 3, dims) : NULL;
+    if (!t || !gi_layout_view(&o->l, t))
+        return false;
+    *cost = gi_layout_cost(&o->l);
+    return *cost >= 0;
+}
+
+/* Nodes that y [b,h,s,d] goes through behind the root, and at least if it begins as [b,s,h·d]. */
+static bool behind(gopt_graph *g, const gi_value *y, int *now, int *then)
+{
+    const gi_dim *dims[3] = { y->type->dims[0], y->type->dims[2],
+                              gi_dim_mul(g->dims, y->type->dims[1], y->type->dims[3]) };
+    const gi_dim *apart[4] = { dims[0], dims[1], y->type->dims[1], y->type->dims[3] };
+    const gi_type *t = dims[2] ? gi_type_tensor(g->types, y->type->dtype, 3, dims) : NULL,
+                  *view = gi_type_tensor(g->types, y->type->dtype, 4, apart);
+    gi_layout l;
+    if (!t || !view || !gi_layout_begin(&l, g, t) || !gi_layout_view(&l, view) || !gi_layout_permute(&l, SWAP, 4))
+        return false;
+    *now = 0;
+    for (const gi_node *n = gi_value_only_user(y); gi_is_move(n); n = gi_value_only_user(n->out[0]), ++*now)
+        if (!gi_layout_apply(&l, n))
+            return false;
+    *then = gi_layout_cost(&l);
+    return *then >= 0;
+}
+
+typedef struct heads {
+    gi_origin q, k, v;
+    bool together;
+} heads;
+
+/* Chooses the form with fewer nodes around it. */
+static void choose(const gi_match *m, const attention *a, heads *h)
+{
+    int q, k, v, now, then;
+    h->together = false;
+    if (!together(m->g, a->q, false, &h->q, &q) || !together(m->g, a->k, a->k_is_transposed, &h->k, &k) ||
+        !together(m->g, a->v, false, &h->v, &v) || !behind(m->g, m->root->out[0], &now, &then))
+        return;
+    const bool parts = h->q.count && h->k.count && h->v.count && h->q.x == h->k.x && h->k.x == h->v.x;
+    const int apart = (int)(h->q.moves + h->k.moves + h->v.moves) + now + (parts ? (int)h->q.moves_before + 3 : 0);
+    if (!parts && (h->q.count || h->k.count || h->v.count))
+        return;
+    h->together = q + k + v + then + (parts ? 1 : 0) < apart;
+}
+
+/* ---- building ---- */
+
+static gi_value *scalar_like(gi_rewrite *r, const gi_value *like, double x)
+{
+    gi_blob *b;
+    if (gi_blob_create(r->g->cx, gi_value_dtype(like), 0, NULL, &b) != GOPT_OK)
+        return NULL;
+    gi_store_f64(b->dtype, b->owned, 0, x);
+    return gi_const(r->g, b, NULL);
+}
+
+/* One mask of all; NULL with *ok where there is none. */
+static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
+{
+    gi_value *mask = a->n_masks ? a->mask[0] : NULL;
+    *ok = true;
+    for (uint32_t i = 1; mask && i < a->n_masks; i++)
+        mask = gi_rw_build(r, OP_Add, 2, (gi_value *[]){ mask, a->mask[i] });
+    *ok = mask || !a->n_masks;
+    if (!a->choice || !*ok)
+        return mask;
+    gi_value *x = gi_node_in(a->choice, Where_in_X), *y = gi_node_in(a->choice, Where_in_Y);
+    gi_value *zero = mask ? mask : scalar_like(r, a->q, 0);
+    mask = zero ? gi_rw_build(r, OP_Where, 3,
+                              (gi_value *[]){ gi_node_in(a->choice, Where_in_condition), is_far_below(x) ? x : zero,
+                                              is_far_below(x) ? zero : y })
+                : NULL;
+    *ok = mask != NULL;
+    return mask;
+}
+
+static gi_value *rows_together(gi_rewrite *r, const gi_origin *o)
+{
+    gi_value *x = gi_origin_source(r, o);
+    return x ? gi_layout_build(r, &o->l, x) : NULL;
+}
+
+static gi_value *transposed(gi_rewrite *r, gi_value *x, const int64_t *perm)
+{
+    gi_node *n = x ? gi_rw_node(r, OP_Transpose, 1, &x, 1) : NULL;
+    return n && gi_attr_set_ints(n, Transpose_at_perm, 4, perm) ? gi_rw_done(r, n) : NULL;
+}
+
+/* y [b,s,h·d] as [b,h,s,d] again: what stands behind takes it in. */
+static gi_value *apart_again(gi_rewrite *r, const gi_match *m, gi_value *y)
+{
+    const gi_type *t = m->root->out[0]->type;
+    const gi_dim *dims[4] = { t->dims[0], t->dims[2], t->dims[1], t->dims[3] };
+    int64_t target[4];
+    const int unknown = gi_reshape_target(r->g, 3, y->type->dims, 4, dims, target);
+    gi_value *s = unknown == 0 || unknown == 1 ? gi_const_i64(r->g, 1, 4, target) : NULL;
+    return s ? transposed(r, gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ y, s }), SWAP) : NULL;
+}
+
+/* NaN made zero, as behind the Softmax before. */
+static gi_value *guarded(gi_rewrite *r, const gi_match *m, gi_value *y)
+{
+    gi_value *nan = gi_rw_build(r, OP_IsNaN, 1, &y);
+    return nan ? gi_rw_build(r, OP_Where, 3, (gi_value *[]){ nan, m->z, y }) : NULL;
+}
+
+static bool keep_origins(gi_node *n, const attention *a)
+{
+    for (uint32_t i = a->n_nodes; i-- > 0;)
+        if (!gi_node_merge_origins(n, a->nodes[i]))
+            return false;
+    return true;
+}
+
+static bool is_attention(const gi_match *m, gi_reason *why)
+{
+    attention a;
+    double zero;
+    if (m->z && (!gi_value_scalar(m->z, &zero) || zero != 0 || m->p->n_uses != 2))
+        return false;
+    return read_attention(m, &a) || (a.why && gi_decline(why, "%s", a.why));
+}
+
+static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
+{
+    static const int64_t last_two[4] = { 0, 1, 3, 2 };
+    attention a;
+    heads h;
+    bool ok;
+    if (!read_attention(m, &a))
+        return NULL;
+    choose(m, &a, &h);
+    gi_value *q = h.together ? rows_together(r, &h.q) : a.q, *v = h.together ? rows_together(r, &h.v) : a.v;
+    gi_value *k = h.together ? rows_together(r, &h.k) : a.k_is_transposed ? transposed(r, a.k, last_two) : a.k;
+    gi_value *mask = join_masks(r, &a, &ok);
+    if (!q || !k || !v || !ok)
+        return NULL;
+    gi_node *n = gi_rw_node(r, OP_Attention, mask ? 4 : 3, (gi_value *[]){ q, k, v, mask }, 1);
+    if (!n || !keep_origins(n, &a))
+        return NULL;
+    gi_attr_set_float(n, Attention_at_scale, (float)a.scale);
+    if (h.together) {
+        gi_attr_set_int(n, Attention_at_q_num_heads, gi_value_dim(a.q, 1));
+        gi_attr_set_int(n, Attention_at_kv_num_heads, gi_value_dim(a.k, 1));
+    }
+    gi_value *y = gi_rw_done(r, n);
+    if (y && m->z)
+        y = guarded(r, m, y);
+    return y && h.together ? apart_again(r, m, y) : y;
+}
+
+#include "passes/rows.h"
+#include "passes/rules/attention.def"
