@@ -163,15 +163,13 @@ static bool copy_node(copy *c, gi_block *to, const gi_node *n, gi_node **out)
     m->doc = gi_arena_str(a, n->doc);
     m->scope = gi_arena_str(a, n->scope);
     m->number = n->number;
-    m->origins = strings(a, n->origins, n->n_origins);
-    m->n_origins = n->n_origins;
     m->meta = strings(a, n->meta, 2 * n->n_meta);
     m->n_meta = n->n_meta;
     for (uint32_t i = 0; i < n->n_out; i++)
         if (!fill_value(c, m->out[i], n->out[i]))
             return false;
     *out = m;
-    return m->origins && m->meta;
+    return m->meta && gi_node_set_origins(m, n->origins, n->n_origins);
 }
 
 static bool copy_block(copy *c, gi_block *to, const gi_block *from);

@@ -128,6 +128,7 @@ static void link_use(gi_use *u, gi_value *v)
         v->uses->prev = u;
     v->uses = u;
     v->n_uses++;
+    v->n_result_uses += !u->node;
 }
 
 static void unlink_use(gi_use *u)
@@ -142,6 +143,7 @@ static void unlink_use(gi_use *u)
     if (u->next)
         u->next->prev = u->prev;
     v->n_uses--;
+    v->n_result_uses -= !u->node;
     u->value = NULL;
     u->next = u->prev = NULL;
 }
@@ -210,8 +212,10 @@ void gi_value_replace_uses(gi_value *from, gi_value *to)
         to->uses->prev = last;
     to->uses = from->uses;
     to->n_uses += from->n_uses;
+    to->n_result_uses += from->n_result_uses;
     from->uses = NULL;
     from->n_uses = 0;
+    from->n_result_uses = 0;
 }
 
 /* ---- values ---- */
@@ -269,7 +273,7 @@ gi_node *gi_value_node(const gi_value *v)
 
 bool gi_value_is_output(const gi_value *v)
 {
-    for (const gi_use *u = v->uses; u; u = u->next)
+    for (const gi_use *u = v->n_result_uses ? v->uses : NULL; u; u = u->next)
         if (!u->node && !u->block->owner)
             return true;
     return false;
@@ -495,19 +499,26 @@ void gi_node_move(gi_node *n, gi_block *b, gi_node *before)
     b->graph->epoch++;
 }
 
+/* Only these need their attributes looked through for blocks. */
+static bool may_own_blocks(const gi_node *n)
+{
+    return n->op == OP_Unknown || (gi_op_get(n->op)->traits & GI_CONTROL);
+}
+
 /* Steps to the node after n in the walk: down into the last block of n first is not needed, since a node
  * comes after what its blocks hold. */
 static gi_node *first_inside(gi_node *n)
 {
-    for (;;) {
+    while (may_own_blocks(n)) {
         gi_node *inner = NULL;
         for (uint32_t k = 0; k < n->n_attrs && !inner; k++)
             if (n->attrs[k].kind == GI_ATTR_GRAPH)
                 inner = n->attrs[k].u.graph->first;
         if (!inner)
-            return n;
+            break;
         n = inner;
     }
+    return n;
 }
 
 /* What follows when block b is done: the next block of its owner that has nodes, or the owner itself. */
@@ -549,6 +560,23 @@ bool gi_block_number(const gi_block *b, gi_arena *a, uint32_t **by_node_id)
     uint32_t k = 0;
     for (const gi_node *n = b->first; n; n = n->next)
         at[n->id] = ++k;
+    *by_node_id = at;
+    return true;
+}
+
+static bool number_one(void *arg, gi_node *n)
+{
+    uint32_t *at = arg;
+    at[n->id] = ++at[0]; /* no node has id 0 */
+    return true;
+}
+
+bool gi_graph_number(const gopt_graph *g, gi_arena *a, uint32_t **by_node_id)
+{
+    uint32_t *at = GI_NEW_ARRAY(a, uint32_t, g->next_node);
+    if (!at)
+        return false;
+    gi_each_node(g->main, number_one, at);
     *by_node_id = at;
     return true;
 }

@@ -47,6 +47,7 @@ struct gopt_value {
     const gi_dim *const *known; /* contents of a small integer or bool tensor of rank 0 or 1, or NULL */
     uint32_t n_known;
     uint32_t n_uses;
+    uint32_t n_result_uses; /* of these, results of blocks */
     gi_use *uses;
 };
 
@@ -79,6 +80,9 @@ typedef enum gi_fusion_kind {
     GI_FUSION_KIND_COUNT
 } gi_fusion_kind;
 
+/* A node that thousands were merged into names the first ones: nobody reads more, and work stays linear. */
+enum { GI_MAX_ORIGINS = 256 };
+
 struct gopt_node {
     uint32_t id;
     gi_opcode op;
@@ -90,7 +94,7 @@ struct gopt_node {
     const char *doc;            /* doc_string; may be NULL */
     const char *scope;          /* torch scope or namespace; may be NULL */
     int64_t number;             /* position in the file + 1; 0 for a node of ours */
-    const char *const *origins; /* original node names that this came from, unique, in order */
+    const char *const *origins; /* original node names that this came from, unique, in order; GI_MAX_ORIGINS at most */
     uint32_t n_origins;
     const char *const *meta; /* metadata_props: key, value, key, value … */
     uint32_t n_meta;         /* pairs */
@@ -193,7 +197,8 @@ bool gi_node_resize_in(gi_node *n, uint32_t n_in);        /* new ones absent; re
 void gi_node_remove_out(gi_node *n, uint32_t i);          /* it must have no uses; later ones move up */
 void gi_node_remove(gi_node *n);                          /* its outputs must have no uses; its blocks go with it */
 void gi_node_move(gi_node *n, gi_block *b, gi_node *before);
-bool gi_node_add_origin(gi_node *n, const char *name);       /* once each */
+bool gi_node_add_origin(gi_node *n, const char *name); /* once each */
+bool gi_node_set_origins(gi_node *n, const char *const *names, uint32_t count);
 bool gi_node_merge_origins(gi_node *n, const gi_node *from); /* provenance, scope (common stem), position */
 bool gi_block_set_results(gi_block *b, uint32_t n, gi_value *const *v, const char *const *names);
 void gi_block_set_result(gi_block *b, uint32_t i, gi_value *v);
@@ -220,6 +225,8 @@ bool gi_each_node(gi_block *b, bool (*f)(void *arg, gi_node *n), void *arg);
 /* The node before all of n in its main-block order, for "is a before b" in one block: numbers all nodes of
  * b from 1 in a scratch map by node id. */
 bool gi_block_number(const gi_block *b, gi_arena *a, uint32_t **by_node_id);
+/* The same for the nodes of all blocks at once: numbers compare within a block. */
+bool gi_graph_number(const gopt_graph *g, gi_arena *a, uint32_t **by_node_id);
 
 gi_place gi_node_place(const gi_node *n); /* file, subgraph, node, operator, opset; input unset */
 

@@ -237,23 +237,61 @@ bool gi_attrs_copy(gi_node *to, const gi_node *from)
 
 /* ---- provenance ---- */
 
+/* A list of origins is shared by the nodes that have it, and grows in place for the one that holds its end: a
+ * chain of rewrites that each add a name to what the node before had costs one pointer a name, not a copy of
+ * the list. */
+typedef struct origin_list {
+    uint32_t n, cap;
+    const char *names[];
+} origin_list;
+
+static origin_list *list_of(const gi_node *n)
+{
+    return (origin_list *)((uintptr_t)n->origins -
+                           offsetof(origin_list, names)); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* Puts a string of the graph's arena at the end, unless it is there or the list is full. */
+static bool append_origin(gi_node *n, const char *name)
+{
+    for (uint32_t i = 0; i < n->n_origins; i++)
+        if (n->origins[i] == name || !strcmp(n->origins[i], name))
+            return true;
+    if (n->n_origins >= GI_MAX_ORIGINS)
+        return true;
+    origin_list *l = n->n_origins ? list_of(n) : NULL;
+    if (!l || l->n != n->n_origins || l->n == l->cap) {
+        const uint32_t cap = n->n_origins ? 2 * n->n_origins : 1;
+        origin_list *own = gi_arena_alloc(arena_of(n), sizeof *own + cap * sizeof *own->names);
+        if (!own)
+            return false;
+        own->cap = cap;
+        own->n = n->n_origins;
+        if (own->n)
+            memcpy(own->names, n->origins, own->n * sizeof *own->names);
+        l = own;
+        n->origins = own->names;
+    }
+    l->names[l->n++] = name;
+    n->n_origins++;
+    return true;
+}
+
 bool gi_node_add_origin(gi_node *n, const char *name)
 {
     if (!name || !*name)
         return true;
-    for (uint32_t i = 0; i < n->n_origins; i++)
-        if (!strcmp(n->origins[i], name))
-            return true;
-    const char **p = GI_NEW_ARRAY(arena_of(n), const char *, n->n_origins + 1);
-    if (!p)
-        return false;
-    if (n->n_origins)
-        memcpy(p, n->origins, n->n_origins * sizeof *p);
-    p[n->n_origins] = gi_arena_str(arena_of(n), name);
-    if (!p[n->n_origins])
-        return false;
-    n->origins = p;
-    n->n_origins++;
+    const char *own = gi_arena_str(arena_of(n), name);
+    return own && append_origin(n, own);
+}
+
+bool gi_node_set_origins(gi_node *n, const char *const *names, uint32_t count)
+{
+    n->origins = NULL;
+    n->n_origins = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!gi_node_add_origin(n, names[i]))
+            return false;
     return true;
 }
 
@@ -271,8 +309,13 @@ static const char *common_scope(gi_arena *a, const char *x, const char *y)
 
 bool gi_node_merge_origins(gi_node *n, const gi_node *from)
 {
-    for (uint32_t i = 0; i < from->n_origins; i++)
-        if (!gi_node_add_origin(n, from->origins[i]))
+    const bool same_arena = from->block && from->block->graph == n->block->graph;
+    if (same_arena && !n->n_origins) {
+        n->origins = from->origins;
+        n->n_origins = from->n_origins;
+    }
+    for (uint32_t i = 0; i < from->n_origins && n->origins != from->origins; i++)
+        if (!(same_arena ? append_origin : gi_node_add_origin)(n, from->origins[i]))
             return false;
     if (!n->number)
         n->number = from->number;

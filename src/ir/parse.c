@@ -599,8 +599,8 @@ static bool parse_more(parser *p, gi_node *n)
                                   : !parse_strings(p, &v))
             return false;
         if (!strcmp(key, "origins")) {
-            n->origins = v.p;
-            n->n_origins = (uint32_t)v.n;
+            if (!gi_node_set_origins(n, v.p, (uint32_t)v.n))
+                return false;
         } else if (!strcmp(key, "meta")) {
             n->meta = v.p;
             n->n_meta = (uint32_t)v.n / 2;

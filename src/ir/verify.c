@@ -152,11 +152,15 @@ gopt_status gi_verify(const gopt_graph *g)
     check_block(&c, g->main, 0);
     for (size_t i = 0; i < c.met.n; i++) {
         const gi_value *v = c.met.p[i];
-        uint32_t listed = 0;
-        for (const gi_use *u = v->uses; u && listed <= v->n_uses; u = u->next)
+        uint32_t listed = 0, results = 0;
+        for (const gi_use *u = v->uses; u && listed <= v->n_uses; u = u->next) {
             listed++;
+            results += !u->node;
+        }
         if (listed != v->n_uses || v->n_uses != c.uses[v->id])
             fault(&c, NULL, "value %u counts %u uses, lists %u, and has %u", v->id, v->n_uses, listed, c.uses[v->id]);
+        if (results != v->n_result_uses)
+            fault(&c, NULL, "value %u counts %u uses as results, and has %u", v->id, v->n_result_uses, results);
     }
     gi_arena_destroy(c.scratch);
     return c.faults ? GOPT_INTERNAL : GOPT_OK;

@@ -39,20 +39,27 @@ static bool add_pair(gi_arena *a, Gi__Pb__StringStringEntryProto **to, const cha
 
 /* ---- types ---- */
 
-static const char *declared_symbol(const gopt_graph *g, const char *output, int dim, gi_arena *a)
+static bool index_symbols(gi_export *x)
 {
-    for (uint32_t i = 0; output && i < g->n_out_symbols; i++) {
-        if (strcmp(g->out_symbols[2 * i], output) != 0)
-            continue;
-        const char *s = g->out_symbols[2 * i + 1];
-        for (; dim > 0 && s; dim--) {
-            s = strchr(s, '\n');
-            s += s != NULL;
-        }
-        const size_t n = s ? strcspn(s, "\n") : 0;
-        return n ? gi_arena_strn(a, s, n) : NULL;
+    gi_smap_init(&x->symbols, x->a);
+    for (uint32_t i = x->g->n_out_symbols; i-- > 0;) { /* of two of one name, the first */
+        const char *const *pair = &x->g->out_symbols[(size_t)2 * i];
+        if (!gi_smap_put(&x->symbols, pair[0], bytes_of(pair[1])))
+            return false;
     }
-    return NULL;
+    return true;
+}
+
+/* The file's name of an output's dim; NULL where it had none. */
+static const char *declared_symbol(const gi_export *x, const char *output, int dim)
+{
+    const char *s = output ? gi_smap_get(&x->symbols, output) : NULL;
+    for (; dim > 0 && s; dim--) {
+        s = strchr(s, '\n');
+        s += s != NULL;
+    }
+    const size_t n = s ? strcspn(s, "\n") : 0;
+    return n ? gi_arena_strn(x->a, s, n) : NULL;
 }
 
 static bool tensor_type(gi_export *x, const gi_type *t, const char *output, Gi__Pb__TypeProto__Tensor **out)
@@ -76,7 +83,7 @@ static bool tensor_type(gi_export *x, const gi_type *t, const char *output, Gi__
         if (!NEW_MESSAGE(a, Gi__Pb__TensorShapeProto__Dimension, GI__PB__TENSOR_SHAPE_PROTO__DIMENSION__INIT, d))
             return false;
         s->dim[s->n_dim++] = d;
-        const char *symbol = declared_symbol(x->g, output, i, a);
+        const char *symbol = declared_symbol(x, output, i);
         if (!symbol && !gi_dim_is_unknown(t->dims[i]))
             symbol = gi_dim_symbol(t->dims[i]);
         if (gi_dim_is_const(t->dims[i], &d->dim_value))
@@ -561,6 +568,7 @@ static gopt_status save(writer *w, const char *path, const gopt_save_options *o)
     const int asked = o && o->opset > 0 ? o->opset : own;
     x->opset = asked ? asked : 21;
     GI_TRY(gi_export_graph(x));
+    GI_NEED(index_symbols(x));
     const int64_t least = gi_onnx_ir_of_opset(x->opset);
     x->ir = x->g->ir_version;
     if (x->ir < 1 || (x->opset > own && x->ir < least && uses_domain(x->main, "")))

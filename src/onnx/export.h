@@ -39,6 +39,7 @@ typedef struct gi_export {
     bool external; /* large weights go to data_name */
     const char *data_name;
     gi_smap names;     /* taken */
+    gi_smap symbols;   /* output name to the file's names of its dims, as in out_symbols */
     const char **name; /* by value id */
     gi_xblock **home;  /* by value id: where a value is defined, of constants the block that holds all uses */
     uint32_t n_values; /* room in the two above */

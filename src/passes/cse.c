@@ -19,29 +19,25 @@ typedef struct entry {
 
 typedef struct cse {
     gi_pass_ctx *cx;
-    gi_map seen;      /* hash to entry chains */
-    gi_map constants; /* value id + 1 to the hash of its contents */
+    gi_map seen; /* hash to entry chains */
+    gi_constants constants;
     bool failed;
 } cse;
 
-static uint64_t value_hash(cse *s, const gi_value *v)
+/* The value that stands for this one and all others of its contents. */
+static const gi_value *first_of(cse *s, gi_value *v)
 {
-    if (!v)
-        return 0x9e3779b97f4a7c15u;
-    if (v->kind != GI_DEF_CONST)
-        return gi_hash(&v->id, sizeof v->id, 7);
-    const uint64_t *known = gi_map_get(&s->constants, (uint64_t)v->id + 1);
-    if (known)
-        return *known;
-    uint64_t *h = GI_NEW(s->cx->scratch, uint64_t);
-    if (!h) {
-        s->failed = true;
-        return 0;
-    }
-    *h = gi_blob_sample(v->def.blob);
-    if (!gi_map_put(&s->constants, (uint64_t)v->id + 1, h))
-        s->failed = true;
-    return *h;
+    if (!v || v->kind != GI_DEF_CONST)
+        return v;
+    const gi_value *first = gi_constants_first(&s->constants, v);
+    s->failed |= !first;
+    return first;
+}
+
+static uint64_t value_hash(cse *s, gi_value *v)
+{
+    const gi_value *first = first_of(s, v);
+    return first ? gi_hash(&first->id, sizeof first->id, 7) : 0x9e3779b97f4a7c15u;
 }
 
 static uint64_t attr_hash(const gi_attr *a, uint64_t h)
@@ -88,29 +84,22 @@ static uint64_t node_hash(cse *s, const gi_node *n)
     return h;
 }
 
-static bool same_value(const gi_value *a, const gi_value *b)
-{
-    if (a == b)
-        return true;
-    gi_blob *x = gi_value_blob(a), *y = gi_value_blob(b);
-    return x && y && gi_blob_equal(x, y);
-}
-
-static bool same_inputs(const gi_node *a, const gi_node *b)
+static bool same_inputs(cse *s, const gi_node *a, const gi_node *b)
 {
     bool same = true;
     for (uint32_t i = 0; i < a->n_in && same; i++)
-        same = same_value(a->in[i].value, b->in[i].value);
+        same = first_of(s, a->in[i].value) == first_of(s, b->in[i].value);
     if (!same && is_commutative(a))
-        same = same_value(a->in[0].value, b->in[1].value) && same_value(a->in[1].value, b->in[0].value);
+        same = first_of(s, a->in[0].value) == first_of(s, b->in[1].value) &&
+               first_of(s, a->in[1].value) == first_of(s, b->in[0].value);
     return same;
 }
 
 /* An output that the file leaves out has no name and no use: one kind of node, and yet another arity. */
-static bool same_node(const gi_node *a, const gi_node *b)
+static bool same_node(cse *s, const gi_node *a, const gi_node *b)
 {
     if (a->op != b->op || a->opset != b->opset || a->n_in != b->n_in || a->n_out != b->n_out ||
-        a->n_attrs != b->n_attrs || !same_inputs(a, b))
+        a->n_attrs != b->n_attrs || !same_inputs(s, a, b))
         return false;
     for (uint32_t i = 0; i < a->n_attrs; i++)
         if (!gi_attr_equal(&a->attrs[i], &b->attrs[i]))
@@ -154,10 +143,22 @@ static bool visit(void *arg, gi_node *n)
     if (!is_candidate(n))
         return true;
     const uint64_t h = node_hash(s, n);
-    entry *first = gi_map_get(&s->seen, h);
-    for (const entry *e = first; e; e = e->next)
-        if (same_node(e->n, n) && gi_block_within(n->block, e->n->block) && merge(s, e->n, n))
+    entry *first = gi_map_get(&s->seen, h), *last = NULL;
+    for (entry *e = first; e; e = e->next) {
+        if (!gi_block_within(n->block, e->n->block)) {
+            /* Its block is done, as all are that do not enclose this node: nothing will ask for it again. */
+            if (last)
+                last->next = e->next;
+            else
+                first = e->next;
+            continue;
+        }
+        if (same_node(s, e->n, n)) {
+            (void)merge(s, e->n, n); /* where it may not, a later one may stand for e, and need not for n */
             return !s->failed;
+        }
+        last = e;
+    }
     entry *e = GI_NEW(s->cx->scratch, entry);
     if (!e)
         return false;
@@ -169,6 +170,6 @@ gopt_status gi_pass_cse(gopt_graph *g, gi_pass_ctx *cx)
 {
     cse s = { .cx = cx };
     gi_map_init(&s.seen, cx->scratch);
-    gi_map_init(&s.constants, cx->scratch);
+    gi_constants_init(&s.constants, cx->scratch);
     return gi_each_node(g->main, visit, &s) ? GOPT_OK : GOPT_NO_MEMORY;
 }

@@ -15,7 +15,7 @@
 
 #include "passes/util.h"
 
-enum { MAX_MEMBERS = 32, MAX_STEPS = 4 };
+enum { MAX_MEMBERS = 32, MAX_STEPS = 4, MAX_USERS = 1024 };
 
 typedef struct group {
     gi_node *first[MAX_MEMBERS]; /* the products */
@@ -29,7 +29,8 @@ typedef struct group {
 typedef struct merger {
     gopt_graph *g;
     gi_pass_ctx *cx;
-    uint32_t *at;
+    uint32_t *at;     /* by node id: numbers that compare within a block */
+    uint32_t n_nodes; /* ids that there were at the start */
 } merger;
 
 /* ---- which products go together ---- */
@@ -90,13 +91,14 @@ static int compare_nodes(const void *x, const void *y)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* n and what reads the same input as it does and goes with it. */
-static void gather(gi_node *n, group *gr)
+/* n and what reads the same input as it does and goes with it. What this pass made has no place in the order yet. */
+static void gather(const merger *m, gi_node *n, group *gr)
 {
     const gi_value *x = gi_node_in(n, 0);
+    int looked_at = 0;
     gr->n = 0;
-    for (const gi_use *u = x->uses; u; u = u->next)
-        if (u->node && u->index == 0 && gr->n < MAX_MEMBERS && is_member(u->node) && go_together(n, u->node))
+    for (const gi_use *u = x->uses; u && gr->n < MAX_MEMBERS && looked_at < MAX_USERS; u = u->next, looked_at++)
+        if (u->node && u->index == 0 && u->node->id < m->n_nodes && is_member(u->node) && go_together(n, u->node))
             gr->first[gr->n++] = u->node;
     qsort(gr->first, gr->n, sizeof *gr->first, compare_nodes);
 }
@@ -313,7 +315,7 @@ static gopt_status try_group(merger *m, gi_node *n)
 {
     group *gr = GI_NEW(m->cx->scratch, group);
     GI_NEED(gr);
-    gather(n, gr);
+    gather(m, n, gr);
     if (gr->n < 2 || gr->first[0] != n)
         return GOPT_OK;
     gr->axis = n->op == OP_Conv ? 1 : gi_value_rank(n->out[0]) - 1;
@@ -346,16 +348,10 @@ gopt_status gi_pass_fuse_horizontal(gopt_graph *g, gi_pass_ctx *cx)
 {
     candidates c = { .arena = cx->scratch };
     GI_NEED(gi_each_node(g->main, collect, &c));
-    merger m = { .g = g, .cx = cx };
-    const gi_block *numbered = NULL;
-    for (size_t i = 0; i < c.list.n; i++) {
-        gi_node *n = c.list.p[i];
-        if (!n->block)
-            continue;
-        if (n->block != numbered)
-            GI_NEED(gi_block_number(n->block, cx->scratch, &m.at));
-        numbered = n->block;
-        GI_TRY(try_group(&m, n));
-    }
+    merger m = { .g = g, .cx = cx, .n_nodes = g->next_node };
+    GI_NEED(gi_graph_number(g, cx->scratch, &m.at));
+    for (size_t i = 0; i < c.list.n; i++)
+        if (c.list.p[i]->block)
+            GI_TRY(try_group(&m, c.list.p[i]));
     return GOPT_OK;
 }

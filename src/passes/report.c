@@ -126,14 +126,15 @@ __attribute__((format(printf, 5, 0))) static void remark(gi_pass_ctx *cx, gopt_r
         if (!key || !gi_smap_put(&r->seen, key, r))
             r->failed = true;
     }
-    const uint32_t n = at && at->n_origins ? at->n_origins : 1;
+    enum { MOST_NAMES = 64 }; /* a remark on each step of a long merge must not name all steps before it */
+    const uint32_t known = at ? at->n_origins : 0, n = known > MOST_NAMES ? MOST_NAMES : known ? known : 1;
     const char **nodes = GI_NEW_ARRAY(r->arena, const char *, n);
     if (!nodes) {
         r->failed = true;
         return;
     }
     nodes[0] = label;
-    for (uint32_t i = 0; at && i < at->n_origins; i++)
+    for (uint32_t i = 0; known && i < n; i++)
         nodes[i] = gi_arena_str(r->arena, at->origins[i]);
     if (!gi_push(r->arena, &r->remarks,
                  (gopt_remark){ .kind = kind,

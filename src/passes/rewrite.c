@@ -50,6 +50,8 @@ gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *cons
 
 /* ---- the run ---- */
 
+enum { MOST_NEIGHBOURS = 64 }; /* users of one value that are looked at again after a rewrite beside them */
+
 typedef struct decline {
     const gi_rule *rule;
     gi_node *at;
@@ -105,9 +107,11 @@ static bool enqueue_each(void *arg, gi_node *n)
     return !e->failed;
 }
 
-static void enqueue_users(engine *e, const gi_value *v)
+/* Looks again at users of v, the ones linked last coming first. Of a value that is not new only some: thousands
+ * may read it, and each rewrite of one of them ends here. */
+static void enqueue_users(engine *e, const gi_value *v, uint32_t most)
 {
-    for (const gi_use *u = v->uses; u; u = u->next)
+    for (const gi_use *u = v->uses; u && most > 0; u = u->next, most--)
         enqueue(e, u->node);
 }
 
@@ -209,6 +213,7 @@ static bool is_used_outside(const gi_match *m, const gi_node *n)
 /* `to` takes the place of `from`, whose node is not the root's or goes with it. */
 static void replace_also(engine *e, const gi_rewrite *r, gi_value *from, gi_value *to)
 {
+    const uint32_t n_users = from->n_uses;
     gi_node *old = gi_value_node(from), *at = gi_value_node(to);
     if (at && was_made(r, at))
         gi_value_take_name(to, from);
@@ -216,7 +221,7 @@ static void replace_also(engine *e, const gi_rewrite *r, gi_value *from, gi_valu
         e->failed |= !gi_node_merge_origins(at, old);
     gi_value_refine(e->g, to, from->type);
     gi_value_replace_uses(from, to);
-    enqueue_users(e, to);
+    enqueue_users(e, to, n_users > MOST_NEIGHBOURS ? n_users : MOST_NEIGHBOURS);
     if (old && old != r->root)
         gi_remove_dead(old, e->scratch);
 }
@@ -224,6 +229,7 @@ static void replace_also(engine *e, const gi_rewrite *r, gi_value *from, gi_valu
 static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite *r, gi_value *y)
 {
     gi_node *root = m->root, *at = gi_value_node(y);
+    const uint32_t n_users = root->out[0]->n_uses;
     gi_values around = { 0 };
     for (uint32_t i = 0; i < m->n_nodes; i++)
         for (uint32_t k = 0; k < m->nodes[i]->n_in; k++)
@@ -251,23 +257,23 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
         gi_value_refine(e->g, at->out[i], root->out[i]->type);
         gi_value_take_name(at->out[i], root->out[i]);
         gi_value_replace_uses(root->out[i], at->out[i]);
-        enqueue_users(e, at->out[i]);
+        enqueue_users(e, at->out[i], UINT32_MAX);
     }
     gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
         enqueue(e, r->made.p[i]);
         for (uint32_t k = 0; k < r->made.p[i]->n_out; k++)
-            enqueue_users(e, r->made.p[i]->out[k]);
+            enqueue_users(e, r->made.p[i]->out[k], UINT32_MAX);
     }
-    enqueue_users(e, y);
+    enqueue_users(e, y, n_users > MOST_NEIGHBOURS ? n_users : MOST_NEIGHBOURS);
     enqueue(e, at);
     for (size_t i = 0; i < around.n; i++) {
         gi_node *n = gi_value_node(around.p[i]);
         if (!n || !n->block)
             continue;
         enqueue(e, n);
-        enqueue_users(e, around.p[i]);
+        enqueue_users(e, around.p[i], MOST_NEIGHBOURS);
     }
 }
 

@@ -66,11 +66,12 @@ static int compare_uses(const void *x, const void *y)
 
 const char *gi_value_users(const gi_value *v, gi_arena *a)
 {
-    const gi_use **uses = GI_NEW_ARRAY(a, const gi_use *, v->n_uses + 1);
+    enum { MOST = 256 }; /* of a value that thousands read, which ones are told is of no matter */
+    const gi_use **uses = GI_NEW_ARRAY(a, const gi_use *, MOST);
     if (!uses)
         return "several";
     uint32_t n = 0;
-    for (const gi_use *u = v->uses; u && n < v->n_uses; u = u->next)
+    for (const gi_use *u = v->uses; u && n < MOST; u = u->next)
         uses[n++] = u;
     qsort(uses, n, sizeof(gi_use *), compare_uses);
     gi_str s;
@@ -81,7 +82,7 @@ const char *gi_value_users(const gi_value *v, gi_arena *a)
         gi_str_add(&s, use_label(uses[i], a));
     }
     if (told < n)
-        gi_str_addf(&s, " and %u more", n - told);
+        gi_str_addf(&s, " and %u more", v->n_uses - told);
     return s.failed || !s.p ? "several" : s.p;
 }
 
@@ -149,6 +150,61 @@ uint64_t gi_blob_sample(const gi_blob *b)
     for (int i = 0; i < 8; i++)
         h = gi_hash(p + (b->bytes - 64) / 8 * (size_t)(i + 1), 64, h);
     return h;
+}
+
+/* ---- constants by contents ---- */
+
+/* Most weights of one shape differ in their first bytes, so a sample tells them apart, and the pages of a mapped file
+ * that nobody else needs are not read for this. Where many samples agree and contents do not, as in a list of one-hot
+ * rows, whole contents are hashed. */
+enum { LONG_CHAIN = 8 };
+
+typedef struct constant {
+    gi_value *v;
+    struct constant *next;
+    uint32_t length; /* of the chain from here on */
+} constant;
+
+void gi_constants_init(gi_constants *c, gi_arena *a)
+{
+    c->arena = a;
+    gi_map_init(&c->by_sample, a);
+    gi_map_init(&c->by_hash, a);
+    gi_map_init(&c->known, a);
+}
+
+static gi_value *find_equal(const constant *first, const gi_value *v)
+{
+    for (const constant *k = first; k; k = k->next)
+        if (gi_blob_equal(k->v->def.blob, v->def.blob))
+            return k->v;
+    return NULL;
+}
+
+gi_value *gi_constants_first(gi_constants *c, gi_value *v)
+{
+    gi_value *same = gi_map_get(&c->known, (uint64_t)v->id + 1);
+    if (same)
+        return same;
+    gi_map *in = &c->by_sample;
+    uint64_t key = gi_blob_sample(v->def.blob);
+    constant *first = gi_map_get(in, key);
+    same = find_equal(first, v);
+    if (!same && first && first->length >= LONG_CHAIN) {
+        in = &c->by_hash;
+        key = gi_blob_hash(v->def.blob);
+        first = gi_map_get(in, key);
+        same = find_equal(first, v);
+    }
+    if (!same) {
+        constant *k = GI_NEW(c->arena, constant);
+        if (!k)
+            return NULL;
+        *k = (constant){ .v = same = v, .next = first, .length = first ? first->length + 1 : 1 };
+        if (!gi_map_put(in, key, k))
+            return NULL;
+    }
+    return gi_map_put(&c->known, (uint64_t)v->id + 1, same) ? same : NULL;
 }
 
 gopt_status gi_blob_concat(gopt_ctx *cx, gi_blob *const *parts, size_t n, int axis, gi_blob **out)
@@ -239,15 +295,12 @@ void gi_value_refine(gopt_graph *g, gi_value *v, const gi_type *t)
 
 bool gi_value_is_result(const gi_value *v)
 {
-    for (const gi_use *u = v->uses; u; u = u->next)
-        if (!u->node)
-            return true;
-    return false;
+    return v->n_result_uses > 0;
 }
 
 bool gi_value_may_replace(const gi_value *from, const gi_value *to, const char **why)
 {
-    for (const gi_use *u = from->uses; u; u = u->next) {
+    for (const gi_use *u = gi_value_is_result(from) ? from->uses : NULL; u; u = u->next) {
         if (u->node || (u->block->owner && u->block->owner->op == OP_Fusion))
             continue;
         const gi_node *n = gi_value_node(to);

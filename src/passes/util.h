@@ -28,6 +28,17 @@ gopt_status gi_blob_concat(gopt_ctx *cx, gi_blob *const *parts, size_t n, int ax
 /* A hash of type, dims and some of the bytes: equal for equal constants, cheap for big ones. */
 uint64_t gi_blob_sample(const gi_blob *b);
 
+/* Constants by their contents: which stand for the same. */
+typedef struct gi_constants {
+    gi_arena *arena;
+    gi_map by_sample, by_hash; /* to chains of entries */
+    gi_map known;              /* value id + 1 to the one that stands for it */
+} gi_constants;
+void gi_constants_init(gi_constants *c, gi_arena *a);
+/* The first constant that was asked for with v's type and contents: v itself where there was none. NULL where there is
+ * no memory. */
+gi_value *gi_constants_first(gi_constants *c, gi_value *v);
+
 static inline int gi_value_rank(const gi_value *v)
 {
     return v && v->type && v->type->kind == GOPT_TENSOR ? v->type->rank : -1;
