@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Dynamic networks answer right at every size after optimization, with nothing fixed.
+
+  dynamic.py CASE GOPT ROOT
+
+Cases:
+  networks  every network whose inputs have symbols, optimized as it is, at several sizes of each symbol: ONNX Runtime's
+            answers on what gopt wrote against its answers on the model. The example network and the small trained ones;
+            with GOPT_TEST_FULL set all of the made-ready ones too
+  exports   small graphs in the spellings of exporters (exports.py beside this file): the same, and no shape arithmetic
+            is left but what each says
+
+Needs the Python packages onnx, onnxruntime and numpy, as models.py does. Exits with 77 where they are missing.
+"""
+import pathlib
+import sys
+import tempfile
+
+from models import apart, gopt, models, need_packages, picture, session_of
+
+# Sizes of dims by what stands first in an input (a batch) and what does not. Different ones for different symbols, so
+# that a mix-up shows; multiples of 32, for networks that halve an image five times.
+SIZES = {"small": {"batch": 2, "seq": 7, "image": (64, 96)}, "large": {"batch": 3, "seq": 65, "image": (96, 32)},
+         "one": {"batch": 1, "seq": 1, "image": (32, 32)}}
+PLAIN = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int32)": "int32", "tensor(int64)": "int64",
+         "tensor(bool)": "bool"}
+
+
+def is_dynamic(session):
+    return any(not isinstance(d, int) for i in session.get_inputs() for d in i.shape)
+
+
+def dims_of(stem, i, sizes):
+    if stem == "silero_vad":     # its file names no symbols: the batch of its input and of its state, and one length
+        return {"input": [sizes["batch"], 512], "state": [2, sizes["batch"], 128], "sr": []}[i.name]
+    image = len(i.shape) == 4
+    return [d if isinstance(d, int) else sizes["batch"] if k == 0 else sizes["image"][k - 2] if image and k >= 2 else sizes["seq"]
+            for k, d in enumerate(i.shape)]
+
+
+def inputs_at(stem, session, sizes):
+    import numpy as np
+    rng, out = np.random.default_rng(3), {}
+    for i in session.get_inputs():
+        dims, kind = dims_of(stem, i, sizes), PLAIN[i.type]
+        if i.name == "sr":
+            a = np.array(16000)
+        elif "mask" in i.name:          # one that hides something, where there is more than one
+            a = np.ones(dims)
+            a[..., dims[-1] - dims[-1] // 3:] = 0
+        elif kind.startswith("int"):
+            a = rng.integers(0, 200, dims)
+        elif kind == "bool":
+            a = rng.integers(0, 2, dims)
+        elif len(dims) == 4:
+            a = picture(rng, dims)
+        else:
+            a = rng.standard_normal(dims)
+        out[i.name] = np.asarray(a).astype(kind)
+    return out
+
+
+def compare(stem, before, after, levels):
+    for name, sizes in SIZES.items():
+        x = inputs_at(stem, before, sizes)
+        for o, want, got in zip(before.get_outputs(), before.run(None, x), after.run(None, x)):
+            if apart(got, want) > 1:
+                sys.exit(f"{stem} at {levels}, sizes '{name}' {[a.shape for a in x.values()]}: "
+                         f"{o.name} is {got.shape}, expected {want.shape}; {apart(got, want):.3g} tolerances off")
+
+
+def networks(program, root, tmp):
+    need_packages()
+    for m in models(root):
+        before = session_of(m)
+        if not is_dynamic(before):
+            continue
+        for level in ((1,), (2,), (3,)):
+            out = tmp / "out.onnx"
+            gopt(program, "optimize", m, "-o", out, "--level", *level)
+            compare(m.stem, before, session_of(out), f"level {level[0]}")
+        print(f"{m.stem}: the same at {len(SIZES)} sizes", flush=True)
+
+
+CASES = {f.__name__: f for f in (networks,)}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or sys.argv[1] not in CASES:
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as d:
+        CASES[sys.argv[1]](sys.argv[2], pathlib.Path(sys.argv[3]).resolve(), pathlib.Path(d))
