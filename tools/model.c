@@ -1,7 +1,6 @@
-/* Loading and fixing a model, and what optimize and run do alike with it: options, remarks, pictures. */
+/* Loading and fixing a model, and what optimize and run do alike with it: options, pictures. */
 #include <ctype.h>
 #include <errno.h>
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,61 +231,6 @@ json_t *json_unsupported(const gopt_unsupported *list, size_t n)
         json_array_append_new(a, o);
     }
     return a;
-}
-
-/* ---- remarks ---- */
-
-gopt_status tool_check_remarks(tool *t)
-{
-    regex_t re;
-    char why[160];
-    if (!t->o.remarks || !*t->o.remarks)
-        return GOPT_OK;
-    const int e = regcomp(&re, t->o.remarks, REG_EXTENDED | REG_NOSUB);
-    if (e) {
-        regerror(e, &re, why, sizeof why);
-        return tool_fail(t, GOPT_USAGE, NULL, NULL, "--remarks '%s' is no regular expression: %s", t->o.remarks, why);
-    }
-    regfree(&re);
-    return GOPT_OK;
-}
-
-static bool remark_matches(const regex_t *re, const gopt_remark *m)
-{
-    const char *const texts[] = { m->pass, m->rule, m->at };
-    for (size_t i = 0; i < 3; i++)
-        if (texts[i] && !regexec(re, texts[i], 0, NULL, 0))
-            return true;
-    for (size_t i = 0; i < m->n_nodes; i++)
-        if (!regexec(re, m->nodes[i], 0, NULL, 0))
-            return true;
-    return false;
-}
-
-void tool_print_remarks(tool *t, const gopt_report_summary *r)
-{
-    static const char *const kinds[] = { "applied", "declined", "analysis" };
-    regex_t re;
-    const char *pattern = t->o.remarks ? t->o.remarks : "";
-    if (regcomp(&re, *pattern ? pattern : ".", REG_EXTENDED | REG_NOSUB))
-        return;
-    for (size_t i = 0; i < r->n_remarks; i++) {
-        const gopt_remark *m = &r->remarks[i];
-        if (*pattern && !remark_matches(&re, m))
-            continue;
-        const char *color = m->kind == GOPT_APPLIED ? green(t) : m->kind == GOPT_DECLINED ? red(t) : dim(t);
-        printf("%s%s%s %s at %s", color, kinds[m->kind], plain(t), m->rule ? m->rule : m->pass, m->at ? m->at : "?");
-        if (m->reason && *m->reason)
-            printf(": %s", m->reason);
-        if (t->o.verbose && m->n_nodes) {
-            printf(" %s[", dim(t));
-            for (size_t k = 0; k < m->n_nodes; k++)
-                printf("%s%s", k ? ", " : "", m->nodes[k]);
-            printf("]%s", plain(t));
-        }
-        putchar('\n');
-    }
-    regfree(&re);
 }
 
 /* ---- pictures ---- */

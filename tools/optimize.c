@@ -63,11 +63,16 @@ static void print_rules(work *w, const gopt_report_summary *r)
 
 static void print_stats(work *w, const gopt_report_summary *r)
 {
-    fprintf(w->to, "\n%s  %-28s %9s %7s %7s%s\n", dim(w->t), "pass", "ms", "before", "after", plain(w->t));
-    for (size_t i = 0; i < r->n_passes; i++)
-        fprintf(w->to, "  %-28s %9.3f %7lld %7lld%s\n", r->passes[i].name, r->passes[i].ms,
-                (long long)r->passes[i].nodes_before, (long long)r->passes[i].nodes_after,
-                r->passes[i].changed ? "" : "  unchanged");
+    fprintf(w->to, "\n%s  %-20s %9s %7s %7s  %s%s\n", dim(w->t), "pass", "ms", "before", "after", "rewrites",
+            plain(w->t));
+    for (size_t i = 0; i < r->n_passes; i++) {
+        const gopt_pass_stat *p = &r->passes[i];
+        fprintf(w->to, "  %-20s %9.3f %7lld %7lld", p->name, p->ms, (long long)p->nodes_before,
+                (long long)p->nodes_after);
+        for (size_t k = 0; k < p->n_rewrites; k++)
+            fprintf(w->to, "%s%s %lld", k ? ", " : "  ", p->rewrites[k].rule, (long long)p->rewrites[k].count);
+        fprintf(w->to, "%s\n", p->n_rewrites || p->changed ? "" : "  unchanged");
+    }
 }
 
 static void print_summary(work *w)
@@ -107,27 +112,9 @@ static json_t *json_passes(const gopt_report_summary *r)
         json_object_set_new(o, "name", json_text(r->passes[i].name));
         json_object_set_new(o, "ms", json_real(r->passes[i].ms));
         json_object_set_new(o, "changed", json_boolean(r->passes[i].changed));
+        json_object_set_new(o, "nodes_before", json_integer(r->passes[i].nodes_before));
+        json_object_set_new(o, "nodes_after", json_integer(r->passes[i].nodes_after));
         json_object_set_new(o, "rewrites", rewrites);
-        json_array_append_new(a, o);
-    }
-    return a;
-}
-
-static json_t *json_remarks(const gopt_report_summary *r)
-{
-    static const char *const kinds[] = { "applied", "declined", "analysis" };
-    json_t *a = json_array();
-    for (size_t i = 0; i < r->n_remarks; i++) {
-        const gopt_remark *m = &r->remarks[i];
-        json_t *o = json_object(), *nodes = json_array();
-        for (size_t k = 0; k < m->n_nodes; k++)
-            json_array_append_new(nodes, json_text(m->nodes[k]));
-        json_object_set_new(o, "kind", json_string(kinds[m->kind]));
-        json_object_set_new(o, "pass", json_text(m->pass));
-        json_object_set_new(o, "rule", json_text(m->rule));
-        json_object_set_new(o, "at", json_text(m->at));
-        json_object_set_new(o, "nodes", nodes);
-        json_object_set_new(o, "reason", json_text(m->reason));
         json_array_append_new(a, o);
     }
     return a;
@@ -169,7 +156,7 @@ static gopt_status write_json(work *w)
     json_object_set_new(j, "parameter_bytes_before", json_integer((json_int_t)r->parameter_bytes_before));
     json_object_set_new(j, "parameter_bytes_after", json_integer((json_int_t)r->parameter_bytes_after));
     json_object_set_new(j, "passes", json_passes(r));
-    json_object_set_new(j, "remarks", json_remarks(r));
+    json_object_set_new(j, "remarks", json_remarks(w->t, r));
     if (w->t->o.verify)
         json_object_set_new(j, "verify", json_verify(w));
     json_object_set_new(j, "ms", json_real(r->ms));

@@ -162,8 +162,6 @@ json_t *json_value_type(const char *type_text, json_t *into); /* adds dtype, sha
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip);
 /* Exit 4 with every operator named, where the model holds some that nothing here can run. */
 gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path);
-void tool_print_remarks(tool *t, const gopt_report_summary *r);
-gopt_status tool_check_remarks(tool *t); /* is the regular expression of --remarks one? */
 /* --dot and --svg of one graph, or of two side by side (after != NULL). */
 gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title);
 json_t *json_unsupported(const gopt_unsupported *list, size_t n);
@@ -171,6 +169,12 @@ void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, si
 /* The first free symbol of the graph's inputs into `name`, and whether it stands in an input's first dim (`first` may
  * be NULL); false where all dims are known. */
 bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first);
+
+/* ---- remarks.c ---- */
+
+gopt_status tool_check_remarks(tool *t); /* is the regular expression of --remarks one? */
+void tool_print_remarks(tool *t, const gopt_report_summary *r);
+json_t *json_remarks(tool *t, const gopt_report_summary *r);
 
 /* ---- inputs.c, io_*.c: tensors from and to files ---- */
 

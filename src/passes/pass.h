@@ -35,6 +35,8 @@ void gi_applied(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char
     __attribute__((format(printf, 4, 5)));
 void gi_declined(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Has this rule declined at the node, in this run? */
+bool gi_has_declined(const gi_pass_ctx *cx, const char *rule, const gi_node *at);
 /* Counts n removals that are not worth a line each, and which no limit holds back. */
 void gi_counted(gi_pass_ctx *cx, const char *rule, int64_t n);
 /* A finding that changes nothing. */

@@ -14,6 +14,7 @@
  *       │
  *       ▼
  *     detect-unsupported                         emit              operators of the runtime asked for (--emit ort)
+ *     explain        what stays, and why
  *                                                fuse-vertical     regions, last: they change no arithmetic
  *
  * The loops are capped: a model on which they have not settled by then is left as it is, with a note. Each pass
@@ -75,6 +76,7 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
     GI_TRY(run(&r, "detect-unsupported", &changed));
     if (level >= 2 && o->emit == GOPT_EMIT_ORT)
         GI_TRY(run(&r, "emit", &changed));
+    GI_TRY(run(&r, "explain", &changed));
     if (level >= 2)
         GI_TRY(run(&r, "fuse-vertical", &changed));
     return GOPT_OK;

@@ -82,8 +82,57 @@ bool gi_report_end_pass(gopt_report *r, double ms, bool changed, int64_t nodes_b
                                      .n_rewrites = r->counts.n });
 }
 
+/* ---- what still stands ---- */
+
+typedef struct standing {
+    gopt_report *r;
+    gi_arena *arena;
+    gi_smap names; /* of the nodes that there are */
+} standing;
+
+static bool note_names(void *arg, gi_node *n)
+{
+    standing *s = arg;
+    return gi_smap_put(&s->names, gi_node_label(n, s->arena), s);
+}
+
+/* What a rule declined in one round it may do in the next, or say another reason for; and the node may be gone. Only
+ * the last word of a rule on a node that there is stays in the ledger. */
+static bool drop_stale(gopt_report *r, gopt_graph *g)
+{
+    standing s = { .r = r, .arena = gi_arena_create(r->cx) };
+    gi_smap last;
+    bool done = s.arena != NULL;
+    if (!done)
+        return false;
+    gi_smap_init(&s.names, s.arena);
+    gi_smap_init(&last, s.arena);
+    done = gi_each_node(g->main, note_names, &s);
+    bool *stale = GI_NEW_ARRAY(s.arena, bool, r->remarks.n + 1);
+    done = done && stale;
+    for (size_t i = r->remarks.n; done && i-- > 0;) {
+        const gopt_remark *m = &r->remarks.p[i];
+        const char *key = gi_arena_printf(s.arena, "%s\n%s", m->rule, m->at);
+        done = key != NULL;
+        if (!done || m->kind == GOPT_ANALYSIS)
+            continue;
+        stale[i] = m->kind == GOPT_DECLINED && (gi_smap_get(&last, key) || !gi_smap_get(&s.names, m->at));
+        done = gi_smap_put(&last, key, r);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; done && i < r->remarks.n; i++)
+        if (!stale[i])
+            r->remarks.p[kept++] = r->remarks.p[i];
+    if (done)
+        r->remarks.n = kept;
+    gi_arena_destroy(s.arena);
+    return done;
+}
+
 bool gi_report_finish(gopt_report *r, gopt_graph *g, double ms, bool limit_hit)
 {
+    if (!drop_stale(r, g))
+        return false;
     gopt_report_summary *s = &r->sum;
     s->nodes_after = gi_graph_count_nodes(g);
     s->ms = ms;
@@ -123,7 +172,8 @@ __attribute__((format(printf, 5, 0))) static void remark(gi_pass_ctx *cx, gopt_r
         const char *key = gi_arena_printf(r->arena, "%s\n%s\n%s", rule, label, reason);
         if (key && gi_smap_get(&r->seen, key))
             return;
-        if (!key || !gi_smap_put(&r->seen, key, r))
+        const char *place = gi_arena_printf(r->arena, "%s\n%s", rule, label);
+        if (!key || !place || !gi_smap_put(&r->seen, key, r) || !gi_smap_put(&r->seen, place, r))
             r->failed = true;
     }
     enum { MOST_NAMES = 64 }; /* a remark on each step of a long merge must not name all steps before it */
@@ -145,6 +195,12 @@ __attribute__((format(printf, 5, 0))) static void remark(gi_pass_ctx *cx, gopt_r
                                 .n_nodes = n,
                                 .reason = reason }))
         r->failed = true;
+}
+
+bool gi_has_declined(const gi_pass_ctx *cx, const char *rule, const gi_node *at)
+{
+    const char *place = gi_arena_printf(cx->scratch, "%s\n%s", rule, gi_node_label(at, cx->scratch));
+    return place && gi_smap_get(&cx->report->seen, place);
 }
 
 bool gi_pass_may(gi_pass_ctx *cx, const char *rule)

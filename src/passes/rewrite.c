@@ -164,8 +164,12 @@ static bool may_stand(engine *e, const gi_rule *rule, const gi_rewrite *r, gi_va
     const bool same = rule->keeps_type || was_made(r, gi_value_node(y)) ? !gi_type_differs(old->type, y->type)
                                                                         : gi_type_same(e->g, old->type, y->type);
     if (!same) {
-        *why =
-            gi_arena_printf(e->scratch, "the type %s would become %s", type_text(e, old->type), type_text(e, y->type));
+        const bool may = !gi_type_differs(old->type, y->type);
+        *why = gi_arena_printf(e->scratch,
+                               may ? "whether its type, %s, is that of what it would become, %s, is known "
+                                     "only at run time"
+                                   : "its type, %s, would become %s",
+                               type_text(e, old->type), type_text(e, y->type));
         return false;
     }
     return gi_value_may_replace(old, y, why);
@@ -259,7 +263,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
         gi_value_replace_uses(root->out[i], at->out[i]);
         enqueue_users(e, at->out[i], UINT32_MAX);
     }
-    gi_applied(e->cx, rule->name, at ? at : root, "%s", rule->means);
+    gi_applied(e->cx, rule->name, at && was_made(r, at) ? at : root, "%s", rule->means);
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
         enqueue(e, r->made.p[i]);

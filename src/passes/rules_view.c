@@ -16,6 +16,33 @@ static bool write_shape(gopt_graph *g, const gi_value *x, const gi_value *y, int
     return *unknown >= 0 && *unknown <= 1;
 }
 
+/* "its target [b,16,h,w] leaves 2 dims open, h and w" */
+static const char *open_dims(const gi_match *m, const int64_t *target)
+{
+    const gi_type *t = m->root->out[0]->type;
+    gi_str whole, open;
+    int n = 0, left = 0;
+    gi_str_init(&whole, m->scratch);
+    gi_str_init(&open, m->scratch);
+    for (int i = 0; i < t->rank; i++)
+        left += target[i] < 0;
+    for (int i = 0; i < t->rank; i++) {
+        gi_str *const to[] = { &whole, target[i] < 0 ? &open : NULL };
+        gi_str_add(&whole, i ? "," : "[");
+        if (to[1])
+            gi_str_add(&open, !n++ ? "" : n == left ? " and " : ", ");
+        for (int k = 0; k < 2 && to[k]; k++) {
+            if (gi_dim_is_unknown(t->dims[i]))
+                gi_str_add(to[k], k ? "one known only at run time" : "?");
+            else
+                gi_dim_print(to[k], t->dims[i]);
+        }
+    }
+    const char *s = gi_arena_printf(m->scratch, "its target %s] leaves %d dims open, %s", whole.p ? whole.p : "[", left,
+                                    open.p ? open.p : "");
+    return s ? s : "its target leaves several dims open";
+}
+
 static bool target_can_be_written(const gi_match *m, gi_reason *why)
 {
     int64_t target[GOPT_MAX_RANK];
@@ -24,7 +51,7 @@ static bool target_can_be_written(const gi_match *m, gi_reason *why)
         return false;
     if (write_shape(m->g, m->x, m->root->out[0], target, &unknown))
         return true;
-    return unknown > 1 && gi_decline(why, "its target has %d dims that are known only at run time", unknown);
+    return unknown > 1 && gi_decline(why, "%s: one -1 can stand for one of them alone", open_dims(m, target));
 }
 
 static gi_value *reshape(gi_rewrite *r, gi_value *x, const gi_value *y)

@@ -362,6 +362,21 @@ class Outputs(Case):
         self.assertEqual(self.gopt("optimize", "net.onnx", "-o", "o.gir").returncode, 0)
         self.gopt("compare", "net.onnx", "o.gir")
 
+    def test_remarks(self):
+        """One line for what is the same in many places; all of them where a regular expression asks, over the reason too."""
+        layers = "".join(f"  %t{i} = Transpose %{'x' if not i else f'r{i - 1}'} {{ perm = [1,0] }} @\"t{i}\"\n  %r{i} = Softmax %t{i}\n"
+                         for i in range(9))
+        (self.dir / "many.gir").write_text(f"graph (%x: f32[n,4]) {{\n{layers}  return %r8\n}}\n")
+        lines = [l for l in self.gopt("optimize", "many.gir", "--remarks").stdout.splitlines() if l.startswith("declined")]
+        self.assertEqual(len(lines), 2, lines)
+        self.assertIn("and 5 more (--remarks=transpose_chain lists them)", " ".join(lines))
+        for regex, n in (("transpose_chain", 9), ("^t3$", 1), ("moves dims", 9), ("nothing of that", 0)):
+            p = self.gopt("optimize", "many.gir", f"--remarks={regex}", "--json", "r.json")
+            self.assertEqual(sum(l.startswith("declined") for l in p.stdout.splitlines()), n, regex)
+            self.assertEqual(len(json.loads((self.dir / "r.json").read_text())["remarks"]), n, regex)
+        p = self.gopt("optimize", "many.gir", "--stats")
+        self.assertRegex(p.stdout, r"pass +ms +before +after +rewrites")
+
     def test_stdin_and_stdout(self):
         with open(self.dir / "net.onnx", "rb") as f:
             self.assertIn("Conv", self.gopt("inspect", stdin=f).stdout)
