@@ -201,17 +201,19 @@ static bool check_result(engine *e, const gi_rule *rule, const gi_rewrite *r, gi
     return true;
 }
 
-/* Does anything but the match read n, which will so live on under its name? */
-static bool is_used_outside(const gi_match *m, const gi_node *n)
+/* Which of the matched nodes live on under their names, since something but the match reads them, or a matched node
+ * that lives on itself. Readers stand before what they read. */
+static void find_living(const gi_match *m, bool *lives)
 {
-    for (const gi_use *u = n == m->root ? NULL : n->out[0]->uses; u; u = u->next) {
-        bool inside = false;
-        for (uint32_t i = 0; i < m->n_nodes; i++)
-            inside = inside || u->node == m->nodes[i];
-        if (!inside)
-            return true;
+    for (uint32_t k = 0; k < m->n_nodes; k++) {
+        lives[k] = false;
+        for (const gi_use *u = m->nodes[k] == m->root ? NULL : m->nodes[k]->out[0]->uses; u; u = u->next) {
+            bool dies = false;
+            for (uint32_t i = 0; i < m->n_nodes; i++)
+                dies = dies || (u->node == m->nodes[i] && (i > k || !lives[i]));
+            lives[k] = lives[k] || !dies;
+        }
     }
-    return false;
 }
 
 /* `to` takes the place of `from`, whose node is not the root's or goes with it. */
@@ -247,8 +249,10 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     if (at && !r->made.n)
         e->failed |= !gi_node_merge_origins(at, root);
     if (at && was_made(r, at)) {
+        bool lives[GI_MATCH_NODES];
+        find_living(m, lives);
         for (uint32_t k = m->n_nodes; k-- > 0 && !at->name;)
-            at->name = is_used_outside(m, m->nodes[k]) ? NULL : m->nodes[k]->name;
+            at->name = lives[k] ? NULL : m->nodes[k]->name;
         if (is_replaced(r))
             gi_value_take_name(y, root->out[0]);
     }

@@ -244,6 +244,13 @@ static gopt_value *reductions(net *t)
     return add(t, "Add", NULL, 2, add(t, "Mul", NULL, 2, a, b, NULL), c, NULL);
 }
 
+/* Blocked images, of which the means are written plain: the last block of channels is not full. */
+static gopt_value *means_of_images(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(3, 16, 7, 6)), 21, 16, 3, 3, NULL);
+    return add(t, "ReduceMean", "keepdims = 0", 2, x, integers(t, (const int64_t[]){ -1, 2 }, 2), NULL);
+}
+
 static gopt_value *moves(net *t)
 {
     gopt_value *x = input(t, DIMS(2, 12, 6, 10));
@@ -347,6 +354,7 @@ static const net_case cases[] = {
     { "norm", norm, "rows" },
     { "chain", chain, "pointwise" },
     { "reductions", reductions, "rows" },
+    { "means of images", means_of_images, "rows" },
     { "moves", moves, "move" },
     { "upsample", upsample, "resize_nearest" },
     { "batch_norm", batch_norm, "pool" },

@@ -12,6 +12,7 @@ typedef struct rows {
     kind kind;
     int64_t outer, n, inner; /* x is [outer][n][inner] */
     bool blocked;            /* a mean over the pixels: outer counts channel blocks */
+    int64_t channels;        /* of a blocked image whose means are written plain; 0 where they stay blocked */
     const float *scale, *bias;
     float eps;
 } rows;
@@ -106,13 +107,12 @@ static bool read_node(gi_cpu *d, gi_step *s, gi_cpu_step *c, rows *v)
     }
 }
 
-/* A mean over all pixels of an image that keeps its rank. */
+/* A mean over all pixels of an image. */
 static bool pixel_mean(const gi_node *n, int64_t *dims)
 {
     int rank, first, last;
     return n->op == OP_ReduceMean && gi_cpu_static_f32(gi_node_in(n, 0), &rank, dims) && (rank == 3 || rank == 4) &&
-           gi_product(0, rank, dims) > 0 && reduced_axes(n, rank, &first, &last) && first == 2 && last == rank - 1 &&
-           gi_attr_int(n, ReduceMean_at_keepdims);
+           gi_product(0, rank, dims) > 0 && reduced_axes(n, rank, &first, &last) && first == 2 && last == rank - 1;
 }
 
 bool gi_rows_takes_blocked(const gi_node *n)
@@ -135,7 +135,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     if (c->have_in[0] == GI_BLOCKED && pixel_mean(s->node, dims)) {
         v->blocked = true;
         v->outer = dims[0] * ((dims[1] + d->block - 1) / d->block);
-        c->want_in[0] = c->want_out[0] = GI_BLOCKED;
+        c->want_in[0] = GI_BLOCKED;
+        if (gi_attr_int(s->node, ReduceMean_at_keepdims))
+            c->want_out[0] = GI_BLOCKED;
+        else
+            v->channels = dims[1];
     }
     if (v->kind <= LAYERNORM)
         s->in_place = 0;
@@ -162,6 +166,20 @@ static void reduce_across(const job *j, const float *x, float *y, int64_t from, 
         j->d->k->vops[GK_V_mulp]((size_t)(to - from), y + from, NULL, NULL, 1.0f / (float)v->n, 0.0f, y + from);
 }
 
+/* The means of one block of channels, written blocked or one after another. */
+static void mean_of_pixels(const job *j, const float *x, float *y, int64_t i)
+{
+    const rows *v = j->v;
+    const int64_t block = j->d->block;
+    float sums[64] = { 0 };
+    j->d->k->sum_pixels((size_t)v->n, x + i * v->n * block, sums);
+    const int64_t blocks = v->channels ? (v->channels + block - 1) / block : 1;
+    const int64_t first = v->channels ? i / blocks * v->channels + i % blocks * block : i * block;
+    const int64_t count = v->channels ? gi_min_i64(block, v->channels - i % blocks * block) : block;
+    for (int64_t l = 0; l < count; l++)
+        y[first + l] = sums[l] / (float)v->n;
+}
+
 static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
@@ -183,10 +201,7 @@ static void run_part(void *arg, int worker, int n_workers)
     for (int64_t i = from; i < to; i++) {
         const float *row = x + i * v->n;
         if (v->blocked) {
-            const int64_t block = j->d->block;
-            k->sum_pixels(n, x + i * v->n * block, y + i * block);
-            for (int64_t l = 0; l < block; l++)
-                y[i * block + l] /= (float)v->n;
+            mean_of_pixels(j, x, y, i);
             continue;
         }
         switch (v->kind) {
