@@ -66,9 +66,8 @@ static double number(const gi_dim *d)
     return gi_dim_eval(d, b.list, b.n, &x) ? (double)x : 0;
 }
 
-double gi_cost_time(gopt_graph *g, const gi_cost *c)
+double gi_cost_time(const gi_cost *c)
 {
-    (void)g;
     return number(c->bytes) / BYTES_PER_US + number(c->flops) / FLOPS_PER_US + (double)c->kernels * US_PER_KERNEL;
 }
 

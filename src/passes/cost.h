@@ -23,7 +23,7 @@ gi_cost gi_cost_none(gopt_graph *g);
 void gi_cost_add_moves(gopt_graph *g, gi_cost *c, const gi_type *t, int64_t times);
 void gi_cost_add_flops(gopt_graph *g, gi_cost *c, const gi_dim *flops, int64_t times);
 /* Microseconds; a figure that is not known counts nothing. */
-double gi_cost_time(gopt_graph *g, const gi_cost *c);
+double gi_cost_time(const gi_cost *c);
 
 /* "1.5 MiB", "96*n bytes", "an unknown number of bytes". In the arena; never NULL. */
 const char *gi_cost_bytes_text(gi_arena *a, const gi_dim *bytes);

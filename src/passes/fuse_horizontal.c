@@ -1,36 +1,46 @@
-/* Horizontal fusion: parallel products of one input become one with their weights side by side.
+/* Horizontal fusion: parallel products become one with their weights side by side.
  *
  *     %q = Add (MatMul %x, %wq), %bq               %m = MatMul %x, [%wq|%wk|%wv]
  *     %k = Add (MatMul %x, %wk), %bk       ⇒       %a = Add %m, [%bq|%bk|%bv]
  *     %v = Add (MatMul %x, %wv), %bv               %q, %k, %v = Split %a { axis = -1 }
  *
- * Convolutions likewise, where all attributes agree; and where a Concat takes the results in the same order,
- * it takes the one result instead, and nothing is split. Bias Adds behind the products and activations that
- * all of them share go along.
+ * Convolutions likewise, where all attributes agree; and where a Concat takes the results in the same order, it takes the
+ * one result instead, and nothing is split. Bias Adds behind the products and pointwise nodes that all of them share go
+ * along, x * Sigmoid(x) as well as Relu; a member without a bias gets zeros. Convolutions that each read one result of a
+ * Split are one grouped convolution of what was split.
  *
- * It is a rewrite (the weights are new ones, and it is exported), though each output element is computed from
- * the same numbers in the same order. Only weights that nothing else reads take part, so the file does not
- * grow; and it is done only where fewer nodes are left: two bare MatMuls against one and a Split is no gain. */
+ * It is a rewrite (the weights are new ones, and it is exported), though each output element is computed from the same
+ * numbers in the same order. Only weights that nothing else reads take part, so the file does not grow. It is never done
+ * where more nodes would be left. The cost model weighs what is spared (the input read once, kernels) against what the
+ * Split moves: a node less may cost some microseconds, or a tenth of the products' own time; as many nodes nothing.
+ *
+ * A 1x1 kernel could be padded to its 3x3 sibling; that multiplies its arithmetic by nine, and turns infinities into NaN,
+ * so it is done only where --fp fast allows it and the model says that it pays, and told otherwise.
+ *
+ * Each value's readers are looked at once, so the pass is linear in uses. */
 #include <stdlib.h>
 
-#include "passes/util.h"
+#include "passes/merge.h"
 
-enum { MAX_MEMBERS = 32, MAX_STEPS = 4, MAX_USERS = 1024 };
+enum { MAX_READERS = 256, MAX_USERS = 16 };
 
-typedef struct group {
-    gi_node *first[MAX_MEMBERS]; /* the products */
-    gi_node *last[MAX_MEMBERS];  /* what stands at the end of each chain */
+static const double NODE_US = 12; /* what a node less is worth, whatever runs the file */
+
+/* Who reads one value, in order of creation. */
+typedef struct readers {
+    gi_node *list[MAX_READERS];
+    bool done[MAX_READERS];
     size_t n;
-    gi_node *step[MAX_MEMBERS][MAX_STEPS]; /* what follows the products, in all members alike */
-    size_t n_steps;
-    int axis; /* of the outputs that lie side by side */
-} group;
+} readers;
 
 typedef struct merger {
     gopt_graph *g;
     gi_pass_ctx *cx;
-    uint32_t *at;     /* by node id: numbers that compare within a block */
-    uint32_t n_nodes; /* ids that there were at the start */
+    uint32_t *at; /* by node id: its place in the order of its block */
+    uint32_t n_nodes;
+    gi_map seen; /* value id + 1: its readers have been looked at */
+    gi_merge group, other;
+    readers readers;
 } merger;
 
 /* ---- which products go together ---- */
@@ -47,42 +57,398 @@ static bool has_own_weights(const gi_node *n)
 
 static bool is_member(const gi_node *n)
 {
+    if (n->op != OP_Conv && n->op != OP_MatMul && n->op != OP_Gemm)
+        return false;
     if (!has_own_weights(n) || gi_value_rank(n->out[0]) < 2)
         return false;
     const gi_blob *w = gi_node_in(n, 1)->def.blob;
     const gi_blob *b = gi_value_blob(gi_node_in(n, 2));
-    switch (n->op) {
-    case OP_Conv:
-        return w->rank >= 3 && gi_attr_int(n, Conv_at_group) == 1;
-    case OP_MatMul:
+    if (n->op == OP_Conv)
+        return w->rank >= 3 && w->rank <= 2 + GI_MERGE_SPATIAL && (!b || gi_blob_elements(b) == w->dims[0]);
+    if (n->op == OP_MatMul)
         return w->rank == 2;
-    case OP_Gemm:
-        return w->rank == 2 && !gi_attr_int(n, Gemm_at_transA) &&
-               (!b || (b->rank >= 1 && gi_blob_elements(b) == gi_value_dim(n->out[0], 1)));
-    default:
-        return false;
-    }
+    return w->rank == 2 && !gi_attr_int(n, Gemm_at_transA) &&
+           (!b || (b->rank >= 1 && gi_blob_elements(b) == gi_value_dim(n->out[0], 1) &&
+                   b->dims[b->rank - 1] == gi_blob_elements(b)));
 }
 
-/* The axis on which the weights lie side by side. */
-static int weight_axis(const gi_node *n)
+/* A window's numbers, with what an attribute says that is left out. */
+typedef struct window {
+    int64_t stride[GI_MERGE_SPATIAL], dilation[GI_MERGE_SPATIAL], before[GI_MERGE_SPATIAL], after[GI_MERGE_SPATIAL];
+    const char *mode;
+} window;
+
+static window window_of(const gi_node *conv, int spatial)
 {
-    return n->op == OP_Conv || (n->op == OP_Gemm && gi_attr_int(n, Gemm_at_transB)) ? 0 : 1;
+    window w = { .mode = gi_attr_str(conv, Conv_at_auto_pad) };
+    const int64_t *s, *d, *p;
+    const uint32_t n = (uint32_t)spatial, ns = gi_attr_ints(conv, Conv_at_strides, &s);
+    const uint32_t nd = gi_attr_ints(conv, Conv_at_dilations, &d), np = gi_attr_ints(conv, Conv_at_pads, &p);
+    for (uint32_t i = 0; i < n && i < GI_MERGE_SPATIAL; i++) {
+        w.stride[i] = ns == n ? s[i] : 1;
+        w.dilation[i] = nd == n ? d[i] : 1;
+        w.before[i] = np == 2 * n ? p[i] : 0;
+        w.after[i] = np == 2 * n ? p[n + i] : 0;
+    }
+    if (!w.mode)
+        w.mode = "NOTSET";
+    return w;
+}
+
+static bool same_windows(const gi_node *a, const gi_node *b, int spatial)
+{
+    const window x = window_of(a, spatial), y = window_of(b, spatial);
+    for (int i = 0; i < spatial; i++)
+        if (x.stride[i] != y.stride[i] || x.dilation[i] != y.dilation[i] || x.before[i] != y.before[i] ||
+            x.after[i] != y.after[i])
+            return false;
+    return !strcmp(x.mode, y.mode);
 }
 
 static bool go_together(const gi_node *a, const gi_node *b)
 {
     const gi_blob *x = gi_node_in(a, 1)->def.blob, *y = gi_node_in(b, 1)->def.blob;
-    if (a->op != b->op || a->block != b->block || x->rank != y->rank || x->dtype != y->dtype ||
-        !gi_node_in(a, 2) != !gi_node_in(b, 2))
+    if (a->op != b->op || a->block != b->block || x->rank != y->rank || x->dtype != y->dtype)
         return false;
-    for (uint32_t i = 0; i < a->n_attrs; i++)
-        if (!gi_attr_equal(&a->attrs[i], &b->attrs[i]))
-            return false;
+    if (a->op == OP_Gemm)
+        return gi_attr_float(a, Gemm_at_alpha) == gi_attr_float(b, Gemm_at_alpha) &&
+               gi_attr_float(a, Gemm_at_beta) == gi_attr_float(b, Gemm_at_beta) &&
+               x->dims[1 - gi_merge_weight_axis(a)] == y->dims[1 - gi_merge_weight_axis(b)];
     for (int i = 0; i < x->rank; i++)
-        if (i != weight_axis(a) && x->dims[i] != y->dims[i])
+        if (i != gi_merge_weight_axis(a) && x->dims[i] != y->dims[i])
             return false;
+    return a->op != OP_Conv ||
+           (gi_attr_int(a, Conv_at_group) == gi_attr_int(b, Conv_at_group) && same_windows(a, b, x->rank - 2));
+}
+
+/* ---- what goes along behind them ---- */
+
+/* An Add of a constant that has one element per column, where nothing else reads the product. */
+static gi_node *bias_of(const gi_merge *mg, const gi_member *m)
+{
+    gi_node *n = m->product->op == OP_MatMul ? gi_value_only_user(m->product->out[0]) : NULL;
+    if (!n || n->op != OP_Add || n->block != m->product->block || n->n_in != 2)
+        return NULL;
+    const gi_value *k = gi_node_in(n, gi_node_in(n, 0) == m->product->out[0] ? 1 : 0);
+    return gi_merge_is_per_channel(mg, m, k) ? n : NULL;
+}
+
+static bool is_step(const gi_merge *mg, const gi_member *m, const gi_node *n, size_t results)
+{
+    const unsigned traits = gi_op_get(n->op)->traits;
+    if (n->block != m->product->block || !(traits & GI_ELEMENTWISE) || !(traits & GI_PURE) || n->n_out != 1 ||
+        !gi_type_same(mg->g, n->out[0]->type, m->product->out[0]->type))
+        return false;
+    for (uint32_t p = 0; p < n->n_in; p++) {
+        const gi_value *v = gi_node_in(n, p);
+        bool own =
+            !v || gi_merge_is_per_channel(mg, m, v) || (gi_value_blob(v) && gi_blob_elements(gi_value_blob(v)) == 1);
+        for (size_t j = 0; j < results && !own; j++)
+            own = gi_member_value(m, j) == v;
+        if (!own)
+            return false;
+    }
     return true;
+}
+
+static bool has_step(const gi_member *m, const gi_node *n, size_t steps)
+{
+    for (size_t k = 0; k < steps; k++)
+        if (m->step[k] == n)
+            return true;
+    return n == m->bias;
+}
+
+/* The first member's next step: the earliest node that reads one of its results. */
+static gi_node *next_step(const merger *g, const gi_merge *mg, size_t steps)
+{
+    const gi_member *m = &mg->m[0];
+    gi_node *best = NULL;
+    for (size_t j = 0; j <= steps; j++) {
+        const gi_value *v = gi_member_value(m, j);
+        for (const gi_use *u = v->n_uses <= MAX_USERS ? v->uses : NULL; u; u = u->next)
+            if (u->node && u->node->id < g->n_nodes && !has_step(m, u->node, steps) &&
+                is_step(mg, m, u->node, steps + 1) && (!best || g->at[u->node->id] < g->at[best->id]))
+                best = u->node;
+    }
+    return best;
+}
+
+/* Do operand v of the first member and w of member m mean the same? */
+static bool same_operand(const gi_merge *mg, const gi_member *m, size_t results, const gi_value *v, const gi_value *w)
+{
+    if (!v || !w)
+        return v == w;
+    for (size_t j = 0; j < results; j++)
+        if (gi_member_value(&mg->m[0], j) == v)
+            return gi_member_value(m, j) == w;
+    gi_blob *a = gi_value_blob(v), *b = gi_value_blob(w);
+    if (!a || !b)
+        return false;
+    return (gi_blob_elements(a) == 1 && gi_blob_elements(b) == 1 && gi_blob_equal(a, b)) ||
+           (gi_merge_is_per_channel(mg, &mg->m[0], v) && gi_merge_is_per_channel(mg, m, w));
+}
+
+static bool same_step(const gi_merge *mg, const gi_member *m, size_t results, const gi_node *like, const gi_node *n)
+{
+    if (n->op != like->op || n->n_in != like->n_in || !is_step(mg, m, n, results))
+        return false;
+    for (uint32_t k = 0; k < n->n_attrs; k++)
+        if (!gi_attr_equal(&n->attrs[k], &like->attrs[k]))
+            return false;
+    const bool turns = (gi_op_get(n->op)->traits & GI_COMMUTATIVE) && n->n_in == 2;
+    bool as_is = true, turned = turns;
+    for (uint32_t p = 0; p < n->n_in; p++) {
+        as_is = as_is && same_operand(mg, m, results, gi_node_in(like, p), gi_node_in(n, p));
+        turned = turned && same_operand(mg, m, results, gi_node_in(like, p), gi_node_in(n, 1 - p));
+    }
+    return as_is || turned;
+}
+
+static gi_node *matching_step(const gi_merge *mg, const gi_member *m, size_t steps, const gi_node *like)
+{
+    for (size_t j = 0; j <= steps; j++) {
+        const gi_value *v = gi_member_value(m, j);
+        for (const gi_use *u = v->n_uses <= MAX_USERS ? v->uses : NULL; u; u = u->next)
+            if (u->node && !has_step(m, u->node, steps) && same_step(mg, m, steps + 1, like, u->node))
+                return u->node;
+    }
+    return NULL;
+}
+
+/* Is each member's last result alone read from outside? */
+static bool is_closed(const gi_merge *mg, size_t steps)
+{
+    for (size_t i = 0; i < mg->n; i++)
+        for (size_t j = 0; j < steps; j++)
+            for (const gi_use *u = gi_member_value(&mg->m[i], j)->uses; u; u = u->next)
+                if (!u->node || !has_step(&mg->m[i], u->node, steps))
+                    return false;
+    return true;
+}
+
+static void follow(const merger *g, gi_merge *mg)
+{
+    mg->biased = false;
+    for (size_t i = 0; i < mg->n; i++) {
+        mg->m[i].bias = bias_of(mg, &mg->m[i]);
+        mg->biased = mg->biased || mg->m[i].bias;
+    }
+    mg->n_steps = 0;
+    for (size_t steps = 0; steps < GI_MERGE_STEPS; steps++) {
+        gi_node *like = next_step(g, mg, steps);
+        bool all = like != NULL;
+        for (size_t i = 0; i < mg->n && all; i++) {
+            mg->m[i].step[steps] = i ? matching_step(mg, &mg->m[i], steps, like) : like;
+            all = mg->m[i].step[steps] != NULL;
+        }
+        if (!all)
+            break;
+        if (is_closed(mg, steps + 1))
+            mg->n_steps = steps + 1;
+    }
+    for (size_t i = 0; i < mg->n; i++)
+        mg->m[i].last = gi_member_value(&mg->m[i], mg->n_steps);
+}
+
+/* The Concat that takes all the results one after another, and where the first of them stands in it. */
+static void find_concat(gi_merge *mg)
+{
+    gi_node *c = gi_value_only_user(mg->m[0].last);
+    int axis;
+    mg->concat = NULL;
+    if (!c || c->op != OP_Concat || c->block != mg->m[0].product->block ||
+        !gi_axis(gi_attr_int(c, Concat_at_axis), gi_value_rank(mg->m[0].last), &axis) || axis != mg->axis)
+        return;
+    mg->from = mg->m[0].last->uses->index;
+    for (size_t i = 0; i < mg->n; i++) {
+        const gi_value *v = mg->m[i].last;
+        if (v->n_uses != 1 || v->uses->node != c || v->uses->index != mg->from + i)
+            return;
+    }
+    mg->concat = c;
+}
+
+static int by_concat(const void *x, const void *y)
+{
+    const gi_member *a = x, *b = y;
+    return a->last->uses->index < b->last->uses->index ? -1 : a->last->uses->index > b->last->uses->index;
+}
+
+/* Members in the order in which one Concat reads them; it may differ from the order of the block. */
+static void sort_for_concat(gi_merge *mg)
+{
+    for (size_t i = 0; i < mg->n; i++) {
+        const gi_value *v = mg->m[i].last;
+        if (v->n_uses != 1 || !v->uses->node || v->uses->node != mg->m[0].last->uses->node)
+            return;
+    }
+    qsort(mg->m, mg->n, sizeof *mg->m, by_concat);
+}
+
+/* ---- whether it pays ---- */
+
+typedef struct verdict {
+    size_t nodes_before, nodes_after;
+    gi_cost spared, cost, own; /* own: the products' work */
+    double gain;               /* microseconds */
+} verdict;
+
+static bool is_read_pointwise(const gi_value *v)
+{
+    const gi_node *n = gi_value_only_user(v);
+    return n && (gi_op_get(n->op)->traits & GI_ELEMENTWISE);
+}
+
+static verdict weigh(gi_merge *mg)
+{
+    verdict v = { .spared = gi_cost_none(mg->g), .cost = gi_cost_none(mg->g), .own = gi_cost_none(mg->g) };
+    size_t biases = 0;
+    for (size_t i = 0; i < mg->n; i++) {
+        const gi_member *m = &mg->m[i];
+        int64_t times = 1;
+        biases += m->bias != NULL;
+        for (int k = 0; mg->padded && k < GI_MERGE_SPATIAL && k + 2 < gi_value_rank(m->product->out[0]); k++) {
+            const int64_t had = gi_node_in(m->product, 1)->def.blob->dims[2 + k];
+            times *= (had + m->before[k] + m->after[k]) / had; /* at least: rounded down */
+        }
+        gi_cost_add_flops(mg->g, &v.own, gi_node_flops(m->product), 1);
+        gi_cost_add_flops(mg->g, &v.cost, gi_node_flops(m->product), times - 1);
+        if (mg->split)
+            gi_cost_add_moves(mg->g, &v.spared, gi_node_in(m->product, 0)->type, 2);
+        else if (i)
+            gi_cost_add_moves(mg->g, &v.spared, gi_node_in(m->product, 0)->type, 1);
+        if (!mg->concat) /* and again where what follows could have gone into the product's kernel */
+            gi_cost_add_moves(mg->g, &v.cost, m->last->type, is_read_pointwise(m->last) ? 4 : 2);
+        else if (mg->concat->n_in == mg->n)
+            gi_cost_add_moves(mg->g, &v.spared, m->last->type, 2);
+    }
+    const size_t split = mg->concat ? 0 : 1;
+    v.nodes_before = mg->n * (1 + mg->n_steps) + biases + (mg->split ? 1 : 0);
+    v.nodes_after = 1 + mg->n_steps + (mg->biased ? 1 : 0) + split;
+    v.spared.kernels = (int64_t)(mg->n + (mg->split ? 1 : 0)) - 1;
+    v.cost.kernels = (int64_t)split;
+    v.gain = gi_cost_time(&v.spared) - gi_cost_time(&v.cost);
+    return v;
+}
+
+static int64_t nodes_gone(const verdict *v)
+{
+    return (int64_t)v->nodes_before - (int64_t)v->nodes_after;
+}
+
+static bool pays(const verdict *v)
+{
+    if (nodes_gone(v) > 0)
+        return v->gain >= -NODE_US * (double)nodes_gone(v) || v->gain >= -0.1 * gi_cost_time(&v->own);
+    return nodes_gone(v) == 0 && v->gain > 0;
+}
+
+/* "2 parallel Conv with Relu become one and a Split, 2 nodes in place of 4" */
+static const char *what(const gi_merge *mg, const verdict *v, const char *become)
+{
+    const gi_node *n = mg->m[0].product;
+    const char *step = mg->n_steps ? mg->m[0].step[mg->n_steps - 1]->op_name : mg->biased ? "Add" : NULL;
+    return gi_arena_printf(mg->cx->scratch, "%zu parallel %s%s%s %s one%s%s, %zu node%s in place of %zu", mg->n,
+                           n->op_name, step ? " with " : "", step ? step : "", become,
+                           mg->split ? " of as many groups" : "", mg->concat ? "" : " and a Split", v->nodes_after,
+                           v->nodes_after == 1 ? "" : "s", v->nodes_before);
+}
+
+/* "spares 1.2 MiB moved and 2 kernels, costs 410 KiB moved" */
+static const char *figures(const gi_merge *mg, const verdict *v)
+{
+    const int64_t kernels = v->spared.kernels - v->cost.kernels;
+    gi_arena *a = mg->cx->scratch;
+    gi_str s;
+    gi_str_init(&s, a);
+    gi_str_addf(&s, "spares %s moved", gi_cost_bytes_text(a, v->spared.bytes));
+    if (kernels > 0)
+        gi_str_addf(&s, " and %lld kernel%s", (long long)kernels, kernels == 1 ? "" : "s");
+    if (!mg->concat)
+        gi_str_addf(&s, ", costs %s moved by the Split and behind it", gi_cost_bytes_text(a, v->cost.bytes));
+    if (mg->padded && v->cost.flops) {
+        gi_str_add(&s, ", costs ");
+        gi_dim_print(&s, v->cost.flops);
+        gi_str_add(&s, " operations on zeros");
+    }
+    return s.failed ? NULL : s.p;
+}
+
+static gopt_status merge(gi_merge *mg, const verdict *v)
+{
+    gi_node *at = NULL;
+    const char *text = what(mg, v, "become"), *why = figures(mg, v);
+    GI_NEED(text && why);
+    GI_TRY(gi_merge_build(mg, &at));
+    gi_applied(mg->cx, "fuse_horizontal", at, "%s: %s", text, why);
+    return GOPT_OK;
+}
+
+/* ---- groups ---- */
+
+static bool prepare(const merger *g, gi_merge *mg)
+{
+    const gi_node *n = mg->m[0].product;
+    mg->axis = n->op == OP_Conv ? 1 : gi_value_rank(n->out[0]) - 1;
+    mg->before = mg->m[0].product;
+    for (size_t i = 0; i < mg->n; i++) {
+        gi_member *m = &mg->m[i];
+        m->width = gi_value_dim(m->product->out[0], mg->axis);
+        if (m->width <= 0)
+            return false;
+        if (g->at[m->product->id] < g->at[mg->before->id])
+            mg->before = m->product;
+    }
+    follow(g, mg);
+    if (!mg->split) /* in another order it would be another convolution */
+        sort_for_concat(mg);
+    find_concat(mg);
+    return true;
+}
+
+/* Those of the group that have the first member's step behind them. */
+static bool narrow(const merger *g, const gi_merge *all, gi_merge *some)
+{
+    const gi_node *like = next_step(g, all, 0);
+    *some = *all;
+    some->n = 0;
+    for (size_t i = 0; like && i < all->n; i++)
+        if (!i || matching_step(all, &all->m[i], 0, like))
+            some->m[some->n++] = all->m[i];
+    return some->n >= 2 && some->n < all->n && prepare(g, some);
+}
+
+static gopt_status try_group(merger *g, gi_merge *mg)
+{
+    gi_merge *some = &g->other;
+    if (!prepare(g, mg))
+        return GOPT_OK;
+    verdict v = weigh(mg);
+    if (narrow(g, mg, some)) {
+        const verdict w = weigh(some);
+        if (pays(&w) &&
+            (!pays(&v) || nodes_gone(&w) > nodes_gone(&v) || (nodes_gone(&w) == nodes_gone(&v) && w.gain > v.gain))) {
+            *mg = *some;
+            v = w;
+        }
+    }
+    if (!pays(&v)) {
+        gi_declined(g->cx, "fuse_horizontal", mg->m[0].product, "%s: %s", what(mg, &v, "would become"),
+                    figures(mg, &v));
+        return GOPT_OK;
+    }
+    return gi_pass_may(g->cx, "fuse_horizontal") ? merge(mg, &v) : GOPT_OK;
+}
+
+/* ---- readers of one value ---- */
+
+static gi_merge *new_group(merger *g)
+{
+    memset(&g->group, 0, sizeof g->group);
+    g->group.g = g->g;
+    g->group.cx = g->cx;
+    return &g->group;
 }
 
 static int compare_nodes(const void *x, const void *y)
@@ -91,267 +457,173 @@ static int compare_nodes(const void *x, const void *y)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* n and what reads the same input as it does and goes with it. What this pass made has no place in the order yet. */
-static void gather(const merger *m, gi_node *n, group *gr)
+static gopt_status merge_alike(merger *g, readers *r)
 {
-    const gi_value *x = gi_node_in(n, 0);
-    int looked_at = 0;
-    gr->n = 0;
-    for (const gi_use *u = x->uses; u && gr->n < MAX_MEMBERS && looked_at < MAX_USERS; u = u->next, looked_at++)
-        if (u->node && u->index == 0 && u->node->id < m->n_nodes && is_member(u->node) && go_together(n, u->node))
-            gr->first[gr->n++] = u->node;
-    qsort(gr->first, gr->n, sizeof *gr->first, compare_nodes);
-}
-
-/* ---- what goes along behind them ---- */
-
-/* An Add of a constant that has one element per column, and nothing more. */
-static gi_value *bias_of(const gi_node *add, const gi_node *product)
-{
-    if (add->op != OP_Add || add->n_in != 2)
-        return NULL;
-    const bool second = gi_value_node(gi_node_in(add, 0)) != NULL;
-    gi_value *k = gi_node_in(add, second ? 1 : 0);
-    const gi_blob *b = gi_value_blob(k);
-    return b && b->rank == 1 && b->dims[0] == gi_value_dim(product->out[0], -1) && k->n_uses == 1 ? k : NULL;
-}
-
-static bool is_activation(const gi_node *n)
-{
-    const unsigned traits = gi_op_get(n->op)->traits;
-    return n->n_in == 1 && n->n_out == 1 && (traits & GI_ELEMENTWISE) && (traits & GI_PURE) && n->op != OP_Cast;
-}
-
-/* Is `n`, behind member i, the same step as `like`, behind the first one? */
-static bool same_step(const group *gr, size_t i, const gi_node *n, const gi_node *like)
-{
-    if (!n || n->op != like->op || n->block != gr->first[i]->block)
-        return false;
-    if (like->op == OP_Add)
-        return gr->first[0]->op == OP_MatMul && bias_of(like, gr->first[0]) && bias_of(n, gr->first[i]);
-    if (!is_activation(n))
-        return false;
-    for (uint32_t k = 0; k < n->n_attrs; k++)
-        if (!gi_attr_equal(&n->attrs[k], &like->attrs[k]))
-            return false;
-    return true;
-}
-
-static void follow(group *gr)
-{
-    for (size_t i = 0; i < gr->n; i++)
-        gr->last[i] = gr->first[i];
-    for (gr->n_steps = 0; gr->n_steps < MAX_STEPS; gr->n_steps++) {
-        gi_node *next[MAX_MEMBERS];
-        for (size_t i = 0; i < gr->n; i++) {
-            next[i] = gi_value_only_user(gr->last[i]->out[0]);
-            if (!next[i] || !same_step(gr, i, next[i], next[0]))
-                return;
-        }
-        for (size_t i = 0; i < gr->n; i++) {
-            gr->step[i][gr->n_steps] = next[i];
-            gr->last[i] = next[i];
-        }
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->done[i])
+            continue;
+        gi_merge *mg = new_group(g);
+        for (size_t k = i; k < r->n && mg->n < GI_MERGE_MEMBERS; k++)
+            if (!r->done[k] && go_together(r->list[i], r->list[k])) {
+                r->done[k] = true;
+                mg->m[mg->n++].product = r->list[k];
+            }
+        if (mg->n < 2)
+            continue;
+        if (mg->m[0].product->op == OP_Conv && gi_attr_int(mg->m[0].product, Conv_at_group) != 1)
+            gi_declined(
+                g->cx, "fuse_horizontal", mg->m[0].product,
+                "%zu parallel Conv of %lld groups stay apart: as one, the results would lie in turns, group by group",
+                mg->n, (long long)gi_attr_int(mg->m[0].product, Conv_at_group));
+        else
+            GI_TRY(try_group(g, mg));
     }
-}
-
-/* The Concat that takes all the results one after another, and where the first of them stands in it. */
-static gi_node *find_concat(const group *gr, uint32_t *from)
-{
-    gi_node *c = gi_value_only_user(gr->last[0]->out[0]);
-    int axis;
-    if (!c || c->op != OP_Concat || c->block != gr->first[0]->block ||
-        !gi_axis(gi_attr_int(c, Concat_at_axis), gi_value_rank(gr->last[0]->out[0]), &axis) || axis != gr->axis)
-        return NULL;
-    *from = gr->last[0]->out[0]->uses->index;
-    for (size_t i = 0; i < gr->n; i++) {
-        const gi_value *v = gr->last[i]->out[0];
-        if (v->n_uses != 1 || v->uses->node != c || v->uses->index != *from + i)
-            return NULL;
-    }
-    return c;
-}
-
-/* ---- merging ---- */
-
-static gi_value *side_by_side(merger *m, gi_blob *const *parts, size_t n, int axis)
-{
-    gi_blob *b;
-    return gi_blob_concat(m->g->cx, parts, n, axis, &b) == GOPT_OK ? gi_const(m->g, b, NULL) : NULL;
-}
-
-/* Biases of any shape with one element a column, as one of rank 1. */
-static gi_value *one_bias(merger *m, gi_value *const *v, size_t n)
-{
-    gi_blob *flat[MAX_MEMBERS];
-    gi_value *all = NULL;
-    size_t made = 0;
-    for (; made < n; made++) {
-        const int64_t elements = gi_blob_elements(v[made]->def.blob);
-        if (gi_blob_reshaped(v[made]->def.blob, 1, &elements, &flat[made]) != GOPT_OK)
-            break;
-    }
-    if (made == n)
-        all = side_by_side(m, flat, n, 0);
-    for (size_t i = 0; i < made; i++)
-        gi_blob_unref(flat[i]);
-    return all;
-}
-
-static gi_node *merge_products(merger *m, const group *gr, gi_node *before)
-{
-    const gi_node *first = gr->first[0];
-    gi_blob *w[MAX_MEMBERS];
-    gi_value *b[MAX_MEMBERS];
-    for (size_t i = 0; i < gr->n; i++) {
-        w[i] = gi_node_in(gr->first[i], 1)->def.blob;
-        b[i] = gi_node_in(gr->first[i], 2);
-    }
-    gi_value *in[3] = { gi_node_in(first, 0), side_by_side(m, w, gr->n, weight_axis(first)), NULL };
-    if (b[0])
-        in[2] = one_bias(m, b, gr->n);
-    if (!in[1] || (b[0] && !in[2]))
-        return NULL;
-    gi_node *n = gi_node_create(first->block, before, first->op, b[0] ? 3 : 2, in, 1);
-    return n && gi_attrs_copy(n, first) && gi_infer_node(n, m->cx->scratch) == GOPT_OK ? n : NULL;
-}
-
-static gi_node *merge_step(merger *m, const group *gr, size_t k, gi_value *x, gi_node *before)
-{
-    const gi_node *like = gr->step[0][k];
-    gi_value *in[2] = { x, NULL };
-    if (like->op == OP_Add) {
-        gi_value *b[MAX_MEMBERS];
-        for (size_t i = 0; i < gr->n; i++)
-            b[i] = bias_of(gr->step[i][k], gr->first[i]);
-        in[1] = one_bias(m, b, gr->n);
-        if (!in[1])
-            return NULL;
-    }
-    gi_node *n = gi_node_create(like->block, before, like->op, in[1] ? 2 : 1, in, 1);
-    return n && gi_attrs_copy(n, like) && gi_infer_node(n, m->cx->scratch) == GOPT_OK ? n : NULL;
-}
-
-static gi_node *make_split(merger *m, const group *gr, gi_value *x, gi_node *before)
-{
-    int64_t sizes[MAX_MEMBERS];
-    for (size_t i = 0; i < gr->n; i++)
-        sizes[i] = gi_value_dim(gr->last[i]->out[0], gr->axis);
-    gi_value *split = gi_const_i64(m->g, 1, (int64_t)gr->n, sizes);
-    gi_node *n =
-        split ? gi_node_create(before->block, before, OP_Split, 2, (gi_value *[]){ x, split }, (uint32_t)gr->n) : NULL;
-    if (!n)
-        return NULL;
-    gi_attr_set_int(n, Split_at_axis, gr->axis);
-    return gi_infer_node(n, m->cx->scratch) == GOPT_OK ? n : NULL;
-}
-
-/* The Concat reads the one result in place of the n from `from` on. */
-static bool shorten_concat(gi_node *c, uint32_t from, uint32_t n, gi_value *y)
-{
-    gi_node_set_in(c, from, y);
-    for (uint32_t i = from + 1; i + n - 1 < c->n_in; i++)
-        gi_node_set_in(c, i, c->in[i + n - 1].value);
-    return gi_node_resize_in(c, c->n_in - n + 1);
-}
-
-static bool add_origins(gi_node *n, const group *gr)
-{
-    if (n->op == gr->first[0]->op)
-        n->name = gr->first[0]->name;
-    for (size_t i = 0; i < gr->n; i++) {
-        if (!gi_node_merge_origins(n, gr->first[i]))
-            return false;
-        for (size_t k = 0; k < gr->n_steps; k++)
-            if (!gi_node_merge_origins(n, gr->step[i][k]))
-                return false;
-    }
-    return true;
-}
-
-static gopt_status merge(merger *m, group *gr, gi_node *concat, uint32_t from)
-{
-    gi_node *before = gr->first[0];
-    for (size_t i = 1; i < gr->n; i++)
-        if (m->at[gr->first[i]->id] < m->at[before->id])
-            before = gr->first[i];
-    gi_node *top = merge_products(m, gr, before), *end = top;
-    GI_NEED(top && add_origins(top, gr));
-    for (size_t k = 0; k < gr->n_steps; k++) {
-        end = merge_step(m, gr, k, end->out[0], before);
-        GI_NEED(end && add_origins(end, gr));
-    }
-    gi_node *shown = top->name || top->n_origins ? top : concat; /* what a reader can find again */
-    if (concat) {
-        GI_NEED(shorten_concat(concat, from, (uint32_t)gr->n, end->out[0]));
-    } else {
-        gi_node *split = make_split(m, gr, end->out[0], before);
-        GI_NEED(split && add_origins(split, gr));
-        for (size_t i = 0; i < gr->n; i++) {
-            gi_value *old = gr->last[i]->out[0];
-            gi_value_refine(m->g, split->out[i], old->type);
-            gi_value_take_name(split->out[i], old);
-            gi_value_replace_uses(old, split->out[i]);
-        }
-        shown = shown ? shown : split;
-    }
-    gi_applied(m->cx, "fuse_horizontal", shown, "%zu parallel %s%s%s became one%s", gr->n, gr->first[0]->op_name,
-               gr->n_steps ? " with " : "", gr->n_steps ? gr->step[0][gr->n_steps - 1]->op_name : "",
-               concat ? "" : " and a Split");
-    for (size_t i = 0; i < gr->n; i++)
-        gi_remove_dead(gr->last[i], m->cx->scratch);
     return GOPT_OK;
 }
 
-static bool sizes_are_known(const group *gr)
+/* Can b's kernel, surrounded by zeros, stand at the places of a's? Fills the zeros of m. */
+static bool fits(const gi_node *a, const gi_node *b, gi_member *m)
 {
-    for (size_t i = 0; i < gr->n; i++)
-        if (gi_value_dim(gr->last[i]->out[0], gr->axis) <= 0)
+    const gi_blob *x = gi_node_in(a, 1)->def.blob, *y = gi_node_in(b, 1)->def.blob;
+    if (a->op != OP_Conv || b->op != OP_Conv || a->block != b->block || x->rank != y->rank || x->dtype != y->dtype ||
+        x->dims[1] != y->dims[1] || gi_attr_int(a, Conv_at_group) != 1 || gi_attr_int(b, Conv_at_group) != 1)
+        return false;
+    const int spatial = x->rank - 2;
+    const window p = window_of(a, spatial), q = window_of(b, spatial);
+    for (int i = 0; i < spatial; i++) {
+        const int64_t grows = x->dims[2 + i] - y->dims[2 + i], d = p.dilation[i];
+        if (p.stride[i] != q.stride[i] || grows < 0 || (y->dims[2 + i] != 1 && d != q.dilation[i]) ||
+            (p.before[i] - q.before[i]) % d || (p.after[i] - q.after[i]) % d)
             return false;
-    return true;
+        m->before[i] = (p.before[i] - q.before[i]) / d;
+        m->after[i] = (p.after[i] - q.after[i]) / d;
+        if (m->before[i] < 0 || m->after[i] < 0 || m->before[i] + m->after[i] != grows)
+            return false;
+    }
+    return !strcmp(p.mode, "NOTSET") && !strcmp(q.mode, "NOTSET");
 }
 
-static gopt_status try_group(merger *m, gi_node *n)
+/* Convolutions of other kernel sizes whose results one Concat takes. */
+static gopt_status try_padded(merger *g, gi_node *a, gi_node *b)
 {
-    group *gr = GI_NEW(m->cx->scratch, group);
-    GI_NEED(gr);
-    gather(m, n, gr);
-    if (gr->n < 2 || gr->first[0] != n)
+    gi_member zeros[2] = { 0 };
+    const bool b_is_wide = !fits(a, b, &zeros[1]);
+    if (b_is_wide && !fits(b, a, &zeros[0]))
         return GOPT_OK;
-    gr->axis = n->op == OP_Conv ? 1 : gi_value_rank(n->out[0]) - 1;
-    follow(gr);
-    if (!sizes_are_known(gr))
+    gi_merge *mg = new_group(g);
+    mg->n = 2;
+    mg->padded = true;
+    mg->m[0] = (gi_member){ .product = a };
+    mg->m[1] = (gi_member){ .product = b };
+    gi_member *small = &mg->m[b_is_wide ? 0 : 1];
+    memcpy(small->before, zeros[b_is_wide ? 0 : 1].before, sizeof small->before);
+    memcpy(small->after, zeros[b_is_wide ? 0 : 1].after, sizeof small->after);
+    if (!prepare(g, mg) || !mg->concat)
         return GOPT_OK;
-    uint32_t from = 0;
-    gi_node *concat = find_concat(gr, &from);
-    const size_t before = gr->n * (1 + gr->n_steps), after = 1 + gr->n_steps + (concat ? 0 : 1);
-    if (after >= before) {
-        gi_declined(m->cx, "fuse_horizontal", n, "%zu parallel %s would become as many nodes, with the Split", gr->n,
-                    n->op_name);
+    mg->wide = mg->m[0].product == (b_is_wide ? b : a) ? 0 : 1;
+    const verdict v = weigh(mg);
+    const char *refusal = nodes_gone(&v) < 0 || v.gain <= 0    ? ""
+                          : g->cx->options->fp != GOPT_FP_FAST ? " (only with --fp fast: zero times infinity is NaN)"
+                                                               : NULL;
+    if (refusal) {
+        gi_declined(g->cx, "fuse_horizontal", mg->m[1 - mg->wide].product,
+                    "%s, its kernel padded with zeros to that of %s: %s%s", what(mg, &v, "would become"),
+                    gi_node_label(mg->m[mg->wide].product, g->cx->scratch), figures(mg, &v), refusal);
         return GOPT_OK;
     }
-    return gi_pass_may(m->cx, "fuse_horizontal") ? merge(m, gr, concat, from) : GOPT_OK;
+    return gi_pass_may(g->cx, "fuse_horizontal") ? merge(mg, &v) : GOPT_OK;
 }
 
+static gopt_status merge_unlike(merger *g, const readers *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t k = i + 1; k < r->n && k < i + MAX_USERS; k++)
+            if (r->list[i]->block && r->list[k]->block && r->list[i]->op == OP_Conv && r->list[k]->op == OP_Conv &&
+                !go_together(r->list[i], r->list[k]))
+                GI_TRY(try_padded(g, r->list[i], r->list[k]));
+    return GOPT_OK;
+}
+
+static gopt_status merge_readers(merger *g, const gi_value *x)
+{
+    readers *r = &g->readers;
+    memset(r, 0, sizeof *r);
+    for (const gi_use *u = x->uses; u && r->n < MAX_READERS; u = u->next)
+        if (u->node && u->index == 0 && u->node->id < g->n_nodes && is_member(u->node))
+            r->list[r->n++] = u->node;
+    qsort(r->list, r->n, sizeof *r->list, compare_nodes);
+    GI_TRY(merge_alike(g, r));
+    return merge_unlike(g, r);
+}
+
+/* Convolutions that read the results of one Split, one each, in order. */
+static gopt_status merge_groups(merger *g, gi_node *split)
+{
+    int axis;
+    if (split->n_out < 2 || split->n_out > GI_MERGE_MEMBERS ||
+        !gi_axis(gi_attr_int(split, Split_at_axis), gi_value_rank(gi_node_in(split, 0)), &axis) || axis != 1)
+        return GOPT_OK;
+    gi_merge *mg = new_group(g);
+    mg->split = split;
+    for (uint32_t i = 0; i < split->n_out; i++) {
+        gi_node *n = gi_value_only_user(split->out[i]);
+        if (!n || n->op != OP_Conv || n->block != split->block || n->id >= g->n_nodes || !is_member(n) ||
+            gi_node_in(n, 0) != split->out[i] || (i && !go_together(mg->m[0].product, n)) ||
+            gi_node_in(n, 1)->def.blob->dims[0] != gi_node_in(i ? mg->m[0].product : n, 1)->def.blob->dims[0])
+            return GOPT_OK;
+        mg->m[mg->n++].product = n;
+    }
+    if (!prepare(g, mg))
+        return GOPT_OK;
+    const verdict v = weigh(mg);
+    if (!pays(&v)) {
+        gi_declined(g->cx, "fuse_horizontal", mg->m[0].product, "%s: %s", what(mg, &v, "would become"),
+                    figures(mg, &v));
+        return GOPT_OK;
+    }
+    return gi_pass_may(g->cx, "fuse_horizontal") ? merge(mg, &v) : GOPT_OK;
+}
+
+/* ---- the whole graph ---- */
+
 typedef struct candidates {
-    gi_arena *arena;
+    merger *g;
     gi_vec(gi_node *) list;
+    uint32_t at;
 } candidates;
 
 static bool collect(void *arg, gi_node *n)
 {
     candidates *c = arg;
-    return !is_member(n) || gi_node_in(n, 0)->n_uses < 2 || gi_push(c->arena, &c->list, n);
+    c->g->at[n->id] = ++c->at;
+    const bool wanted = n->op == OP_Split || (is_member(n) && gi_node_in(n, 0)->n_uses >= 2);
+    return !wanted || gi_push(c->g->cx->scratch, &c->list, n);
 }
 
 gopt_status gi_pass_fuse_horizontal(gopt_graph *g, gi_pass_ctx *cx)
 {
-    candidates c = { .arena = cx->scratch };
-    GI_NEED(gi_each_node(g->main, collect, &c));
-    merger m = { .g = g, .cx = cx, .n_nodes = g->next_node };
-    GI_NEED(gi_graph_number(g, cx->scratch, &m.at));
-    for (size_t i = 0; i < c.list.n; i++)
-        if (c.list.p[i]->block)
-            GI_TRY(try_group(&m, c.list.p[i]));
+    merger *m = GI_NEW(cx->scratch, merger);
+    GI_NEED(m);
+    m->g = g;
+    m->cx = cx;
+    m->n_nodes = g->next_node;
+    m->at = GI_NEW_ARRAY(cx->scratch, uint32_t, m->n_nodes + 1);
+    gi_map_init(&m->seen, cx->scratch);
+    candidates c = { .g = m };
+    GI_NEED(m->at && gi_each_node(g->main, collect, &c));
+    for (size_t i = 0; i < c.list.n; i++) {
+        gi_node *n = c.list.p[i];
+        if (!n->block)
+            continue;
+        if (n->op == OP_Split) {
+            GI_TRY(merge_groups(m, n));
+            continue;
+        }
+        const gi_value *x = gi_node_in(n, 0);
+        if (gi_map_get(&m->seen, (uint64_t)x->id + 1))
+            continue;
+        GI_NEED(gi_map_put(&m->seen, (uint64_t)x->id + 1, m));
+        GI_TRY(merge_readers(m, x));
+    }
     return GOPT_OK;
 }
