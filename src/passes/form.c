@@ -430,9 +430,8 @@ static const gi_form *pow_term(gi_forms *s, const gi_term *t, double p, bool *ca
         const gi_atom_kind kind = s->atoms[t->f[i].atom].kind;
         const bool is_step = kind == GI_ATOM_ABOVE || kind == GI_ATOM_FROM;
         r.f[i] = (gi_factor){ t->f[i].atom, t->f[i].power * p };
-        /* √(u²) is |u|, so a root is taken of the first power, or of what is a root already */
-        *can = (whole || kind == GI_ATOM_EXP || t->f[i].power == 1 || t->f[i].power != floor(t->f[i].power)) &&
-               !(is_step && p < 0);
+        /* √(u²) is |u|, so a root is taken of odd powers, or of what is a root already */
+        *can = (whole || kind == GI_ATOM_EXP || fmod(t->f[i].power, 2) != 0) && !(is_step && p < 0);
     }
     if (!*can || !isfinite(r.k))
         return NULL;
