@@ -17,11 +17,12 @@ struct gopt_pass_ctx {
     int opset;             /* of ai.onnx, that the output may use */
     int64_t rewrites_left; /* INT64_MAX where there is no limit */
     struct gopt_report *report;
-    const gi_smap *skip;     /* names of rules not to be applied, written with '_' */
-    bool folds_growth_known; /* constant-fold: is growth_left set? */
-    int64_t growth_left;     /* constant-fold: bytes that the model may still grow by */
-    bool stop;               /* the limit of rewrites is reached */
-    void *user;              /* of the pass or runner, for callbacks */
+    const gi_smap *skip; /* names of rules not to be applied, written with '_' */
+    bool folds_limited;  /* constant-fold: are the next two set? */
+    int64_t growth_left; /* constant-fold: bytes that the model may still grow by */
+    int64_t work_left;   /* constant-fold: what evaluations may still cost, in bytes made */
+    bool stop;           /* the limit of rewrites is reached */
+    void *user;          /* of the pass or runner, for callbacks */
 };
 
 typedef gopt_status (*gi_pass_fn)(gopt_graph *g, gi_pass_ctx *cx);

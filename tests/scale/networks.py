@@ -306,6 +306,38 @@ def weights(n):
     return whole(nodes, [value("x", ["n", 1024])], [value(x, ["n", 1024])], w)
 
 
+@kind
+def doubling(n):
+    """constants that double at every step, by Tile, Expand and Concat, down to one element at the end"""
+    nodes, w, ends = [], [scalar("seed", 3.0), ints("rep", [2]), ints("shape", [1])], []
+    for i in range(n // 42 + 1):
+        p = f"/grow{i}/"
+        x = p + "e"
+        w.append(scalar(p + "k", 1.0 + i))
+        nodes += [node("Mul", ["seed", p + "k"], [p + "s"], p + "mul"), node("Expand", [p + "s", "shape"], [x], p + "expand")]
+        for k in range(38):
+            op, inputs, more = [("Tile", [x, "rep"], {}), ("Concat", [x, x], {"axis": 0})][k % 2]
+            nodes.append(node(op, inputs, [p + f"t{k}"], p + f"t{k}", **more))
+            x = p + f"t{k}"
+        nodes.append(node("ReduceMax", [x], [p + "m"], p + "max", keepdims=0))
+        nodes.append(node("Mul", ["x", p + "m"], [p + "y"], p + "use"))
+        ends.append(value(p + "y", ["n"]))
+    return whole(nodes, [value("x", ["n"])], ends, w)
+
+
+@kind
+def shapes(n):
+    """constants of huge shapes: ConstantOfShape and Range, each read by one node"""
+    nodes, w, ends = [], [scalar("zero", 0.0)], []
+    for i in range(n // 3 + 1):
+        p = f"/shape{i}/"
+        w.append(ints(p + "dims", [1 << 12, 1 << 10, i % 9 + 1]))
+        nodes += [node("ConstantOfShape", [p + "dims"], [p + "c"], p + "fill"), node("Exp", [p + "c"], [p + "e"], p + "exp"),
+                  node("Add", [p + "e", "x"], [p + "y"], p + "add")]
+        ends.append(value(p + "y", [1 << 12, 1 << 10, i % 9 + 1]))
+    return whole(nodes, [value("x", [1])], ends, w)
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in KINDS:
         print(__doc__)
