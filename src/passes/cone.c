@@ -419,10 +419,14 @@ static void advance(front *f, const gi_node *n)
     }
 }
 
+/* In a chain every node is a cut, and each cut is a form of all nodes before it: the nearest ones must do. */
+enum { MOST_CUTS = 10 };
+
 static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
 {
     cone *c = GI_NEW(a, cone);
-    gi_cut *cuts = GI_NEW_ARRAY(a, gi_cut, GI_CONE_NODES);
+    gi_cut *cuts = GI_NEW_ARRAY(a, gi_cut, MOST_CUTS);
+    uint32_t tried = 0;
     front f = { .n = 0 };
     bool function = false;
     if (!c || !cuts)
@@ -435,7 +439,7 @@ static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
     function = false;
     order(c);
     out->cut = cuts;
-    for (uint32_t i = 0; i < c->n; i++) {
+    for (uint32_t i = 0; i < c->n && tried < MOST_CUTS; i++) {
         advance(&f, c->nodes[i]);
         function = function || is_function(c->nodes[i]->op);
         if (i == 0 && m->root->op != OP_Max && m->root->op != OP_Clip)
@@ -444,6 +448,7 @@ static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
             continue;
         gi_cut *cut = &cuts[out->n];
         *cut = (gi_cut){ .x = f.v[0], .n = i + 1, .nodes = c->nodes };
+        tried++;
         out->n += make_form(a, cut);
     }
     return true;
