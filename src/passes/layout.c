@@ -199,14 +199,26 @@ static bool places(const gi_layout *l, const uint8_t *own, const uint32_t *end, 
     return true;
 }
 
-/* Dims in the order of their places, those of 1 last. */
+/* Dims in the order of their places; those of 1 stay where they are, so that what moves is plain to see. */
 static void sort_by_place(const uint32_t *at, int rank, int64_t *perm)
 {
+    int n = 0;
     for (int i = 0; i < rank; i++) {
-        int k = i;
+        int k = n;
+        if (at[i] == UINT32_MAX)
+            continue;
         for (; k > 0 && at[perm[k - 1]] > at[i]; k--)
             perm[k] = perm[k - 1];
         perm[k] = i;
+        n++;
+    }
+    for (int i = 0; i < rank; i++) {
+        if (at[i] != UINT32_MAX)
+            continue;
+        const int place = i < n ? i : n;
+        memmove(perm + place + 1, perm + place, (size_t)(n - place) * sizeof *perm);
+        perm[place] = i;
+        n++;
     }
 }
 

@@ -364,7 +364,7 @@ static void each_root(const gi_pattern *p, size_t *count, const gi_rule *rule, c
         each_root(p->in[i], count, rule, end);
 }
 
-/* Rules by the root's operator, without those that --fp or --skip forbids. */
+/* Rules by the root's operator, without those that --fp, --skip or --emit forbids. */
 static bool index_rules(engine *e, const gi_rule *const *rules, size_t n)
 {
     const gopt_fp fp = e->cx->options->fp;
@@ -380,8 +380,10 @@ static bool index_rules(engine *e, const gi_rule *const *rules, size_t n)
         if (!end[op])
             return false;
     }
+    const bool ort = e->cx->options->emit == GOPT_EMIT_ORT;
     for (size_t i = 0; i < n; i++)
-        if (rules[i]->exact <= most && !(e->cx->skip && gi_smap_get(e->cx->skip, rules[i]->name)))
+        if (rules[i]->exact <= most && (ort || (!rules[i]->ort && rules[i]->stage != EMIT_ORT)) &&
+            !(e->cx->skip && gi_smap_get(e->cx->skip, rules[i]->name)))
             each_root(rules[i]->match, count, rules[i], end);
     return true;
 }

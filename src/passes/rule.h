@@ -127,6 +127,7 @@ typedef struct gi_rule {
     const char *name;
     gi_exact exact;
     gi_stage stage;
+    bool ort; /* makes operators of ONNX Runtime's own: with --emit ort alone (all of stage EMIT_ORT do) */
     const gi_pattern *match;
     bool (*find)(gi_match *m, gi_reason *why);       /* may be NULL */
     bool (*when)(const gi_match *m, gi_reason *why); /* may be NULL */

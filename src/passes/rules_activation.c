@@ -485,5 +485,14 @@ static gi_value *make_activation_finite(gi_rewrite *r, const gi_match *m)
     return p == GI_PROBE_OTHER ? NULL : y;
 }
 
+/* The same in the operators that ONNX Runtime brings with it, for opsets that have none of their own. */
+static gi_value *make_ort_gelu(gi_rewrite *r, const gi_match *m)
+{
+    activation a = *(const activation *)m->data;
+    a.op = a.tanh ? OP_FastGelu : OP_MsGelu;
+    gi_value *y = build(r, &a, m->x);
+    return y && gi_probe(r, a.cut, y) == GI_PROBE_SAME ? y : NULL;
+}
+
 #include "passes/rows.h"
 #include "passes/rules/activation.def"

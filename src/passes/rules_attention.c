@@ -438,5 +438,53 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
     return y && h.together ? apart_again(r, m, y) : y;
 }
 
+/* ---- as ONNX Runtime's own operator ---- */
+
+static bool is_multi_head(const gi_match *m, gi_reason *why)
+{
+    attention a;
+    heads h;
+    if (!is_attention(m, why) || !read_attention(m, &a))
+        return false;
+    if (gi_value_dtype(a.q) != GOPT_F32 || gi_value_dim(a.q, 1) != gi_value_dim(a.k, 1))
+        return false;
+    choose(m, &a, &h);
+    return h.together || gi_decline(why, "its heads lie apart, and would have to be put together");
+}
+
+/* The mask with the four dims that are asked for. */
+static gi_value *of_rank_four(gi_rewrite *r, gi_value *mask)
+{
+    static const int64_t axes[2] = { 0, 1 };
+    const int missing = 4 - gi_value_rank(mask);
+    if (missing <= 0)
+        return mask;
+    gi_value *a = gi_const_i64(r->g, 1, missing, axes);
+    return a ? gi_rw_build(r, OP_Unsqueeze, 2, (gi_value *[]){ mask, a }) : NULL;
+}
+
+static gi_value *make_multi_head(gi_rewrite *r, const gi_match *m)
+{
+    attention a;
+    heads h;
+    bool ok;
+    if (!read_attention(m, &a))
+        return NULL;
+    choose(m, &a, &h);
+    gi_value *q = rows_together(r, &h.q), *k = rows_together(r, &h.k), *v = rows_together(r, &h.v);
+    gi_value *mask = join_masks(r, &a, &ok);
+    if (!h.together || !q || !k || !v || !ok || (mask && !(mask = of_rank_four(r, mask))))
+        return NULL;
+    gi_node *n = gi_rw_node(r, OP_MultiHeadAttention, mask ? 6 : 3, (gi_value *[]){ q, k, v, NULL, NULL, mask }, 1);
+    if (!n || !keep_origins(n, &a))
+        return NULL;
+    gi_attr_set_int(n, MultiHeadAttention_at_num_heads, gi_value_dim(a.q, 1));
+    gi_attr_set_float(n, MultiHeadAttention_at_scale, (float)a.scale);
+    gi_value *y = gi_rw_done(r, n);
+    if (y && m->z)
+        y = guarded(r, m, y);
+    return y ? apart_again(r, m, y) : NULL;
+}
+
 #include "passes/rows.h"
 #include "passes/rules/attention.def"
