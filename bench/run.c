@@ -201,7 +201,12 @@ int main(int argc, char **argv)
     if (st == GOPT_OK)
         st = gopt_graph_clone(plain, &g);
     if (st == GOPT_OK)
-        st = gopt_optimize(g, &(gopt_optimize_options){ .level = 2, .fuse = o.fuse }, NULL);
+        st = gopt_kernels_open(cx, &o.engine, &o.engine.kernels);
+    if (st == GOPT_OK)
+        st = gopt_optimize(g,
+                           &(gopt_optimize_options){
+                               .level = 2, .fuse = o.fuse, .runs = gopt_kernels_run, .runs_user = o.engine.kernels },
+                           NULL);
     const size_t n = st == GOPT_OK ? gopt_graph_input_count(g) : 0;
     gopt_tensor **in = calloc(n + 1, sizeof(*in));
     for (size_t i = 0; in && i < n && st == GOPT_OK; i++)
@@ -209,6 +214,7 @@ int main(int argc, char **argv)
             st = GOPT_NO_MEMORY;
     if (st == GOPT_OK && in)
         st = measure(plain, g, &o, in);
+    gopt_kernels_close(o.engine.kernels);
     if (st != GOPT_OK)
         gopt_diag_print(cx, stderr, false);
     for (size_t i = 0; in && i < n; i++)

@@ -121,7 +121,8 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
     o->level = f->level < 0 ? 2 : (int)f->level;
     if (f->fp)
         o->fp = !strcmp(f->fp, "strict") ? GOPT_FP_STRICT : !strcmp(f->fp, "fast") ? GOPT_FP_FAST : GOPT_FP_REASSOC;
-    o->emit = f->emit && !strcmp(f->emit, "ort") ? GOPT_EMIT_ORT : GOPT_EMIT_ONNX;
+    if (f->emit)
+        o->emit = !strcmp(f->emit, "ort") ? GOPT_EMIT_ORT : GOPT_EMIT_ONNX;
     o->passes = f->passes;
     o->fuse = !f->no_fuse;
     *skip = f->no_fuse ? text_of("%s%sfuse-vertical,fuse-horizontal", f->skip ? f->skip : "", f->skip ? "," : "")

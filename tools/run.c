@@ -11,6 +11,7 @@ typedef struct running {
     tool *t;
     gopt_graph *g;
     gopt_report *report;
+    gopt_engine_options engine;
     gopt_engine *e;
     gopt_run_context **rc;
     size_t n_streams;
@@ -31,6 +32,11 @@ static gopt_status optimize_for(running *r)
     char *skip = NULL;
     gopt_graph *before = NULL;
     gopt_status s = tool_optimize_options(t, &o, &skip);
+    if (s == GOPT_OK && !r->engine.reference) {
+        s = gopt_kernels_open(t->cx, &r->engine, &r->engine.kernels);
+        o.runs = gopt_kernels_run;
+        o.runs_user = r->engine.kernels;
+    }
     if (s == GOPT_OK && (t->o.dot || t->o.svg))
         s = gopt_graph_clone(r->g, &before);
     progress *p = s == GOPT_OK ? progress_start(t, "optimizing") : NULL;
@@ -52,16 +58,10 @@ static gopt_status build(running *r)
     if (t->o.dump_kernels)
         TRY(tool_make_dir(t, t->o.dump_kernels));
     progress *p = progress_start(t, "building");
-    const gopt_status s = gopt_engine_create(r->g,
-                                             &(gopt_engine_options){ .backend = t->o.backend ? t->o.backend : "cpu",
-                                                                     .precision = t->o.precision,
-                                                                     .isa = t->o.isa,
-                                                                     .threads = (int)t->o.threads,
-                                                                     .reference = t->o.level == 0,
-                                                                     .workspace = t->o.workspace,
-                                                                     .dump_kernels = t->o.dump_kernels },
-                                             &r->e);
+    const gopt_status s = gopt_engine_create(r->g, &r->engine, &r->e);
     progress_stop(p);
+    gopt_kernels_close(r->engine.kernels);
+    r->engine.kernels = NULL;
     return s;
 }
 
@@ -287,7 +287,14 @@ static gopt_status run_steps(running *r)
 
 gopt_status run(tool *t)
 {
-    running r = { .t = t };
+    running r = { .t = t,
+                  .engine = { .backend = t->o.backend ? t->o.backend : "cpu",
+                              .precision = t->o.precision,
+                              .isa = t->o.isa,
+                              .threads = (int)t->o.threads,
+                              .reference = t->o.level == 0,
+                              .workspace = t->o.workspace,
+                              .dump_kernels = t->o.dump_kernels } };
     const gopt_status s = run_steps(&r);
     for (size_t k = 0; r.rc && k < r.n_streams; k++)
         gopt_run_context_destroy(r.rc[k]);

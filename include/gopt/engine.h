@@ -21,6 +21,9 @@ extern "C" {
 typedef struct gopt_engine gopt_engine;
 typedef struct gopt_run_context gopt_run_context;
 
+/* The kernels of a backend, opened before there is an engine. */
+typedef struct gopt_kernels gopt_kernels;
+
 typedef struct gopt_engine_options {
     const char *backend;      /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
     const char *precision;    /* "fp32" (default); others where the backend has them */
@@ -29,7 +32,23 @@ typedef struct gopt_engine_options {
     bool reference;           /* every node by its reference evaluation, in the graph's order: level 0 */
     uint64_t workspace;       /* bytes that a tactic may take; 0: no limit */
     const char *dump_kernels; /* folder for generated sources; NULL: none */
+    gopt_kernels *kernels; /* opened with the same options: the engine takes their device over; NULL: opens its own */
 } gopt_engine_options;
+
+/* What a backend would run by a kernel of its own: for gopt_optimize, which expands what it lacks.
+ *
+ *   gopt_engine_options eo = { .backend = "cpu" };
+ *   GOPT_TRY(gopt_kernels_open(cx, &eo, &eo.kernels));
+ *   GOPT_TRY(gopt_optimize(g, &(gopt_optimize_options){ .level = 2, .fuse = true, .runs = gopt_kernels_run,
+ *                                                       .runs_user = eo.kernels }, NULL));
+ *   GOPT_TRY(gopt_engine_create(g, &eo, &e));
+ *   gopt_kernels_close(eo.kernels);
+ */
+GOPT_API gopt_status gopt_kernels_open(gopt_ctx *cx, const gopt_engine_options *o, gopt_kernels **out);
+GOPT_API void gopt_kernels_close(gopt_kernels *k); /* k may be NULL; what an engine took over stays */
+/* Does a kernel run this node as it stands? Where its shapes hold free symbols, it is asked with numbers in their
+ * places. `kernels` is the gopt_kernels. */
+GOPT_API bool gopt_kernels_run(void *kernels, const gopt_node *n);
 
 /* Compiles. The graph is cloned: the caller keeps his. Symbols of the inputs may still be free: then plans
  * are made when a run's shapes are first seen, and kept. */

@@ -12,8 +12,9 @@ typedef enum gopt_fp { GOPT_FP_REASSOC = 0, GOPT_FP_STRICT, GOPT_FP_FAST } gopt_
 
 /* What operators the output may use. */
 typedef enum gopt_emit {
-    GOPT_EMIT_ONNX = 0, /* ONNX's own, of the output's opset */
-    GOPT_EMIT_ORT       /* also those that ONNX Runtime brings with it (com.microsoft) */
+    GOPT_EMIT_MODEL = 0, /* ONNX's own, of the output's opset, and what else the model itself uses */
+    GOPT_EMIT_ONNX,      /* ONNX's own alone: those that ONNX Runtime brings with it are expanded */
+    GOPT_EMIT_ORT        /* also those that ONNX Runtime brings with it (com.microsoft) */
 } gopt_emit;
 
 typedef struct gopt_optimize_options {
@@ -26,6 +27,10 @@ typedef struct gopt_optimize_options {
     bool verify_each;      /* check the graph after every pass */
     int opset;             /* 0: the model's own (at level 3: as new as need be) */
     gopt_emit emit;
+    /* The graph is for an engine, not for a file: does its backend run this node by a kernel? gopt_kernels_run says so.
+     * What it does not run is expanded into what it does, where there is a rule; any opset will do. May be NULL. */
+    bool (*runs)(void *user, const gopt_node *n);
+    void *runs_user;
     const char *dump_dir; /* one numbered .gir a pass; NULL: none */
     const char *planted;  /* for tests alone: "A,B", rules of rules/planted.def, which are wrong; NULL: none */
     /* Called after every pass with its name and number (from 1), the graph as it stands then; it must not

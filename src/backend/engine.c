@@ -54,19 +54,41 @@ static gopt_status copy_options(struct gopt_engine *e, const gopt_engine_options
     return GOPT_OK;
 }
 
-static gopt_status open_devices(struct gopt_engine *e)
+gopt_status gi_devices_open(gopt_ctx *cx, const gopt_engine_options *o, gi_devices *d)
 {
     const gi_backend *asked;
     const char *spec;
-    GI_TRY(find_backend(e->cx, e->options.backend, &asked, &spec));
-    e->backend[0] = &gi_backend_cpu;
+    GI_TRY(find_backend(cx, o->backend ? o->backend : "cpu", &asked, &spec));
+    d->backend[0] = &gi_backend_cpu;
     if (asked == &gi_backend_cpu)
-        return e->backend[0]->open(e->cx, spec, &e->options, &e->device[0]);
-    gopt_engine_options host = e->options; /* the cpu runs what is left in full precision */
+        return asked->open(cx, spec, o, &d->device[0]);
+    gopt_engine_options host = *o; /* the cpu runs what is left in full precision */
     host.precision = "fp32";
-    GI_TRY(e->backend[0]->open(e->cx, NULL, &host, &e->device[0]));
-    e->backend[1] = asked;
-    return asked->open(e->cx, spec, &e->options, &e->device[1]);
+    GI_TRY(d->backend[0]->open(cx, NULL, &host, &d->device[0]));
+    d->backend[1] = asked;
+    return asked->open(cx, spec, o, &d->device[1]);
+}
+
+void gi_devices_close(gi_devices *d)
+{
+    for (int i = 0; i < 2; i++)
+        if (d->device[i])
+            d->backend[i]->close(d->device[i]);
+    *d = (gi_devices){ 0 };
+}
+
+static gopt_status open_devices(struct gopt_engine *e)
+{
+    gi_devices d = { 0 };
+    gopt_status st = GOPT_OK;
+    if (!e->options.kernels || !gi_kernels_give(e->options.kernels, &d))
+        st = gi_devices_open(e->cx, &e->options, &d);
+    e->options.kernels = NULL;
+    for (int i = 0; i < 2; i++) {
+        e->backend[i] = d.backend[i];
+        e->device[i] = d.device[i];
+    }
+    return st;
 }
 
 static bool inputs_are_static(const gopt_graph *g)
@@ -347,9 +369,8 @@ void gopt_engine_destroy(gopt_engine *e)
         e->backend[1]->mem_free(e->device[1], e->device_copies.p[i].mem);
         gi_blob_unref(e->device_copies.p[i].blob);
     }
-    for (int d = 0; d < 2; d++)
-        if (e->device[d])
-            e->backend[d]->close(e->device[d]);
+    gi_devices_close(
+        &(gi_devices){ .backend = { e->backend[0], e->backend[1] }, .device = { e->device[0], e->device[1] } });
     gopt_graph_destroy(e->graph);
     gi_arena_destroy(e->arena);
     pthread_mutex_destroy(&e->lock);

@@ -26,6 +26,16 @@ typedef struct gi_device_copy {
     gi_blob *blob;
 } gi_device_copy;
 
+/* The cpu, and the backend asked for, NULL where that is the cpu. */
+typedef struct gi_devices {
+    const gi_backend *backend[2];
+    gi_device *device[2];
+} gi_devices;
+gopt_status gi_devices_open(gopt_ctx *cx, const gopt_engine_options *o,
+                            gi_devices *d); /* close it also where it fails */
+void gi_devices_close(gi_devices *d);
+bool gi_kernels_give(gopt_kernels *k, gi_devices *d); /* hands them over; false where they are given already */
+
 struct gopt_engine {
     gopt_ctx *cx;
     gi_arena *arena;

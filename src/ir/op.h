@@ -167,7 +167,8 @@ enum {
     GI_CONTROL = 1 << 7,     /* owns blocks */
     GI_MOVEMENT = 1 << 8,    /* copies elements unchanged: gather, slice, concat, transpose */
     GI_INTERNAL_OP = 1 << 9, /* ours alone: no ONNX operator of that name */
-    GI_ANY_KIND = 1 << 10    /* inputs may be sequences and optionals; of all others they must be tensors */
+    GI_ANY_KIND = 1 << 10,   /* inputs may be sequences and optionals; of all others they must be tensors */
+    GI_NOT_ONNX = 1 << 11    /* stands in ONNX's domain, but is no operator of ONNX */
 };
 
 /* Which dtypes the main input may have. */
@@ -212,6 +213,9 @@ const gi_op *gi_op_get(gi_opcode op);
 
 /* OP_Unknown where there is none. Domains "" and "ai.onnx" are the same. */
 gi_opcode gi_op_find(const char *domain, const char *name);
+
+/* The opset of ai.onnx that brought an operator of that name. */
+int gi_op_introduced(const char *name);
 
 /* Position of an attribute in the row, -1 where there is none. */
 int gi_op_find_attr(const gi_op *op, const char *name);

@@ -452,7 +452,7 @@ static bool add_opset(gi_export *x, pb_model *m, const char *domain, int64_t ver
     return true;
 }
 
-/* Those of the model, and of what the passes brought in. */
+/* Those of the model, and of what the passes brought in; not that of ONNX Runtime's operators where none is left. */
 static bool opsets(gi_export *x, pb_model *m)
 {
     static const char *const brought[] = { "", GI_DOMAIN_MS };
@@ -462,6 +462,8 @@ static bool opsets(gi_export *x, pb_model *m)
         return false;
     for (uint32_t i = 0; i < g->n_opsets; i++) {
         const gi_opset *o = &g->opsets[i];
+        if (!strcmp(o->domain, GI_DOMAIN_MS) && !uses_domain(x->main, o->domain))
+            continue;
         if (!add_opset(x, m, o->domain, *o->domain ? o->version : x->opset))
             return false;
     }

@@ -21,8 +21,9 @@ struct gopt_pass_ctx {
     bool folds_limited;  /* constant-fold: are the next two set? */
     int64_t growth_left; /* constant-fold: bytes that the model may still grow by */
     int64_t work_left;   /* constant-fold: what evaluations may still cost, in bytes made */
-    bool stop;           /* the limit of rewrites is reached */
-    void *user;          /* of the pass or runner, for callbacks */
+    bool (*only)(struct gopt_pass_ctx *cx, const gi_node *root); /* rules apply to these roots alone; NULL: to all */
+    bool stop;                                                   /* the limit of rewrites is reached */
+    void *user;                                                  /* of the pass or runner, for callbacks */
 };
 
 typedef gopt_status (*gi_pass_fn)(gopt_graph *g, gi_pass_ctx *cx);

@@ -3,6 +3,7 @@
  *     level 1                                    level 2
  *     ───────                                    ───────
  *     dce            drop what nobody reads
+ *     lower-runtime  ONNX Runtime's own operators become ONNX's (--emit onnx, or a backend that lacks them)
  *     dedup-weights  equal constants, one
  *       │
  *       ▼
@@ -13,8 +14,8 @@
  *   └ dce            sweep         ┘                 ▲ as long as they change something
  *       │
  *       ▼
- *     detect-unsupported                         emit              operators of the runtime asked for (--emit ort)
- *     explain        what stays, and why
+ *     detect-unsupported                         lower             what the opset or backend asked for lacks
+ *     explain        what stays, and why         emit              operators of the runtime asked for (--emit ort)
  *                                                fuse-vertical     regions, last: they change no arithmetic
  *
  * The loops are capped: a model on which they have not settled by then is left as it is, with a note. Each pass
@@ -55,6 +56,12 @@ static gopt_status simplify(runner *r, bool *changed)
     return GOPT_OK;
 }
 
+/* Does anyone ask for operators to be expanded? For a backend's sake it is done where answers may differ by rounding. */
+static bool lowers(const gopt_optimize_options *o)
+{
+    return o->emit == GOPT_EMIT_ONNX || o->opset > 0 || (o->runs && o->level >= 2);
+}
+
 gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *user)
 {
     const int level = o->level;
@@ -63,6 +70,8 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
     if (level < 1)
         return GOPT_OK;
     GI_TRY(run(&r, "dce", &changed));
+    if (lowers(o))
+        GI_TRY(run(&r, "lower-runtime", &changed));
     GI_TRY(run(&r, "dedup-weights", &changed));
     GI_TRY(simplify(&r, &changed));
     for (int round = 0; level >= 2 && round < REWRITE_ROUNDS; round++) {
@@ -74,6 +83,12 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
         GI_TRY(simplify(&r, &changed));
     }
     GI_TRY(run(&r, "detect-unsupported", &changed));
+    if (lowers(o)) {
+        bool lowered = false;
+        GI_TRY(run(&r, "lower", &lowered));
+        if (lowered)
+            GI_TRY(simplify(&r, &changed));
+    }
     if (level >= 2 && o->emit == GOPT_EMIT_ORT)
         GI_TRY(run(&r, "emit", &changed));
     GI_TRY(run(&r, "explain", &changed));

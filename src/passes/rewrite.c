@@ -334,6 +334,8 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
 static gopt_status visit(engine *e, gi_node *n)
 {
     const gi_rule *const *first = e->by_op[n->op];
+    if (e->cx->only && !e->cx->only(e->cx, n))
+        return GOPT_OK;
     for (size_t i = 0; first && first[i] && n->block;) {
         const gi_rule *rule = first[i];
         bool done = false;

@@ -38,9 +38,9 @@ typedef enum gi_exact {
     FINITE   /* infinities and NaN too */
 } gi_exact;
 
-/* When a rule is tried: in `identities` (level 1), in `rewrites` (level 2), or in `emit`, which writes operators
- * that only the runtime asked for has. */
-typedef enum gi_stage { REWRITE = 0, IDENTITY, EMIT_ORT } gi_stage;
+/* When a rule is tried: in `identities` (level 1), in `rewrites` (level 2), in `emit`, which writes operators
+ * that only the runtime asked for has, or in `lower`, which expands those that it lacks. */
+typedef enum gi_stage { REWRITE = 0, IDENTITY, EMIT_ORT, LOWER } gi_stage;
 
 typedef enum gi_pattern_kind {
     GI_PAT_NODE,

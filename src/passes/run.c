@@ -241,9 +241,11 @@ static gopt_status run_all(runner *r)
     return each_name(r, o->passes, run_named);
 }
 
-/* The opset asked for, else the model's own; level 3 may raise it as far as it goes. */
+/* The opset asked for, else the model's own; level 3 may raise it as far as it goes, and an engine takes any. */
 static int output_opset(const gopt_graph *g, const gopt_optimize_options *o)
 {
+    if (o->runs)
+        return INT_MAX;
     return o->opset > 0 ? o->opset : o->level >= 3 ? INT_MAX : gi_graph_opset(g, "");
 }
 

@@ -8,7 +8,7 @@
  *   ; applied dead_node at %y: nobody reads it
  *
  * `; ---- expected: unchanged` stands for the graph as it was. RUN lines: `optimize` with --passes= --skip=
- * --level= --fp=strict|fast --opset= --emit=ort --rewrite-limit= --fuse --remarks --types; `infer` (types shown);
+ * --level= --fp=strict|fast --opset= --emit=onnx|ort --rewrite-limit= --fuse --remarks --types; `infer` (types shown);
  * `error` (reading fails, its diagnostics are the expectation). After every `optimize` the graph is verified,
  * optimized again (nothing may change), and evaluated before and after on seeded inputs; --again=changes and
  * --eval=off switch the last two off for a case that says why.
