@@ -36,17 +36,6 @@ static bool is_function(gi_opcode op)
     }
 }
 
-/* The reduction that drops its axes and whose axes this view puts back; NULL where it is another view. */
-static const gi_node *reduction_below(const gi_node *view)
-{
-    const gi_node *n = gi_value_node(gi_node_in(view, 0));
-    const bool is_view = view->op == OP_Unsqueeze || view->op == OP_Reshape;
-    return is_view && n && n->block == view->block && (gi_op_get(n->op)->traits & GI_REDUCTION) && is_function(n->op) &&
-                   !gi_attr_int(n, ReduceMean_at_keepdims)
-               ? n
-               : NULL;
-}
-
 static bool is_known(const gi_node *n)
 {
     switch (n->op) {
@@ -62,9 +51,6 @@ static bool is_known(const gi_node *n)
     case OP_Not:
     case OP_Cast:
         return n->n_out == 1;
-    case OP_Unsqueeze:
-    case OP_Reshape:
-        return reduction_below(n) != NULL;
     default:
         return n->n_out == 1 && is_function(n->op);
     }
@@ -182,7 +168,7 @@ static bool reduced_axes(const former *f, const gi_node *n, uint64_t *axes, doub
     uint32_t n_axes = 0;
     gi_value *given = gi_node_in(n, ReduceMean_in_axes), *x = gi_node_in(n, ReduceMean_in_data);
     const int rank = gi_value_rank(x);
-    if (rank < 1 || rank != gi_value_rank(f->cut->x) ||
+    if (rank < 1 || rank != gi_value_rank(f->cut->x) || !gi_attr_int(n, ReduceMean_at_keepdims) ||
         (given && !gi_value_known_ints(given, a, GOPT_MAX_RANK, &n_axes)))
         return false;
     *axes = 0;
@@ -201,28 +187,13 @@ static bool reduced_axes(const former *f, const gi_node *n, uint64_t *axes, doub
     return true;
 }
 
-/* The reduced dims of n's input are 1 in v, the others as they are. */
-static bool keeps_dims(const gi_node *n, uint64_t axes, const gi_value *v)
-{
-    const gi_value *x = gi_node_in(n, 0);
-    if (gi_value_rank(v) != gi_value_rank(x))
-        return false;
-    for (int i = 0; i < gi_value_rank(x); i++)
-        if (axes >> i & 1 ? gi_value_dim(v, i) != 1
-                          : gi_dim_equal(n->block->graph->dims, v->type->dims[i], x->type->dims[i]) != 1)
-            return false;
-    return true;
-}
-
-/* Of n's result as `as`, which has all dims. */
-static const gi_form *reduction_form(former *f, const gi_node *n, const gi_value *as)
+static const gi_form *reduction_form(former *f, const gi_node *n)
 {
     uint64_t axes;
     double count;
     const gi_form *a = in_form(f, n, 0);
     f->cut->pointwise = false;
-    if (!a || !reduced_axes(f, n, &axes, &count) || !keeps_dims(n, axes, as) ||
-        (n->op != OP_ReduceMean && !(count >= 1)))
+    if (!a || !reduced_axes(f, n, &axes, &count) || (n->op != OP_ReduceMean && !(count >= 1)))
         return NULL;
     if (n->op == OP_ReduceSumSquare || n->op == OP_ReduceL2)
         a = gi_form_mul(f->s, a, a);
@@ -342,12 +313,7 @@ static const gi_form *node_form(former *f, const gi_node *n)
     case OP_ReduceSum:
     case OP_ReduceSumSquare:
     case OP_ReduceL2:
-        return reduction_form(f, n, n->out[0]);
-    case OP_Unsqueeze:
-    case OP_Reshape: {
-        const gi_node *below = reduction_below(n);
-        return below ? reduction_form(f, below, n->out[0]) : NULL;
-    }
+        return reduction_form(f, n);
     default:
         return NULL;
     }
@@ -357,20 +323,6 @@ static const gi_form *node_form(former *f, const gi_node *n)
 static double closeness(gopt_dtype t)
 {
     return t == GOPT_F64 ? 1e-7 : t == GOPT_F16 ? 1e-3 : t == GOPT_BF16 ? 8e-3 : 1e-5;
-}
-
-/* A reduction whose axes all that read it put back. */
-static bool is_dropped(const gi_cut *c, const gi_node *n)
-{
-    bool dropped = false;
-    for (uint32_t i = 0; i < c->n; i++) {
-        if (!reads(c->nodes[i], n))
-            continue;
-        if (reduction_below(c->nodes[i]) != n)
-            return false;
-        dropped = true;
-    }
-    return dropped;
 }
 
 static bool make_form(gi_arena *a, gi_cut *c)
@@ -385,8 +337,6 @@ static bool make_form(gi_arena *a, gi_cut *c)
     gi_forms_init(c->forms, a, closeness(gi_value_dtype(c->x)));
     for (uint32_t i = c->n; i-- > 0;) {
         const gopt_dtype t = gi_value_dtype(c->nodes[i]->out[0]);
-        if (is_dropped(c, c->nodes[i]))
-            continue; /* whoever puts the axes back takes its form */
         f->of[i] = is_float(t) || t == GOPT_BOOL ? node_form(f, c->nodes[i]) : NULL;
         if (!f->of[i])
             return false;

@@ -140,4 +140,4 @@ static gi_value *make_lp_normalization(gi_rewrite *r, const gi_match *m)
 }
 
 #include "passes/rows.h"
-#include "passes/rules/reduction.def"
+#include "passes/rules/softmax.def"
