@@ -179,8 +179,10 @@ static gopt_status save(work *w)
         return GOPT_OK;
     if (ends_with(out, ".gir"))
         return gopt_gir_save(w->after, out);
-    return gopt_onnx_save(w->after, out,
-                          &(gopt_save_options){ .external_data = t->o.external_data, .opset = (int)t->o.opset });
+    const gopt_save_options o = { .external_data = t->o.external_data,
+                                  .opset = (int)t->o.opset,
+                                  .consume = !t->o.dot && !t->o.svg };
+    return gopt_onnx_save(w->after, out, &o);
 }
 
 /* "out.culprit.gir": beside the output, or in this folder under the model's name. Freed by the caller. */

@@ -33,6 +33,7 @@ GOPT_API gopt_status gopt_onnx_load(gopt_ctx *cx, const char *path, gopt_graph *
 typedef struct gopt_save_options {
     bool external_data; /* weights beside the file, in NAME.data; always so over 2 GB */
     int opset;          /* 0: the model's own */
+    bool consume;       /* weights are let go as they are written; the graph may only be destroyed then */
 } gopt_save_options;
 GOPT_API gopt_status gopt_onnx_save(gopt_graph *g, const char *path, const gopt_save_options *o);
 GOPT_API gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out);

@@ -69,6 +69,7 @@ typedef struct gopt_tensor {
     size_t n_items;
     gopt_ctx *cx; /* of a tensor that owns its data; NULL: borrowed data */
     int refs;     /* changed with atomics */
+    int store;    /* the library's own: how data were had */
 } gopt_tensor;
 
 /* Zeroed. GOPT_BAD_INPUT where the size overflows, GOPT_NO_MEMORY past the context's limit; both with a

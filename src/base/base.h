@@ -47,6 +47,9 @@ struct gopt_ctx {
     gopt_diag *diags;
     size_t n_diags, cap_diags;
     uint64_t tensor_bytes; /* now held by tensors and blobs; changed with atomics */
+    bool own_memory;       /* no allocator was given: store.c may ask the system for pages */
+    int weights_made;      /* optimizations that run; changed with atomics */
+    uint64_t page_bytes;   /* now held as pages by store.c; changed with atomics */
 };
 
 /* Plain allocations from the context's allocator. gi_alloc gives zeroed memory; size 0 gives a valid

@@ -35,6 +35,7 @@ gopt_ctx *gopt_ctx_create(const gopt_ctx_options *o)
         return NULL;
     *cx = (gopt_ctx){ .realloc_fn = realloc_fn,
                       .user = o->user,
+                      .own_memory = !o->realloc_fn,
                       .memory_limit = o->memory_limit ? o->memory_limit : half_of_memory(),
                       .threads = o->threads > 0 ? o->threads : gi_cpu_count() };
     pthread_mutex_init(&cx->lock, NULL);
@@ -70,7 +71,7 @@ int gopt_status_exit(gopt_status status)
 
 void *gi_alloc(gopt_ctx *cx, size_t size)
 {
-    if (cx->realloc_fn == default_realloc) /* which need not clear pages that are fresh from the system */
+    if (cx->own_memory) /* calloc need not clear pages that are fresh from the system */
         return calloc(1, size ? size : 1);
     void *p = cx->realloc_fn(cx->user, NULL, size ? size : 1);
     if (p)

@@ -123,47 +123,64 @@ void gi_file_unref(gi_file *f)
 
 /* ---- writing ---- */
 
+enum {
+    OUT_BUFFER = 1 << 18, /* small pieces are gathered */
+    OUT_PIECE = 1 << 20   /* large ones are written in this size: what is mapped is read while it is copied */
+};
+
 struct gi_out {
     gopt_ctx *cx;
-    FILE *to;
+    int fd;
     char *path, *temporary; /* temporary: NULL for stdout, whose bytes wait in an unlinked file */
+    uint8_t *buffer;
+    size_t waiting; /* bytes in it */
     uint64_t size;
     int error; /* errno of the first failure */
 };
+
+static int unlinked_file(void)
+{
+    FILE *f = tmpfile();
+    const int fd = f ? dup(fileno(f)) : -1;
+    if (f)
+        fclose(f);
+    return fd;
+}
 
 gopt_status gi_out_open(gopt_ctx *cx, const char *path, gi_out **out)
 {
     gi_out *o = gi_alloc(cx, sizeof *o);
     GI_NEED(o);
     o->cx = cx;
+    o->fd = -1;
     const size_t n = strlen(path);
     o->path = gi_alloc(cx, n + 1);
+    o->buffer = gi_realloc(cx, NULL, OUT_BUFFER);
     const bool is_stdout = !strcmp(path, "-");
     if (!is_stdout)
         o->temporary = gi_alloc(cx, n + 12);
-    if (!o->path || (!is_stdout && !o->temporary)) {
+    if (!o->path || !o->buffer || (!is_stdout && !o->temporary)) {
+        gi_free(cx, o->temporary); /* nothing to unlink */
+        o->temporary = NULL;
         gi_out_abort(o);
         return GOPT_NO_MEMORY;
     }
     memcpy(o->path, path, n);
     if (is_stdout) {
-        o->to = tmpfile();
+        o->fd = unlinked_file();
     } else {
         snprintf(o->temporary, n + 12, "%s.XXXXXX", path);
-        const int fd = mkstemp(o->temporary);
-        if (fd < 0) {
+        o->fd = mkostemp(o->temporary, O_CLOEXEC);
+        if (o->fd < 0) {
             gi_free(cx, o->temporary); /* nothing to unlink */
             o->temporary = NULL;
         } else {
             const mode_t mask = umask(0);
             umask(mask);
-            (void)!fchmod(fd, 0666 & ~mask);
-            o->to = fdopen(fd, "wb");
-            if (!o->to)
-                close(fd);
+            (void)!fchmod(o->fd, 0666 & ~mask);
         }
     }
-    if (!o->to) {
+    if (o->fd < 0) {
         const gopt_status st = cannot(cx, path, "write");
         gi_out_abort(o);
         return st;
@@ -172,11 +189,50 @@ gopt_status gi_out_open(gopt_ctx *cx, const char *path, gi_out **out)
     return GOPT_OK;
 }
 
+void gi_out_expect(gi_out *o, uint64_t n)
+{
+    if (n > OUT_PIECE && n <= INT64_MAX && fallocate(o->fd, 0, 0, (off_t)n) != 0 && errno == ENOSPC && !o->error)
+        o->error = ENOSPC;
+}
+
+static bool write_all(int fd, const uint8_t *p, size_t n)
+{
+    while (n) {
+        const ssize_t k = write(fd, p, n < OUT_PIECE ? n : OUT_PIECE);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return false;
+        p += k;
+        n -= (size_t)k;
+    }
+    return true;
+}
+
+static void put(gi_out *o, const uint8_t *p, size_t n)
+{
+    if (!o->error && !write_all(o->fd, p, n))
+        o->error = errno ? errno : EIO;
+}
+
+static void flush(gi_out *o)
+{
+    put(o, o->buffer, o->waiting);
+    o->waiting = 0;
+}
+
 void gi_out_write(gi_out *o, const void *p, size_t n)
 {
-    if (n && !o->error && fwrite(p, 1, n, o->to) != n)
-        o->error = errno ? errno : EIO;
     o->size += n;
+    if (n > OUT_BUFFER - o->waiting)
+        flush(o);
+    if (n > OUT_BUFFER) {
+        put(o, p, n);
+        return;
+    }
+    if (n)
+        memcpy(o->buffer + o->waiting, p, n);
+    o->waiting += n;
 }
 
 uint64_t gi_out_size(const gi_out *o)
@@ -186,26 +242,28 @@ uint64_t gi_out_size(const gi_out *o)
 
 static void copy_to_stdout(gi_out *o)
 {
-    char buffer[1 << 14];
-    rewind(o->to);
-    for (size_t n; (n = fread(buffer, 1, sizeof buffer, o->to)) > 0;)
-        if (fwrite(buffer, 1, n, stdout) != n) {
+    ssize_t n;
+    if (fflush(stdout) != 0 || lseek(o->fd, 0, SEEK_SET) != 0) {
+        o->error = errno;
+        return;
+    }
+    while ((n = read(o->fd, o->buffer, OUT_BUFFER)) > 0)
+        if (!write_all(STDOUT_FILENO, o->buffer, (size_t)n)) {
             o->error = errno ? errno : EIO;
             return;
         }
-    if (fflush(stdout) != 0)
+    if (n < 0)
         o->error = errno;
 }
 
 gopt_status gi_out_commit(gi_out *o)
 {
-    if (!o->error && fflush(o->to) != 0)
-        o->error = errno;
+    flush(o);
     if (!o->error && !o->temporary)
         copy_to_stdout(o);
-    if (fclose(o->to) != 0 && !o->error)
+    if (close(o->fd) != 0 && !o->error)
         o->error = errno;
-    o->to = NULL;
+    o->fd = -1;
     if (!o->error && o->temporary && rename(o->temporary, o->path) != 0)
         o->error = errno;
     gopt_status st = GOPT_OK;
@@ -224,11 +282,12 @@ void gi_out_abort(gi_out *o)
 {
     if (!o)
         return;
-    if (o->to)
-        fclose(o->to);
+    if (o->fd >= 0)
+        close(o->fd);
     if (o->temporary)
         unlink(o->temporary);
     gi_free(o->cx, o->temporary);
+    gi_free(o->cx, o->buffer);
     gi_free(o->cx, o->path);
     gi_free(o->cx, o);
 }
@@ -237,6 +296,7 @@ gopt_status gi_file_write(gopt_ctx *cx, const char *path, const void *p, size_t 
 {
     gi_out *o;
     GI_TRY(gi_out_open(cx, path, &o));
+    gi_out_expect(o, n);
     gi_out_write(o, p, n);
     return gi_out_commit(o);
 }

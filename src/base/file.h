@@ -26,6 +26,7 @@ typedef struct gi_out gi_out;
 gopt_status gi_out_open(gopt_ctx *cx, const char *path, gi_out **out);
 void gi_out_write(gi_out *o, const void *p, size_t n); /* errors are kept until commit */
 uint64_t gi_out_size(const gi_out *o);                 /* bytes written so far */
+void gi_out_expect(gi_out *o, uint64_t n);             /* n bytes will be written: room is made for them now */
 gopt_status gi_out_commit(gi_out *o);                  /* frees o in any case */
 void gi_out_abort(gi_out *o);                          /* o may be NULL */
 

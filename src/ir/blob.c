@@ -36,14 +36,15 @@ static gopt_status measure(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
     return GOPT_OK;
 }
 
-static gopt_status take(gopt_ctx *cx, size_t bytes, void **p)
+static gopt_status take(gopt_ctx *cx, gopt_dtype dtype, size_t bytes, gi_store *how, void **p)
 {
     if (!reserve(cx, bytes))
         return gi_fail(cx, GOPT_NO_MEMORY, NULL,
                        "raise --memory-limit, or fix the dynamic dimensions to smaller values",
                        "a tensor of %zu bytes would pass the memory limit of %llu bytes", bytes,
                        (unsigned long long)cx->memory_limit);
-    *p = gi_alloc(cx, bytes);
+    *how = GI_STORE_HEAP;
+    *p = dtype == GOPT_STRING ? gi_alloc(cx, bytes) : gi_store_alloc(cx, bytes, how); /* strings grow */
     if (!*p) {
         give_back(cx, bytes);
         return gi_fail(cx, GOPT_NO_MEMORY, NULL, NULL, "no memory for a tensor of %zu bytes", bytes);
@@ -73,7 +74,7 @@ gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
     GI_TRY(measure(cx, dtype, rank, dims, &n, &bytes));
     gi_blob *b = blob_alloc(cx, dtype, rank, dims, bytes);
     GI_NEED(b);
-    const gopt_status st = take(cx, bytes, &b->owned);
+    const gopt_status st = take(cx, dtype, bytes, &b->store, &b->owned);
     if (st != GOPT_OK) {
         gi_free(cx, b);
         return st;
@@ -93,6 +94,7 @@ bool gi_blob_take(gopt_tensor *t, gi_blob **out)
     *out = blob_alloc(t->cx, t->dtype, t->rank, t->dims, bytes);
     if (*out) {
         (*out)->data = (*out)->owned = t->data;
+        (*out)->store = (gi_store)t->store;
         t->data = NULL;
         t->bytes = 0;
     }
@@ -151,11 +153,18 @@ void gi_blob_unref(gi_blob *b)
         return;
     gi_blob_unref(b->base);
     gi_file_unref(b->file);
-    if (b->owned) {
-        give_back(b->cx, b->bytes);
-        gi_free(b->cx, b->owned);
-    }
+    gi_blob_drop_bytes(b);
     gi_free(b->cx, b);
+}
+
+void gi_blob_drop_bytes(gi_blob *b)
+{
+    if (!b->owned || __atomic_load_n(&b->refs, __ATOMIC_ACQUIRE) > 1)
+        return;
+    give_back(b->cx, b->bytes);
+    gi_store_free(b->cx, b->owned, b->bytes, b->store);
+    b->owned = NULL;
+    b->data = NULL;
 }
 
 int64_t gi_blob_elements(const gi_blob *b)
@@ -212,7 +221,9 @@ gopt_status gopt_tensor_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const i
     *t = (gopt_tensor){ .dtype = dtype, .rank = rank, .bytes = bytes, .cx = cx, .refs = 1 };
     if (rank)
         memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
-    const gopt_status st = take(cx, bytes, &t->data);
+    gi_store how;
+    const gopt_status st = take(cx, dtype, bytes, &how, &t->data);
+    t->store = (int)how;
     if (st != GOPT_OK) {
         gi_free(cx, t);
         return st;
@@ -239,7 +250,7 @@ void gopt_tensor_unref(gopt_tensor *t)
     gi_free(cx, t->items);
     if (t->data) {
         give_back(cx, t->bytes);
-        gi_free(cx, t->data);
+        gi_store_free(cx, t->data, t->bytes, (gi_store)t->store);
     }
     gi_free(cx, t);
 }

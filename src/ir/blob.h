@@ -4,6 +4,7 @@
 #define GI_BLOB_H
 
 #include "base/file.h"
+#include "base/store.h"
 #include "ir/type.h"
 
 typedef struct gi_blob {
@@ -16,6 +17,7 @@ typedef struct gi_blob {
     size_t bytes;
     gi_file *file;        /* keeps mapped data alive; NULL where owned */
     void *owned;          /* freed with the blob; NULL where the bytes belong to `file` or `base` */
+    gi_store store;       /* how `owned` was had */
     struct gi_blob *base; /* the blob whose bytes these are, under other dims; NULL where none */
     uint64_t hash;        /* 0: not yet known */
 } gi_blob;
@@ -37,6 +39,8 @@ gopt_status gi_blob_reshaped(gi_blob *b, int rank, const int64_t *dims, gi_blob 
 
 gi_blob *gi_blob_ref(gi_blob *b);
 void gi_blob_unref(gi_blob *b); /* b may be NULL */
+/* Lets go of bytes that nobody else needs, before the blob itself goes: nothing may read them from now on. */
+void gi_blob_drop_bytes(gi_blob *b);
 uint64_t gi_blob_hash(gi_blob *b);
 bool gi_blob_equal(gi_blob *a, gi_blob *b); /* dtype, dims and bytes */
 int64_t gi_blob_elements(const gi_blob *b);

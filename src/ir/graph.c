@@ -27,6 +27,8 @@ void gopt_graph_destroy(gopt_graph *g)
 {
     if (!g)
         return;
+    for (size_t i = 0; i < g->consts.n; i++)
+        gi_blob_unref(g->consts.p[i]->def.blob);
     for (size_t i = 0; i < g->blobs.n; i++)
         gi_blob_unref(g->blobs.p[i]);
     gi_arena_destroy(g->arena);
@@ -224,21 +226,40 @@ gi_value *gi_const(gopt_graph *g, gi_blob *blob, const char *name)
 {
     if (!blob)
         return NULL;
-    if (!gi_push(g->arena, &g->blobs, blob)) {
-        gi_blob_unref(blob);
-        return NULL;
-    }
     const gi_dim *dims[GOPT_MAX_RANK];
     for (int i = 0; i < blob->rank; i++)
         dims[i] = gi_dim_const(g->dims, blob->dims[i]);
     gi_value *v = new_value(g, GI_DEF_CONST, 0);
-    if (!v)
+    if (!v || !gi_push(g->arena, &g->consts, v)) {
+        gi_blob_unref(blob);
         return NULL;
+    }
     v->def.blob = blob;
     v->name = gi_arena_str(g->arena, name);
     v->type = gi_type_tensor(g->types, blob->dtype, blob->rank, dims);
     g->epoch++;
     return v->type ? v : NULL;
+}
+
+void gi_const_drop(gi_value *v)
+{
+    if (v->kind != GI_DEF_CONST || v->n_uses)
+        return;
+    gi_blob_unref(v->def.blob);
+    v->def.blob = NULL;
+}
+
+void gi_graph_drop_consts(gopt_graph *g, uint32_t first)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->consts.n; i++) {
+        gi_value *v = g->consts.p[i];
+        if (v->id >= first)
+            gi_const_drop(v);
+        if (v->def.blob)
+            g->consts.p[kept++] = v;
+    }
+    g->consts.n = kept;
 }
 
 static gi_value *const_of(gopt_graph *g, gopt_dtype t, int rank, int64_t n, const void *data)

@@ -22,6 +22,8 @@ typedef struct gopt_node gi_node;
 typedef struct gopt_value gi_value;
 typedef struct gi_block gi_block;
 
+typedef gi_vec(gi_value *) gi_values;
+
 /* One use of a value: input `index` of `node`, or result `index` of `block` where node is NULL. */
 typedef struct gi_use {
     gi_value *value; /* NULL: an absent optional input */
@@ -143,7 +145,8 @@ struct gopt_graph {
     uint32_t n_out_symbols;         /* pairs */
     uint32_t n_values, n_blocks, next_node; /* ids given so far */
     uint64_t epoch;
-    gi_vec(gi_blob *) blobs; /* one reference each, released with the graph */
+    gi_values consts;        /* each holds a reference to its blob, released with the graph or before */
+    gi_vec(gi_blob *) blobs; /* of attributes: one reference each, released with the graph */
 };
 
 /* ---- graphs ---- */
@@ -166,6 +169,10 @@ void gi_block_remove_param(gi_block *b, uint32_t index); /* it must have no uses
 gi_value *gi_const(gopt_graph *g, gi_blob *blob, const char *name);
 gi_value *gi_const_i64(gopt_graph *g, int rank, int64_t n, const int64_t *v); /* rank 0 (n = 1) or 1 */
 gi_value *gi_const_f32(gopt_graph *g, int rank, int64_t n, const float *v);
+/* Lets go of the blob of a constant without uses: the value is none from then on, and nothing may use it again. */
+void gi_const_drop(gi_value *v);
+/* The same for all such constants with ids from `first` on: what was made and replaced again. */
+void gi_graph_drop_consts(gopt_graph *g, uint32_t first);
 
 gi_blob *gi_value_blob(const gi_value *v);                /* of a constant, else NULL; v may be NULL */
 gi_node *gi_value_node(const gi_value *v);                /* of a node's output, else NULL; v may be NULL */
@@ -215,7 +222,6 @@ gi_block *gi_fusion_block(const gi_node *fusion);
 const char *gi_fusion_kind_name(gi_fusion_kind k); /* "conv" */
 
 /* Outer values that a node's blocks use, once each, in order of first use; appended to `out`. */
-typedef gi_vec(gi_value *) gi_values;
 bool gi_node_captures(const gi_node *n, gi_arena *a, gi_values *out);
 
 /* Calls f on every node of b and, before the node itself, of the blocks inside it, in order. The node may be

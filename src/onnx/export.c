@@ -4,11 +4,16 @@
 
 #include <stdio.h>
 
-enum { INLINE_BYTES = 1024 }; /* smaller weights stay in the model where others are kept apart */
+enum {
+    INLINE_BYTES = 1024, /* smaller weights stay in the model where others are kept apart */
+    LARGE = 1 << 20      /* weights worth letting go early */
+};
 
 typedef struct writer {
     gi_export x;
-    gi_out *data; /* weights apart; NULL where they stay in the model */
+    gi_out *data;   /* weights apart; NULL where they stay in the model */
+    gi_map written; /* data of weights that may go once they are in the file, to their blobs */
+    bool consume;
     gopt_status failed;
 } writer;
 
@@ -127,7 +132,7 @@ static bool value_info(gi_export *x, const char *name, const gi_type *t, bool ou
 
 /* ---- tensors ---- */
 
-static bool write_apart(writer *w, pb_tensor *t, const gi_blob *b)
+static bool write_apart(writer *w, pb_tensor *t, gi_blob *b)
 {
     static const uint8_t zeros[4096];
     gi_arena *a = w->x.a;
@@ -136,6 +141,8 @@ static bool write_apart(writer *w, pb_tensor *t, const gi_blob *b)
     const uint64_t offset = (at + align - 1) / align * align;
     gi_out_write(w->data, zeros, (size_t)(offset - at));
     gi_out_write(w->data, b->data, b->bytes);
+    if (w->consume)
+        gi_blob_drop_bytes(b);
     t->has_data_location = 1;
     t->data_location = 1;
     t->external_data = GI_NEW_ARRAY(a, Gi__Pb__StringStringEntryProto *, 3);
@@ -149,7 +156,7 @@ static bool write_apart(writer *w, pb_tensor *t, const gi_blob *b)
 }
 
 /* The message points at the blob's bytes. */
-static bool tensor(writer *w, const gi_blob *b, const char *name, bool may_go_apart, pb_tensor **out)
+static bool tensor(writer *w, gi_blob *b, const char *name, bool may_go_apart, pb_tensor **out)
 {
     gi_arena *a = w->x.a;
     if (!NEW_MESSAGE(a, pb_tensor, GI__PB__TENSOR_PROTO__INIT, *out))
@@ -173,7 +180,7 @@ static bool tensor(writer *w, const gi_blob *b, const char *name, bool may_go_ap
         return write_apart(w, t, b);
     t->has_raw_data = 1;
     t->raw_data = (ProtobufCBinaryData){ b->bytes, bytes_of(b->data) };
-    return true;
+    return !w->consume || !b->owned || b->bytes < LARGE || gi_map_put(&w->written, gi_key(b->data), b);
 }
 
 /* ---- attributes ---- */
@@ -504,11 +511,16 @@ static bool model(writer *w, pb_model **out)
 typedef struct sink {
     ProtobufCBuffer base;
     gi_out *to;
+    const writer *w;
 } sink;
 
 static void append(ProtobufCBuffer *b, size_t n, const uint8_t *p)
 {
-    gi_out_write(((sink *)b)->to, p, n);
+    const sink *s = (const sink *)b;
+    gi_out_write(s->to, p, n);
+    gi_blob *done = n >= LARGE ? gi_map_get(&s->w->written, gi_key(p)) : NULL;
+    if (done && done->bytes == n)
+        gi_blob_drop_bytes(done);
 }
 
 /* Bytes that initializers would take inside the model. */
@@ -532,7 +544,8 @@ static gopt_status write_model(writer *w, const char *path, pb_model *m)
                        "the model without its weights is over 2 GB, which protobuf does not allow");
     gi_out *o;
     GI_TRY(gi_out_open(w->x.cx, path, &o));
-    sink s = { .base = { .append = append }, .to = o };
+    sink s = { .base = { .append = append }, .to = o, .w = w };
+    gi_out_expect(o, size);
     const size_t written = protobuf_c_message_pack_to_buffer(&m->base, &s.base);
     if (written != size || gi_out_size(o) != size) {
         gi_out_abort(o);
@@ -586,7 +599,8 @@ static gopt_status save(writer *w, const char *path, const gopt_save_options *o)
 
 gopt_status gopt_onnx_save(gopt_graph *g, const char *path, const gopt_save_options *o)
 {
-    writer w = { .x = { .cx = g->cx, .g = g, .a = gi_arena_create(g->cx) } };
+    writer w = { .x = { .cx = g->cx, .g = g, .a = gi_arena_create(g->cx) }, .consume = o && o->consume };
+    gi_map_init(&w.written, w.x.a);
     const gopt_status st = w.x.a ? save(&w, path, o) : GOPT_NO_MEMORY;
     gi_out_abort(w.data);
     gi_arena_destroy(w.x.a);

@@ -67,9 +67,9 @@ const gi_pass *gi_pass_find(const char *name);
 /* Does the list "A,B" hold the name? '-' and '_' are the same; the list may be NULL. */
 bool gi_name_listed(const char *list, const char *name);
 
-/* Runs the pipeline of the options' level through `step` (pipeline.c). */
+/* Runs the pipeline of the options' level through `step` (pipeline.c). Not *settled: a loop was stopped by its cap. */
 typedef gopt_status (*gi_pass_step)(void *runner, const gi_pass *pass, bool *changed);
-gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *runner);
+gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *runner, bool *settled);
 
 #define PASS(NAME, FUNCTION, LEVEL, MEANS) gopt_status FUNCTION(gopt_graph *g, gi_pass_ctx *cx);
 #include "passes/passes.def"

@@ -22,11 +22,12 @@
  * is linear or near it, so the caps bound the time. */
 #include "passes/pass.h"
 
-enum { SIMPLIFY_ROUNDS = 6, REWRITE_ROUNDS = 4 };
+enum { SIMPLIFY_ROUNDS = 8, REWRITE_ROUNDS = 8 };
 
 typedef struct runner {
     gi_pass_step step;
     void *user;
+    bool settled; /* no loop was stopped while it still changed something */
 } runner;
 
 static gopt_status run(runner *r, const char *name, bool *changed)
@@ -41,18 +42,17 @@ static gopt_status run(runner *r, const char *name, bool *changed)
 /* Shapes are inferred in each round, but their being told anew is no change that asks for another. */
 static gopt_status simplify(runner *r, bool *changed)
 {
-    bool ignored = false;
-    for (int round = 0; round < SIMPLIFY_ROUNDS; round++) {
-        bool again = false;
+    bool ignored = false, again = true;
+    for (int round = 0; again && round < SIMPLIFY_ROUNDS; round++) {
+        again = false;
         GI_TRY(run(r, "infer-shapes", &ignored));
         GI_TRY(run(r, "constant-fold", &again));
         GI_TRY(run(r, "cse", &again));
         GI_TRY(run(r, "identities", &again));
         GI_TRY(run(r, "dce", &again));
-        if (!again)
-            break;
-        *changed = true;
+        *changed |= again;
     }
+    r->settled = r->settled && !again;
     return GOPT_OK;
 }
 
@@ -62,11 +62,12 @@ static bool lowers(const gopt_optimize_options *o)
     return o->emit == GOPT_EMIT_ONNX || o->opset > 0 || (o->runs && o->level >= 2);
 }
 
-gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *user)
+gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, void *user, bool *settled)
 {
     const int level = o->level;
-    runner r = { .step = step, .user = user };
-    bool changed = false;
+    runner r = { .step = step, .user = user, .settled = true };
+    bool changed = false, again = level >= 2;
+    *settled = true;
     if (level < 1)
         return GOPT_OK;
     GI_TRY(run(&r, "dce", &changed));
@@ -74,14 +75,14 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
         GI_TRY(run(&r, "lower-runtime", &changed));
     GI_TRY(run(&r, "dedup-weights", &changed));
     GI_TRY(simplify(&r, &changed));
-    for (int round = 0; level >= 2 && round < REWRITE_ROUNDS; round++) {
-        bool again = false;
+    for (int round = 0; again && round < REWRITE_ROUNDS; round++) {
+        again = false;
         GI_TRY(run(&r, "rewrites", &again));
         GI_TRY(run(&r, "fuse-horizontal", &again));
-        if (!again)
-            break;
-        GI_TRY(simplify(&r, &changed));
+        if (again)
+            GI_TRY(simplify(&r, &changed));
     }
+    *settled = r.settled && !again;
     GI_TRY(run(&r, "detect-unsupported", &changed));
     if (lowers(o)) {
         bool lowered = false;

@@ -74,7 +74,9 @@ typedef struct runner {
     const gopt_optimize_options *options;
     gi_smap skip;
     gi_arena *arena;
-    int index; /* of the pass, from 1 */
+    int index;            /* of the pass, from 1 */
+    uint32_t first_value; /* ids from here on were given in this run */
+    int64_t nodes;        /* that there are, after the pass before */
 } runner;
 
 static gopt_status dump(runner *r, const char *pass)
@@ -91,7 +93,7 @@ static gopt_status run_pass(runner *r, const char *name, gi_pass_fn fn, const gi
 {
     gopt_graph *g = r->g;
     const uint64_t epoch = g->epoch;
-    const int64_t before = gi_graph_count_nodes(g);
+    const int64_t before = r->nodes;
     const double start = gi_now();
     r->pass.pass = name;
     r->index++;
@@ -99,7 +101,11 @@ static gopt_status run_pass(runner *r, const char *name, gi_pass_fn fn, const gi
     gopt_status status = rule ? gi_rules_run(g, &r->pass, &rule, 1) : fn(g, &r->pass);
     gi_arena_reset(r->pass.scratch);
     *changed = g->epoch != epoch;
-    if (!gi_report_end_pass(r->pass.report, (gi_now() - start) * 1e3, *changed, before, gi_graph_count_nodes(g)))
+    if (*changed) {
+        gi_graph_drop_consts(g, r->first_value);
+        r->nodes = gi_graph_count_nodes(g);
+    }
+    if (!gi_report_end_pass(r->pass.report, (gi_now() - start) * 1e3, *changed, before, r->nodes))
         status = status == GOPT_OK ? GOPT_NO_MEMORY : status;
     GI_TRY(status);
     if (r->options->verify_each)
@@ -235,8 +241,16 @@ static gopt_status run_all(runner *r)
     const gopt_optimize_options *o = r->options;
     GI_TRY(each_name(r, o->planted, check_planted));
     GI_TRY(each_name(r, o->skip, add_skip));
-    if (!o->passes)
-        return gi_pipeline_run(o, step, r);
+    if (!o->passes) {
+        bool settled;
+        GI_TRY(gi_pipeline_run(o, step, r, &settled));
+        if (!settled && !r->pass.stop)
+            gi_note(
+                r->g->cx, NULL, "running gopt on its own output may go on where this stopped",
+                "the passes still changed something when their loops were stopped: the result is right, only not as "
+                "small as it might be");
+        return GOPT_OK;
+    }
     GI_TRY(each_name(r, o->passes, check_name));
     return each_name(r, o->passes, run_named);
 }
@@ -253,7 +267,7 @@ gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_re
 {
     static const gopt_optimize_options defaults = { .level = 2 };
     const double start = gi_now();
-    runner r = { .g = g, .options = o ? o : &defaults };
+    runner r = { .g = g, .options = o ? o : &defaults, .first_value = g->n_values, .nodes = gi_graph_count_nodes(g) };
     if (report)
         *report = NULL;
     if (r.options->level < 0 || r.options->level > 3)
@@ -272,7 +286,9 @@ gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_re
                                 .rewrites_left = limit ? gi_max_i64(limit, 0) : INT64_MAX,
                                 .report = rep,
                                 .skip = &r.skip };
+        gi_store_weights_begin(g->cx);
         status = run_all(&r);
+        gi_store_weights_end(g->cx);
         if (status == GOPT_OK && !gi_report_finish(rep, g, (gi_now() - start) * 1e3, r.pass.stop))
             status = GOPT_NO_MEMORY;
         if (status == GOPT_OK && !r.options->fuse)

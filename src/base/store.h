@@ -1,0 +1,20 @@
+/* Where the bytes of tensors and weights lie. Small ones, and all where the caller brought an allocator, come from that.
+ * While a model is optimized, large ones are pages of their own, which go back to the system when they are let go. And
+ * once many are held, further ones lie in unlinked temporary files, from which the system can page them out: a
+ * model's weights may be larger than memory, and folding into all of them must still work. */
+#ifndef GI_STORE_H
+#define GI_STORE_H
+
+#include "base/base.h"
+
+typedef enum gi_store { GI_STORE_HEAP = 0, GI_STORE_PAGES, GI_STORE_FILE } gi_store;
+
+/* Zeroed bytes, aligned for every type; NULL where there is no memory. *how goes to gi_store_free. */
+void *gi_store_alloc(gopt_ctx *cx, size_t n, gi_store *how);
+void gi_store_free(gopt_ctx *cx, void *p, size_t n, gi_store how); /* p may be NULL */
+
+/* Brackets a time in which large allocations are weights that live long. Nests; several threads may. */
+void gi_store_weights_begin(gopt_ctx *cx);
+void gi_store_weights_end(gopt_ctx *cx);
+
+#endif
