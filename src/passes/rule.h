@@ -31,12 +31,17 @@
 
 #include "passes/util.h"
 
-/* What the arithmetic of the result may differ in. */
-typedef enum gi_exact {
-    BITWISE, /* nothing */
-    REASSOC, /* rounding: the same real numbers, otherwise grouped */
-    FINITE   /* infinities and NaN too */
-} gi_exact;
+/* How near the answers of the graph after are to those of the graph before: a promise, and what --fp=strict, reassoc
+ * and fast choose rules by. The tests hold every rule to it (tests/proof).
+ *
+ * BITWISE  For every input each output is the same to the bit, signs of zero included; one NaN is as good as another.
+ * REASSOC  The same real numbers, otherwise grouped. Where all inputs and all that the graph before computes on the
+ *          way are finite, outputs differ by what rounding does to them, and zeros may change their sign. A NaN in
+ *          an input makes NaN of the same outputs. With an infinity in an input, outputs that are numbers or
+ *          infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may become anything. Where finite inputs overflow on
+ *          the way, nothing is promised: a fused operator may well give the number that the parts lost.
+ * FINITE   As REASSOC for finite inputs and finite outputs. Nothing is promised for others. */
+typedef enum gi_exact { BITWISE, REASSOC, FINITE } gi_exact;
 
 /* When a rule is tried: in `identities` (level 1), in `rewrites` (level 2), in `emit`, which writes operators
  * that only the runtime asked for has, or in `lower`, which expands those that it lacks. */
@@ -144,6 +149,8 @@ typedef struct gi_rule {
 
 const gi_rule *gi_rule_row(size_t i);          /* NULL past the last */
 const gi_rule *gi_rule_find(const char *name); /* '-' and '_' are the same */
+/* Of a rewrite by the name that the report has for it: a rule's, or a pass's own. */
+gi_exact gi_rewrite_exact(const char *name);
 
 const gi_rule *gi_rule_planted(size_t i); /* of rules/planted.def; NULL past the last */
 

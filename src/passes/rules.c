@@ -15,3 +15,10 @@ const gi_rule *gi_rule_row(size_t i)
 {
     return i < GI_COUNT(rows) ? rows[i] : NULL;
 }
+
+/* What passes do themselves moves and merges nodes, and changes no arithmetic. */
+gi_exact gi_rewrite_exact(const char *name)
+{
+    const gi_rule *r = gi_rule_find(name);
+    return r ? r->exact : BITWISE;
+}

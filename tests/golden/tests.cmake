@@ -1,8 +1,6 @@
 # Golden cases: one test a folder, so that ctest names the rule or pass that broke.
 add_executable(golden golden/golden.c)
-target_include_directories(golden PRIVATE ${CMAKE_SOURCE_DIR}/src)
-target_compile_options(golden PRIVATE -Wno-cast-qual)
-target_link_libraries(golden PRIVATE gopt_flags gopt_static gopt_deps)
+target_link_libraries(golden PRIVATE proof)
 file(GLOB golden_folders CONFIGURE_DEPENDS LIST_DIRECTORIES true golden/*)
 foreach(folder ${golden_folders})
   if(IS_DIRECTORY ${folder})

@@ -1,0 +1,217 @@
+/* Reference evaluation of a main block, node by node, with every number moved by about a rounding error where a
+ * seed is given (Monte Carlo arithmetic): what comes out moves by what rounding does to it. */
+#include <math.h>
+
+#include "proof/proof.h"
+
+typedef struct frame {
+    gi_map values; /* by id: gopt_tensor, one reference */
+    gi_arena *arena;
+    gi_arena *scratch; /* of one node */
+    gopt_ctx *cx;
+    uint64_t seed, state;
+} frame;
+
+/* Operators that round nothing: their results are their inputs, or the same for all inputs that are near. */
+static bool is_exact(const gi_node *n)
+{
+    if (gi_op_get(n->op)->traits & (GI_VIEW | GI_MOVEMENT))
+        return true;
+    switch (n->op) {
+    case OP_Identity:
+    case OP_Relu:
+    case OP_Abs:
+    case OP_Neg:
+    case OP_Max:
+    case OP_Min:
+    case OP_Clip:
+    case OP_Where:
+    case OP_Floor:
+    case OP_Ceil:
+    case OP_Round:
+    case OP_Sign:
+    case OP_ReduceMax:
+    case OP_ReduceMin:
+    case OP_MaxPool:
+    case OP_TopK:
+    case OP_Dropout:
+    case OP_Fusion:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void move_elements(gopt_tensor *t, uint64_t *state)
+{
+    const double step = proof_epsilon(t->dtype), least = proof_smallest(t->dtype);
+    for (int64_t i = 0, n = gopt_tensor_elements(t); i < n; i++) {
+        const double x = gi_tensor_f64(t, i), by = fmax(fabs(x) * step * (0.5 + 0.5 * proof_unit(state)), least);
+        if (!isfinite(x) || x == 0)
+            continue;
+        const double y = proof_random(state) & 1 ? x + by : x - by;
+        gi_store_f64(t->dtype, t->data, (size_t)i, y);
+        if (!isfinite(gi_tensor_f64(t, i)))
+            gi_store_f64(t->dtype, t->data, (size_t)i, x);
+    }
+}
+
+static gopt_tensor *find(const frame *f, const gi_value *v)
+{
+    return gi_map_get(&f->values, (uint64_t)v->id + 1);
+}
+
+/* Takes the reference over, also where it fails. */
+static bool keep(frame *f, const gi_value *v, gopt_tensor *t)
+{
+    gopt_tensor_unref(find(f, v));
+    if (gi_map_put(&f->values, (uint64_t)v->id + 1, t))
+        return true;
+    gopt_tensor_unref(t);
+    return false;
+}
+
+/* A copy that may be moved. */
+static gopt_status keep_copy(frame *f, const gi_value *v, const gopt_tensor *t)
+{
+    gopt_tensor *own;
+    GI_TRY(gi_tensor_copy(f->cx, t, &own));
+    if (f->seed && own->kind == GOPT_TENSOR && proof_epsilon(own->dtype) > 0)
+        move_elements(own, &f->state);
+    return keep(f, v, own) ? GOPT_OK : GOPT_NO_MEMORY;
+}
+
+static gopt_status read_value(frame *f, const gi_value *v, const gopt_tensor **out)
+{
+    const gi_blob *b = gi_value_blob(v);
+    if (b && !find(f, v)) {
+        gopt_tensor borrowed;
+        gi_tensor_of_blob(b, &borrowed);
+        GI_TRY(keep_copy(f, v, &borrowed));
+    }
+    *out = find(f, v);
+    return *out ? GOPT_OK : GOPT_INTERNAL;
+}
+
+static const gopt_tensor *lookup(void *user, const gi_value *v)
+{
+    frame *f = user;
+    const gopt_tensor *t = NULL;
+    return read_value(f, v, &t) == GOPT_OK ? t : NULL;
+}
+
+static bool has_infinity(const gopt_tensor *t)
+{
+    if (!t || t->kind != GOPT_TENSOR || !gi_dtype_is_float(t->dtype))
+        return false;
+    for (int64_t i = 0, n = gopt_tensor_elements(t); i < n; i++)
+        if (isinf(gi_tensor_f64(t, i)))
+            return true;
+    return false;
+}
+
+static gopt_status run_nodes(frame *f, const gi_block *b, bool *overflows);
+
+/* The branch runs as this block's nodes do, so that its numbers are moved too. */
+static gopt_status run_if(frame *f, const gi_node *n, bool *overflows)
+{
+    const gopt_tensor *cond = NULL, *t = NULL;
+    GI_TRY(read_value(f, gi_node_in(n, If_in_cond), &cond));
+    if (gopt_tensor_elements(cond) != 1)
+        return GOPT_BAD_INPUT;
+    const gi_block *b = gi_attr_graph(n, gi_tensor_i64(cond, 0) ? If_at_then_branch : If_at_else_branch);
+    if (!b || b->n_results != n->n_out)
+        return GOPT_BAD_INPUT;
+    GI_TRY(run_nodes(f, b, overflows));
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        gopt_tensor *kept;
+        GI_TRY(read_value(f, b->results[i].value, &t));
+        GI_TRY(gi_tensor_keep(f->cx, t, &kept));
+        GI_NEED(keep(f, n->out[i], kept));
+    }
+    return GOPT_OK;
+}
+
+static gopt_status run_node(frame *f, const gi_node *n, bool *overflows)
+{
+    if (n->op == OP_If)
+        return run_if(f, n, overflows);
+    const gopt_tensor **in = GI_NEW_ARRAY(f->scratch, const gopt_tensor *, n->n_in + 1);
+    gopt_tensor **out = GI_NEW_ARRAY(f->scratch, gopt_tensor *, n->n_out + 1);
+    GI_NEED(in && out);
+    gi_eval a = { .n = n, .cx = f->cx, .n_in = n->n_in, .n_out = n->n_out, .in = in, .out = out };
+    a.scratch = f->scratch;
+    a.lookup = lookup;
+    a.user = f;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (gi_node_in(n, i))
+            GI_TRY(read_value(f, gi_node_in(n, i), &in[i]));
+    GI_TRY(gi_eval_node(&a));
+    gopt_status st = GOPT_OK;
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        gopt_tensor *t = out[i];
+        if (!t)
+            continue;
+        *overflows = *overflows || has_infinity(t);
+        if (!f->seed || is_exact(n) || t->kind != GOPT_TENSOR || proof_epsilon(t->dtype) == 0) {
+            st = keep(f, n->out[i], t) ? st : GOPT_NO_MEMORY;
+        } else {
+            const gopt_status kept = keep_copy(f, n->out[i], t);
+            gopt_tensor_unref(t);
+            st = st == GOPT_OK ? kept : st;
+        }
+    }
+    return st;
+}
+
+static gopt_status run_nodes(frame *f, const gi_block *b, bool *overflows)
+{
+    gi_arena *own = gi_arena_create(f->cx), *outer = f->scratch;
+    gopt_status st = own ? GOPT_OK : GOPT_NO_MEMORY;
+    f->scratch = own;
+    for (const gi_node *n = b->first; n && st == GOPT_OK; n = n->next) {
+        st = run_node(f, n, overflows);
+        gi_arena_reset(own);
+    }
+    f->scratch = outer;
+    gi_arena_destroy(own);
+    return st;
+}
+
+static gopt_status run_block(frame *f, const gi_block *b, const proof_inputs *s, proof_run *run)
+{
+    for (uint32_t i = 0; i < b->n_params; i++)
+        GI_TRY(keep_copy(f, b->params[i], s->in[i]));
+    GI_TRY(run_nodes(f, b, &run->overflows));
+    for (uint32_t i = 0; i < b->n_results; i++) {
+        const gopt_tensor *t = NULL;
+        GI_TRY(read_value(f, b->results[i].value, &t));
+        GI_TRY(gi_tensor_keep(f->cx, t, &run->out[i]));
+    }
+    return GOPT_OK;
+}
+
+gopt_status proof_evaluate(gopt_graph *g, const proof_inputs *s, uint64_t seed, gi_arena *a, proof_run *run)
+{
+    *run = (proof_run){ .n = g->main->n_results, .out = GI_NEW_ARRAY(a, gopt_tensor *, g->main->n_results + 1) };
+    frame f = { .arena = gi_arena_create(g->cx), .cx = g->cx, .seed = seed, .state = seed };
+    gopt_status st = GOPT_NO_MEMORY;
+    if (run->out && f.arena) {
+        gi_map_init(&f.values, f.arena);
+        st = run_block(&f, g->main, s, run);
+        for (size_t i = 0; i < f.values.cap; i++)
+            gopt_tensor_unref(f.values.values[i]);
+    }
+    gi_arena_destroy(f.arena);
+    if (st != GOPT_OK)
+        proof_run_release(run);
+    return st;
+}
+
+void proof_run_release(proof_run *run)
+{
+    for (uint32_t i = 0; run->out && i < run->n; i++) {
+        gopt_tensor_unref(run->out[i]);
+        run->out[i] = NULL;
+    }
+}

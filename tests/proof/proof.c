@@ -1,0 +1,204 @@
+/* Both graphs over all kinds of inputs. */
+#include "proof/proof.h"
+
+enum { MOVED = 3, MOST_MOVED = 16, MOST_MEMORY = 256 << 20 };
+
+gopt_ctx *proof_ctx(void)
+{
+    return gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = MOST_MEMORY, .threads = 1 });
+}
+
+gi_exact proof_exact(const gopt_report *report)
+{
+    gi_exact exact = BITWISE;
+    const gopt_report_summary *s = gopt_report_get(report);
+    for (size_t i = 0; i < s->n_passes; i++)
+        for (size_t k = 0; k < s->passes[i].n_rewrites; k++) {
+            const gi_exact own = gi_rewrite_exact(s->passes[i].rewrites[k].rule);
+            exact = own > exact ? own : exact;
+        }
+    return exact;
+}
+
+typedef struct trial {
+    gopt_graph *before, *after;
+    gi_exact exact;
+    proof_inputs inputs;
+    gi_arena *arena; /* of one case */
+    gi_str *why;
+} trial;
+
+static void describe(const trial *t, const proof_case *c)
+{
+    static const char *const floats[] = { "random", "special", "extreme", "NaN among the", "infinities among the" };
+    static const char *const ints[] = { "", ", small integers", ", extreme integers" };
+    gi_str_addf(t->why, " (%s inputs%s, seed %llu", floats[c->floats], ints[c->ints], (unsigned long long)c->seed);
+    for (size_t i = 0; i < t->inputs.n_symbols; i++) {
+        gi_str_add(t->why, ", ");
+        gi_dim_print(t->why, t->inputs.symbols[i].symbol);
+        gi_str_addf(t->why, " = %lld", (long long)t->inputs.symbols[i].value);
+    }
+    gi_str_add(t->why, ")");
+}
+
+/* NULL where all outputs agree. */
+static const char *first_difference(trial *t, const proof_run *x, const proof_run *y, const proof_run *moved, int n,
+                                    const proof_case *c)
+{
+    for (uint32_t i = 0; i < x->n; i++) {
+        const gopt_tensor *others[MOST_MOVED];
+        for (int k = 0; k < n; k++)
+            others[k] = moved[k].out[i];
+        gi_str said;
+        gi_str_init(&said, t->arena);
+        if (!proof_compare(x->out[i], y->out[i], others, n, t->exact, c->floats, x->overflows, &said))
+            return gi_arena_printf(t->arena, "output %s: %s", t->before->main->result_names[i], said.p);
+    }
+    return NULL;
+}
+
+/* A few moved runs show what rounding does; where those few may have been lucky, more of them. */
+static proof_result compare_runs(trial *t, const proof_run *x, const proof_run *y, const proof_case *c)
+{
+    proof_run moved[MOST_MOVED];
+    const char *differs = NULL;
+    int n = 0, wanted = t->exact == BITWISE ? 0 : MOVED;
+    do {
+        for (; n < wanted; n++)
+            if (proof_evaluate(t->before, &t->inputs, c->seed * 31 + (uint64_t)n + 1, t->arena, &moved[n]) != GOPT_OK)
+                break;
+        differs = first_difference(t, x, y, moved, n, c);
+        if (n < wanted || wanted == MOST_MOVED)
+            break;
+        wanted = t->exact == BITWISE ? 0 : MOST_MOVED;
+    } while (differs && wanted);
+    if (differs) {
+        gi_str_add(t->why, differs);
+        describe(t, c);
+    }
+    for (int k = 0; k < n; k++)
+        proof_run_release(&moved[k]);
+    return differs ? PROOF_DIFFERENT : PROOF_SAME;
+}
+
+static proof_result try_case(trial *t, const proof_case *c)
+{
+    proof_run x = { 0 }, y = { 0 };
+    gi_arena_reset(t->arena);
+    if (!proof_inputs_make(&t->inputs, t->before, c) ||
+        proof_evaluate(t->before, &t->inputs, 0, t->arena, &x) != GOPT_OK) {
+        gopt_diag_clear(t->before->cx);
+        return PROOF_VOID;
+    }
+    proof_result result = PROOF_SAME;
+    if (proof_evaluate(t->after, &t->inputs, 0, t->arena, &y) != GOPT_OK) {
+        gi_str_add(t->why, "the graph after cannot be evaluated");
+        describe(t, c);
+        result = PROOF_DIFFERENT;
+    } else {
+        result = compare_runs(t, &x, &y, c);
+    }
+    proof_run_release(&x);
+    proof_run_release(&y);
+    return result;
+}
+
+/* Names and order of inputs and outputs are never changed. */
+static const char *check_interface(const gopt_graph *before, const gopt_graph *after)
+{
+    const gi_block *a = before->main, *b = after->main;
+    if (a->n_params != b->n_params || a->n_results != b->n_results)
+        return "inputs or outputs were lost";
+    for (uint32_t i = 0; i < a->n_params; i++)
+        if (strcmp(a->params[i]->name ? a->params[i]->name : "", b->params[i]->name ? b->params[i]->name : "") != 0)
+            return "an input was renamed";
+    for (uint32_t i = 0; i < a->n_results; i++)
+        if (strcmp(a->result_names[i], b->result_names[i]) != 0)
+            return "an output was renamed";
+    return NULL;
+}
+
+static bool find_loop(void *arg, gi_node *n)
+{
+    (void)arg;
+    return n->op != OP_Loop;
+}
+
+/* Does any input hold such elements? */
+static void input_kinds(const gopt_graph *g, bool *floats, bool *ints)
+{
+    *floats = *ints = false;
+    for (uint32_t i = 0; i < g->main->n_params; i++) {
+        const gi_type *t = g->main->params[i]->type;
+        const bool tensor = t && t->kind == GOPT_TENSOR;
+        *floats = *floats || (tensor && (gi_dtype_is_float(t->dtype) || t->dtype == GOPT_UNDEFINED));
+        *ints = *ints || (tensor && gi_dtype_is_int(t->dtype));
+    }
+}
+
+typedef struct plan {
+    proof_floats floats;
+    proof_ints ints;
+    int sizes; /* so many of them */
+} plan;
+
+/* What REASSOC says nothing of, and FINITE, is not asked. */
+static bool is_asked(gi_exact exact, proof_floats floats)
+{
+    if (floats == FLOATS_EXTREME)
+        return exact == BITWISE;
+    return exact != FINITE || (floats != FLOATS_NAN && floats != FLOATS_INFINITE);
+}
+
+static proof_result run_plans(trial *t, int effort)
+{
+    static const plan plans[] = { { FLOATS_RANDOM, INTS_BIT, PROOF_SIZES }, { FLOATS_MODERATE, INTS_BIT, 3 },
+                                  { FLOATS_EXTREME, INTS_BIT, 2 },          { FLOATS_NAN, INTS_BIT, 2 },
+                                  { FLOATS_INFINITE, INTS_BIT, 2 },         { FLOATS_RANDOM, INTS_SMALL, 2 },
+                                  { FLOATS_RANDOM, INTS_EXTREME, 2 } };
+    bool floats, ints, any = false;
+    input_kinds(t->before, &floats, &ints);
+    const bool loops = !gi_each_node(t->before->main, find_loop, NULL);
+    const bool sized = t->inputs.n_symbols > 0;
+    for (size_t p = 0; p < GI_COUNT(plans); p++) {
+        const plan *q = &plans[p];
+        if ((!floats && q->floats != FLOATS_RANDOM) || (q->ints != INTS_BIT && (!ints || loops)) ||
+            !is_asked(t->exact, q->floats))
+            continue;
+        const int sizes = effort == 0 ? (p == 0 ? 2 : 1) : q->sizes;
+        for (int i = 0; i < sizes; i++)
+            for (int k = 0; k < (effort > 1 ? effort : 1); k++) {
+                if (!sized && i > 1)
+                    break;
+                const uint64_t seed = (uint64_t)(p * 97 + (size_t)i * 13 + (size_t)k * 1009 + 1);
+                const proof_case c = { .sizes =
+                                           sized ? (effort == 0 && i ? 1 + (int)(seed % (PROOF_SIZES - 1)) : i) : 0,
+                                       .floats = q->floats,
+                                       .ints = q->ints,
+                                       .seed = seed };
+                const proof_result r = try_case(t, &c);
+                any = any || r == PROOF_SAME;
+                if (r == PROOF_DIFFERENT)
+                    return r;
+            }
+    }
+    return any ? PROOF_SAME : PROOF_VOID;
+}
+
+proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int effort, gi_str *why)
+{
+    const char *wrong = check_interface(before, after);
+    if (wrong) {
+        gi_str_add(why, wrong);
+        return PROOF_DIFFERENT;
+    }
+    gi_arena *inputs = gi_arena_create(before->cx);
+    trial t = { .before = before, .after = after, .exact = exact, .why = why, .arena = gi_arena_create(before->cx) };
+    proof_result result = PROOF_VOID;
+    if (inputs && t.arena && proof_inputs_init(&t.inputs, before, inputs))
+        result = run_plans(&t, effort);
+    proof_inputs_release(&t.inputs);
+    gi_arena_destroy(t.arena);
+    gi_arena_destroy(inputs);
+    return result;
+}
