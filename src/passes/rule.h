@@ -36,8 +36,8 @@
  *
  * BITWISE  For every input each output is the same to the bit, signs of zero included; one NaN is as good as another.
  * REASSOC  The same real numbers, otherwise grouped. Where all inputs and all that the graph before computes on the
- *          way are finite, outputs differ by what rounding does to them, and zeros may change their sign. A NaN in
- *          an input makes NaN of the same outputs. With an infinity in an input, outputs that are numbers or
+ *          way are finite, outputs differ by what rounding does to them; zeros may change their sign, and subnormal
+ *          numbers (not f16's) are as good as zeros. A NaN in an input makes NaN of the same outputs. With an infinity in an input, outputs that are numbers or
  *          infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may become anything. Where finite inputs overflow on
  *          the way, nothing is promised: a fused operator may well give the number that the parts lost.
  * FINITE   As REASSOC for finite inputs and finite outputs. Nothing is promised for others. */

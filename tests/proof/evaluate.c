@@ -132,10 +132,115 @@ static gopt_status run_if(frame *f, const gi_node *n, bool *overflows)
     return GOPT_OK;
 }
 
+/* What a round gives for the next, and a row more of each stacked output. */
+static gopt_status end_round(frame *f, const gi_node *n, const gi_block *b, uint32_t n_state, int64_t round,
+                             gopt_tensor **stacks)
+{
+    const gopt_tensor *t = NULL;
+    gopt_tensor **state = GI_NEW_ARRAY(f->arena, gopt_tensor *, n_state + 1);
+    GI_NEED(state);
+    for (uint32_t i = 0; i < n_state; i++) { /* all before any is replaced: one may be read for another */
+        GI_TRY(read_value(f, b->results[1 + i].value, &t));
+        GI_TRY(gi_tensor_keep(f->cx, t, &state[i]));
+    }
+    for (uint32_t i = 0; n_state + i < n->n_out; i++) {
+        GI_TRY(read_value(f, b->results[1 + n_state + i].value, &t));
+        int64_t dims[GOPT_MAX_RANK];
+        gopt_tensor *grown;
+        if (t->kind != GOPT_TENSOR || t->rank + 1 >= GOPT_MAX_RANK || gi_item_size(t->dtype) == 0 ||
+            (stacks[i] && stacks[i]->bytes != (size_t)round * t->bytes))
+            return GOPT_UNSUPPORTED;
+        dims[0] = round + 1;
+        memcpy(dims + 1, t->dims, sizeof dims - sizeof dims[0]);
+        GI_TRY(gopt_tensor_create(f->cx, t->dtype, t->rank + 1, dims, &grown));
+        if (t->bytes) {
+            if (round)
+                memcpy(grown->data, stacks[i]->data, stacks[i]->bytes);
+            memcpy((uint8_t *)grown->data + (size_t)round * t->bytes, t->data, t->bytes);
+        }
+        gopt_tensor_unref(stacks[i]);
+        stacks[i] = grown;
+    }
+    for (uint32_t i = 0; i < n_state; i++)
+        GI_NEED(keep(f, b->params[2 + i], state[i]));
+    return GOPT_OK;
+}
+
+static gopt_status keep_scalar(frame *f, const gi_value *v, gopt_dtype type, int64_t x)
+{
+    gopt_tensor *t;
+    GI_TRY(gopt_tensor_create(f->cx, type, 0, NULL, &t));
+    gi_store_i64(type, t->data, 0, x);
+    return keep(f, v, t) ? GOPT_OK : GOPT_NO_MEMORY;
+}
+
+/* Likewise a Loop that runs at least once and stacks tensors of one shape; GOPT_UNSUPPORTED of another. */
+static gopt_status run_loop(frame *f, const gi_node *n, bool *overflows)
+{
+    const gi_block *b = gi_attr_graph(n, Loop_at_body);
+    const gopt_tensor *t = NULL;
+    const uint32_t n_state = n->n_in > Loop_in_v_initial ? n->n_in - Loop_in_v_initial : 0;
+    int64_t most = INT64_MAX, round = 0;
+    bool going = true;
+    if (!b || b->n_params != 2 + n_state || b->n_results != 1 + n->n_out || n->n_out < n_state)
+        return GOPT_UNSUPPORTED;
+    if (gi_node_in(n, Loop_in_M)) {
+        GI_TRY(read_value(f, gi_node_in(n, Loop_in_M), &t));
+        most = gi_tensor_i64(t, 0);
+    }
+    if (gi_node_in(n, Loop_in_cond)) {
+        GI_TRY(read_value(f, gi_node_in(n, Loop_in_cond), &t));
+        going = gi_tensor_i64(t, 0) != 0;
+    }
+    if (most < 1 || !going)
+        return GOPT_UNSUPPORTED;
+    for (uint32_t i = 0; i < n_state; i++) {
+        gopt_tensor *kept;
+        GI_TRY(read_value(f, n->in[Loop_in_v_initial + i].value, &t));
+        GI_TRY(gi_tensor_keep(f->cx, t, &kept));
+        GI_NEED(keep(f, b->params[2 + i], kept));
+    }
+    gopt_tensor **stacks = GI_NEW_ARRAY(f->arena, gopt_tensor *, n->n_out - n_state + 1);
+    GI_NEED(stacks);
+    gopt_status st = GOPT_OK;
+    for (; st == GOPT_OK && going && round < most; round++) {
+        st = keep_scalar(f, b->params[0], GOPT_I64, round);
+        if (st == GOPT_OK)
+            st = keep_scalar(f, b->params[1], GOPT_BOOL, 1);
+        if (st == GOPT_OK)
+            st = run_nodes(f, b, overflows);
+        if (st == GOPT_OK)
+            st = read_value(f, b->results[0].value, &t);
+        going = st == GOPT_OK && gi_tensor_i64(t, 0) != 0;
+        if (st == GOPT_OK)
+            st = end_round(f, n, b, n_state, round, stacks);
+    }
+    for (uint32_t i = 0; i < n->n_out && st == GOPT_OK; i++) {
+        if (i < n_state) {
+            gopt_tensor *kept;
+            st = read_value(f, b->params[2 + i], &t);
+            if (st == GOPT_OK)
+                st = gi_tensor_keep(f->cx, t, &kept);
+            if (st == GOPT_OK)
+                st = keep(f, n->out[i], kept) ? GOPT_OK : GOPT_NO_MEMORY;
+        } else {
+            st = keep(f, n->out[i], gopt_tensor_ref(stacks[i - n_state])) ? GOPT_OK : GOPT_NO_MEMORY;
+        }
+    }
+    for (uint32_t i = 0; i < n->n_out - n_state; i++)
+        gopt_tensor_unref(stacks[i]);
+    return st;
+}
+
 static gopt_status run_node(frame *f, const gi_node *n, bool *overflows)
 {
     if (n->op == OP_If)
         return run_if(f, n, overflows);
+    if (n->op == OP_Loop && f->seed) {
+        const gopt_status st = run_loop(f, n, overflows);
+        if (st != GOPT_UNSUPPORTED)
+            return st;
+    }
     const gopt_tensor **in = GI_NEW_ARRAY(f->scratch, const gopt_tensor *, n->n_in + 1);
     gopt_tensor **out = GI_NEW_ARRAY(f->scratch, gopt_tensor *, n->n_out + 1);
     GI_NEED(in && out);

@@ -31,6 +31,11 @@ double proof_smallest(gopt_dtype t)
                             : 0;
 }
 
+double proof_negligible(gopt_dtype t)
+{
+    return t == GOPT_F16 ? 4 * proof_smallest(t) : 2 * proof_smallest(t) / proof_epsilon(t);
+}
+
 static double largest(gopt_dtype t)
 {
     return t == GOPT_F64 ? DBL_MAX : t == GOPT_F32 ? (double)FLT_MAX : t == GOPT_F16 ? 65504 : 0x1.fep127;

@@ -66,6 +66,7 @@ double proof_unit(uint64_t *state); /* in [0, 1) */
 /* The relative step between neighbouring numbers, and the smallest one; 0 of a type that has none. */
 double proof_epsilon(gopt_dtype t);
 double proof_smallest(gopt_dtype t);
+double proof_negligible(gopt_dtype t); /* what is as good as nothing: subnormal numbers, but for f16 */
 
 /* ---- evaluation (evaluate.c) ---- */
 
