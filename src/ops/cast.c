@@ -34,6 +34,8 @@ CONVERT(i32_bool, int32_t, uint8_t, x != 0)
 /* What does not fit has no meaning in ONNX: the least integer, as processors give. */
 CONVERT(f32_i64, float, int64_t, x >= -0x1p63f && x < 0x1p63f ? (int64_t)x : INT64_MIN)
 CONVERT(f32_i32, float, int32_t, x >= -0x1p31f && x < 0x1p31f ? (int32_t)x : INT32_MIN)
+CONVERT(f64_i64, double, int64_t, x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN)
+CONVERT(f64_i32, double, int32_t, x > -0x1p31 - 1 && x < 0x1p31 ? (int32_t)x : INT32_MIN)
 
 typedef struct pair {
     gopt_dtype from, to;
@@ -46,6 +48,7 @@ static const pair pairs[] = {
     { GOPT_I32, GOPT_I64, i32_i64 },   { GOPT_I64, GOPT_I32, i64_i32 },   { GOPT_BOOL, GOPT_I64, bool_i64 },
     { GOPT_BOOL, GOPT_I32, bool_i32 }, { GOPT_F32, GOPT_BOOL, f32_bool }, { GOPT_I64, GOPT_BOOL, i64_bool },
     { GOPT_I32, GOPT_BOOL, i32_bool }, { GOPT_F32, GOPT_I64, f32_i64 },   { GOPT_F32, GOPT_I32, f32_i32 },
+    { GOPT_F64, GOPT_I64, f64_i64 },   { GOPT_F64, GOPT_I32, f64_i32 },
 };
 
 /* ---- small floats ---- */
@@ -197,7 +200,10 @@ static void convert_any(const gopt_tensor *x, gopt_tensor *y, bool saturate, con
             gi_store_i64(y->dtype, y->data, i, gi_load_i64(x->dtype, x->data, i));
         else if (x->dtype == GOPT_U64 && (gi_dtype_is_int(y->dtype) || y->dtype == GOPT_BOOL))
             gi_store_i64(y->dtype, y->data, i, gi_load_i64(x->dtype, x->data, i));
-        else
+        else if (y->dtype == GOPT_I64 || y->dtype == GOPT_I32) { /* from every float as from double */
+            const double v = gi_load_f64(x->dtype, x->data, i);
+            (y->dtype == GOPT_I64 ? f64_i64 : f64_i32)(&v, (uint8_t *)y->data + i * gi_item_size(y->dtype), 1);
+        } else
             gi_store_f64(y->dtype, y->data, i, gi_load_f64(x->dtype, x->data, i));
     }
 }

@@ -322,7 +322,7 @@ static const gi_form *node_form(former *f, const gi_node *n)
 /* How close two constants of a type must be to count as the same: they were rounded, some of them to few digits. */
 static double closeness(gopt_dtype t)
 {
-    return t == GOPT_F64 ? 1e-7 : t == GOPT_F16 ? 1e-3 : t == GOPT_BF16 ? 8e-3 : 1e-5;
+    return t == GOPT_F64 ? 1e-14 : t == GOPT_F16 ? 1e-3 : t == GOPT_BF16 ? 8e-3 : 1e-5;
 }
 
 static bool make_form(gi_arena *a, gi_cut *c)

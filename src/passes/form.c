@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_DEPTH = 24, MAX_KNOTS = 8 };
+enum { MAX_DEPTH = 24, MAX_KNOTS = 8, MOST_POWER = 4 /* that a sum is multiplied out to */ };
 
 /* A sum under construction. */
 typedef struct sum {
@@ -287,12 +287,13 @@ static bool reduce_step(sum *to, const gi_term *t)
     return false;
 }
 
-/* A sum to a whole power above 0 is multiplied out. */
+/* A sum to a small whole power is multiplied out. */
 static bool reduce_sum(sum *to, const gi_term *t)
 {
     for (int i = 0; i < t->n; i++) {
         const gi_atom a = to->s->atoms[t->f[i].atom];
-        if (a.kind != GI_ATOM_SUM || t->f[i].power < 1 || t->f[i].power != floor(t->f[i].power))
+        if (a.kind != GI_ATOM_SUM || t->f[i].power < 1 || t->f[i].power > MOST_POWER ||
+            t->f[i].power != floor(t->f[i].power))
             continue;
         gi_term rest = *t;
         drop_factor(&rest, i);
@@ -472,7 +473,7 @@ const gi_form *gi_form_pow(gi_forms *s, const gi_form *a, double p)
         if (can)
             return r;
     }
-    if (p == floor(p) && p > 0 && p <= 4)
+    if (p == floor(p) && p > 0 && p <= MOST_POWER)
         return gi_form_mul(s, a, gi_form_pow(s, a, p - 1));
     if (p == floor(p) && p < 0 && a->n == 2) {
         const gi_form *r = inverse_of_two(s, a);

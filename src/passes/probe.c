@@ -110,7 +110,7 @@ static bool run_node(probe *p, const gi_node *n)
 /* How far apart two results may be that were rounded here and there: in units of the greater of x, 1 and the result. */
 static double tolerance(gopt_dtype t)
 {
-    return t == GOPT_F64 ? 1e-6 : t == GOPT_F16 ? 1e-2 : t == GOPT_BF16 ? 5e-2 : 5e-5;
+    return t == GOPT_F64 ? 1e-13 : t == GOPT_F16 ? 1e-2 : t == GOPT_BF16 ? 5e-2 : 5e-5;
 }
 
 static gi_probe_result compare(probe *p, const gopt_tensor *x, const gopt_tensor *a, const gopt_tensor *b)

@@ -48,6 +48,37 @@ gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *cons
     return gi_rw_done(r, gi_rw_node(r, op, n_in, in, 1));
 }
 
+/* Does a row lose its digits? Of f16 alone: the other types' subnormal numbers are too small for anyone to miss. */
+static bool vanishes(const gi_blob *b, const gi_blob *was)
+{
+    enum { LEAST_NORMAL = 0x400 };
+    const int64_t rows = b->rank ? b->dims[0] : 1, n = gi_blob_elements(b);
+    if (b->dtype != GOPT_F16 || was->dtype != GOPT_F16 || gi_blob_elements(was) != n || n == 0)
+        return false;
+    const size_t run = (size_t)(n / rows);
+    for (size_t i = 0; i < (size_t)rows; i++) {
+        const uint64_t now = gi_blob_greatest_bits(b, i * run, run);
+        if (now && now < LEAST_NORMAL && gi_blob_greatest_bits(was, i * run, run) >= LEAST_NORMAL)
+            return true;
+    }
+    return false;
+}
+
+gi_value *gi_rw_const(gi_rewrite *r, gi_blob *b, const gi_blob *was)
+{
+    if (gi_dtype_is_float(b->dtype) && gopt_dtype_bits(b->dtype) >= 16) {
+        if (!gi_blob_is_finite(b))
+            r->why = "its constant would not be finite";
+        else if (was && vanishes(b, was))
+            r->why = "its constant would be too small for f16";
+        if (r->why) {
+            gi_blob_unref(b);
+            return NULL;
+        }
+    }
+    return gi_const(r->g, b, NULL);
+}
+
 /* ---- the run ---- */
 
 enum { MOST_NEIGHBOURS = 64 }; /* users of one value that are looked at again after a rewrite beside them */

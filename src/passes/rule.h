@@ -128,6 +128,11 @@ gi_value *gi_rw_done(gi_rewrite *r, gi_node *n);
 /* Both in one, for nodes without attributes. */
 gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in);
 
+/* A constant that the rule computed; takes over the reference. NULL, with the reason, where an element is not finite, or
+ * where it is f16 and a row of `was`, which it takes the place of, would become subnormal and lose its digits. `was` may
+ * be NULL. */
+gi_value *gi_rw_const(gi_rewrite *r, gi_blob *b, const gi_blob *was);
+
 typedef struct gi_rule {
     const char *name;
     gi_exact exact;

@@ -1,4 +1,5 @@
 /* Rules of arithmetic with constants, of casts, and of activations of activations. */
+#include <float.h>
 #include <math.h>
 
 #include "passes/rule.h"
@@ -21,6 +22,13 @@ static bool is_one(const gi_match *m, gi_reason *why)
     return gi_blob_all(gi_value_blob(m->k), 1.0);
 }
 
+/* Powers of 64-bit integers go through double, which has fewer digits. */
+static bool is_exact_one(const gi_match *m, gi_reason *why)
+{
+    const gopt_dtype t = gi_value_dtype(m->x);
+    return is_one(m, why) && (gi_dtype_is_float(t) || (gi_dtype_is_int(t) && gopt_dtype_bits(t) < 64));
+}
+
 static bool is_zero(const gi_match *m, gi_reason *why)
 {
     (void)why;
@@ -40,6 +48,20 @@ static bool constants_join(const gi_match *m, gi_reason *why)
     return same || gi_blob_elements(a) == 1 || gi_blob_elements(b) == 1;
 }
 
+/* Is an element subnormal or zero whose factors are not? */
+static bool underflows(const gi_blob *joint, const gi_blob *a, const gi_blob *b)
+{
+    const gopt_dtype t = joint->dtype;
+    const double least = t == GOPT_F64 ? DBL_MIN : t == GOPT_F16 ? 0x1p-14 : (double)FLT_MIN;
+    for (int64_t i = 0; i < gi_blob_elements(joint); i++) {
+        const double x = gi_load_f64(t, a->data, gi_blob_elements(a) == 1 ? 0 : (size_t)i);
+        const double y = gi_load_f64(t, b->data, gi_blob_elements(b) == 1 ? 0 : (size_t)i);
+        if (x != 0 && y != 0 && fabs(gi_load_f64(t, joint->data, (size_t)i)) < least)
+            return true;
+    }
+    return false;
+}
+
 static gi_value *join_constants(gi_rewrite *r, const gi_match *m)
 {
     const gi_blob *a = gi_value_blob(m->a), *b = gi_value_blob(m->b);
@@ -56,7 +78,12 @@ static gi_value *join_constants(gi_rewrite *r, const gi_match *m)
         const double y = gi_load_f64(b->dtype, b->data, gi_blob_elements(b) == 1 ? 0 : (size_t)i);
         gi_store_f64(big->dtype, joint->owned, (size_t)i, m->root->op == OP_Add ? x + y : x * y);
     }
-    gi_value *k = gi_const(r->g, joint, NULL);
+    if (m->root->op != OP_Add && underflows(joint, a, b)) {
+        gi_blob_unref(joint);
+        r->why = "the product of its constants is too small a number";
+        return NULL;
+    }
+    gi_value *k = gi_rw_const(r, joint, NULL);
     return k ? gi_rw_build(r, m->root->op, 2, (gi_value *[]){ m->x, k }) : NULL;
 }
 

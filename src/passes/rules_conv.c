@@ -74,7 +74,7 @@ static gi_value *scale_weights(gi_rewrite *r, const gi_node *conv, const gi_blob
                     gi_store_f64(w->dtype, b->owned, at + k, gi_load_f64(w->dtype, w->data, at + k) * s);
             }
         }
-    return gi_const(r->g, b, NULL);
+    return gi_rw_const(r, b, w);
 }
 
 static gi_value *make_bias(gi_rewrite *r, gopt_dtype t, int64_t n, const double *bias)
@@ -84,7 +84,7 @@ static gi_value *make_bias(gi_rewrite *r, gopt_dtype t, int64_t n, const double 
         return NULL;
     for (int64_t i = 0; i < n; i++)
         gi_store_f64(t, b->owned, (size_t)i, bias[i]);
-    return gi_const(r->g, b, NULL);
+    return gi_rw_const(r, b, NULL);
 }
 
 /* The convolution again, with other inputs. */
@@ -250,7 +250,7 @@ static gi_value *fold_input_factor(gi_rewrite *r, const gi_match *m, bool divide
             r->why = "the constant is not finite, or zero where it divides";
             return NULL;
         }
-    gi_value *scaled = gi_const(r->g, b, NULL);
+    gi_value *scaled = gi_rw_const(r, b, w);
     if (!scaled)
         return NULL;
     gi_node *n = gi_rw_node(r, OP_Conv, m->b ? 3 : 2, (gi_value *[]){ m->x, scaled, m->b }, 1);
@@ -349,9 +349,16 @@ static bool pads_can_grow(const gi_node *n, int at_auto_pad, int at_pads, int ra
                                                 : gi_attr_is(n, at_auto_pad, "VALID");
 }
 
+/* Zeros of the Pad are multiplied, those of the Conv are left out: the same, but for weights like infinity. */
 static bool pad_fits_conv(const gi_match *m, gi_reason *why)
 {
-    return pads_can_grow(m->root, Conv_at_auto_pad, Conv_at_pads, gi_value_rank(m->x)) && pad_is_plain(m, why);
+    const gi_blob *w = gi_value_blob(m->w);
+    if (!pads_can_grow(m->root, Conv_at_auto_pad, Conv_at_pads, gi_value_rank(m->x)) || !pad_is_plain(m, why))
+        return false;
+    if (!w || !gi_dtype_is_float(w->dtype) || gopt_dtype_bits(w->dtype) < 16)
+        return gi_decline(why, "its weights %s are known only at run time, and may not be finite",
+                          gi_value_ref(m->w, m->scratch));
+    return gi_blob_is_finite(w) || gi_decline(why, "its weights %s are not finite", gi_value_ref(m->w, m->scratch));
 }
 
 /* Zeros that it counts are what it pads with itself, if it counts those too. */

@@ -82,7 +82,7 @@ static gi_value *scale_matrix(gi_rewrite *r, const gi_blob *w, const gi_blob *k,
         r->why = "the constant is not finite, or zero where it divides";
         return NULL;
     }
-    return gi_const(r->g, b, NULL);
+    return gi_rw_const(r, b, w);
 }
 
 /* ---- Gemm from MatMul and Add ---- */
@@ -159,7 +159,7 @@ static gi_value *fold_biased_columns(gi_rewrite *r, const gi_match *m)
         const double x = gi_load_f64(bias->dtype, bias->data, (size_t)i);
         gi_store_f64(bias->dtype, b->owned, (size_t)i, divide ? x / element(k, 0) : x * element(k, 0));
     }
-    gi_value *scaled = gi_const(r->g, b, NULL);
+    gi_value *scaled = gi_rw_const(r, b, bias);
     gi_value *product = scaled ? gi_rw_build(r, OP_MatMul, 2, (gi_value *[]){ m->x, w }) : NULL;
     if (!product)
         return NULL;
@@ -235,7 +235,7 @@ static gi_value *gemm_affine(gi_rewrite *r, const gi_match *m, const double *sca
         return NULL;
     for (int64_t i = 0; i < n; i++)
         gi_store_f64(w->dtype, bias->owned, (size_t)i, (b ? element(b, i) : 0) * scale[i] + shift[i]);
-    gi_value *c = gi_const(r->g, bias, NULL);
+    gi_value *c = gi_rw_const(r, bias, NULL);
     gi_node *y = c ? gi_rw_node(r, OP_Gemm, 3, (gi_value *[]){ m->x, scaled, c }, 1) : NULL;
     if (!y || !gi_attrs_copy(y, gemm))
         return NULL;

@@ -104,6 +104,36 @@ bool gi_blob_all(const gi_blob *b, double x)
     return n > 0;
 }
 
+uint64_t gi_blob_greatest_bits(const gi_blob *b, size_t at, size_t n)
+{
+    uint64_t most = 0;
+    if (b->dtype == GOPT_F64) {
+        const uint64_t *p = (const uint64_t *)b->data + at;
+        for (size_t i = 0; i < n; i++)
+            most = (p[i] & INT64_MAX) > most ? p[i] & INT64_MAX : most;
+    } else if (b->dtype == GOPT_F32) {
+        const uint32_t *p = (const uint32_t *)b->data + at;
+        uint32_t m = 0;
+        for (size_t i = 0; i < n; i++)
+            m = (p[i] & INT32_MAX) > m ? p[i] & INT32_MAX : m;
+        most = m;
+    } else {
+        const uint16_t *p = (const uint16_t *)b->data + at;
+        for (size_t i = 0; i < n; i++)
+            most = (uint64_t)(p[i] & INT16_MAX) > most ? (uint64_t)(p[i] & INT16_MAX) : most;
+    }
+    return most;
+}
+
+bool gi_blob_is_finite(const gi_blob *b)
+{
+    const uint64_t infinity = b->dtype == GOPT_F64   ? 0x7ff0000000000000
+                              : b->dtype == GOPT_F32 ? 0x7f800000
+                              : b->dtype == GOPT_F16 ? 0x7c00
+                                                     : 0x7f80;
+    return gi_blob_greatest_bits(b, 0, (size_t)gi_blob_elements(b)) < infinity;
+}
+
 bool gi_value_scalar(const gi_value *v, double *x)
 {
     const gi_blob *b = gi_value_blob(v);

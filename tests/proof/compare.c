@@ -68,7 +68,7 @@ static bool same_float(const comparison *c, int64_t i, double *allowed)
         return true;
     if (!isfinite(x) || !isfinite(y))
         return x == y;
-    *allowed = MARGIN * moves + 4 * proof_epsilon(c->before->dtype) * fabs(x) + 4 * proof_smallest(c->before->dtype);
+    *allowed = MARGIN * moves + 4 * proof_epsilon(c->before->dtype) * fabs(x) + proof_negligible(c->before->dtype);
     return fabs(x - y) <= *allowed;
 }
 

@@ -100,6 +100,22 @@ static const gopt_tensor *lookup(void *user, const gi_value *v)
     return read_value(f, v, &t) == GOPT_OK ? t : NULL;
 }
 
+/* Operators that add up products, in which infinities of both signs may meet unseen. */
+static bool adds_up(const gi_node *n)
+{
+    return n->op == OP_Conv || n->op == OP_ConvTranspose || n->op == OP_MatMul || n->op == OP_Gemm ||
+           n->op == OP_Einsum || (gi_op_get(n->op)->traits & GI_REDUCTION);
+}
+
+static bool has_nan(const gopt_tensor *t)
+{
+    for (int64_t i = 0, n = t && t->kind == GOPT_TENSOR && gi_dtype_is_float(t->dtype) ? gopt_tensor_elements(t) : 0;
+         i < n; i++)
+        if (isnan(gi_tensor_f64(t, i)))
+            return true;
+    return false;
+}
+
 static bool has_infinity(const gopt_tensor *t)
 {
     if (!t || t->kind != GOPT_TENSOR || !gi_dtype_is_float(t->dtype))
@@ -251,13 +267,16 @@ static gopt_status run_node(frame *f, const gi_node *n, bool *overflows)
     for (uint32_t i = 0; i < n->n_in; i++)
         if (gi_node_in(n, i))
             GI_TRY(read_value(f, gi_node_in(n, i), &in[i]));
+    bool nan_in = false;
+    for (uint32_t i = 0; i < n->n_in && adds_up(n); i++)
+        nan_in = nan_in || has_nan(in[i]);
     GI_TRY(gi_eval_node(&a));
     gopt_status st = GOPT_OK;
     for (uint32_t i = 0; i < n->n_out; i++) {
         gopt_tensor *t = out[i];
         if (!t)
             continue;
-        *overflows = *overflows || has_infinity(t);
+        *overflows = *overflows || has_infinity(t) || (adds_up(n) && !nan_in && has_nan(t));
         if (!f->seed || is_exact(n) || t->kind != GOPT_TENSOR || proof_epsilon(t->dtype) == 0) {
             st = keep(f, n->out[i], t) ? st : GOPT_NO_MEMORY;
         } else {

@@ -130,8 +130,11 @@ static double special(const proof_inputs *s, gopt_dtype t, bool extreme, uint64_
     if (extreme && pick % 3 == 0)
         return far[pick / 3 % GI_COUNT(far)];
     double x = plain[pick / 64 % GI_COUNT(plain)];
-    if (s->n_constants && pick % 2)
-        x = s->constants[pick / 64 % s->n_constants];
+    if (s->n_constants && pick % 2) {
+        const double k = s->constants[pick / 64 % s->n_constants];
+        if (extreme || k == 0 || (fabs(k) < 1e4 && fabs(k) > 1e-4))
+            x = k;
+    }
     switch (pick / 4 % 8) {
     case 0:
         return x * (1 + 2 * proof_epsilon(t));

@@ -81,7 +81,7 @@ static proof_result compare_runs(trial *t, const proof_run *x, const proof_run *
     return differs ? PROOF_DIFFERENT : PROOF_SAME;
 }
 
-/* Among infinite inputs it cannot be seen what finite ones come to: without them it can. */
+/* Among infinite inputs and NaN it cannot be seen what finite ones come to: without them it can. */
 static bool overflows_without(trial *t, const proof_case *c)
 {
     proof_run run = { 0 };
@@ -109,7 +109,7 @@ static proof_result try_case(trial *t, const proof_case *c)
         return PROOF_VOID;
     }
     proof_result result = PROOF_SAME;
-    if (t->exact != BITWISE && c->floats == FLOATS_INFINITE)
+    if (t->exact != BITWISE && (c->floats == FLOATS_INFINITE || c->floats == FLOATS_NAN))
         x.overflows = overflows_without(t, c);
     if (proof_evaluate(t->after, &t->inputs, 0, t->arena, &y) != GOPT_OK) {
         gi_str_add(t->why, "the graph after cannot be evaluated");
