@@ -37,9 +37,12 @@
  * BITWISE  For every input each output is the same to the bit, signs of zero included; one NaN is as good as another.
  * REASSOC  The same real numbers, otherwise grouped. Where all inputs and all that the graph before computes on the
  *          way are finite, outputs differ by what rounding does to them; zeros may change their sign, and subnormal
- *          numbers (not f16's) are as good as zeros. A NaN in an input makes NaN of the same outputs. With an infinity in an input, outputs that are numbers or
- *          infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may become anything. Where finite inputs overflow on
- *          the way, nothing is promised: a fused operator may well give the number that the parts lost.
+ *          numbers (not f16's) are as good as zeros. A NaN in an input makes NaN of the same outputs. With an
+ *          infinity in an input, outputs that are numbers or infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may
+ *          become anything. In both, what a Where had left out may show as NaN, since fused operators add masks; and
+ *          where the graph looks for NaN itself (IsNaN), it may find others as well. Where
+ *          finite inputs overflow on the way, nothing is promised: a fused operator may well give the number that
+ *          the parts lost.
  * FINITE   As REASSOC for finite inputs and finite outputs. Nothing is promised for others. */
 typedef enum gi_exact { BITWISE, REASSOC, FINITE } gi_exact;
 
@@ -129,8 +132,8 @@ gi_value *gi_rw_done(gi_rewrite *r, gi_node *n);
 gi_value *gi_rw_build(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in);
 
 /* A constant that the rule computed; takes over the reference. NULL, with the reason, where an element is not finite, or
- * where it is f16 and a row of `was`, which it takes the place of, would become subnormal and lose its digits. `was` may
- * be NULL. */
+ * where it is f16 and a row of `was`, which it takes the place of, would become subnormal or zero and lose its
+ * digits. `was` may be NULL. */
 gi_value *gi_rw_const(gi_rewrite *r, gi_blob *b, const gi_blob *was);
 
 typedef struct gi_rule {

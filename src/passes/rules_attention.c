@@ -132,7 +132,7 @@ static bool same_dim(gopt_graph *g, const gi_value *a, int i, const gi_value *b,
 static gi_value *unrepeated(attention *a, gopt_graph *g, gi_value *v)
 {
     const gi_node *join = gi_value_node(v);
-    if (!gi_is_view(join) || v->n_uses != 1)
+    if (!gi_is_view(join) || v->n_uses != 1 || gi_value_rank(v) != 4)
         return v;
     gi_value *wide = gi_node_in(join, 0);
     const gi_node *expand = gi_value_node(wide);

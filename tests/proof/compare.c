@@ -11,7 +11,7 @@ typedef struct comparison {
     int n_moved;
     gi_exact exact;
     proof_floats floats;
-    bool overflows;
+    bool overflows, leaves_out;
 } comparison;
 
 static bool same_shape(const gopt_tensor *a, const gopt_tensor *b)
@@ -60,6 +60,8 @@ static bool same_float(const comparison *c, int64_t i, double *allowed)
     if (c->exact == BITWISE || proof_epsilon(c->before->dtype) == 0)
         return x == y && signbit(x) == signbit(y);
     if (isnan(x) && c->floats == FLOATS_INFINITE)
+        return true;
+    if (isnan(y) && c->leaves_out && (c->floats == FLOATS_INFINITE || c->floats == FLOATS_NAN))
         return true;
     if (c->exact == FINITE && !isfinite(x))
         return true;
@@ -118,16 +120,16 @@ static bool compare_items(const comparison *c, gi_str *why)
             if (c->moved[k]->n_items == c->before->n_items)
                 moved[n_moved++] = c->moved[k]->items[i];
         if (!proof_compare(c->before->items[i], c->after->items[i], moved, n_moved, c->exact, c->floats, c->overflows,
-                           why))
+                           c->leaves_out, why))
             return false;
     }
     return true;
 }
 
 bool proof_compare(const gopt_tensor *before, const gopt_tensor *after, const gopt_tensor *const *moved, int n_moved,
-                   gi_exact exact, proof_floats floats, bool overflows, gi_str *why)
+                   gi_exact exact, proof_floats floats, bool overflows, bool leaves_out, gi_str *why)
 {
-    const comparison c = { before, after, moved, n_moved, exact, floats, overflows };
+    const comparison c = { before, after, moved, n_moved, exact, floats, overflows, leaves_out };
     if (before->kind == after->kind && before->kind != GOPT_TENSOR)
         return compare_items(&c, why);
     if (!same_shape(before, after)) {

@@ -23,6 +23,7 @@ gi_exact proof_exact(const gopt_report *report)
 typedef struct trial {
     gopt_graph *before, *after;
     gi_exact exact;
+    bool leaves_out, finds_nan; /* has the graph before a Where, an IsNaN? */
     proof_inputs inputs;
     gi_arena *arena; /* of one case */
     gi_str *why;
@@ -51,7 +52,7 @@ static const char *first_difference(trial *t, const proof_run *x, const proof_ru
             others[k] = moved[k].out[i];
         gi_str said;
         gi_str_init(&said, t->arena);
-        if (!proof_compare(x->out[i], y->out[i], others, n, t->exact, c->floats, x->overflows, &said))
+        if (!proof_compare(x->out[i], y->out[i], others, n, t->exact, c->floats, x->overflows, t->leaves_out, &said))
             return gi_arena_printf(t->arena, "output %s: %s", t->before->main->result_names[i], said.p);
     }
     return NULL;
@@ -138,6 +139,14 @@ static const char *check_interface(const gopt_graph *before, const gopt_graph *a
     return NULL;
 }
 
+static bool find_where(void *arg, gi_node *n)
+{
+    trial *t = arg;
+    t->leaves_out = t->leaves_out || n->op == OP_Where;
+    t->finds_nan = t->finds_nan || n->op == OP_IsNaN;
+    return true;
+}
+
 static bool find_loop(void *arg, gi_node *n)
 {
     (void)arg;
@@ -163,11 +172,13 @@ typedef struct plan {
 } plan;
 
 /* What REASSOC says nothing of, and FINITE, is not asked. */
-static bool is_asked(gi_exact exact, proof_floats floats)
+static bool is_asked(const trial *t, proof_floats floats)
 {
-    if (floats == FLOATS_EXTREME)
-        return exact == BITWISE;
-    return exact != FINITE || (floats != FLOATS_NAN && floats != FLOATS_INFINITE);
+    if (t->exact == BITWISE)
+        return true;
+    if (floats == FLOATS_EXTREME || (floats == FLOATS_NAN && t->finds_nan))
+        return false;
+    return t->exact != FINITE || (floats != FLOATS_NAN && floats != FLOATS_INFINITE);
 }
 
 static proof_result run_plans(trial *t, int effort)
@@ -183,7 +194,7 @@ static proof_result run_plans(trial *t, int effort)
     for (size_t p = 0; p < GI_COUNT(plans); p++) {
         const plan *q = &plans[p];
         if ((!floats && q->floats != FLOATS_RANDOM) || (q->ints != INTS_BIT && (!ints || loops)) ||
-            !is_asked(t->exact, q->floats))
+            !is_asked(t, q->floats))
             continue;
         const int sizes = effort == 0 ? (p == 0 ? 2 : 1) : q->sizes;
         for (int i = 0; i < sizes; i++)
@@ -215,6 +226,7 @@ proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int ef
     gi_arena *inputs = gi_arena_create(before->cx);
     trial t = { .before = before, .after = after, .exact = exact, .why = why, .arena = gi_arena_create(before->cx) };
     proof_result result = PROOF_VOID;
+    (void)gi_each_node(before->main, find_where, &t);
     if (inputs && t.arena && proof_inputs_init(&t.inputs, before, inputs))
         result = run_plans(&t, effort);
     proof_inputs_release(&t.inputs);

@@ -82,8 +82,9 @@ void proof_run_release(proof_run *run);
 
 /* ---- comparison (compare.c) ---- */
 
-/* Compares output `i`; `moved` are runs of the graph before with a seed. False, and why, where they differ. */
+/* Compares an output; `moved` are runs of the graph before with a seed, `leaves_out` says that it has a Where. False,
+ * and why, where they differ. */
 bool proof_compare(const gopt_tensor *before, const gopt_tensor *after, const gopt_tensor *const *moved, int n_moved,
-                   gi_exact exact, proof_floats floats, bool overflows, gi_str *why);
+                   gi_exact exact, proof_floats floats, bool overflows, bool leaves_out, gi_str *why);
 
 #endif
