@@ -52,7 +52,7 @@ static bool has_own_weights(const gi_node *n)
     if (!b || w->n_uses != 1 || !gi_dtype_is_float(b->dtype) || gopt_dtype_bits(b->dtype) < 8)
         return false;
     const gi_value *bias = gi_node_in(n, 2);
-    return !bias || gi_value_blob(bias);
+    return !bias || (gi_value_blob(bias) && bias->def.blob->dtype == b->dtype);
 }
 
 static bool is_member(const gi_node *n)

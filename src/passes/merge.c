@@ -10,7 +10,7 @@ bool gi_merge_is_per_channel(const gi_merge *mg, const gi_member *m, const gi_va
 {
     const gi_blob *b = gi_value_blob(v);
     const int rank = gi_value_rank(m->product->out[0]);
-    if (!b || b->rank > rank || gi_blob_elements(b) != m->width)
+    if (!b || b->dtype != gi_value_dtype(m->product->out[0]) || b->rank > rank || gi_blob_elements(b) != m->width)
         return false;
     for (int i = 0; i < b->rank; i++)
         if (b->dims[i] != 1 && rank - b->rank + i != mg->axis)

@@ -158,7 +158,7 @@ typedef struct gi_rule {
 const gi_rule *gi_rule_row(size_t i);          /* NULL past the last */
 const gi_rule *gi_rule_find(const char *name); /* '-' and '_' are the same */
 /* Of a rewrite by the name that the report has for it: a rule's, or a pass's own. */
-gi_exact gi_rewrite_exact(const char *name);
+gi_exact gi_rewrite_exact(const char *name, gopt_fp fp);
 
 const gi_rule *gi_rule_planted(size_t i); /* of rules/planted.def; NULL past the last */
 

@@ -16,9 +16,10 @@ const gi_rule *gi_rule_row(size_t i)
     return i < GI_COUNT(rows) ? rows[i] : NULL;
 }
 
-/* What passes do themselves moves and merges nodes, and changes no arithmetic. */
-gi_exact gi_rewrite_exact(const char *name)
+/* What passes do themselves moves and merges nodes, and changes no arithmetic; but where it may, fuse_horizontal
+ * surrounds a kernel with zeros, which make NaN of infinities. */
+gi_exact gi_rewrite_exact(const char *name, gopt_fp fp)
 {
     const gi_rule *r = gi_rule_find(name);
-    return r ? r->exact : BITWISE;
+    return r ? r->exact : fp == GOPT_FP_FAST && !strcmp(name, "fuse_horizontal") ? FINITE : BITWISE;
 }

@@ -433,6 +433,8 @@ static bool is_norm_between_casts(const gi_match *m, gi_reason *why)
         return false;
     for (size_t i = 0; i < GI_COUNT(k); i++) {
         const gi_blob *b = gi_value_blob(k[i]);
+        if (b && b->dtype != GOPT_F32)
+            return false;
         for (int64_t e = 0; b && e < gi_blob_elements(b); e++) {
             const double wide = gi_load_f64(b->dtype, b->data, (size_t)e);
             uint16_t narrow = 0;

@@ -166,6 +166,9 @@ static bool reduces_ones(const gi_match *m, gi_reason *why)
     int rank;
     if (!reduced_dims(m->root, reduced, &rank))
         return false;
+    const gopt_dtype t = gi_value_dtype(m->x);
+    if (m->root->op == OP_ReduceMean && gi_dtype_is_int(t) && gopt_dtype_bits(t) > 32)
+        return false; /* their mean goes through double, which has fewer digits */
     for (int i = 0; i < rank; i++)
         if (reduced[i] && gi_value_dim(m->x, i) != 1)
             return false;

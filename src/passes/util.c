@@ -244,7 +244,7 @@ gopt_status gi_blob_concat(gopt_ctx *cx, gi_blob *const *parts, size_t n, int ax
     memcpy(dims, parts[0]->dims, (size_t)rank * sizeof *dims);
     dims[axis] = 0;
     for (size_t i = 0; i < n; i++)
-        if (!gi_add_i64(dims[axis], parts[i]->dims[axis], &dims[axis]))
+        if (parts[i]->dtype != parts[0]->dtype || !gi_add_i64(dims[axis], parts[i]->dims[axis], &dims[axis]))
             return GOPT_UNSUPPORTED;
     for (int i = 0; i < axis; i++)
         outer *= dims[i]; /* no overflow: the parts exist */

@@ -57,11 +57,12 @@ static gopt_status graph_text(gopt_graph *g, bool types, gi_arena *a, gi_str *s)
 }
 
 /* NULL where the answers agree. */
-static const char *compare_answers(gopt_graph *before, gopt_graph *after, const gopt_report *report, gi_arena *a)
+static const char *compare_answers(gopt_graph *before, gopt_graph *after, const gopt_report *report,
+                                   const gopt_optimize_options *o, gi_arena *a)
 {
     gi_str why;
     gi_str_init(&why, a);
-    const gi_exact exact = proof_exact(report);
+    const gi_exact exact = proof_exact(report, o);
     static const char *const names[] = { "BITWISE", "REASSOC", "FINITE" };
     switch (prove(before, after, exact, 1, &why)) {
     case PROOF_SAME:
@@ -113,7 +114,7 @@ static const char *give(gopt_ctx *cx, gi_arena *a, const char *path, const golde
     else if (gi_verify(g) != GOPT_OK)
         *why = "the verifier finds faults afterwards";
     else if (!r->no_eval)
-        *why = compare_answers(before, g, report, a);
+        *why = compare_answers(before, g, report, &r->o, a);
     if (!*why && graph_text(g, r->types, a, &now) == GOPT_OK) {
         if (!strcmp(was.p, now.p)) {
             gi_str_addf(&out, "%s unchanged\n", GOLDEN_MARK);

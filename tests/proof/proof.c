@@ -8,13 +8,13 @@ gopt_ctx *proof_ctx(void)
     return gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = MOST_MEMORY, .threads = 1 });
 }
 
-gi_exact proof_exact(const gopt_report *report)
+gi_exact proof_exact(const gopt_report *report, const gopt_optimize_options *o)
 {
     gi_exact exact = BITWISE;
     const gopt_report_summary *s = gopt_report_get(report);
     for (size_t i = 0; i < s->n_passes; i++)
         for (size_t k = 0; k < s->passes[i].n_rewrites; k++) {
-            const gi_exact own = gi_rewrite_exact(s->passes[i].rewrites[k].rule);
+            const gi_exact own = gi_rewrite_exact(s->passes[i].rewrites[k].rule, o->fp);
             exact = own > exact ? own : exact;
         }
     return exact;

@@ -21,8 +21,8 @@ typedef enum proof_result {
     PROOF_VOID       /* the graph before can be evaluated on none of the inputs */
 } proof_result;
 
-/* As exact as the least exact of the rewrites in the report. */
-gi_exact proof_exact(const gopt_report *report);
+/* As exact as the least exact of the rewrites in the report, which came of these options. */
+gi_exact proof_exact(const gopt_report *report, const gopt_optimize_options *o);
 
 /* `effort`: 0 the fewest inputs that say something, 1 all kinds and sizes, more: so many seeds of each. */
 proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int effort, gi_str *why);

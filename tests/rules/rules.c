@@ -92,7 +92,7 @@ static void check(trial *t, gopt_graph *g, const gopt_optimize_options *o, const
         show(t, g, what, "the verifier finds faults afterwards", report);
     } else if (count_rewrites(report)) {
         t->tally->applied++;
-        if (prove(g, after, proof_exact(report), t->tally->full, &why) == PROOF_DIFFERENT)
+        if (prove(g, after, proof_exact(report, o), t->tally->full, &why) == PROOF_DIFFERENT)
             show(t, g, what, why.p, report);
     }
     gopt_report_destroy(report);
