@@ -78,8 +78,8 @@ static bool read_activation(const gi_node *n, activation *a)
             (gi_node_in(n, Clip_in_max) && !gi_value_scalar(gi_node_in(n, Clip_in_max), &high)))
             return false;
         a->n = 2;
-        a->params[0] = (float)fmax(low, -3.4028234663852886e38);
-        a->params[1] = (float)fmin(high, 3.4028234663852886e38);
+        a->params[0] = (float)low;
+        a->params[1] = (float)high;
         return low <= high;
     default:
         return false;
