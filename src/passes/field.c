@@ -78,6 +78,8 @@ bool gi_field_is_finite(const gi_field *f)
     return true;
 }
 
+static const double LEAST_F16 = 0x1p-14; /* below, digits are lost */
+
 gi_value *gi_field_const(gopt_graph *g, const gi_field *f, gopt_dtype t)
 {
     gi_blob *b;
@@ -85,7 +87,8 @@ gi_value *gi_field_const(gopt_graph *g, const gi_field *f, gopt_dtype t)
         return NULL;
     for (int64_t i = 0; i < f->n; i++) {
         gi_store_f64(t, b->owned, (size_t)i, f->v[i]);
-        if (isfinite(f->v[i]) && !isfinite(gi_load_f64(t, b->data, (size_t)i))) {
+        const bool lost = t == GOPT_F16 && f->v[i] != 0 && fabs(f->v[i]) < LEAST_F16;
+        if (lost || (isfinite(f->v[i]) && !isfinite(gi_load_f64(t, b->data, (size_t)i)))) {
             gi_blob_unref(b);
             return NULL;
         }

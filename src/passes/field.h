@@ -19,7 +19,8 @@ bool gi_field_of(gi_arena *a, const gi_value *k, gi_field *f);
 bool gi_field_combine(gi_arena *arena, const gi_field *a, char op, const gi_field *b, gi_field *to);
 bool gi_field_is(const gi_field *f, double x); /* all of them */
 bool gi_field_is_finite(const gi_field *f);
-/* The constant of that type; NULL without memory, and where an element that is finite would not be so in it. */
+/* The constant of that type; NULL without memory, and where an element that is finite would not be so in it, or would
+ * be one of f16's subnormal numbers, which have few digits. */
 gi_value *gi_field_const(gopt_graph *g, const gi_field *f, gopt_dtype t);
 
 #endif

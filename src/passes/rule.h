@@ -41,8 +41,8 @@
  *          infinity in an input, outputs that are numbers or infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may
  *          become anything. In both, what a Where had left out may show as NaN, since fused operators add masks; and
  *          where the graph looks for NaN itself (IsNaN), it may find others as well. Where
- *          finite inputs overflow on the way, nothing is promised: a fused operator may well give the number that
- *          the parts lost.
+ *          finite inputs overflow or underflow on the way, nothing is promised: a fused operator may well give the
+ *          number that the parts lost.
  * FINITE   As REASSOC for finite inputs and finite outputs. Nothing is promised for others. */
 typedef enum gi_exact { BITWISE, REASSOC, FINITE } gi_exact;
 

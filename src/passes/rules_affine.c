@@ -166,6 +166,8 @@ static bool joint_factor(const gi_match *m, gi_arena *a, gi_field *joint)
     if (!gi_value_scalar(m->p, &p) || !gi_field_of(a, m->a, &power) || !gi_field_of(a, m->b, &b))
         return false;
     const bool whole = p == floor(p) && p >= 1 && p <= 8;
+    if (!isfinite(p))
+        return false;
     for (int64_t i = 0; i < power.n; i++) {
         if (!whole && !(power.v[i] > 0))
             return false;

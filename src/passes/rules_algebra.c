@@ -186,11 +186,17 @@ static gi_value *make_zeros(gi_rewrite *r, const gi_match *m)
 
 /* ---- bounds ---- */
 
+/* Which zero is the greater is not said. */
+static bool is_minus_zero(double x)
+{
+    return x == 0 && signbit(x);
+}
+
 static bool bounds_are_numbers(const gi_match *m, gi_reason *why)
 {
     double a, b;
     return is_float(m, why) && type_is_the_same(m, why) && gi_value_scalar(m->a, &a) && gi_value_scalar(m->b, &b) &&
-           a <= b;
+           a <= b && !is_minus_zero(a) && !is_minus_zero(b);
 }
 
 /* The number as Clip wants it, without dims. */
@@ -209,7 +215,8 @@ static gi_value *clip_instead(gi_rewrite *r, const gi_match *m)
 static bool extremes_join(const gi_match *m, gi_reason *why)
 {
     double a, b;
-    return gi_value_scalar(m->a, &a) && gi_value_scalar(m->b, &b) && type_is_the_same(m, why);
+    return gi_value_scalar(m->a, &a) && gi_value_scalar(m->b, &b) && !is_minus_zero(a) && !is_minus_zero(b) &&
+           type_is_the_same(m, why);
 }
 
 static gi_value *join_extremes(gi_rewrite *r, const gi_match *m)

@@ -126,6 +126,42 @@ static bool has_infinity(const gopt_tensor *t)
     return false;
 }
 
+/* Is anything subnormal, of a type in which that is as good as zero; or zero, as the product or quotient of what is
+ * not? */
+static bool underflows(const gi_node *n, const gopt_tensor *const *in, const gopt_tensor *y)
+{
+    int64_t a[GOPT_MAX_RANK], b[GOPT_MAX_RANK], index[GOPT_MAX_RANK] = { 0 };
+    if (!y || y->kind != GOPT_TENSOR || proof_epsilon(y->dtype) == 0)
+        return false;
+    const double least = y->dtype == GOPT_F16 ? 0 : proof_smallest(y->dtype) / proof_epsilon(y->dtype);
+    const bool product = (n->op == OP_Mul || n->op == OP_Div) && in[0] && in[1];
+    if (product) {
+        gi_broadcast_strides(in[0]->rank, in[0]->dims, y->rank, y->dims, a);
+        gi_broadcast_strides(in[1]->rank, in[1]->dims, y->rank, y->dims, b);
+    }
+    int64_t at_a = 0, at_b = 0;
+    for (int64_t i = 0, count = gopt_tensor_elements(y); i < count; i++) {
+        const double v = gi_tensor_f64(y, i);
+        if (v != 0 && fabs(v) < least)
+            return true;
+        if (!product)
+            continue;
+        if (v == 0 && gi_tensor_f64(in[0], at_a) != 0 &&
+            (n->op == OP_Div ? isfinite(gi_tensor_f64(in[1], at_b)) : gi_tensor_f64(in[1], at_b) != 0))
+            return true;
+        for (int k = y->rank - 1; k >= 0; k--) {
+            at_a += a[k];
+            at_b += b[k];
+            if (++index[k] < y->dims[k])
+                break;
+            at_a -= a[k] * y->dims[k];
+            at_b -= b[k] * y->dims[k];
+            index[k] = 0;
+        }
+    }
+    return false;
+}
+
 static gopt_status run_nodes(frame *f, const gi_block *b, bool *overflows);
 
 /* The branch runs as this block's nodes do, so that its numbers are moved too. */
@@ -276,7 +312,7 @@ static gopt_status run_node(frame *f, const gi_node *n, bool *overflows)
         gopt_tensor *t = out[i];
         if (!t)
             continue;
-        *overflows = *overflows || has_infinity(t) || (adds_up(n) && !nan_in && has_nan(t));
+        *overflows = *overflows || has_infinity(t) || (adds_up(n) && !nan_in && has_nan(t)) || underflows(n, in, t);
         if (!f->seed || is_exact(n) || t->kind != GOPT_TENSOR || proof_epsilon(t->dtype) == 0) {
             st = keep(f, n->out[i], t) ? st : GOPT_NO_MEMORY;
         } else {

@@ -73,7 +73,7 @@ double proof_negligible(gopt_dtype t); /* what is as good as nothing: subnormal 
 typedef struct proof_run {
     gopt_tensor **out;
     uint32_t n;
-    bool overflows; /* an infinity came out of numbers that were none */
+    bool overflows; /* an infinity came out of numbers that were none, or less than the type can hold */
 } proof_run;
 
 /* Runs the main block. With a seed, every number is moved by about a rounding error. */
