@@ -167,6 +167,13 @@ static bool never(gi_export *x, gi_xnode *n, bool apply)
     return false;
 }
 
+/* Numbers of keys that are no padding came with opset 24. */
+static bool attention_23(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return !in(n, Attention_in_nonpad_kv_seqlen);
+}
+
 static bool axes_attr(gi_export *x, gi_xnode *n, bool apply)
 {
     return ints_to_attr(x, n, 1, "axes", apply);
@@ -482,6 +489,7 @@ static const down downs[] = {
     { "Resize", 9, upsample_scales },
     { "Upsample", 9, upsample_scales },
     { "BatchNormalization", 14, batchnorm_outputs },
+    { "Attention", 24, attention_23 },
     { "GroupNormalization", 21, never },
     { "Softmax", 13, softmax_axis },
     { "LogSoftmax", 13, softmax_axis },

@@ -44,6 +44,10 @@ typedef struct gi_kv {
     gi_real out;   /* to be stored at the end */
 } gi_kv;
 
+/* Copies `before` tokens of the past, [batch, heads, before, size], and then those of kv to p, which has room for all:
+ * kv is then what lies there. `past` may be NULL where there are none. */
+void gi_kv_append(size_t item, const void *past, int64_t before, void *p, gi_kv *kv);
+
 /* Puts those of the past, input `past` of [batch, heads, tokens, size], before them, and gives all as output `out`
  * where the node has one. */
 gopt_status gi_kv_join(gi_eval *a, gopt_dtype real, gopt_dtype dtype, uint32_t past, uint32_t out, gi_kv *kv);

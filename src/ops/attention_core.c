@@ -64,6 +64,23 @@ gopt_status gi_attention_run(gi_eval *a, gopt_dtype real, const gi_attention *t,
     return GOPT_OK;
 }
 
+void gi_kv_append(size_t item, const void *past, int64_t before, void *p, gi_kv *kv)
+{
+    const gi_heads to = gi_heads_apart(kv->heads, before + kv->tokens, kv->size);
+    const int64_t steps[] = { to.batch, to.head, to.token, 1 };
+    if (past) {
+        const gi_heads h = gi_heads_apart(kv->heads, before, kv->size);
+        gi_move_nd(4, (int64_t[]){ kv->batch, kv->heads, before, kv->size }, p, steps, past,
+                   (int64_t[]){ h.batch, h.head, h.token, 1 }, item);
+    }
+    gi_move_nd(4, (int64_t[]){ kv->batch, kv->heads, kv->tokens, kv->size },
+               (uint8_t *)p + (size_t)(before * kv->size) * item, steps, kv->p,
+               (int64_t[]){ kv->at.batch, kv->at.head, kv->at.token, 1 }, item);
+    kv->p = p;
+    kv->at = to;
+    kv->tokens += before;
+}
+
 gopt_status gi_kv_join(gi_eval *a, gopt_dtype real, gopt_dtype dtype, uint32_t past, uint32_t out, gi_kv *kv)
 {
     const gopt_tensor *old = past < a->n_in ? a->in[past] : NULL;
@@ -84,21 +101,11 @@ gopt_status gi_kv_join(gi_eval *a, gopt_dtype real, gopt_dtype dtype, uint32_t p
         !gi_mul_i64(n, gi_max_i64(kv->size, 1), &n))
         return gi_eval_fail(a, (int)past, "has too many tokens");
     const int64_t dims[] = { kv->batch, kv->heads, all, kv->size };
-    const gi_heads to = gi_heads_apart(kv->heads, all, kv->size);
     if (out < a->n_out)
         GI_TRY(gi_real_out_as(a, out, dtype, real, 4, dims, &kv->out));
     uint8_t *p = kv->out.p ? kv->out.p : gi_eval_scratch(a, (size_t)n + 1, item);
     GI_NEED(p);
-    const int64_t to_steps[] = { to.batch, to.head, to.token, 1 };
-    if (old) {
-        const gi_heads h = gi_heads_apart(kv->heads, before, kv->size);
-        gi_move_nd(4, old->dims, p, to_steps, from, (int64_t[]){ h.batch, h.head, h.token, 1 }, item);
-    }
-    gi_move_nd(4, (int64_t[]){ kv->batch, kv->heads, kv->tokens, kv->size }, p + (size_t)(before * kv->size) * item,
-               to_steps, kv->p, (int64_t[]){ kv->at.batch, kv->at.head, kv->at.token, 1 }, item);
-    kv->p = p;
-    kv->at = to;
-    kv->tokens = all;
+    gi_kv_append(item, from, before, p, kv);
     return GOPT_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ops/attention.h"
+#include "ops/gemm.h"
 #include "ops/move.h"
 
 static const gopt_tensor *input(const gi_eval *a, uint32_t i)
@@ -17,7 +18,8 @@ static const gopt_tensor *input(const gi_eval *a, uint32_t i)
  * where there are more of them than queries: so ONNX Runtime has it. */
 typedef struct masking {
     const gopt_tensor *bias; /* [batch or 1, heads or 1, queries, keys] */
-    const gopt_tensor *mask; /* [batch]: lengths first; [batch, keys]; [batch, queries, keys] */
+    const gopt_tensor *mask; /* [batch]: lengths; [2 · batch]: ends, then starts; [3 · batch + 2]: lengths first;
+                              * [batch, keys]; [batch, queries, keys] */
     double filter;
     bool causal;
     int64_t past;
@@ -29,7 +31,8 @@ static double filter_of(const masking *m, const gi_attention *t, int64_t b, int6
     if (m->causal && i + 1 < t->queries && j > i + m->past)
         return (double)-FLT_MAX;
     if (m->mask && m->mask->rank == 1)
-        keep = j < gi_tensor_i64(m->mask, b);
+        keep = j < gi_tensor_i64(m->mask, b) &&
+               (m->mask->dims[0] != 2 * t->batch || j >= gi_tensor_i64(m->mask, t->batch + b));
     else if (m->mask)
         keep = gi_tensor_i64(m->mask, (m->mask->rank == 2 ? b : b * t->queries + i) * t->keys + j);
     return keep > 0 ? 0 : m->filter;
@@ -83,13 +86,13 @@ static gopt_status check_bias(const gi_eval *a, uint32_t in, const gi_attention 
     return gi_eval_dim(a, in, 3, t->keys);
 }
 
-static gopt_status check_mask(const gi_eval *a, uint32_t in, const gi_attention *t)
+static gopt_status check_mask(const gi_eval *a, uint32_t in, bool with_starts, const gi_attention *t)
 {
     const gopt_tensor *m = input(a, in);
     if (!m)
         return GOPT_OK;
     if (m->rank == 1) {
-        if (m->dims[0] != t->batch && m->dims[0] != 3 * t->batch + 2)
+        if (m->dims[0] != t->batch && m->dims[0] != 3 * t->batch + 2 && !(with_starts && m->dims[0] == 2 * t->batch))
             return gi_eval_fail(a, (int)in, "has %lld lengths for %lld samples", (long long)m->dims[0],
                                 (long long)t->batch);
         return GOPT_OK;
@@ -267,7 +270,7 @@ static gopt_status eval_multi_head(gi_eval *a)
                        .y = gi_heads_together(heads, q.tokens, v.size),
                        .scale = scale != 0 ? scale : 1 / sqrt((double)q.size),
                        .scores_of = GI_SCORES_BIASED };
-    GI_TRY(check_mask(a, MultiHeadAttention_in_key_padding_mask, &t));
+    GI_TRY(check_mask(a, MultiHeadAttention_in_key_padding_mask, false, &t));
     GI_TRY(check_bias(a, MultiHeadAttention_in_attention_bias, &t));
     GI_TRY(make_bias(a, real, &t,
                      &(masking){ .bias = input(a, MultiHeadAttention_in_attention_bias),
@@ -286,6 +289,194 @@ static gopt_status eval_multi_head(gi_eval *a)
     gi_real_store(&k.out);
     gi_real_store(&v.out);
     gi_real_store(&scores);
+    return GOPT_OK;
+}
+
+/* ---- Attention ---- */
+
+enum {
+    INPUT = MsAttention_in_input,
+    WEIGHTS = MsAttention_in_weights,
+    MASK_INDEX = MsAttention_in_mask_index,
+    PAST = MsAttention_in_past
+};
+
+/* Columns of queries, keys and values of the weights; 0 where they cannot be told. */
+static bool hidden_sizes(const gi_node *n, int64_t columns, int64_t *sizes)
+{
+    const int64_t *given;
+    const uint32_t count = gi_attr_ints(n, MsAttention_at_qkv_hidden_sizes, &given);
+    const int64_t heads = gi_attr_int(n, MsAttention_at_num_heads);
+    for (int i = 0; i < 3; i++)
+        sizes[i] = count == 3 ? given[i] : columns / 3;
+    for (int i = 0; i < 3; i++)
+        if (heads < 1 || sizes[i] < 1 || sizes[i] > columns || sizes[i] % heads)
+            return false;
+    return (count == 0 || count == 3) && sizes[0] == sizes[1] && sizes[0] + sizes[1] + sizes[2] == columns;
+}
+
+static gopt_status infer_projected(gi_infer *c)
+{
+    const gopt_dtype dtype = gi_infer_dtype(c, INPUT);
+    int64_t columns, sizes[3];
+    GI_TRY(gi_infer_want_rank(c, INPUT, 3));
+    GI_TRY(gi_infer_want_rank(c, WEIGHTS, 2));
+    GI_TRY(gi_infer_want_dtype(c, WEIGHTS, INPUT));
+    if (gi_infer_rank(c, INPUT) != 3 || gi_infer_rank(c, WEIGHTS) != 2) {
+        gi_infer_set(c, MsAttention_out_output, dtype, -1, NULL);
+        return GOPT_OK;
+    }
+    GI_TRY(gi_infer_want_dim(c, WEIGHTS, 0, gi_infer_dim(c, INPUT, 2), "the last dimension of the input"));
+    if (!gi_dim_is_const(gi_infer_dim(c, WEIGHTS, 1), &columns)) {
+        gi_infer_set(c, MsAttention_out_output, dtype, -1, NULL);
+        return GOPT_OK;
+    }
+    if (!hidden_sizes(c->n, columns, sizes))
+        return gi_infer_fail(c, WEIGHTS, "expected columns of queries, keys and values of %lld heads",
+                             (long long)gi_attr_int(c->n, MsAttention_at_num_heads));
+    gi_dims *t = c->g->dims;
+    const int64_t heads = gi_attr_int(c->n, MsAttention_at_num_heads);
+    const gi_dim *batch = gi_infer_dim(c, INPUT, 0), *tokens = gi_infer_dim(c, INPUT, 1), *keys = tokens,
+                 *hidden = gi_dim_const(t, sizes[2]), *two = gi_dim_const(t, 2), *n = gi_dim_const(t, heads),
+                 *size = gi_dim_const(t, sizes[0] / heads);
+    if (gi_infer_has(c, PAST))
+        keys = gi_attr_int(c->n, MsAttention_at_past_present_share_buffer)
+                   ? gi_infer_dim(c, PAST, 3)
+                   : gi_dim_add(t, keys, gi_infer_dim(c, PAST, 3));
+    GI_NEED(keys && hidden && two && n && size);
+    gi_infer_set(c, MsAttention_out_output, dtype, 3, (const gi_dim *[]){ batch, tokens, hidden });
+    gi_infer_set(c, MsAttention_out_present, dtype, 5, (const gi_dim *[]){ two, batch, n, keys, size });
+    return GOPT_OK;
+}
+
+/* input · weights + bias: [batch · tokens, columns]. */
+static gopt_status project(gi_eval *a, gopt_dtype real, int64_t rows, int64_t columns, void **out)
+{
+    const void *x, *w, *bias;
+    const int64_t k = a->in[WEIGHTS]->dims[0];
+    int64_t n;
+    GI_TRY(gi_real_in(a, INPUT, real, &x));
+    GI_TRY(gi_real_in(a, WEIGHTS, real, &w));
+    GI_TRY(gi_real_in(a, MsAttention_in_bias, real, &bias));
+    if (bias) {
+        GI_TRY(gi_eval_rank(a, MsAttention_in_bias, 1));
+        GI_TRY(gi_eval_dim(a, MsAttention_in_bias, 0, columns));
+    }
+    if (!gi_mul_i64(rows, columns, &n))
+        return gi_eval_fail(a, INPUT, "has too many tokens");
+    void *y = gi_eval_scratch(a, (size_t)n + 1, gi_item_size(real));
+    GI_NEED(y);
+    for (int64_t i = 0; i < rows && bias; i++)
+        memcpy((char *)y + (size_t)(i * columns) * gi_item_size(real), bias, (size_t)columns * gi_item_size(real));
+    gi_gemm(real == GOPT_F64 ? GI_WORD_F64 : GI_WORD_F32, rows, columns, k, x, w, y);
+    *out = y;
+    return GOPT_OK;
+}
+
+/* Keys (part 0) or values (1) with those of the past before them, as that part of the second output. */
+static gopt_status append_past(gi_eval *a, gopt_dtype real, int64_t part, void *present, gi_kv *kv)
+{
+    const gopt_tensor *past = input(a, PAST);
+    const size_t item = gi_item_size(real);
+    const void *from = NULL;
+    const int64_t before = past ? past->dims[3] : 0;
+    if (!past && !present)
+        return GOPT_OK;
+    GI_TRY(gi_real_in(a, PAST, real, &from));
+    const int64_t one = kv->batch * kv->heads * kv->size;
+    if (from)
+        from = (const char *)from + (size_t)(part * one * before) * item;
+    void *p = present ? (char *)present + (size_t)(part * one * (before + kv->tokens)) * item
+                      : gi_eval_scratch(a, (size_t)(one * (before + kv->tokens)) + 1, item);
+    GI_NEED(p);
+    gi_kv_append(item, from, before, p, kv);
+    return GOPT_OK;
+}
+
+static gopt_status check_past(const gi_eval *a, const gi_kv *k, const gi_kv *v)
+{
+    const gopt_tensor *past = input(a, PAST);
+    const int64_t want[] = { 2, k->batch, k->heads, -1, k->size };
+    int64_t n = 1;
+    if (past)
+        GI_TRY(gi_eval_rank(a, PAST, 5));
+    for (int i = 0; past && i < 5; i++)
+        if (want[i] >= 0)
+            GI_TRY(gi_eval_dim(a, PAST, i, want[i]));
+    if ((past || a->n_out > MsAttention_out_present) && v->size != k->size)
+        return gi_eval_fail(a, -1, "keys and values of different sizes cannot be cached as one");
+    if (!gi_add_i64(k->tokens, past ? past->dims[3] : 0, &n) || !gi_mul_i64(n, 2 * k->batch * k->heads, &n) ||
+        !gi_mul_i64(n, k->size, &n))
+        return gi_eval_fail(a, INPUT, "has too many tokens");
+    return GOPT_OK;
+}
+
+static gopt_status eval_projected(gi_eval *a)
+{
+    const gi_node *n = a->n;
+    int64_t sizes[3];
+    void *all = NULL;
+    gi_real y, present = { 0 };
+    gi_kv part[3];
+    GI_TRY(gi_eval_rank(a, INPUT, 3));
+    GI_TRY(gi_eval_rank(a, WEIGHTS, 2));
+    const gopt_tensor *x = a->in[INPUT], *w = a->in[WEIGHTS];
+    GI_TRY(gi_eval_dim(a, WEIGHTS, 0, x->dims[2]));
+    const gopt_dtype real = gi_real_of(x->dtype);
+    const int64_t heads = gi_attr_int(n, MsAttention_at_num_heads), columns = w->dims[1], tokens = x->dims[1];
+    if (!hidden_sizes(n, columns, sizes))
+        return gi_eval_fail(a, WEIGHTS, "has %lld columns, expected queries, keys and values of %lld heads",
+                            (long long)columns, (long long)heads);
+    if (gi_attr_int(n, MsAttention_at_do_rotary) || gi_attr_int(n, MsAttention_at_past_present_share_buffer) ||
+        input(a, MsAttention_in_past_sequence_length))
+        return gi_eval_fail(a, -1, "rotary embeddings, and caches shared as buffers, are not known here");
+    GI_TRY(project(a, real, x->dims[0] * tokens, columns, &all));
+    for (int64_t i = 0, from = 0; i < 3; from += sizes[i++])
+        part[i] = (gi_kv){ .batch = x->dims[0],
+                           .heads = heads,
+                           .tokens = tokens,
+                           .size = sizes[i] / heads,
+                           .at = { .batch = tokens * columns, .head = sizes[i] / heads, .token = columns },
+                           .p = (const char *)all + (size_t)from * gi_item_size(real) };
+    gi_kv *k = &part[1], *v = &part[2];
+    GI_TRY(check_past(a, k, v));
+    if (a->n_out > MsAttention_out_present) {
+        const int64_t keys = tokens + (input(a, PAST) ? a->in[PAST]->dims[3] : 0);
+        GI_TRY(gi_real_out(a, MsAttention_out_present, x->dtype, 5, (int64_t[]){ 2, x->dims[0], heads, keys, k->size },
+                           &present));
+    }
+    GI_TRY(append_past(a, real, 0, present.p, k));
+    GI_TRY(append_past(a, real, 1, present.p, v));
+    const double scale = (double)gi_attr_float(n, MsAttention_at_scale);
+    gi_attention t = { .batch = x->dims[0],
+                       .heads = heads,
+                       .kv_heads = heads,
+                       .queries = tokens,
+                       .keys = k->tokens,
+                       .size = k->size,
+                       .v_size = v->size,
+                       .q = part[0].at,
+                       .k = k->at,
+                       .v = v->at,
+                       .y = gi_heads_together(heads, tokens, v->size),
+                       .scale = scale != 0 ? scale : 1 / sqrt((double)k->size) };
+    const gopt_tensor *mask = input(a, MASK_INDEX);
+    if (mask && mask->rank == 2 && mask->dims[1] == 1)
+        mask = NULL; /* [batch, 1] and [1, 1] stand for no mask */
+    if (mask)
+        GI_TRY(check_mask(a, MASK_INDEX, true, &t));
+    GI_TRY(check_bias(a, MsAttention_in_attention_bias, &t));
+    GI_TRY(make_bias(a, real, &t,
+                     &(masking){ .bias = input(a, MsAttention_in_attention_bias),
+                                 .mask = mask,
+                                 .filter = (double)gi_attr_float(n, MsAttention_at_mask_filter_value),
+                                 .causal = gi_attr_int(n, MsAttention_at_unidirectional) != 0,
+                                 .past = k->tokens - tokens }));
+    GI_TRY(gi_real_out(a, 0, x->dtype, 3, (int64_t[]){ x->dims[0], tokens, sizes[2] }, &y));
+    if (y.p)
+        GI_TRY(gi_attention_run(a, real, &t, part[0].p, k->p, v->p, y.p));
+    gi_real_store(&y);
+    gi_real_store(&present);
     return GOPT_OK;
 }
 

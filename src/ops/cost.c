@@ -96,6 +96,17 @@ static const gi_dim *of_attention(const gi_node *n, uint32_t q, uint32_t k)
     return twice(t, keys, gi_dim_add(t, tail(t, a, 0), tail(t, y, 0)));
 }
 
+/* Projection to queries, keys and values, and each of these with each key. */
+static const gi_dim *of_projected_attention(const gi_node *n, uint32_t x, uint32_t w)
+{
+    gi_dims *t = n->block->graph->dims;
+    const gi_type *a = type_in(n, x), *b = type_in(n, w);
+    if (!a || !b || a->rank != 3 || b->rank != 2)
+        return gi_dim_const(t, 0);
+    const gi_dim *columns = gi_dim_mul(t, gi_dim_mul(t, a->dims[0], a->dims[1]), b->dims[1]);
+    return gi_dim_add(t, twice(t, columns, b->dims[0]), twice(t, columns, a->dims[1]));
+}
+
 /* Every label once: the loop nest that the equation stands for. */
 static const gi_dim *of_einsum(const gi_node *n, uint32_t x, uint32_t w)
 {
@@ -153,6 +164,7 @@ static const product products[] = {
     { "FusedGemm", of_matmul, 0, 1 },
     { "Attention", of_attention, 0, 1 },
     { "MultiHeadAttention", of_attention, 0, 1 },
+    { "MsAttention", of_projected_attention, 0, 1 },
     { "Einsum", of_einsum, 0, 1 },
 };
 
@@ -221,7 +233,7 @@ static const gi_dim *node_flops(const gi_node *n, int depth)
         }
         return gi_dim_mul(t, sum, trips(n));
     }
-    const product *p = find_product(row->onnx ? row->onnx : row->name);
+    const product *p = find_product(row->name);
     return p ? p->flops(n, p->x, p->w) : of_elements(n);
 }
 

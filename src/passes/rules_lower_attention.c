@@ -411,6 +411,110 @@ static gi_value *expand_multi_head(gi_rewrite *r, const gi_match *m)
     return together(r, y, n->out[0]);
 }
 
+/* ---- com.microsoft.Attention ---- */
+
+/* What a mask of rank 1 stands for. */
+typedef enum mask_kind { UNKNOWN_MASK, LENGTHS, ENDS_AND_STARTS } mask_kind;
+
+static mask_kind kind_of_mask(gopt_graph *g, const gi_value *mask, const gi_value *x)
+{
+    const int64_t n = gi_value_dim(mask, 0), batch = gi_value_dim(x, 0);
+    if (same_dim(g, dim_of(g, mask, 0), dim_of(g, x, 0)) || (batch >= 0 && n == 3 * batch + 2))
+        return LENGTHS;
+    return batch >= 0 && n == 2 * batch ? ENDS_AND_STARTS : UNKNOWN_MASK;
+}
+
+/* How many columns of the weights make queries, keys and values. */
+static bool parts_of(const gi_node *n, int64_t *sizes)
+{
+    const int64_t *given, columns = gi_value_dim(input(n, MsAttention_in_weights), 1);
+    const uint32_t count = gi_attr_ints(n, MsAttention_at_qkv_hidden_sizes, &given);
+    for (int i = 0; i < 3; i++)
+        sizes[i] = count == 3 ? given[i] : columns / 3;
+    return columns > 0 && sizes[0] > 0 && sizes[1] > 0 && sizes[2] > 0 && sizes[0] + sizes[1] + sizes[2] == columns;
+}
+
+static bool projection_is_plain(const gi_match *m, gi_reason *why)
+{
+    const gi_node *n = m->root;
+    const gi_value *x = input(n, MsAttention_in_input), *mask = input(n, MsAttention_in_mask_index);
+    int64_t sizes[3];
+    if (gi_value_rank(x) != 3 || !parts_of(n, sizes))
+        return gi_decline(why, "the columns of its weights are not known");
+    if (gi_attr_int(n, MsAttention_at_do_rotary) || gi_attr_int(n, MsAttention_at_past_present_share_buffer) ||
+        input(n, MsAttention_in_past_sequence_length))
+        return gi_decline(why, "it holds a rotary embedding, or its cache is a shared buffer");
+    if (!mask || gi_value_rank(mask) == 3 || (gi_value_rank(mask) == 2 && dim_of(m->g, mask, 1)))
+        return true;
+    return (gi_value_rank(mask) == 1 && kind_of_mask(m->g, mask, x) != UNKNOWN_MASK) ||
+           gi_decline(why, "what its mask stands for is not known");
+}
+
+/* 1 for keys from a sample's start to before its end, [batch, keys]: the mask holds ends, then starts. */
+static gi_value *mask_between(gi_rewrite *r, const gi_node *n, gi_value *mask)
+{
+    gi_value *x = input(n, MsAttention_in_input), *past = input(n, MsAttention_in_past), *half[2],
+             *keys = gi_rw_dim(r, x, 1, GOPT_F32);
+    const int64_t batch = gi_value_dim(x, 0), lengths[] = { batch, batch }, axis = 1;
+    if (past)
+        keys = gi_rw_binary(r, OP_Add, keys, gi_rw_dim(r, past, 3, GOPT_F32));
+    gi_value *key = count_to(r, keys);
+    if (!gi_rw_split(r, gi_rw_cast(r, mask, GOPT_F32), 0, 2, lengths, half))
+        return NULL;
+    gi_value *before_end = gi_rw_binary(r, OP_Less, key, gi_rw_unsqueeze(r, half[0], 1, &axis)),
+             *before_start = gi_rw_binary(r, OP_Less, key, gi_rw_unsqueeze(r, half[1], 1, &axis));
+    return gi_rw_cast(r, gi_rw_binary(r, OP_And, before_end, gi_rw_unary(r, OP_Not, before_start)), GOPT_I32);
+}
+
+/* Part i of the cache, [2, batch, heads, tokens, size], on its own. */
+static gi_value *cached_part(gi_rewrite *r, gi_value *past, int64_t i)
+{
+    gi_node *n = past ? gi_rw_node(r, OP_Gather, 2, (gi_value *[]){ past, gi_const_i64(r->g, 0, 1, &i) }, 1) : NULL;
+    if (n)
+        gi_attr_set_int(n, Gather_at_axis, 0);
+    return gi_rw_done(r, n);
+}
+
+static gi_value *expand_projected(gi_rewrite *r, const gi_match *m)
+{
+    const gi_node *n = m->root;
+    gi_value *x = input(n, MsAttention_in_input), *bias = input(n, MsAttention_in_bias),
+             *mask = input(n, MsAttention_in_mask_index), *past = input(n, MsAttention_in_past), *in[8] = { NULL };
+    int64_t sizes[3];
+    if (!parts_of(n, sizes))
+        return NULL;
+    gi_value *all = gi_rw_binary(r, OP_MatMul, x, input(n, MsAttention_in_weights));
+    if (bias)
+        all = gi_rw_binary(r, OP_Add, all, bias);
+    if (!gi_rw_split(r, all, 2, 3, sizes, in))
+        return NULL;
+    if (mask && gi_value_rank(mask) == 2 && gi_value_dim(mask, 1) == 1)
+        mask = NULL; /* stands for none */
+    if (mask && gi_value_rank(mask) == 1 && kind_of_mask(m->g, mask, x) == ENDS_AND_STARTS &&
+        !(mask = mask_between(r, n, mask)))
+        return NULL;
+    in[MultiHeadAttention_in_key_padding_mask] = mask;
+    in[MultiHeadAttention_in_attention_bias] = input(n, MsAttention_in_attention_bias);
+    if (past) {
+        in[MultiHeadAttention_in_past_key] = cached_part(r, past, 0);
+        in[MultiHeadAttention_in_past_value] = cached_part(r, past, 1);
+        if (!in[MultiHeadAttention_in_past_key] || !in[MultiHeadAttention_in_past_value])
+            return NULL;
+    }
+    const bool caches = is_used(n, MsAttention_out_present);
+    uint32_t n_in = 8;
+    while (!in[n_in - 1])
+        n_in--;
+    gi_node *a = gi_rw_node(r, OP_MultiHeadAttention, n_in, in, caches ? 3 : 1);
+    gi_value *y = a && gi_rw_attrs_of(a, n) ? gi_rw_done(r, a) : NULL;
+    if (!y || !caches)
+        return y;
+    const int64_t zero = 0;
+    gi_value *keys = gi_rw_unsqueeze(r, a->out[1], 1, &zero), *values = gi_rw_unsqueeze(r, a->out[2], 1, &zero),
+             *present = gi_rw_concat(r, 2, (gi_value *[]){ keys, values }, 0);
+    return present && gi_rw_also(r, n->out[MsAttention_out_present], present) ? y : NULL;
+}
+
 /* ---- RotaryEmbedding ---- */
 
 static int64_t head_size(const gi_node *n, const gi_value *x)
@@ -475,6 +579,58 @@ static gi_value *expand_rotary(gi_rewrite *r, const gi_match *m)
     if (interleaved && rest)
         y = gi_rw_concat(r, 2, (gi_value *[]){ y, rest }, 3);
     return rank == 3 ? gi_rw_reshape(r, y, 3, (int64_t[]){ 0, 0, gi_value_dim(m->x, 2) }) : y;
+}
+
+/* ---- com.microsoft.RotaryEmbedding ---- */
+
+/* 0 where it is not known. */
+static int64_t rotary_heads(const gi_match *m)
+{
+    const int64_t given = gi_attr_int(m->root, MsRotaryEmbedding_at_num_heads), hidden = gi_value_dim(m->x, -1),
+                  half = gi_value_dim(m->c, 1);
+    if (gi_value_rank(m->x) == 4)
+        return gi_value_dim(m->x, 1) > 0 ? gi_value_dim(m->x, 1) : 1;
+    return given > 0 ? given : hidden > 0 && half > 0 ? hidden / 2 / half : 0;
+}
+
+static bool ms_rotary_is_plain(const gi_match *m, gi_reason *why)
+{
+    const int rank = gi_value_rank(m->x), places = gi_value_rank(m->p);
+    if (gi_attr_int(m->root, MsRotaryEmbedding_at_is_packed_batching))
+        return gi_decline(why, "its batches are ragged");
+    if ((rank != 3 && rank != 4) || rotary_heads(m) < 1)
+        return gi_decline(why, "the number of its heads is not known");
+    return places == 2 || (places == 1 && gi_value_dim(m->p, 0) == 1) ||
+           gi_decline(why, "whether it has one position or one a token is not known");
+}
+
+/* The first position and those behind it, for each sample. */
+static gi_value *positions_from(gi_rewrite *r, gi_value *first, gi_value *x)
+{
+    const int64_t zero = 0, one = 1;
+    gi_value *tokens = gi_rw_dim(r, x, gi_value_rank(x) - 2, GOPT_I64);
+    gi_value *row =
+        tokens ? gi_rw_build(r, OP_Range, 3,
+                             (gi_value *[]){ gi_rw_scalar(r, GOPT_I64, 0), tokens, gi_rw_scalar(r, GOPT_I64, 1) })
+               : NULL;
+    row = gi_rw_unsqueeze(r, gi_rw_binary(r, OP_Add, first, row), 1, &zero);
+    gi_value *batch = gi_rw_unsqueeze(r, gi_rw_dim(r, x, 0, GOPT_I64), 1, &zero);
+    return gi_rw_binary(r, OP_Expand, row, gi_rw_concat(r, 2, (gi_value *[]){ batch, gi_rw_ints(r, 1, &one) }, 0));
+}
+
+static gi_value *expand_ms_rotary(gi_rewrite *r, const gi_match *m)
+{
+    const gi_node *n = m->root;
+    gi_value *places = gi_value_rank(m->p) == 2 ? m->p : positions_from(r, m->p, m->x);
+    gi_node *e = places ? gi_rw_node(r, OP_RotaryEmbedding, 4, (gi_value *[]){ m->x, m->c, m->s, places }, 1) : NULL;
+    if (!e)
+        return NULL;
+    gi_attr_set_int(e, RotaryEmbedding_at_interleaved, gi_attr_int(n, MsRotaryEmbedding_at_interleaved));
+    gi_attr_set_int(e, RotaryEmbedding_at_rotary_embedding_dim,
+                    gi_attr_int(n, MsRotaryEmbedding_at_rotary_embedding_dim));
+    if (gi_value_rank(m->x) == 3)
+        gi_attr_set_int(e, RotaryEmbedding_at_num_heads, rotary_heads(m));
+    return gi_rw_done(r, e);
 }
 
 #include "passes/rows.h"

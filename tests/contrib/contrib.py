@@ -146,6 +146,46 @@ def multi_head():
     one("cached_keys_bias", [q, f32(2, 2, 4, 4), f32(2, 2, 4, 4, seed=1), f32(24)])
 
 
+def projected():
+    x, w, b = f32(2, 3, 5), f32(5, 24), f32(24)
+    past = f32(2, 2, 2, 4, 4)
+    rng = np.random.default_rng(5)
+    ints = lambda *shape: rng.integers(0, 2, shape, np.int32)
+
+    def one(name, inputs, outputs=("y",), **attributes):
+        case(f"attention_{name}", "Attention", inputs, outputs, num_heads=2, **attributes)
+
+    one("plain", [x, w, b])
+    one("present", [x, w, b], ("y", "present"))
+    one("constants", [x, w, b], constants=(1, 2))
+    one("sizes", [x, f32(5, 28), f32(28)], qkv_hidden_sizes=[8, 8, 12])
+    one("lengths", [x, w, b, np.array([2, 3], np.int32)])
+    one("ends_and_starts", [x, w, b, np.array([2, 3, 1, 0], np.int32)])
+    one("lengths_of_three", [x, w, b, np.array([2, 3, 0, 3, 6, 0, 3, 6], np.int32)])
+    one("mask_keys", [x, w, b, np.array([[1, 0, 1], [0, 1, 1]], np.int32)])
+    one("mask_dummy", [x, w, b, ints(2, 1)])
+    one("mask_all", [x, w, b, np.array([[[1, 1, 0], [0, 1, 1], [1, 0, 0]]] * 2, np.int32)])
+    one("causal", [x, w, b], unidirectional=1)
+    one("causal_past", [x, w, b, None, past], ("y", "present"), unidirectional=1)
+    one("bias", [x, w, b, None, None, f32(1, 2, 3, 3)], scale=0.3)
+    one("past_mask", [x, w, b, ints(2, 7), past], ("y", "present"))
+
+
+def rotary():
+    x, c, s = f32(2, 3, 8), f32(9, 2), f32(9, 2, seed=1)
+    places = np.random.default_rng(2).integers(0, 9, (2, 3), np.int64)
+
+    def one(name, inputs, **attributes):
+        case(f"rotary_{name}", "RotaryEmbedding", inputs, **attributes)
+
+    one("begin", [x, np.array([3], np.int64), c, s])
+    one("positions", [x, places, c, s])
+    one("interleaved", [x, places, c, s], interleaved=1)
+    one("heads", [x, places, c, s], num_heads=2)
+    one("part", [f32(2, 3, 12), places, c, s], num_heads=2, rotary_embedding_dim=4)
+    one("rank_4", [f32(2, 2, 3, 4), places, c, s])
+
+
 def out_type(op, name):
     return TensorProto.INT32 if name == "mask_index" else TensorProto.FLOAT
 
@@ -226,6 +266,8 @@ def main():
     products()
     normalizations()
     multi_head()
+    projected()
+    rotary()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)
