@@ -44,6 +44,17 @@ static gopt_status infer_shape(gi_infer *c, uint32_t in, int64_t heads, const gi
     return GOPT_OK;
 }
 
+static bool is_mode(int64_t mode)
+{
+    return mode >= GI_SCORES_RAW && mode <= GI_SCORES_SOFTMAX;
+}
+
+static gopt_status infer_integers(const gi_infer *c, uint32_t in)
+{
+    const gopt_dtype t = gi_infer_has(c, in) ? gi_infer_dtype(c, in) : GOPT_UNDEFINED;
+    return t == GOPT_UNDEFINED || gi_dtype_is_int(t) ? GOPT_OK : gi_infer_fail(c, in, "expected integers");
+}
+
 static gopt_status infer_attention(gi_infer *c)
 {
     const int rank = gi_infer_rank(c, Attention_in_Q);
@@ -54,6 +65,11 @@ static gopt_status infer_attention(gi_infer *c)
         gi_infer_set(c, Attention_out_Y, dtype, -1, NULL);
         return GOPT_OK;
     }
+    GI_TRY(gi_infer_want_dtype(c, Attention_in_K, Attention_in_Q));
+    if (!is_mode(gi_attr_int(c->n, Attention_at_qk_matmul_output_mode)))
+        return gi_infer_fail_node(c, "attribute qk_matmul_output_mode is %lld, expected 0 to 3",
+                                  (long long)gi_attr_int(c->n, Attention_at_qk_matmul_output_mode));
+    GI_TRY(infer_integers(c, Attention_in_nonpad_kv_seqlen));
     GI_TRY(infer_heads(c, Attention_at_q_num_heads, rank, &q_heads));
     GI_TRY(infer_heads(c, Attention_at_kv_num_heads, rank, &kv_heads));
     GI_TRY(infer_shape(c, Attention_in_Q, q_heads, q));
@@ -87,6 +103,7 @@ static gopt_status infer_rotary(gi_infer *c)
     if (rank >= 0 && rank != 3 && rank != 4)
         return gi_infer_fail(c, RotaryEmbedding_in_X, "expected rank 3 or 4");
     GI_TRY(infer_heads(c, RotaryEmbedding_at_num_heads, rank, &heads));
+    GI_TRY(infer_integers(c, RotaryEmbedding_in_position_ids));
     GI_TRY(gi_infer_want_dtype(c, RotaryEmbedding_in_cos_cache, RotaryEmbedding_in_X));
     GI_TRY(gi_infer_want_dtype(c, RotaryEmbedding_in_sin_cache, RotaryEmbedding_in_X));
     return gi_infer_same_type(c);
@@ -137,7 +154,7 @@ static double masked_by(const masking *m, int64_t at, int64_t batch, int64_t que
     else if (m->mask)
         bias = gi_tensor_f64(m->mask, at);
     if ((m->causal && key > query + m->past) || (m->counts && key >= gi_tensor_i64(m->counts, batch)))
-        return -INFINITY;
+        bias += -INFINITY; /* added: NaN stays */
     return bias;
 }
 
@@ -204,8 +221,9 @@ static gopt_status eval_attention(gi_eval *a)
     const gopt_dtype dtype = a->in[Attention_in_Q]->dtype, real = gi_real_of(dtype);
     gi_kv q, k, v;
     gi_real y, scores = { 0 };
-    if (rank > 4)
-        return gi_eval_fail(a, Attention_in_Q, "has rank %d, expected 3 or 4", rank);
+    if (rank > 4 || !is_mode(gi_attr_int(a->n, Attention_at_qk_matmul_output_mode)))
+        return gi_eval_fail(a, Attention_in_Q, "has rank %d, or attribute qk_matmul_output_mode is none of 0 to 3",
+                            rank);
     GI_TRY(read_heads(a, Attention_in_Q, Attention_at_q_num_heads, rank, real, &q));
     GI_TRY(read_heads(a, Attention_in_K, Attention_at_kv_num_heads, rank, real, &k));
     GI_TRY(read_heads(a, Attention_in_V, Attention_at_kv_num_heads, rank, real, &v));

@@ -91,6 +91,8 @@ static gopt_status check_mask(const gi_eval *a, uint32_t in, bool with_starts, c
     const gopt_tensor *m = input(a, in);
     if (!m)
         return GOPT_OK;
+    if (!gi_dtype_is_int(m->dtype))
+        return gi_eval_fail(a, (int)in, "expected integers");
     if (m->rank == 1) {
         if (m->dims[0] != t->batch && m->dims[0] != 3 * t->batch + 2 && !(with_starts && m->dims[0] == 2 * t->batch))
             return gi_eval_fail(a, (int)in, "has %lld lengths for %lld samples", (long long)m->dims[0],
@@ -103,6 +105,19 @@ static gopt_status check_mask(const gi_eval *a, uint32_t in, bool with_starts, c
     if (m->rank == 3)
         GI_TRY(gi_eval_dim(a, in, 1, t->queries));
     return gi_eval_dim(a, in, m->rank - 1, t->keys);
+}
+
+/* A mask holds integers, everything else is of the first input's type. */
+static gopt_status infer_types(const gi_infer *c, uint32_t mask, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        const gopt_dtype t = gi_infer_has(c, i) ? gi_infer_dtype(c, i) : GOPT_UNDEFINED;
+        if (i != mask)
+            GI_TRY(gi_infer_want_dtype(c, i, 0));
+        else if (t != GOPT_UNDEFINED && !gi_dtype_is_int(t))
+            return gi_infer_fail(c, i, "expected integers");
+    }
+    return GOPT_OK;
 }
 
 /* ---- MultiHeadAttention ---- */
@@ -137,6 +152,7 @@ static gopt_status infer_multi_head(gi_infer *c)
         return gi_infer_fail_node(c, "attribute num_heads is %lld, expected 1 or more", (long long)heads);
     if (rank >= 0 && rank != 3 && rank != 5)
         return gi_infer_fail(c, QUERY, "expected rank 3 or 5");
+    GI_TRY(infer_types(c, MultiHeadAttention_in_key_padding_mask, MultiHeadAttention_in_past_sequence_length));
     const uint32_t keys_in = gi_infer_has(c, KEY) ? KEY : QUERY, values_in = gi_infer_has(c, VALUE) ? VALUE : keys_in;
     const gi_dim *n = gi_dim_const(c->g->dims, heads), *batch = gi_infer_dim(c, QUERY, 0),
                  *tokens = gi_infer_dim(c, QUERY, 1), *hidden = hidden_of(c, QUERY),
@@ -321,7 +337,7 @@ static gopt_status infer_projected(gi_infer *c)
     int64_t columns, sizes[3];
     GI_TRY(gi_infer_want_rank(c, INPUT, 3));
     GI_TRY(gi_infer_want_rank(c, WEIGHTS, 2));
-    GI_TRY(gi_infer_want_dtype(c, WEIGHTS, INPUT));
+    GI_TRY(infer_types(c, MASK_INDEX, MsAttention_in_past_sequence_length));
     if (gi_infer_rank(c, INPUT) != 3 || gi_infer_rank(c, WEIGHTS) != 2) {
         gi_infer_set(c, MsAttention_out_output, dtype, -1, NULL);
         return GOPT_OK;

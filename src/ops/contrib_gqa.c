@@ -15,6 +15,10 @@ static gopt_status infer_rotary(gi_infer *c)
     const int rank = gi_infer_rank(c, X);
     if (rank >= 0 && rank != 3 && rank != 4)
         return gi_infer_fail(c, X, "expected rank 3 or 4");
+    if (gi_infer_dtype(c, POSITIONS) != GOPT_UNDEFINED && !gi_dtype_is_int(gi_infer_dtype(c, POSITIONS)))
+        return gi_infer_fail(c, POSITIONS, "expected integers");
+    GI_TRY(gi_infer_want_dtype(c, COS, X));
+    GI_TRY(gi_infer_want_dtype(c, SIN, X));
     GI_TRY(gi_infer_want_rank(c, COS, 2));
     GI_TRY(gi_infer_want_rank(c, SIN, 2));
     return gi_infer_same_type(c);

@@ -148,6 +148,13 @@ static gopt_status infer_embed_norm(gi_infer *c)
     GI_TRY(gi_infer_want_rank(c, IDS, 2));
     GI_TRY(gi_infer_want_rank(c, WORDS, 2));
     GI_TRY(gi_infer_want_rank(c, PLACES, 2));
+    for (uint32_t i = IDS; i <= POSITIONS; i++)
+        if (gi_infer_has(c, i) && i != WORDS && i != PLACES && i != KINDS && i != EmbedLayerNormalization_in_gamma &&
+            i != EmbedLayerNormalization_in_beta)
+            GI_TRY(gi_infer_want_dtype(c, i, IDS));
+    for (uint32_t i = PLACES; i <= EmbedLayerNormalization_in_beta; i++)
+        if (gi_infer_has(c, i))
+            GI_TRY(gi_infer_want_dtype(c, i, WORDS));
     const gi_dim *dims[] = { gi_infer_dim(c, IDS, 0), gi_infer_dim(c, IDS, 1), gi_infer_dim(c, WORDS, 1) };
     gi_infer_set(c, EmbedLayerNormalization_out_output, dtype, 3, dims);
     gi_infer_set(c, EmbedLayerNormalization_out_mask_index, ids, 1, dims);

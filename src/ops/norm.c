@@ -245,6 +245,9 @@ static gopt_status infer_rms_norm(gi_infer *c)
     const gi_dim *dims[GOPT_MAX_RANK];
     GI_TRY(infer_axis(c, RMSNormalization_at_axis, &axis));
     GI_TRY(infer_broadcasts(c, RMSNormalization_in_scale));
+    const gopt_dtype scale = gi_infer_dtype(c, RMSNormalization_in_scale);
+    if (scale != GOPT_UNDEFINED && !gi_dtype_is_float(scale))
+        return gi_infer_fail(c, RMSNormalization_in_scale, "expected floats");
     const int rank = gi_infer_rank(c, RMSNormalization_in_X);
     const gi_type *t = gi_infer_type(c, RMSNormalization_in_X);
     gi_infer_set(c, 0, gi_infer_dtype(c, RMSNormalization_in_scale), rank, rank < 0 ? NULL : t->dims);
@@ -290,7 +293,7 @@ static gopt_status run_rows(gi_eval *a, gi_row_norm *r, int axis, int b_in, gopt
     GI_TRY(gi_real_out_as(a, 0, dtype, real, t->rank, t->dims, &y));
     if (!scale)
         return gi_eval_fail(a, 1, "is missing");
-    if (!y.p || r->rows * r->n == 0)
+    if (!y.p || r->rows == 0) /* rows without elements have a mean all the same: NaN */
         return GOPT_OK;
     gi_norm_rows(real, r, x, scale, b, y.p);
     gi_real_store(&y);

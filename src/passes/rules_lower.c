@@ -92,6 +92,12 @@ static gi_value *expand_gelu(gi_rewrite *r, const gi_match *m)
 static gi_value *expand_hard_swish(gi_rewrite *r, const gi_match *m)
 {
     gi_value *x = widen(r, m->x);
+    if (x && gi_value_dtype(x) == GOPT_F64) { /* an attribute holds a sixth only as f32 */
+        gi_value *gate = plus(r, gi_rw_binary(r, OP_Div, x, gi_rw_scalar(r, GOPT_F64, 6)), 0.5), *const in[] = {
+            gate, gi_rw_scalar(r, GOPT_F64, 0), gi_rw_scalar(r, GOPT_F64, 1)
+        };
+        return gi_rw_binary(r, OP_Mul, x, gate ? gi_rw_build(r, OP_Clip, 3, in) : NULL);
+    }
     gi_node *n = x ? gi_rw_node(r, OP_HardSigmoid, 1, &x, 1) : NULL;
     if (!n)
         return NULL;
@@ -383,6 +389,12 @@ static bool axis_is_known(const gi_match *m, gi_reason *why)
     return x_is_float(m, why) && gi_value_rank(m->x) >= 1;
 }
 
+/* And the result, of the scale's type, is no more precise than what is computed. */
+static bool scale_is_alike(const gi_match *m, gi_reason *why)
+{
+    return axis_is_known(m, why) && gi_dtype_is_float(gi_value_dtype(m->s)) && real_of(m->s) == real_of(m->x);
+}
+
 /* The axes from attribute `at` on. */
 static uint32_t trailing_axes(const gi_match *m, int at, int64_t *axes)
 {
@@ -512,7 +524,8 @@ static gi_value *expand_mvn(gi_rewrite *r, const gi_match *m)
         n = gi_attr_ints(m->root, MeanVarianceNormalization_at_axes, &axes);
     if (!n)
         return NULL;
-    gi_value *x = centre(r, widen(r, m->x), n, axes);
+    /* Centred twice: what rounding left of the mean would count where the deviation is small, and no ε hides it. */
+    gi_value *x = centre(r, centre(r, widen(r, m->x), n, axes), n, axes);
     return narrow(r, gi_rw_binary(r, OP_Div, x, plus(r, deviation(r, x, n, axes, 0), 1e-9)), m->x);
 }
 

@@ -20,6 +20,12 @@ static const gi_dim *dim_of(gopt_graph *g, const gi_value *v, int i)
     return rank < 0 ? gi_dim_unknown(g->dims, true) : v->type->dims[i < 0 ? i + rank : i];
 }
 
+/* What scores are computed in: f32 for the 16-bit floats too. */
+static gopt_dtype real_of(const gi_value *q)
+{
+    return gi_value_dtype(q) == GOPT_F64 ? GOPT_F64 : GOPT_F32;
+}
+
 /* Are they both known to be the same, for all values of the symbols? */
 static bool same_dim(gopt_graph *g, const gi_dim *a, const gi_dim *b)
 {
@@ -59,7 +65,7 @@ static bool read_attention(gopt_graph *g, const gi_node *n, attention *t, gi_rea
                       .causal = gi_attr_int(n, Attention_at_is_causal) != 0 };
     t->rank = gi_value_rank(t->q);
     t->dtype = gi_value_dtype(t->q);
-    t->real = t->dtype == GOPT_F64 ? GOPT_F64 : GOPT_F32;
+    t->real = real_of(t->q);
     if ((t->rank != 3 && t->rank != 4) || !gi_dtype_is_float(t->dtype) || gi_value_dtype(t->v) != t->dtype ||
         gi_value_dtype(t->k) != t->dtype || gi_value_rank(t->k) != t->rank || gi_value_rank(t->v) != t->rank)
         return gi_decline(why, "ranks and element types of its inputs are not known, or differ");
@@ -314,8 +320,8 @@ static gi_value *unidirectional_bias(gi_rewrite *r, const gi_node *n)
     gi_value *behind = gi_rw_binary(r, OP_Less, seen, count_to(r, all_keys(r, n))),
              *masked =
                  gi_rw_binary(r, OP_And, behind, gi_rw_unsqueeze(r, gi_rw_binary(r, OP_Less, row, last), 1, &axis));
-    const gopt_dtype t = gi_value_dtype(q);
-    return gi_rw_where(r, masked, gi_rw_scalar(r, t, t == GOPT_F16 ? -65504 : (double)-FLT_MAX), gi_rw_scalar(r, t, 0));
+    const gopt_dtype t = real_of(q);
+    return gi_rw_where(r, masked, gi_rw_scalar(r, t, (double)-FLT_MAX), gi_rw_scalar(r, t, 0));
 }
 
 /* The part of the bias from `from` on, added. */
@@ -331,7 +337,7 @@ static gi_value *biased(gi_rewrite *r, gi_value *x, gi_value *bias, int64_t from
 /* The key padding as something to be added: 0, or the filter's value. [batch, 1, 1 or queries, keys]. */
 static gi_value *padding_bias(gi_rewrite *r, const gi_node *n, gi_value *mask)
 {
-    const gopt_dtype t = gi_value_dtype(input(n, MultiHeadAttention_in_query));
+    const gopt_dtype t = real_of(input(n, MultiHeadAttention_in_query));
     const int rank = gi_value_rank(mask);
     gi_value *keep, *zero = gi_rw_scalar(r, t, 0),
                     *filter = gi_rw_scalar(r, t, (double)gi_attr_float(n, MultiHeadAttention_at_mask_filter_value));
@@ -359,12 +365,15 @@ static gi_value *expand_multi_head(gi_rewrite *r, const gi_match *m)
              *padding = input(n, MultiHeadAttention_in_key_padding_mask),
              *mask = input(n, MultiHeadAttention_in_attention_bias);
     const bool cached = gi_value_rank(k) == 4;
+    const gopt_dtype real = real_of(q);
     if (bias) {
         const int64_t hidden = gi_value_dim(q, 2);
         q = biased(r, q, bias, 0);
         k = cached ? k : biased(r, k, bias, hidden);
         v = cached ? v : biased(r, v, bias, 2 * hidden);
     }
+    if (mask && (padding || gi_attr_int(n, MultiHeadAttention_at_unidirectional)))
+        mask = gi_rw_cast(r, mask, real); /* where the filter's value is added, 16 bits are too few */
     if (padding) {
         gi_value *p = padding_bias(r, n, padding);
         mask = p ? sum_of(r, mask, p) : NULL;
@@ -424,6 +433,18 @@ static mask_kind kind_of_mask(gopt_graph *g, const gi_value *mask, const gi_valu
     return batch >= 0 && n == 2 * batch ? ENDS_AND_STARTS : UNKNOWN_MASK;
 }
 
+/* Is a mask of rank 2 surely one of keys? One of a single column stands for none, however many keys there are. */
+static bool covers_keys(gopt_graph *g, const gi_node *n, const gi_value *mask)
+{
+    const gi_value *x = input(n, MsAttention_in_input), *past = input(n, MsAttention_in_past);
+    const gi_dim *keys = dim_of(g, x, 1), *width = dim_of(g, mask, 1);
+    int64_t least;
+    if (past)
+        keys = gi_dim_add(g->dims, keys, dim_of(g, past, 3));
+    return same_dim(g, dim_of(g, mask, 0), dim_of(g, x, 0)) &&
+           (same_dim(g, width, keys) || (gi_dim_lower(width, &least) && least > 1));
+}
+
 /* How many columns of the weights make queries, keys and values. */
 static bool parts_of(const gi_node *n, int64_t *sizes)
 {
@@ -444,9 +465,9 @@ static bool projection_is_plain(const gi_match *m, gi_reason *why)
     if (gi_attr_int(n, MsAttention_at_do_rotary) || gi_attr_int(n, MsAttention_at_past_present_share_buffer) ||
         input(n, MsAttention_in_past_sequence_length))
         return gi_decline(why, "it holds a rotary embedding, or its cache is a shared buffer");
-    if (!mask || gi_value_rank(mask) == 3 || (gi_value_rank(mask) == 2 && dim_of(m->g, mask, 1)))
-        return true;
-    return (gi_value_rank(mask) == 1 && kind_of_mask(m->g, mask, x) != UNKNOWN_MASK) ||
+    const int rank = mask ? gi_value_rank(mask) : 0;
+    return !mask || rank == 3 || (rank == 2 && (gi_value_dim(mask, 1) == 1 || covers_keys(m->g, n, mask))) ||
+           (rank == 1 && kind_of_mask(m->g, mask, x) != UNKNOWN_MASK) ||
            gi_decline(why, "what its mask stands for is not known");
 }
 
