@@ -108,6 +108,9 @@ static bool read_mask(gopt_graph *g, attention *t, gi_reason *why)
 static bool attention_is_plain(const gi_match *m, gi_reason *why)
 {
     attention t;
+    const int64_t mode = gi_attr_int(m->root, Attention_at_qk_matmul_output_mode);
+    if (mode < 0 || mode > 3)
+        return gi_decline(why, "there is no qk_matmul_output_mode %lld", (long long)mode);
     return read_attention(m->g, m->root, &t, why) && read_mask(m->g, &t, why);
 }
 
@@ -252,9 +255,8 @@ static gi_value *expand_attention(gi_rewrite *r, const gi_match *m)
         y = together(r, y, n->out[0]);
     const int64_t mode = gi_attr_int(n, Attention_at_qk_matmul_output_mode);
     gi_value *const made[] = { y, keys, v,
-                               is_used(n, Attention_out_qk_matmul_output)
-                                   ? gi_rw_cast(r, stages[mode >= 0 && mode < 4 ? mode : 0], t.dtype)
-                                   : NULL };
+                               is_used(n, Attention_out_qk_matmul_output) ? gi_rw_cast(r, stages[mode], t.dtype)
+                                                                          : NULL };
     for (uint32_t i = 1; i < n->n_out; i++) {
         gi_value *to = made[i];
         if (to == t.k || to == t.v) /* an output of its own */
@@ -276,6 +278,9 @@ static bool multi_head_is_plain(const gi_match *m, gi_reason *why)
     if (!k || !v || gi_value_rank(q) != 3 || (key_rank != 3 && key_rank != 4) || gi_value_rank(v) != key_rank ||
         !gi_dtype_is_float(gi_value_dtype(q)))
         return gi_decline(why, "its inputs are packed, or their ranks are not known");
+    if (gi_value_dtype(k) != gi_value_dtype(q) || gi_value_dtype(v) != gi_value_dtype(q) ||
+        (mask && !gi_dtype_is_int(gi_value_dtype(mask))))
+        return gi_decline(why, "its inputs are of different element types, or its mask is not of integers");
     if (input(n, MultiHeadAttention_in_past_sequence_length) || input(n, MultiHeadAttention_in_cache_indirection))
         return gi_decline(why, "its caches are shared buffers");
     if (input(n, MultiHeadAttention_in_bias) &&

@@ -23,7 +23,7 @@ gi_exact proof_exact(const gopt_report *report, const gopt_optimize_options *o)
 typedef struct trial {
     gopt_graph *before, *after;
     gi_exact exact;
-    bool leaves_out, finds_nan; /* has the graph before a Where, an IsNaN? */
+    bool leaves_out, finds_nan; /* has the graph before a Where or a mask, an IsNaN? */
     proof_inputs inputs;
     gi_arena *arena; /* of one case */
     gi_str *why;
@@ -165,7 +165,7 @@ static const char *check_interface(const gopt_graph *before, const gopt_graph *a
 static bool find_where(void *arg, gi_node *n)
 {
     trial *t = arg;
-    t->leaves_out = t->leaves_out || n->op == OP_Where;
+    t->leaves_out = t->leaves_out || n->op == OP_Where || (n->op_name && strstr(n->op_name, "Attention"));
     t->finds_nan = t->finds_nan || n->op == OP_IsNaN;
     return true;
 }
