@@ -62,15 +62,15 @@ static const char *compare_answers(gopt_graph *before, gopt_graph *after, const 
 {
     gi_str why;
     gi_str_init(&why, a);
-    const gi_exact exact = proof_exact(report, o);
+    const proof_promise promise = proof_promised(report, o);
     static const char *const names[] = { "BITWISE", "REASSOC", "FINITE" };
-    switch (prove(before, after, exact, 1, &why)) {
+    switch (prove(before, after, promise, 1, &why)) {
     case PROOF_SAME:
         return NULL;
     case PROOF_VOID:
         return "the graph as it stands cannot be evaluated";
     default:
-        return gi_arena_printf(a, "the answers differ before and after, which is %s: %s", names[exact], why.p);
+        return gi_arena_printf(a, "the answers differ before and after, which is %s: %s", names[promise.exact], why.p);
     }
 }
 

@@ -7,11 +7,9 @@
 static const double MARGIN = 8;
 
 typedef struct comparison {
-    const gopt_tensor *before, *after, *const *moved;
-    int n_moved;
-    gi_exact exact;
-    proof_floats floats;
-    bool overflows, leaves_out;
+    const gopt_tensor *before, *after;
+    const proof_moved *was, *is;
+    const proof_terms *terms;
 } comparison;
 
 static bool same_shape(const gopt_tensor *a, const gopt_tensor *b)
@@ -33,14 +31,14 @@ static void add_type(gi_str *s, const gopt_tensor *t)
 }
 
 /* How far element i moves; NaN where it is not the same kind of number in all runs. */
-static double spread(const comparison *c, int64_t i)
+static double spread(const proof_moved *m, int64_t i)
 {
-    const double x = gi_tensor_f64(c->before, i);
+    const double x = gi_tensor_f64(m->base, i);
     double most = 0;
-    for (int k = 0; k < c->n_moved; k++) {
-        if (!same_shape(c->before, c->moved[k]))
+    for (int k = 0; k < m->n; k++) {
+        if (!same_shape(m->base, m->run[k]))
             continue;
-        const double y = gi_tensor_f64(c->moved[k], i);
+        const double y = gi_tensor_f64(m->run[k], i);
         if (isnan(x) != isnan(y) || isinf(x) != isinf(y))
             return NAN;
         if (isfinite(x))
@@ -57,15 +55,15 @@ static bool same_float(const comparison *c, int64_t i, double *allowed)
     *allowed = 0;
     if (isnan(x) && isnan(y))
         return true;
-    if (c->exact == BITWISE || proof_epsilon(c->before->dtype) == 0)
+    if (c->terms->exact == BITWISE || proof_epsilon(c->before->dtype) == 0)
         return x == y && signbit(x) == signbit(y);
-    if (isnan(x) && c->floats == FLOATS_INFINITE)
+    if (isnan(x) && c->terms->floats == FLOATS_INFINITE)
         return true;
-    if (isnan(y) && c->leaves_out && (c->floats == FLOATS_INFINITE || c->floats == FLOATS_NAN))
+    if (isnan(y) && c->terms->leaves_out && (c->terms->floats == FLOATS_INFINITE || c->terms->floats == FLOATS_NAN))
         return true;
-    if (c->exact == FINITE && !isfinite(x))
+    if (c->terms->exact == FINITE && !isfinite(x))
         return true;
-    const double moves = spread(c, i);
+    const double moves = spread(c->was, i) + spread(c->is, i);
     if (isnan(moves))
         return true;
     if (!isfinite(x) || !isfinite(y))
@@ -90,24 +88,32 @@ static bool same_other(const comparison *c, int64_t i)
     const int64_t x = gi_tensor_i64(c->before, i);
     if (x == gi_tensor_i64(c->after, i))
         return true;
-    for (int k = 0; k < c->n_moved; k++)
-        if (same_shape(c->before, c->moved[k]) && gi_tensor_i64(c->moved[k], i) != x)
+    for (int k = 0; k < c->was->n; k++)
+        if (same_shape(c->before, c->was->run[k]) && gi_tensor_i64(c->was->run[k], i) != x)
             return true;
     return false;
 }
 
 static bool shape_moves(const comparison *c)
 {
-    for (int k = 0; k < c->n_moved; k++)
-        if (!same_shape(c->before, c->moved[k]))
+    for (int k = 0; k < c->was->n; k++)
+        if (!same_shape(c->before, c->was->run[k]))
             return true;
     return false;
 }
 
+/* Item i of all runs that have it. */
+static proof_moved item(const proof_moved *m, size_t i)
+{
+    proof_moved r = { .base = m->base->items[i] };
+    for (int k = 0; k < m->n; k++)
+        if (m->run[k]->n_items == m->base->n_items)
+            r.run[r.n++] = m->run[k]->items[i];
+    return r;
+}
+
 static bool compare_items(const comparison *c, gi_str *why)
 {
-    const gopt_tensor *moved[8];
-    int n_moved = 0;
     if (c->before->n_items != c->after->n_items) {
         add_type(why, c->before);
         gi_str_add(why, " became ");
@@ -115,21 +121,17 @@ static bool compare_items(const comparison *c, gi_str *why)
         return false;
     }
     for (size_t i = 0; i < c->before->n_items; i++) {
-        n_moved = 0;
-        for (int k = 0; k < c->n_moved && k < (int)GI_COUNT(moved); k++)
-            if (c->moved[k]->n_items == c->before->n_items)
-                moved[n_moved++] = c->moved[k]->items[i];
-        if (!proof_compare(c->before->items[i], c->after->items[i], moved, n_moved, c->exact, c->floats, c->overflows,
-                           c->leaves_out, why))
+        const proof_moved was = item(c->was, i), is = item(c->is, i);
+        if (!proof_compare(&was, &is, c->terms, why))
             return false;
     }
     return true;
 }
 
-bool proof_compare(const gopt_tensor *before, const gopt_tensor *after, const gopt_tensor *const *moved, int n_moved,
-                   gi_exact exact, proof_floats floats, bool overflows, bool leaves_out, gi_str *why)
+bool proof_compare(const proof_moved *was, const proof_moved *is, const proof_terms *terms, gi_str *why)
 {
-    const comparison c = { before, after, moved, n_moved, exact, floats, overflows, leaves_out };
+    const gopt_tensor *before = was->base, *after = is->base;
+    const comparison c = { before, after, was, is, terms };
     if (before->kind == after->kind && before->kind != GOPT_TENSOR)
         return compare_items(&c, why);
     if (!same_shape(before, after)) {
@@ -140,7 +142,7 @@ bool proof_compare(const gopt_tensor *before, const gopt_tensor *after, const go
         add_type(why, after);
         return false;
     }
-    if (exact != BITWISE && overflows)
+    if (terms->exact != BITWISE && terms->overflows)
         return true;
     for (int64_t i = 0, n = gopt_tensor_elements(before); i < n; i++) {
         double allowed = 0;

@@ -8,21 +8,25 @@ gopt_ctx *proof_ctx(void)
     return gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = MOST_MEMORY, .threads = 1 });
 }
 
-gi_exact proof_exact(const gopt_report *report, const gopt_optimize_options *o)
+proof_promise proof_promised(const gopt_report *report, const gopt_optimize_options *o)
 {
-    gi_exact exact = BITWISE;
+    proof_promise promise = { BITWISE, false };
     const gopt_report_summary *s = gopt_report_get(report);
     for (size_t i = 0; i < s->n_passes; i++)
         for (size_t k = 0; k < s->passes[i].n_rewrites; k++) {
-            const gi_exact own = gi_rewrite_exact(s->passes[i].rewrites[k].rule, o->fp);
-            exact = own > exact ? own : exact;
+            const char *name = s->passes[i].rewrites[k].rule;
+            const gi_rule *rule = gi_rule_find(name);
+            const gi_exact own = gi_rewrite_exact(name, o->fp);
+            promise.exact = own > promise.exact ? own : promise.exact;
+            promise.expands = promise.expands || (rule && rule->stage == LOWER);
         }
-    return exact;
+    return promise;
 }
 
 typedef struct trial {
     gopt_graph *before, *after;
     gi_exact exact;
+    bool expands;
     bool leaves_out, finds_nan; /* has the graph before a Where or a mask, an IsNaN? */
     proof_inputs inputs;
     gi_arena *arena; /* of one case */
@@ -42,17 +46,42 @@ static void describe(const trial *t, const proof_case *c)
     gi_str_add(t->why, ")");
 }
 
-/* NULL where all outputs agree. */
-static const char *first_difference(trial *t, const proof_run *x, const proof_run *y, const proof_run *moved, int n,
-                                    const proof_case *c)
+typedef struct runs {
+    const proof_run *base;
+    proof_run moved[MOST_MOVED];
+    int n;
+} runs;
+
+static proof_moved result_of(const runs *r, uint32_t i)
 {
-    for (uint32_t i = 0; i < x->n; i++) {
-        const gopt_tensor *others[MOST_MOVED];
-        for (int k = 0; k < n; k++)
-            others[k] = moved[k].out[i];
+    proof_moved m = { .base = r->base->out[i], .n = r->n };
+    for (int k = 0; k < r->n; k++)
+        m.run[k] = r->moved[k].out[i];
+    return m;
+}
+
+static void move_more(trial *t, gopt_graph *g, runs *r, int wanted, const proof_case *c)
+{
+    for (; r->n < wanted; r->n++)
+        if (proof_evaluate(g, &t->inputs, c->seed * 31 + (uint64_t)r->n + 1, t->arena, &r->moved[r->n]) != GOPT_OK)
+            break;
+}
+
+static void release_runs(runs *r)
+{
+    for (int k = 0; k < r->n; k++)
+        proof_run_release(&r->moved[k]);
+}
+
+/* NULL where all outputs agree. */
+static const char *first_difference(trial *t, const runs *was, const runs *is, const proof_case *c)
+{
+    const proof_terms terms = { t->exact, c->floats, was->base->overflows, t->leaves_out };
+    for (uint32_t i = 0; i < was->base->n; i++) {
+        const proof_moved before = result_of(was, i), after = result_of(is, i);
         gi_str said;
         gi_str_init(&said, t->arena);
-        if (!proof_compare(x->out[i], y->out[i], others, n, t->exact, c->floats, x->overflows, t->leaves_out, &said))
+        if (!proof_compare(&before, &after, &terms, &said))
             return gi_arena_printf(t->arena, "output %s: %s", t->before->main->result_names[i], said.p);
     }
     return NULL;
@@ -61,24 +90,24 @@ static const char *first_difference(trial *t, const proof_run *x, const proof_ru
 /* A few moved runs show what rounding does; where those few may have been lucky, more of them. */
 static proof_result compare_runs(trial *t, const proof_run *x, const proof_run *y, const proof_case *c)
 {
-    proof_run moved[MOST_MOVED];
+    static const int counts[] = { MOVED, MOST_MOVED };
+    runs was = { .base = x }, is = { .base = y };
     const char *differs = NULL;
-    int n = 0, wanted = t->exact == BITWISE ? 0 : MOVED;
-    do {
-        for (; n < wanted; n++)
-            if (proof_evaluate(t->before, &t->inputs, c->seed * 31 + (uint64_t)n + 1, t->arena, &moved[n]) != GOPT_OK)
-                break;
-        differs = first_difference(t, x, y, moved, n, c);
-        if (n < wanted || wanted == MOST_MOVED)
+    for (size_t i = 0; i < GI_COUNT(counts); i++) {
+        if (t->exact != BITWISE)
+            move_more(t, t->before, &was, counts[i], c);
+        if (t->expands)
+            move_more(t, t->after, &is, counts[i], c);
+        differs = first_difference(t, &was, &is, c);
+        if (!differs || t->exact == BITWISE)
             break;
-        wanted = t->exact == BITWISE ? 0 : MOST_MOVED;
-    } while (differs && wanted);
+    }
     if (differs) {
         gi_str_add(t->why, differs);
         describe(t, c);
     }
-    for (int k = 0; k < n; k++)
-        proof_run_release(&moved[k]);
+    release_runs(&was);
+    release_runs(&is);
     return differs ? PROOF_DIFFERENT : PROOF_SAME;
 }
 
@@ -239,7 +268,7 @@ static proof_result run_plans(trial *t, int effort)
     return any ? PROOF_SAME : PROOF_VOID;
 }
 
-proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int effort, gi_str *why)
+proof_result prove(gopt_graph *before, gopt_graph *after, proof_promise promise, int effort, gi_str *why)
 {
     const char *wrong = check_interface(before, after);
     if (wrong) {
@@ -247,7 +276,12 @@ proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int ef
         return PROOF_DIFFERENT;
     }
     gi_arena *inputs = gi_arena_create(before->cx);
-    trial t = { .before = before, .after = after, .exact = exact, .why = why, .arena = gi_arena_create(before->cx) };
+    trial t = { .before = before,
+                .after = after,
+                .exact = promise.exact,
+                .expands = promise.expands,
+                .why = why,
+                .arena = gi_arena_create(before->cx) };
     proof_result result = PROOF_VOID;
     (void)gi_each_node(before->main, find_where, &t);
     if (inputs && t.arena && proof_inputs_init(&t.inputs, before, inputs))

@@ -21,11 +21,16 @@ typedef enum proof_result {
     PROOF_VOID       /* the graph before can be evaluated on none of the inputs */
 } proof_result;
 
+typedef struct proof_promise {
+    gi_exact exact;
+    bool expands; /* an operator was taken apart: what rounding does to its parts is allowed too */
+} proof_promise;
+
 /* As exact as the least exact of the rewrites in the report, which came of these options. */
-gi_exact proof_exact(const gopt_report *report, const gopt_optimize_options *o);
+proof_promise proof_promised(const gopt_report *report, const gopt_optimize_options *o);
 
 /* `effort`: 0 the fewest inputs that say something, 1 all kinds and sizes, more: so many seeds of each. */
-proof_result prove(gopt_graph *before, gopt_graph *after, gi_exact exact, int effort, gi_str *why);
+proof_result prove(gopt_graph *before, gopt_graph *after, proof_promise promise, int effort, gi_str *why);
 
 /* A context in which a graph that asks for too much memory fails. */
 gopt_ctx *proof_ctx(void);
@@ -82,9 +87,20 @@ void proof_run_release(proof_run *run);
 
 /* ---- comparison (compare.c) ---- */
 
-/* Compares an output; `moved` are runs of the graph before with a seed, `leaves_out` says that it has a Where. False,
- * and why, where they differ. */
-bool proof_compare(const gopt_tensor *before, const gopt_tensor *after, const gopt_tensor *const *moved, int n_moved,
-                   gi_exact exact, proof_floats floats, bool overflows, bool leaves_out, gi_str *why);
+/* A result, and what it moves to when every number on the way is moved. */
+typedef struct proof_moved {
+    const gopt_tensor *base, *run[16];
+    int n;
+} proof_moved;
+
+typedef struct proof_terms {
+    gi_exact exact;
+    proof_floats floats;
+    bool overflows;  /* the graph before does */
+    bool leaves_out; /* it has a Where, or a mask */
+} proof_terms;
+
+/* Compares a result. False, and why, where they differ. */
+bool proof_compare(const proof_moved *before, const proof_moved *after, const proof_terms *terms, gi_str *why);
 
 #endif
