@@ -1,0 +1,75 @@
+/* Attention and its kin: types, answers known by hand, what is refused. */
+#include "unit/gir.h"
+
+#define MS "com.microsoft::"
+
+static void infers_types(void **state)
+{
+    (void)state;
+    infers("%q: f32[b,s,8], %k: f32[b,t,4], %v: f32[b,t,6]",
+           "%y = Attention %q, %k, %v { q_num_heads = 4, kv_num_heads = 2 }", "f32[b,s,12]");
+    infers("%q: f16[b,h,s,8], %k: f16[b,h,t,8], %v: f16[b,h,t,e]", "%y = Attention %q, %k, %v", "f16[b,h,s,e]");
+    infers("%q: f32[b,2,s,8], %k: f32[b,2,s,8], %p: f32[b,2,p,8]", "%a, %y, %c = Attention %q, %k, %k, _, %p, %p",
+           "f32[b,2,p+s,8]");
+    infers("%q: f32[b,2,s,8], %k: f32[b,2,t,8]", "%a, %b, %c, %y = Attention %q, %k, %k", "f32[b,2,s,t]");
+    infers("%q: f32[b,s,8], %k: f32[b,t,8], %v: f32[b,t,6]",
+           "%a, %b, %y = " MS "MultiHeadAttention %q, %k, %v { num_heads = 2 }", "f32[b,2,t,3]");
+    infers("%q: f32[b,s,2,3,4]", "%y = " MS "MultiHeadAttention %q { num_heads = 2 }", "f32[b,s,8]");
+    infers("%x: f32[b,s,5], %w: f32[5,24], %p: f32[2,b,2,p,4]",
+           "%a, %y = " MS "Attention %x, %w, _, _, %p { num_heads = 2 }", "f32[2,b,2,p+s,4]");
+    infers("%x: f32[b,s,8], %c: f32[b,s,2]", "%y = RotaryEmbedding %x, %c, %c { num_heads = 2 }", "f32[b,s,8]");
+}
+
+/* Scores ln 3 and 0 weigh 3/4 and 1/4. */
+#define Q "dense<f32[1,1,1,1], [1.0986123]>"
+#define K "dense<f32[1,1,2,1], [1,0]>"
+#define V "dense<f32[1,1,2,1], [4,8]>"
+
+static void answers(void **state)
+{
+    (void)state;
+    evaluates("%y = Attention " Q ", " K ", " V, "1x1x1x1: 5");
+    evaluates("%y = Attention " Q ", " K ", " V ", dense<bool[1,2], [0,1]>", "1x1x1x1: 8");
+    evaluates("%y = Attention " Q ", " K ", " V ", dense<f32[1,1], [0]>", "1x1x1x1: 4"); /* shorter than the keys */
+    evaluates("%y = Attention " Q ", " K ", " V " { is_causal = 1 }", "1x1x1x1: 4");
+    evaluates("%y = Attention " Q ", " K ", " V ", _, _, _, dense<i64[1], [1]>", "1x1x1x1: 4");
+    evaluates("%a, %y = Attention " Q ", " K ", " V ", _, " K ", " V, "1x1x4x1: 1 0 1 0");
+    evaluates("%a, %b, %c, %y = Attention " Q ", " K ", " V " { qk_matmul_output_mode = 3 }", "1x1x1x2: 0.75 0.25");
+    /* Two heads of queries share one of keys and values. */
+    evaluates("%y = Attention dense<f32[1,2,1,1], [1.0986123,0]>, " K ", " V, "1x2x1x1: 5 6");
+    evaluates("%y = RotaryEmbedding dense<f32[1,1,1,4], [1,2,3,4]>, dense<f32[1,1,2], [0,1]>, dense<f32[1,1,2], [1,0]>",
+              "1x1x1x4: -3 2 1 4");
+    /* No keys at all: the sum of nothing. */
+    evaluates("%y = Attention " Q ", dense<f32[1,1,0,1], []>, dense<f32[1,1,0,1], []>", "1x1x1x1: 0");
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    const char *three = "%q: f32[b,s,8], %k: f32[b,t,8]", *four = "%q: f32[b,2,s,4], %k: f32[b,2,t,4]";
+    infer_refuses(three, "%y = Attention %q, %k, %k", "q_num_heads is missing");
+    infer_refuses(three, "%y = Attention %q, %k, %k { q_num_heads = 3, kv_num_heads = 2 }", "the 3 heads divide");
+    infer_refuses(four, "%y = Attention %q, %k, %k { qk_matmul_output_mode = 4 }", "expected 0 to 3");
+    infer_refuses("%q: f32[b,8], %k: f32[b,8]", "%y = Attention %q, %k, %k", "expected rank 3 or 4");
+    infer_refuses(three, "%y = " MS "MultiHeadAttention %q, %k, %k { num_heads = 0 }", "num_heads is 0");
+    infer_refuses("%x: f32[b,s,5], %w: f32[5,25]", "%y = " MS "Attention %x, %w { num_heads = 2 }", "of 2 heads");
+    eval_refuses("%y = Attention dense<f32[1,3,1,1], [1,2,3]>, dense<f32[1,2,1,1], [1,2]>, dense<f32[1,2,1,1], [1,2]>",
+                 "expected a divisor");
+    eval_refuses("%y = Attention " Q ", " K ", " V ", dense<f32[3,1,1], [0,0,0]>", "expected");
+    eval_refuses("%y = RotaryEmbedding dense<f32[1,1,1,2], [1,2]>, dense<f32[2,1], [0,1]>, dense<f32[2,1], [1,0]>, "
+                 "dense<i64[1,1], [2]>",
+                 "holds 2, the caches have 2 rows");
+    eval_refuses("%y = " MS "MultiHeadAttention dense<f32[1,1,1], [1]>, dense<f32[1,2,1], [1,2]>, "
+                 "dense<f32[1,3,1], [1,2,3]> { num_heads = 1 }",
+                 "the key 1 of 2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(infers_types, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
