@@ -158,23 +158,21 @@ static gi_value *make_chain(gi_rewrite *r, const gi_match *m)
 
 /* ---- powers ---- */
 
-/* a^p·b; false where that does not hold for all x, or the constant would grow. */
+/* a^p·b; false where that does not hold for all x, or might overflow where the parts did not. */
 static bool joint_factor(const gi_match *m, gi_arena *a, gi_field *joint)
 {
     gi_field power, b;
     double p;
-    if (!gi_value_scalar(m->p, &p) || !gi_field_of(a, m->a, &power) || !gi_field_of(a, m->b, &b))
-        return false;
-    const bool whole = p == floor(p) && p >= 1 && p <= 8;
-    if (!isfinite(p))
+    if (!gi_value_scalar(m->p, &p) || !gi_field_of(a, m->a, &power) || !gi_field_of(a, m->b, &b) || !(p > 0 && p <= 8))
         return false;
     for (int64_t i = 0; i < power.n; i++) {
-        if (!whole && !(power.v[i] > 0))
+        if (p != floor(p) && !(power.v[i] > 0))
             return false;
         power.v[i] = pow(power.v[i], p);
+        if (!(fabs(power.v[i]) >= 0x1p-16 && fabs(power.v[i]) <= 0x1p16))
+            return false;
     }
-    return gi_field_is_finite(&power) && gi_field_combine(a, &power, '*', &b, joint) && gi_field_is_finite(joint) &&
-           joint->n <= power.n + b.n;
+    return gi_field_combine(a, &power, '*', &b, joint) && gi_field_is_finite(joint) && joint->n <= power.n + b.n;
 }
 
 static bool power_comes_out(const gi_match *m, gi_reason *why)

@@ -5,6 +5,9 @@
 #include "passes/layout.h"
 #include "passes/parts.h"
 
+/* Of a factor: where it stood behind the sums, sums of larger ones would not overflow. */
+static const double LARGEST = 0x1p64;
+
 /* Columns first … first + count - 1 of x·w + b. */
 typedef struct target {
     gi_node *product, *sum; /* MatMul or Gemm; the Add behind it, or NULL */
@@ -98,8 +101,9 @@ static bool factor_finds_product(const gi_match *m, gi_reason *why)
     if (!gi_value_scalar(m->k, &k) || !gi_dtype_is_float(gi_value_dtype(m->k)) ||
         gi_value_rank(m->k) > gi_value_rank(m->v) || !find_target(m, &t))
         return false;
-    if (!isfinite(m->root->op == OP_Div ? 1 / k : k))
-        return gi_decline(why, "the factor is not finite, or zero where it divides");
+    if (!(fabs(m->root->op == OP_Div ? 1 / k : k) <= LARGEST))
+        return gi_decline(why,
+                          "the factor is not finite, or zero where it divides, or so large that sums might overflow");
     return t.w->n_uses == 1 || gi_decline(why, "the weights %s are used elsewhere too", gi_value_ref(t.w, m->scratch));
 }
 

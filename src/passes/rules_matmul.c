@@ -1,8 +1,10 @@
 /* Rules around matrix products: factors and shifts per column go into the weights, as around convolutions. */
-#include <float.h>
 #include <math.h>
 
 #include "passes/rule.h"
+
+/* Of a factor that goes into weights: where it stood behind the sum, sums of larger ones would not overflow. */
+static const double LARGEST = 0x1p64;
 
 static double element(const gi_blob *k, int64_t i)
 {
@@ -32,7 +34,7 @@ static bool scale_row_f32(const float *w, float *to, int64_t n, const float *k, 
     bool finite = true;
     for (int64_t j = 0; j < n; j++) {
         const float f = k[j * step];
-        finite &= divide ? f != 0 && f == f : fabsf(f) <= FLT_MAX;
+        finite &= fabsf(f) <= (float)LARGEST && (!divide || fabsf(f) >= 1 / (float)LARGEST);
     }
     if (divide)
         for (int64_t j = 0; j < n; j++)
@@ -57,7 +59,7 @@ static bool scale_row(const gi_blob *w, void *to, int64_t at, int64_t n, const g
     for (int64_t j = 0; j < n; j++) {
         const double f = element(k, row < 0 ? j : row), s = divide ? 1 / f : f;
         const size_t e = (size_t)(at + j);
-        finite = finite && isfinite(s);
+        finite = finite && fabs(s) <= LARGEST;
         if (w->dtype == GOPT_F32)
             ((float *)to)[e] = (float)(divide ? ((const float *)w->data)[e] / f : ((const float *)w->data)[e] * s);
         else
@@ -79,7 +81,7 @@ static gi_value *scale_matrix(gi_rewrite *r, const gi_blob *w, const gi_blob *k,
         finite = scale_row(w, b->owned, i * n, n, k, rows ? i % m : -1, divide) && finite;
     if (!finite) {
         gi_blob_unref(b);
-        r->why = "the constant is not finite, or zero where it divides";
+        r->why = "the constant is not finite, or zero where it divides, or so large that sums might overflow";
         return NULL;
     }
     return gi_rw_const(r, b, w);
