@@ -19,15 +19,21 @@
 
 #include "passes/layout.h"
 
-enum { MAX_MASKS = 3, MAX_SCORES = 8 };
+enum { MAX_MASKS = 4, MAX_SCORES = 10 };
+
+/* One way that scores are masked: by a sum, or by a Where whose other arm is far below. */
+typedef struct masking {
+    gi_value *operand;     /* what is added, or the condition */
+    const gi_node *choice; /* the Where; NULL: a sum */
+} masking;
 
 typedef struct attention {
-    gi_value *q, *k, *v;  /* [b,h,s,d], [b,g,t,d] and [b,g,t,e] or, k before its Transpose, [b,g,d,t] */
-    bool k_is_transposed; /* k is [b,g,d,t] */
-    gi_value *mask[MAX_MASKS];
+    gi_value *q, *k, *v;     /* [b,h,s,d], [b,g,t,d] and [b,g,t,e] or, k before its Transpose, [b,g,d,t] */
+    bool k_is_transposed;    /* k is [b,g,d,t] */
+    masking mask[MAX_MASKS]; /* the outermost first */
     uint32_t n_masks;
-    const gi_node *choice; /* a Where that masks: its condition, and the arm with the scores */
     double scale;
+    bool widen;               /* the masks together are one for all queries */
     const gi_node *nodes[24]; /* what becomes the operator, beyond the pattern */
     uint32_t n_nodes;
     const char *why;
@@ -106,17 +112,19 @@ static bool peel(attention *a, gi_value **v)
         a->why = "a mask lies before the scale"; /* it would be scaled, too */
         return false;
     }
-    if (n->op == OP_Add && a->n_masks < MAX_MASKS) {
-        const int at = are_scores(gi_node_in(n, 0)) ? 0 : 1;
-        a->mask[a->n_masks++] = gi_node_in(n, at ? 0u : 1u);
-        *v = gi_node_in(n, (uint32_t)at);
+    if (a->n_masks == MAX_MASKS)
+        return false;
+    if (n->op == OP_Add) {
+        const uint32_t at = are_scores(gi_node_in(n, 0)) ? 0 : 1;
+        a->mask[a->n_masks++] = (masking){ .operand = gi_node_in(n, 1 - at) };
+        *v = gi_node_in(n, at);
         return take(a, n);
     }
-    if (n->op == OP_Where && !a->choice && !a->n_masks) {
+    if (n->op == OP_Where) {
         const uint32_t at = are_scores(gi_node_in(n, 1)) ? 1 : 2;
         if (!is_far_below(gi_node_in(n, 3 - at)))
             return false;
-        a->choice = n;
+        a->mask[a->n_masks++] = (masking){ .operand = gi_node_in(n, Where_in_condition), .choice = n };
         *v = gi_node_in(n, at);
         return take(a, n);
     }
@@ -206,40 +214,65 @@ static bool shapes_fit(const attention *a, gopt_graph *g)
            heads % shared == 0;
 }
 
-/* May this be added to scores [b,h,s,t]? Runtimes want a mask for each query, not one for all: its last two dims are
- * s and t. */
-static bool is_mask(const attention *a, gopt_graph *g, const gi_value *m, const char **why)
+/* Is d, wherever it broadcasts with `of`, the same? A slice of a table of c entries is min(c, of) long: it fits only
+ * where that is `of`, and is 1 only where `of` is. */
+static bool must_be(gopt_graph *g, const gi_dim *d, const gi_dim *of)
 {
-    const int rank = gi_value_rank(m), t = a->k_is_transposed ? 3 : 2;
-    if (rank < 2 || rank > 4) {
-        *why = rank < 0 ? "the shape of its mask is unknown" : "its mask is not one value for each query and key";
-        return false;
-    }
-    if (!same_dim(g, m, rank - 2, a->q, 2) || !same_dim(g, m, rank - 1, a->k, t)) {
-        *why = "its mask is not one value for each query and key";
-        return false;
-    }
-    for (int i = 0; i < rank - 2; i++)
-        if (gi_value_dim(m, i) != 1 && !same_dim(g, m, i, a->q, 4 - rank + i)) {
-            *why = "its mask makes more batches or heads";
-            return false;
-        }
-    return true;
+    int64_t c;
+    if (gi_dim_equal(g->dims, d, of) == 1)
+        return true;
+    const gi_dim *table = gi_dim_upper(d, &c) && c > 1 ? gi_dim_const(g->dims, c) : NULL;
+    const gi_dim *slice = table ? gi_dim_min(g->dims, table, of) : NULL;
+    return slice && gi_dim_equal(g->dims, d, slice) == 1;
 }
 
+/* Is dim i of m (from the end) 1, or the dim that scores [b,h,s,t] have there? *is_one: it is 1. */
+static bool is_dim_of_scores(const attention *a, gopt_graph *g, const gi_value *m, int from_end, bool *is_one)
+{
+    const int t = a->k_is_transposed ? 3 : 2, rank = gi_value_rank(m);
+    *is_one = rank < from_end || gi_value_dim(m, -from_end) == 1;
+    if (*is_one)
+        return true;
+    return must_be(g, m->type->dims[rank - from_end],
+                   from_end == 1 ? a->k->type->dims[t] : a->q->type->dims[4 - from_end]);
+}
+
+/* Masks broadcast to the scores, all together to one value for each query and key: runtimes want that, not one for
+ * all queries. Where it is one for all, it can be widened if the number of queries is known, or is that of keys. */
 static bool masks_fit(attention *a, gopt_graph *g)
 {
+    bool keys = false, queries = false;
     for (uint32_t i = 0; i < a->n_masks; i++) {
-        /* a smaller one may be added to one that has all queries and keys */
-        const bool last = i + 1 == a->n_masks;
-        if (!is_mask(a, g, a->mask[i], &a->why))
+        const gi_value *m = a->mask[i].operand;
+        if (gi_value_rank(m) < 0 || gi_value_rank(m) > 4) {
+            a->why = "the shape of its mask is unknown";
             return false;
-        if (!last && gi_value_dtype(a->mask[i]) != gi_value_dtype(a->mask[i + 1]))
+        }
+        if (!a->mask[i].choice && gi_value_dtype(m) != gi_value_dtype(a->q))
             return false;
-        if (gi_value_dtype(a->mask[i]) != gi_value_dtype(a->q))
-            return false;
+        for (int d = 1; d <= 4; d++) {
+            bool one;
+            if (!is_dim_of_scores(a, g, m, d, &one)) {
+                a->why =
+                    d <= 2 ? "its mask has other dims than queries and keys" : "its mask makes more batches or heads";
+                return false;
+            }
+            keys = keys || (d == 1 && !one);
+            queries = queries || (d == 2 && !one);
+        }
     }
-    return !a->choice || is_mask(a, g, gi_node_in(a->choice, Where_in_condition), &a->why);
+    if (!a->n_masks)
+        return true;
+    a->widen = !queries && gi_value_dim(a->q, 2) != 1;
+    if (!keys && gi_value_dim(a->k, a->k_is_transposed ? 3 : 2) != 1) {
+        a->why = "its mask is the same for all keys";
+        return false;
+    }
+    if (a->widen && gi_value_dim(a->q, 2) < 0 && !same_dim(g, a->q, 2, a->k, a->k_is_transposed ? 3 : 2)) {
+        a->why = "its mask is the same for all queries, whose number is known only at run time";
+        return false;
+    }
+    return true;
 }
 
 static bool read_attention(const gi_match *m, attention *a)
@@ -343,23 +376,49 @@ static gi_value *scalar_like(gi_rewrite *r, const gi_value *like, double x)
     return gi_const(r->g, b, NULL);
 }
 
-/* One mask of all; NULL with *ok where there is none. */
+/* A mask for all queries as one for each. The number of queries is known, or that of keys, the mask's last dim. */
+static gi_value *widened(gi_rewrite *r, const attention *a, gi_value *mask)
+{
+    const int64_t queries = gi_value_dim(a->q, 2), both[2] = { queries, 1 }, one = 1;
+    gi_value *shape = queries >= 0 ? gi_const_i64(r->g, 1, 2, both) : NULL;
+    if (queries < 0) {
+        const int64_t last = gi_value_rank(mask) - 1;
+        gi_value *at = gi_const_i64(r->g, 1, 1, &last), *dims = gi_rw_build(r, OP_Shape, 1, &mask);
+        gi_value *keys = at && dims ? gi_rw_build(r, OP_Gather, 2, (gi_value *[]){ dims, at }) : NULL;
+        gi_value *in[2] = { keys, gi_const_i64(r->g, 1, 1, &one) };
+        gi_node *join = in[0] && in[1] ? gi_rw_node(r, OP_Concat, 2, in, 1) : NULL;
+        if (!join)
+            return NULL;
+        gi_attr_set_int(join, Concat_at_axis, 0);
+        shape = gi_rw_done(r, join);
+    }
+    return shape ? gi_rw_build(r, OP_Expand, 2, (gi_value *[]){ mask, shape }) : NULL;
+}
+
+/* One mask of all, from the scores outwards; NULL with *ok where there is none. */
 static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
 {
-    gi_value *mask = a->n_masks ? a->mask[0] : NULL;
+    gi_value *mask = NULL;
+    *ok = false;
+    for (uint32_t i = a->n_masks; i-- > 0;) {
+        const gi_node *choice = a->mask[i].choice;
+        gi_value *operand = a->mask[i].operand;
+        if (choice) {
+            gi_value *x = gi_node_in(choice, Where_in_X), *y = gi_node_in(choice, Where_in_Y);
+            gi_value *other = mask ? mask : scalar_like(r, a->q, 0);
+            if (!other)
+                return NULL;
+            mask = gi_rw_build(r, OP_Where, 3,
+                               (gi_value *[]){ operand, is_far_below(x) ? x : other, is_far_below(x) ? other : y });
+        } else {
+            mask = mask ? gi_rw_build(r, OP_Add, 2, (gi_value *[]){ mask, operand }) : operand;
+        }
+        if (!mask)
+            return NULL;
+    }
+    if (mask && a->widen && !(mask = widened(r, a, mask)))
+        return NULL;
     *ok = true;
-    for (uint32_t i = 1; mask && i < a->n_masks; i++)
-        mask = gi_rw_build(r, OP_Add, 2, (gi_value *[]){ mask, a->mask[i] });
-    *ok = mask || !a->n_masks;
-    if (!a->choice || !*ok)
-        return mask;
-    gi_value *x = gi_node_in(a->choice, Where_in_X), *y = gi_node_in(a->choice, Where_in_Y);
-    gi_value *zero = mask ? mask : scalar_like(r, a->q, 0);
-    mask = zero ? gi_rw_build(r, OP_Where, 3,
-                              (gi_value *[]){ gi_node_in(a->choice, Where_in_condition), is_far_below(x) ? x : zero,
-                                              is_far_below(x) ? zero : y })
-                : NULL;
-    *ok = mask != NULL;
     return mask;
 }
 

@@ -89,6 +89,71 @@ static bool repeats_are_one(const gi_match *m, gi_reason *why)
     return all_ints(m->r, 1);
 }
 
+/* ---- what broadcasting does anyway ---- */
+
+/* Operand `at` of the root, if it is an Expand that nothing else reads. */
+static const gi_node *expanded(const gi_match *m, uint32_t at)
+{
+    const gi_value *v = m->root->in[at].value;
+    const gi_node *n = gi_value_node(v);
+    return n && n->op == OP_Expand && n->block == m->root->block && v->n_uses == 1 ? n : NULL;
+}
+
+/* Has dim d of the root's result its length from another operand than `at`, for all values of the symbols? */
+static bool is_given_elsewhere(const gi_match *m, uint32_t at, int d)
+{
+    const gi_type *y = m->root->out[0]->type;
+    for (uint32_t i = 0; i < m->root->n_in; i++) {
+        const gi_value *v = m->root->in[i].value;
+        const int k = gi_value_rank(v) - (y->rank - d);
+        if (i != at && k >= 0 && gi_dim_equal(m->g->dims, v->type->dims[k], y->dims[d]) == 1)
+            return true;
+    }
+    return false;
+}
+
+/* Would the root's result be as large without the Expand? */
+static bool is_needless(const gi_match *m, uint32_t at)
+{
+    const gi_node *expand = expanded(m, at);
+    const gi_type *y = m->root->out[0]->type;
+    const gi_value *x = expand ? gi_node_in(expand, 0) : NULL;
+    if (!x || gi_value_rank(x) < 0 || gi_value_rank(m->root->out[0]) < 0)
+        return false;
+    for (int d = 0; d < y->rank; d++) {
+        const int k = gi_value_rank(x) - (y->rank - d);
+        if ((k < 0 || gi_dim_equal(m->g->dims, x->type->dims[k], y->dims[d]) != 1) && !is_given_elsewhere(m, at, d))
+            return false;
+    }
+    return true;
+}
+
+static bool broadcasts_anyway(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    for (uint32_t i = 0; i < m->root->n_in; i++)
+        if (m->root->in[i].value && is_needless(m, i))
+            return true;
+    return false;
+}
+
+static gi_value *leave_expand_out(gi_rewrite *r, const gi_match *m)
+{
+    gi_value *in[GI_OP_MAX_IN];
+    bool done = false;
+    if (m->root->n_in > GI_OP_MAX_IN)
+        return NULL;
+    for (uint32_t i = 0; i < m->root->n_in; i++) {
+        in[i] = m->root->in[i].value;
+        if (!done && in[i] && is_needless(m, i)) { /* one at a time: each may be needed for the other */
+            in[i] = gi_node_in(expanded(m, i), 0);
+            done = true;
+        }
+    }
+    gi_node *n = gi_rw_node(r, m->root->op, m->root->n_in, in, 1);
+    return n && gi_attrs_copy(n, m->root) ? gi_rw_done(r, n) : NULL;
+}
+
 /* ---- concatenations ---- */
 
 static bool axis_of(const gi_node *concat, int *axis)
