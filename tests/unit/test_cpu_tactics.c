@@ -211,6 +211,31 @@ static gopt_value *attention(net *t)
     return add(t, "Transpose", "perm = [0,2,1,3]", 1, add(t, "MatMul", NULL, 2, s, v, NULL), NULL, NULL);
 }
 
+/* Transposes, scales and a mask around it, and what guards rows that are masked whole. */
+static gopt_value *attention_borders(net *t)
+{
+    const float number = 0.6f, zero = 0.0f;
+    gopt_value *half = gopt_graph_constant(t->g, NULL, GOPT_F32, 0, NULL, &number);
+    gopt_value *none = gopt_graph_constant(t->g, NULL, GOPT_F32, 0, NULL, &zero);
+    gopt_value *q = add(t, "Transpose", "perm = [0,2,1,3]", 1, input(t, DIMS(2, 37, 3, 19)), NULL, NULL);
+    gopt_value *k = add(t, "Transpose", "perm = [0,2,3,1]", 1, input(t, DIMS(2, 41, 3, 19)), NULL, NULL);
+    gopt_value *v = add(t, "Transpose", "perm = [0,2,1,3]", 1, input(t, DIMS(2, 41, 3, 35)), NULL, NULL);
+    q = add(t, "Mul", NULL, 2, half, q, NULL);
+    k = add(t, "Div", NULL, 2, k, half, NULL);
+    gopt_value *s = add(t, "Add", NULL, 2, add(t, "MatMul", NULL, 2, q, k, NULL), input(t, DIMS(2, 1, 1, 41)), NULL);
+    s = add(t, "Softmax", "axis = -1", 1, s, NULL, NULL);
+    s = add(t, "Where", NULL, 3, add(t, "IsNaN", NULL, 1, s, NULL, NULL), none, s);
+    return add(t, "Transpose", "perm = [0,2,1,3]", 1, add(t, "MatMul", NULL, 2, s, v, NULL), NULL, NULL);
+}
+
+/* Rows of scores a multiple of 4 KiB apart, keys shared by the heads, a mask for each pair. */
+static gopt_value *attention_long(net *t)
+{
+    gopt_value *q = input(t, DIMS(2, 50, 8)), *k = input(t, DIMS(8, 1024)), *v = input(t, DIMS(1, 1024, 5));
+    gopt_value *s = add(t, "Add", NULL, 2, add(t, "MatMul", NULL, 2, q, k, NULL), weights(t, DIMS(50, 1024)), NULL);
+    return add(t, "MatMul", NULL, 2, add(t, "Softmax", "axis = 2", 1, s, NULL, NULL), v, NULL);
+}
+
 static gopt_value *broadcast_product(net *t)
 {
     return add(t, "MatMul", NULL, 2, input(t, DIMS(2, 1, 5, 7)), input(t, DIMS(3, 7, 9)), NULL);
@@ -334,6 +359,18 @@ typedef struct net_case {
     const char *tactic; /* that must run a step where nothing is capped; NULL: any */
 } net_case;
 
+/* Run by one tactic where regions are drawn, and by others where not. */
+static const net_case apart[] = {
+    { "attention", attention, "matmul_batched" },
+    { "attention_borders", attention_borders, "matmul_batched" },
+    { "attention_long", attention_long, "matmul_batched" },
+};
+static const net_case as_one[] = {
+    { "attention", attention, "attention" },
+    { "attention_borders", attention_borders, "attention" },
+    { "attention_long", attention_long, "attention" },
+};
+
 static const net_case cases[] = {
     { "conv3x3_relu", conv3x3_relu, "conv_direct" },
     { "stem", stem, "conv_direct" },
@@ -349,7 +386,6 @@ static const net_case cases[] = {
     { "dense_layers", dense_layers, "matmul_packed" },
     { "wide_rows", wide_rows, "matmul_packed" },
     { "gemv", gemv, "matmul_packed" },
-    { "attention", attention, "matmul_batched" },
     { "broadcast_product", broadcast_product, "matmul_batched" },
     { "norm", norm, "rows" },
     { "chain", chain, "pointwise" },
@@ -482,6 +518,8 @@ static void unfused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
         one_case(&cases[i], false);
+    for (size_t i = 0; i < sizeof(apart) / sizeof(*apart); i++)
+        one_case(&apart[i], false);
 }
 
 static void fused(void **state)
@@ -489,6 +527,8 @@ static void fused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
         one_case(&cases[i], true);
+    for (size_t i = 0; i < sizeof(as_one) / sizeof(*as_one); i++)
+        one_case(&as_one[i], true);
 }
 
 /* A primitive of oneDNN runs on the worker that calls it: no thread appears beyond the pool's. */

@@ -144,6 +144,7 @@ bool gi_vp_takes(const gi_node *n)
     case OP_And:
     case OP_Or:
     case OP_Cast:
+    case OP_IsNaN:
         return true;
     case OP_Clip: {
         float x;
@@ -397,6 +398,10 @@ static void emit_special(builder *b, const gi_node *n, int dst, const int *a)
         return;
     case OP_Or:
         emit(b, GK_V_max, dst, a[0], a[1], NONE, 0.0f, 0.0f);
+        return;
+    case OP_IsNaN:
+        emit(b, GK_V_equal, dst, a[0], a[0], NONE, 0.0f, 0.0f);
+        emit(b, GK_V_not, dst, dst, NONE, NONE, 0.0f, 0.0f);
         return;
     default: /* Cast */
         if (n->out[0]->type->dtype == GOPT_BOOL && gi_node_in(n, 0)->type->dtype != GOPT_BOOL) {

@@ -1,0 +1,515 @@
+/* Tactic "attention": softmax(q·k + …)·v as one, over blocks of rows whose scores stay in the second-level cache.
+ *
+ * A worker packs one batch's keys and values into panels, as matmul.c does with a computed B, and goes through its rows
+ * a block at a time: scores by the tile kernel, what is between them and the softmax as a vector program over the block,
+ * the softmax row by row, what is behind it as another, and the product with the values straight into the result. The
+ * scores, which are the largest tensor of attention, are never written to memory.
+ *
+ * The Transposes at the borders are strides of what is read and written; a scaling by one number is applied while
+ * packing, element by element as the node would. */
+#include <math.h>
+
+#include "backend/cpu/vecprog.h"
+
+enum { SCORE_BYTES = 256 * 1024, MAX_BORDER = 4 };
+
+typedef enum scaling { NO_SCALE, TIMES, DIVIDED } scaling;
+
+/* An operand of a product: a value outside the region, seen through Transposes and a scaling. */
+typedef struct operand {
+    gi_value *source;
+    int rank;
+    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
+    scaling scaling;
+    float scale;
+    int in; /* of step->in */
+} operand;
+
+typedef struct attention {
+    operand q, k, v;
+    int64_t m, n, d, dv; /* rows, keys, size of a key, size of a value */
+    int rank;            /* of the batch */
+    int64_t batch, dims[GOPT_MAX_RANK];
+    int64_t q_strides[GOPT_MAX_RANK], k_strides[GOPT_MAX_RANK], v_strides[GOPT_MAX_RANK], y_strides[GOPT_MAX_RANK];
+    int64_t y_row;         /* from a row of the result to the next */
+    int64_t block, blocks; /* rows of a block, blocks of a batch */
+    int64_t line;          /* from a row of scores to the next: n, or more where that would share cache sets */
+    gi_vp *before, *behind; /* of the softmax; NULL: nothing */
+    int n_args;
+    gk_tap key_tap, value_tap;
+    /* a worker's scratch, in bytes from its start */
+    uint64_t keys_at, values_at, rows_at, scores_at, scratch;
+} attention;
+
+/* ---- reading the region ---- */
+
+/* What a value is made of so far. */
+typedef enum stage { BORDER = 0, SCORES, PROBABILITIES, RESULT } stage;
+
+typedef struct parts {
+    const gi_block *body;
+    gi_map stages; /* value id + 1 → its stage; BORDER where absent */
+    gi_node *scores, *softmax, *values;
+    gi_node **before, **behind; /* of the softmax */
+    size_t n_before, n_behind;
+    size_t n_border; /* Transposes and scalings of the operands, each of which must turn up in one */
+} parts;
+
+static stage stage_of(const parts *p, const gi_value *v)
+{
+    return v ? (stage)(uintptr_t)gi_map_get(&p->stages, (uint64_t)v->id + 1) : BORDER;
+}
+
+static stage inputs_stage(const parts *p, const gi_node *n)
+{
+    stage t = BORDER;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        t = stage_of(p, gi_node_in(n, i)) > t ? stage_of(p, gi_node_in(n, i)) : t;
+    return t;
+}
+
+/* The stage of n's result where it may stand after `t`; false where it is none of attention's. */
+static bool read_node(parts *p, gi_node *n, stage t, stage *out)
+{
+    *out = t;
+    if (n->n_out != 1)
+        return false;
+    if (n->op == OP_MatMul) {
+        gi_node **as = t == BORDER ? &p->scores : &p->values;
+        *out = t == BORDER ? SCORES : RESULT;
+        if (*as || (t != BORDER && (stage_of(p, gi_node_in(n, 0)) != PROBABILITIES || stage_of(p, gi_node_in(n, 1)))))
+            return false;
+        *as = n;
+        return true;
+    }
+    if (n->op == OP_Softmax) {
+        const int64_t axis = gi_attr_int(n, Softmax_at_axis);
+        p->softmax = n;
+        *out = PROBABILITIES;
+        return t == SCORES && n->out[0]->type && (axis == -1 || axis == n->out[0]->type->rank - 1);
+    }
+    if (t == BORDER)
+        p->n_border++;
+    else if (t == RESULT)
+        return n->op == OP_Transpose && n == p->body->last;
+    else if (!gi_vp_takes(n))
+        return false;
+    else if (t == SCORES)
+        p->before[p->n_before++] = n;
+    else
+        p->behind[p->n_behind++] = n;
+    return true;
+}
+
+static gopt_status read_region(gi_cpu_step *c, const gi_step *s, parts *p, bool *ok)
+{
+    *ok = false;
+    *p = (parts){ .body = s->node->op == OP_Fusion ? gi_fusion_block(s->node) : NULL };
+    if (!p->body || p->body->n_results != 1 || s->n_out != 1)
+        return GOPT_OK;
+    gi_map_init(&p->stages, c->arena);
+    p->before = GI_NEW_ARRAY(c->arena, gi_node *, p->body->n_nodes + 1);
+    p->behind = GI_NEW_ARRAY(c->arena, gi_node *, p->body->n_nodes + 1);
+    GI_NEED(p->before && p->behind);
+    for (gi_node *n = p->body->first; n; n = n->next) {
+        stage t;
+        if (!read_node(p, n, inputs_stage(p, n), &t))
+            return GOPT_OK;
+        if (t != BORDER)
+            GI_NEED(gi_map_put(&p->stages, (uint64_t)n->out[0]->id + 1, (void *)(uintptr_t)t));
+    }
+    *ok = p->scores && p->softmax && p->values && p->body->results[0].value == p->body->last->out[0] &&
+          stage_of(p, p->body->last->out[0]) == RESULT;
+    return GOPT_OK;
+}
+
+static bool one_number(const gi_value *v, float *x)
+{
+    const gi_blob *b = gi_value_blob(v);
+    if (!b || b->dtype != GOPT_F32 || gi_blob_elements(b) != 1)
+        return false;
+    memcpy(x, b->data, sizeof(*x));
+    return true;
+}
+
+static bool read_scaling(const gi_node *n, operand *o)
+{
+    float x;
+    const bool right = one_number(gi_node_in(n, 1), &x);
+    if (o->scaling != NO_SCALE || (n->op != OP_Mul && n->op != OP_Div) ||
+        (!right && (n->op == OP_Div || !one_number(gi_node_in(n, 0), &x))))
+        return false;
+    gi_value *v = gi_node_in(n, right ? 0 : 1);
+    if (!v || v->type != n->out[0]->type)
+        return false;
+    o->source = v;
+    o->scaling = n->op == OP_Mul ? TIMES : DIVIDED;
+    o->scale = x;
+    return true;
+}
+
+/* Dims and strides as the Transpose leaves them. */
+static bool transpose(const gi_node *n, operand *o)
+{
+    const operand from = *o;
+    const int64_t *perm;
+    const uint32_t np = gi_attr_ints(n, Transpose_at_perm, &perm);
+    if (np && np != (uint32_t)o->rank)
+        return false;
+    for (int i = 0; i < o->rank; i++) {
+        const int64_t at = np ? perm[i] : o->rank - 1 - i;
+        if (at < 0 || at >= o->rank)
+            return false;
+        o->dims[i] = from.dims[at];
+        o->strides[i] = from.strides[at];
+    }
+    return true;
+}
+
+/* Goes back from v to the value outside that it is made of. */
+static bool read_operand(parts *p, gi_value *v, operand *o)
+{
+    const gi_node *transposes[MAX_BORDER];
+    int n = 0;
+    *o = (operand){ .source = v };
+    for (gi_node *k; (k = gi_value_node(o->source)) && k->block == p->body; p->n_border--) {
+        if (k->op != OP_Transpose) {
+            if (!read_scaling(k, o))
+                return false;
+            continue;
+        }
+        if (n == MAX_BORDER)
+            return false;
+        transposes[n++] = k;
+        o->source = gi_node_in(k, 0);
+    }
+    if (!o->source || gi_value_blob(o->source) || !gi_cpu_static_f32(o->source, &o->rank, o->dims) || o->rank < 2)
+        return false;
+    int64_t step = 1;
+    for (int i = o->rank - 1; i >= 0; i--) {
+        o->strides[i] = step;
+        step *= o->dims[i];
+    }
+    while (n > 0)
+        if (!transpose(transposes[--n], o))
+            return false;
+    return true;
+}
+
+/* Strides of the operand along the batch; false where it is not broadcast to it. */
+static bool batch_strides(const operand *o, int rank, const int64_t *dims, int64_t *strides)
+{
+    const int lead = rank - (o->rank - 2);
+    if (lead < 0)
+        return false;
+    for (int i = 0; i < rank; i++) {
+        const int64_t own = i < lead ? 1 : o->dims[i - lead];
+        if (own != 1 && own != dims[i])
+            return false;
+        strides[i] = own == 1 ? 0 : o->strides[i - lead];
+    }
+    return true;
+}
+
+/* Sizes and strides of everything; false where they are not attention's. */
+static bool read_shapes(parts *p, attention *v)
+{
+    int rank, ry;
+    int64_t y[GOPT_MAX_RANK];
+    if (!read_operand(p, gi_node_in(p->scores, 0), &v->q) || !read_operand(p, gi_node_in(p->scores, 1), &v->k) ||
+        !read_operand(p, gi_node_in(p->values, 1), &v->v) || p->n_border ||
+        !gi_cpu_static_f32(p->values->out[0], &rank, y) || rank < 2)
+        return false;
+    int64_t scores[GOPT_MAX_RANK];
+    v->rank = rank - 2;
+    if (!gi_cpu_static_f32(p->scores->out[0], &ry, scores) || ry != rank ||
+        memcmp(scores, y, (size_t)v->rank * sizeof(*y)) != 0 || gi_product(0, rank, y) <= 0)
+        return false;
+    v->m = y[rank - 2];
+    v->dv = y[rank - 1];
+    v->n = scores[rank - 1];
+    v->d = v->q.dims[v->q.rank - 1];
+    v->batch = gi_product(0, v->rank, y);
+    memcpy(v->dims, y, (size_t)v->rank * sizeof(*y));
+    if (v->d <= 0 || v->n <= 0 || scores[rank - 2] != v->m || v->q.dims[v->q.rank - 2] != v->m ||
+        v->k.dims[v->k.rank - 2] != v->d || v->k.dims[v->k.rank - 1] != v->n || v->v.dims[v->v.rank - 2] != v->n ||
+        v->v.dims[v->v.rank - 1] != v->dv || !batch_strides(&v->q, v->rank, y, v->q_strides) ||
+        !batch_strides(&v->k, v->rank, y, v->k_strides) || !batch_strides(&v->v, v->rank, y, v->v_strides))
+        return false;
+    /* the result: where its dims lie once the Transpose behind has turned them */
+    operand out = { .rank = rank };
+    for (int i = 0; i < rank; i++)
+        out.dims[i] = i;
+    if (p->body->last != p->values && !transpose(p->body->last, &out))
+        return false;
+    int64_t strides[GOPT_MAX_RANK], step = 1;
+    for (int i = rank - 1; i >= 0; i--) {
+        strides[out.dims[i]] = step;
+        step *= y[out.dims[i]];
+    }
+    memcpy(v->y_strides, strides, (size_t)v->rank * sizeof(*strides));
+    v->y_row = strides[rank - 2];
+    return strides[rank - 1] == 1;
+}
+
+/* ---- preparing ---- */
+
+/* Programs over the scores: input 0 is the block of them, input 1+i is step->in[i]. */
+static gopt_status build_program(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *nodes, size_t n, gi_value *from,
+                                 gi_value *to, gi_vp **out, bool *ok)
+{
+    gi_value **args = GI_NEW_ARRAY(c->arena, gi_value *, s->n_in + 1);
+    gi_layout *lay = GI_NEW_ARRAY(c->arena, gi_layout, s->n_in + 1);
+    int64_t dims[GOPT_MAX_RANK];
+    GI_NEED(args && lay);
+    if (!n)
+        return GOPT_OK;
+    args[0] = from;
+    memcpy(args + 1, s->in, s->n_in * sizeof(gi_value *));
+    gi_type_static_dims(from->type, dims);
+    GI_TRY(gi_vp_build(d, s, c, nodes, n, args, lay, s->n_in + 1, &to, 1, from->type->rank, dims, GI_PLAIN, out));
+    *ok = *ok && *out;
+    return GOPT_OK;
+}
+
+/* The distinct values read: the operands, and what the pointwise nodes read from outside. */
+static gopt_status collect(gi_cpu_step *c, const parts *p, attention *v, gi_values *in)
+{
+    operand *const operands[] = { &v->q, &v->k, &v->v };
+    for (size_t i = 0; i < GI_COUNT(operands); i++) {
+        size_t k = 0;
+        while (k < in->n && in->p[k] != operands[i]->source)
+            k++;
+        if (k == in->n)
+            GI_NEED(gi_push(c->arena, in, operands[i]->source));
+        operands[i]->in = (int)k;
+    }
+    for (size_t i = 0; i < p->n_before + p->n_behind; i++) {
+        const gi_node *n = i < p->n_before ? p->before[i] : p->behind[i - p->n_before];
+        for (uint32_t j = 0; j < n->n_in; j++) {
+            gi_value *x = gi_node_in(n, j);
+            const gi_node *by = gi_value_node(x);
+            bool known = !x || (by && by->block == p->body) || (gi_value_blob(x) && x->type->dtype == GOPT_F32);
+            for (size_t k = 0; k < in->n && !known; k++)
+                known = in->p[k] == x;
+            if (!known)
+                GI_NEED(gi_push(c->arena, in, x));
+        }
+    }
+    return GOPT_OK;
+}
+
+static uint64_t take(uint64_t *at, int64_t floats)
+{
+    const uint64_t begin = *at;
+    *at = (begin + (uint64_t)floats * sizeof(float) + 63) & ~(uint64_t)63;
+    return begin;
+}
+
+static int64_t panels(const gi_cpu *d, int64_t columns)
+{
+    return (columns + 2 * d->block - 1) / (2 * d->block);
+}
+
+static void lay_out(const gi_cpu *d, attention *v)
+{
+    const int64_t lanes2 = 2 * d->block, tile = d->k->tile;
+    v->line = v->n % 1024 == 0 && v->m > 2 ? v->n + 16 : v->n;
+    /* as many rows as fit, but enough blocks for all threads */
+    const int64_t fit = SCORE_BYTES / (v->line * (int64_t)sizeof(float)) / tile * tile;
+    const int64_t wanted = gi_max_i64(1, (2 * d->threads + v->batch - 1) / v->batch);
+    const int64_t even = ((v->m + wanted - 1) / wanted + tile - 1) / tile * tile;
+    v->block = gi_min_i64(v->m, gi_max_i64(tile, gi_min_i64(fit, even)));
+    v->blocks = (v->m + v->block - 1) / v->block;
+    v->key_tap = (gk_tap){ 0, v->d };
+    v->value_tap = (gk_tap){ 0, v->n };
+    const size_t a = v->before ? gi_vp_scratch(v->before) : 0, b = v->behind ? gi_vp_scratch(v->behind) : 0;
+    uint64_t at = 0;
+    (void)take(&at, (int64_t)((a > b ? a : b) / sizeof(float)) + 16);
+    (void)take(&at, (int64_t)((size_t)v->n_args * sizeof(void *) / sizeof(float)) + 16);
+    v->keys_at = take(&at, panels(d, v->n) * v->d * lanes2);
+    v->values_at = take(&at, panels(d, v->dv) * v->n * lanes2);
+    v->rows_at = take(&at, v->block * v->d);
+    v->scores_at = take(&at, v->block * v->line);
+    v->scratch = at;
+}
+
+static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    attention *v = gi_cpu_own(c, sizeof(*v));
+    gi_values in = { 0 };
+    parts p;
+    bool ok;
+    GI_NEED(v);
+    GI_TRY(read_region(c, s, &p, &ok));
+    if (!ok || !read_shapes(&p, v))
+        return GOPT_OK;
+    GI_TRY(collect(c, &p, v, &in));
+    GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
+    for (uint32_t i = 0; i < s->n_in; i++)
+        c->want_in[i] = GI_PLAIN;
+    c->want_out[0] = GI_PLAIN;
+    v->n_args = (int)s->n_in + 1;
+    GI_TRY(build_program(d, s, c, p.before, p.n_before, p.scores->out[0], gi_node_in(p.softmax, 0), &v->before, &ok));
+    GI_TRY(build_program(d, s, c, p.behind, p.n_behind, p.softmax->out[0], gi_node_in(p.values, 0), &v->behind, &ok));
+    if (!ok)
+        return GOPT_OK;
+    lay_out(d, v);
+    s->scratch = v->scratch * (uint64_t)d->threads;
+    s->gflop = 2e-9 * (double)v->batch * (double)v->m * (double)v->n * (double)(v->d + v->dv);
+    c->own = v;
+    *took = true;
+    return GOPT_OK;
+}
+
+/* ---- running ---- */
+
+typedef struct job {
+    const gi_cpu *d;
+    const attention *v;
+    const gi_run_args *args;
+} job;
+
+static void scale(const operand *o, float *x, int64_t n)
+{
+    if (o->scaling == TIMES)
+        for (int64_t i = 0; i < n; i++)
+            x[i] *= o->scale;
+    else if (o->scaling == DIVIDED)
+        for (int64_t i = 0; i < n; i++)
+            x[i] /= o->scale;
+}
+
+/* A matrix [rows][columns] of those strides into panels [⌈columns / 2 lanes⌉][rows][2 lanes]. */
+static void pack(const gi_cpu *d, const operand *o, const float *from, int64_t rows, int64_t columns, float *to)
+{
+    const int64_t lanes2 = 2 * d->block, sr = o->strides[o->rank - 2], sc = o->strides[o->rank - 1];
+    for (int64_t first = 0; first < columns; first += lanes2, to += rows * lanes2) {
+        const int64_t count = gi_min_i64(lanes2, columns - first);
+        if (sr == 1 && count == lanes2) {
+            d->k->transpose((size_t)count, (size_t)rows, from + first * sc, sc, to, lanes2);
+            continue;
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            float *line = to + r * lanes2;
+            if (sc == 1)
+                memcpy(line, from + r * sr + first, (size_t)count * sizeof(float));
+            else
+                for (int64_t i = 0; i < count; i++)
+                    line[i] = from[r * sr + (first + i) * sc];
+            for (int64_t i = count; i < lanes2; i++)
+                line[i] = 0.0f;
+        }
+    }
+}
+
+/* All rows of a block by all panels: c[row][column] = a[row] · panel. */
+static void multiply(const gi_cpu *d, const gk_tap *tap, const float *a, int64_t pixel, int64_t rows, const float *w,
+                     int64_t columns, float *to, int64_t line)
+{
+    const int64_t lanes2 = 2 * d->block, tile = d->k->tile, pieces = (rows + tile - 1) / tile;
+    gk_conv_tile t = { .pixel = pixel,
+                       .taps = tap,
+                       .n_taps = 1,
+                       .dst_pixel = line,
+                       .dst_col = d->block,
+                       .lo = -INFINITY,
+                       .hi = INFINITY };
+    for (int64_t first = 0; first < columns; first += lanes2) {
+        t.w = w + first * tap->channels;
+        t.columns = (int)gi_min_i64(lanes2, columns - first);
+        int64_t r = 0;
+        for (int64_t i = 0; i < pieces; i++) {
+            const int64_t count = rows / pieces + (i < rows % pieces), h = (count + 1) / 2;
+            t.src = a + r * pixel;
+            t.half = h * pixel;
+            t.dst = to + r * line + first;
+            t.dst_half = h * line;
+            t.pixels = (int)count;
+            d->k->conv_tile(&t);
+            r += count;
+        }
+    }
+}
+
+/* Elements of rows first … first+rows-1 (counted over all batches) of the scores, which lie in a block. */
+static void run_program(const job *j, const gi_vp *p, float *block, int64_t first, int64_t rows, char *scratch)
+{
+    const attention *v = j->v;
+    const size_t a = v->before ? gi_vp_scratch(v->before) : 0, b = v->behind ? gi_vp_scratch(v->behind) : 0;
+    const void **in = (const void **)(void *)(scratch + (((a > b ? a : b) + 64 + 63) & ~(size_t)63));
+    const int64_t turns = v->line == v->n ? 1 : rows, each = rows / turns;
+    if (!p)
+        return;
+    for (int i = 1; i < v->n_args; i++)
+        in[i] = j->args->in[i - 1].host;
+    for (int64_t r = 0; r < turns; r++) {
+        const int64_t from = (first + r) * v->n;
+        float *at = block + r * v->line - from; /* so that element `from` lies at the row's begin */
+        void *out[1] = { at };
+        in[0] = at;
+        gi_vp_run(j->d, p, in, out, from, from + each * v->n, scratch);
+    }
+}
+
+static void offsets(const attention *v, int64_t batch, int64_t *q, int64_t *k, int64_t *x, int64_t *y)
+{
+    *q = *k = *x = *y = 0;
+    for (int i = v->rank - 1; i >= 0; i--) {
+        const int64_t at = batch % v->dims[i];
+        batch /= v->dims[i];
+        *q += at * v->q_strides[i];
+        *k += at * v->k_strides[i];
+        *x += at * v->v_strides[i];
+        *y += at * v->y_strides[i];
+    }
+}
+
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const attention *v = j->v;
+    const gi_cpu *d = j->d;
+    char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
+    float *keys = (float *)(void *)(scratch + v->keys_at), *values = (float *)(void *)(scratch + v->values_at);
+    float *rows = (float *)(void *)(scratch + v->rows_at), *scores = (float *)(void *)(scratch + v->scores_at);
+    const float *q = j->args->in[v->q.in].host, *k = j->args->in[v->k.in].host, *x = j->args->in[v->v.in].host;
+    int64_t from, to, packed = -1;
+    gi_share(v->batch * v->blocks, 1, worker, n_workers, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t batch = i / v->blocks, first = i % v->blocks * v->block,
+                      count = gi_min_i64(v->block, v->m - first);
+        int64_t at_q, at_k, at_v, at_y;
+        offsets(v, batch, &at_q, &at_k, &at_v, &at_y);
+        if (batch != packed) {
+            pack(d, &v->k, k + at_k, v->d, v->n, keys);
+            scale(&v->k, keys, panels(d, v->n) * v->d * 2 * d->block);
+            pack(d, &v->v, x + at_v, v->n, v->dv, values);
+            scale(&v->v, values, panels(d, v->dv) * v->n * 2 * d->block);
+            packed = batch;
+        }
+        const int64_t sr = v->q.strides[v->q.rank - 2], sc = v->q.strides[v->q.rank - 1];
+        const float *source = q + at_q + first * sr;
+        for (int64_t r = 0; r < count; r++)
+            for (int64_t e = 0; e < v->d; e++)
+                rows[r * v->d + e] = source[r * sr + e * sc];
+        scale(&v->q, rows, count * v->d);
+        multiply(d, &v->key_tap, rows, v->d, count, keys, v->n, scores, v->line);
+        run_program(j, v->before, scores, batch * v->m + first, count, scratch);
+        for (int64_t r = 0; r < count; r++)
+            d->k->softmax_row((size_t)v->n, scores + r * v->line, scores + r * v->line);
+        run_program(j, v->behind, scores, batch * v->m + first, count, scratch);
+        multiply(d, &v->value_tap, scores, v->line, count, values, v->dv,
+                 (float *)j->args->out[0].host + at_y + first * v->y_row, v->y_row);
+    }
+}
+
+static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
+{
+    (void)s;
+    job j = { d, c->own, args };
+    gi_cpu_run(d, args->pool, run_part, &j);
+    return GOPT_OK;
+}
+
+const gi_tactic gi_tactic_attention = { "attention", prepare, run, NULL };
