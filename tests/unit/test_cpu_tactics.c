@@ -236,6 +236,86 @@ static gopt_value *attention_long(net *t)
     return add(t, "MatMul", NULL, 2, add(t, "Softmax", "axis = 2", 1, s, NULL, NULL), v, NULL);
 }
 
+/* What stays before a convolution of one pixel, twice: once with pixels to spare, once with few. */
+static gopt_value *before_conv(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 8, 21, 23)), 40, 8, 3, 3, NULL);
+    gopt_value *y = add(t, "MaxPool", "kernel_shape = [2,2]", 1, x, NULL, NULL);
+    gopt_value *in[5] = { y, weights(t, DIMS(40)), weights(t, DIMS(40)), weights(t, DIMS(40)), NULL };
+    in[4] = add(t, "Abs", NULL, 1, weights(t, DIMS(40)), NULL, NULL);
+    y = gopt_graph_add(t->g, "BatchNormalization", NULL, 5, in, NULL);
+    y = conv(t, add(t, "Relu", NULL, 1, y, NULL, NULL), 24, 40, 1, 1, NULL);
+    gopt_value *g = add(t, "Sigmoid", NULL, 1, input(t, DIMS(2, 40, 1, 1)), NULL, NULL);
+    g = conv(t, add(t, "Mul", NULL, 2, x, g, NULL), 40, 40, 1, 1, NULL);
+    gopt_value *z = conv(t, add(t, "Add", NULL, 2, g, x, NULL), 24, 40, 2, 2, NULL);
+    return add(t, "Add", NULL, 2, y, z, NULL);
+}
+
+static gopt_value *pool_behind(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 8, 21, 23)), 40, 8, 3, 3, NULL);
+    gopt_value *y = add(t, "MaxPool", "kernel_shape = [3,2], strides = [2,2]", 1, x, NULL, NULL);
+    y = add(t, "LeakyRelu", "alpha = 0.1", 1, add(t, "Mul", NULL, 2, y, input(t, DIMS(2, 40, 1, 1)), NULL), NULL, NULL);
+    gopt_value *g = add(t, "GlobalAveragePool", NULL, 1, x, NULL, NULL);
+    g = add(t, "Sigmoid", NULL, 1, add(t, "Add", NULL, 2, g, weights(t, DIMS(40, 1, 1)), NULL), NULL, NULL);
+    return conv(t, add(t, "Mul", NULL, 2, y, g, NULL), 8, 40, 2, 2, NULL);
+}
+
+static gopt_value *before_matmul(net *t)
+{
+    gopt_value *x = input(t, DIMS(3, 11, 1024)), *y = input(t, DIMS(5, 37));
+    gopt_value *g = add(t, "Mul", NULL, 2, x, add(t, "Sigmoid", NULL, 1, x, NULL, NULL), NULL);
+    g = add(t, "MatMul", NULL, 2, add(t, "Mul", NULL, 2, g, weights(t, DIMS(1024)), NULL), weights(t, DIMS(1024, 37)),
+            NULL);
+    gopt_value *z = add(t, "MatMul", NULL, 2, add(t, "Tanh", NULL, 1, y, NULL, NULL), weights(t, DIMS(37, 37)), NULL);
+    z = add(t, "ReduceSum", "keepdims = 0", 1, add(t, "Add", NULL, 2, z, y, NULL), NULL, NULL);
+    return add(t, "Add", NULL, 2, g, z, NULL);
+}
+
+/* A scale, a mask for each key and one for each pair before a softmax, a factor behind it. */
+static gopt_value *masked_softmax(net *t)
+{
+    gopt_value *x = add(t, "Mul", NULL, 2, input(t, DIMS(3, 5, 7, 29)), weights(t, DIMS(1)), NULL);
+    x = add(t, "Add", NULL, 2, x, input(t, DIMS(3, 1, 1, 29)), NULL);
+    x = add(t, "Add", NULL, 2, x, weights(t, DIMS(7, 29)), NULL);
+    x = add(t, "Softmax", "axis = -1", 1, x, NULL, NULL);
+    return add(t, "Mul", NULL, 2, x, input(t, DIMS(5, 7, 1)), NULL);
+}
+
+/* The residual's sum is normalized, and read again behind. */
+static gopt_value *residual_norm(net *t)
+{
+    gopt_value *x = add(t, "Add", NULL, 2, input(t, DIMS(4, 9, 600)), input(t, DIMS(4, 9, 600)), NULL);
+    gopt_value *in[3] = { x, weights(t, DIMS(600)), weights(t, DIMS(600)) };
+    gopt_value *y = gopt_graph_add(t->g, "LayerNormalization", NULL, 3, in, "epsilon = 1e-5");
+    y = add(t, "Tanh", NULL, 1, y, NULL, NULL);
+    y = add(t, "MatMul", NULL, 2, y, weights(t, DIMS(600, 600)), NULL);
+    return add(t, "Add", NULL, 2, y, x, NULL);
+}
+
+/* Root mean square and a deviation in their parts: numbers of rows come back to whole rows. */
+static gopt_value *norm_in_parts(net *t)
+{
+    const int64_t last = -1;
+    const float small = 1e-3f;
+    gopt_value *eps = gopt_graph_constant(t->g, NULL, GOPT_F32, 0, NULL, &small);
+    gopt_value *x = input(t, DIMS(4, 4, 33)), *axes = integers(t, &last, 1);
+    gopt_value *r = add(t, "ReduceMean", NULL, 2, add(t, "Mul", NULL, 2, x, x, NULL), axes, NULL);
+    r = add(t, "Sqrt", NULL, 1, add(t, "Add", NULL, 2, r, eps, NULL), NULL, NULL);
+    x = add(t, "Mul", NULL, 2, add(t, "Div", NULL, 2, x, r, NULL), weights(t, DIMS(33)), NULL);
+    gopt_value *m = add(t, "ReduceMax", NULL, 2, x, axes, NULL);
+    gopt_value *e = add(t, "Exp", NULL, 1, add(t, "Sub", NULL, 2, x, m, NULL), NULL, NULL);
+    return add(t, "Div", NULL, 2, e, add(t, "ReduceSum", NULL, 2, e, axes, NULL), NULL);
+}
+
+static gopt_value *sum_of_squares(net *t) /* the row's axis is gone behind the sum */
+{
+    const int64_t last = 2;
+    gopt_value *x = input(t, DIMS(4, 4, 33));
+    x = add(t, "ReduceSum", "keepdims = 0", 2, add(t, "Mul", NULL, 2, x, x, NULL), integers(t, &last, 1), NULL);
+    return add(t, "Mul", NULL, 2, add(t, "Sqrt", NULL, 1, x, NULL, NULL), input(t, DIMS(4, 1)), NULL);
+}
+
 static gopt_value *broadcast_product(net *t)
 {
     return add(t, "MatMul", NULL, 2, input(t, DIMS(2, 1, 5, 7)), input(t, DIMS(3, 7, 9)), NULL);
@@ -366,9 +446,11 @@ static const net_case apart[] = {
     { "attention_long", attention_long, "matmul_batched" },
 };
 static const net_case as_one[] = {
-    { "attention", attention, "attention" },
-    { "attention_borders", attention_borders, "attention" },
-    { "attention_long", attention_long, "attention" },
+    { "attention", attention, "attention" },           { "attention_borders", attention_borders, "attention" },
+    { "attention_long", attention_long, "attention" }, { "masked_softmax", masked_softmax, "row_chain" },
+    { "residual_norm", residual_norm, "row_chain" },   { "norm_in_parts", norm_in_parts, "row_chain" },
+    { "sum_of_squares", sum_of_squares, "row_chain" }, { "pool_behind", pool_behind, "pool" },
+    { "before_conv", before_conv, "conv_direct" },     { "before_matmul", before_matmul, "matmul_packed" },
 };
 
 static const net_case cases[] = {

@@ -100,6 +100,48 @@ static void what_a_kernel_takes_stays_whole(void **state)
             STEPS("Conv+Sigmoid+Mul conv_direct"), 0);
 }
 
+static void pools_and_rows_stay_whole(void **state)
+{
+    (void)state;
+    runs_as("cpu",
+            "graph (%x: f32[1,32,8,8], %u: f32[5,6], %v: f32[5,6]) {\n"
+            "  %y = Fusion<pool> { body = block () {\n"
+            "    %m = MaxPool %x { kernel_shape = [2,2] }\n"
+            "    %a = Relu %m\n"
+            "    return %a\n"
+            "  } }\n"
+            "  %w, %z = Fusion<norm> { body = block () {\n"
+            "    %s = Add %u, %v\n"
+            "    %t = LayerNormalization %s, dense<f32[6], #a2>\n"
+            "    return %s, %t\n"
+            "  } }\n"
+            "  return %y, %w, %z\n}\n",
+            STEPS("MaxPool+Relu pool", "Add+LayerNormalization row_chain"), 0);
+}
+
+/* A kernel that computes what is before a product strip by strip was no faster than a step of its own. */
+static void what_is_before_a_product_falls_off(void **state)
+{
+    (void)state;
+    runs_as("cpu",
+            "graph (%x: f32[1,32,8,8], %g: f32[1,32,1,1], %u: f32[5,6]) {\n"
+            "  %y = Fusion<conv> { body = block () {\n"
+            "    %m = Mul %x, %g\n"
+            "    %c = Conv %m, dense<f32[32,32,1,1], #a1>\n"
+            "    %a = Add %c, %x\n"
+            "    return %a\n"
+            "  } }\n"
+            "  %w = Fusion<matmul> { body = block () {\n"
+            "    %s = Sigmoid %u\n"
+            "    %t = Mul %s, %u\n"
+            "    %p = MatMul %t, dense<f32[6,4], #a2>\n"
+            "    %r = Relu %p\n"
+            "    return %r\n"
+            "  } }\n"
+            "  return %y, %w\n}\n",
+            STEPS("Mul pointwise", "Conv+Add conv_direct", "Sigmoid+Mul pointwise", "MatMul+Relu matmul_packed"), 4);
+}
+
 static void longest_stretches_first(void **state)
 {
     (void)state;
@@ -164,6 +206,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_kernel_takes_stays_whole),
+        cmocka_unit_test(pools_and_rows_stay_whole),
+        cmocka_unit_test(what_is_before_a_product_falls_off),
         cmocka_unit_test(longest_stretches_first),
         cmocka_unit_test(what_has_no_kernel_stands_alone),
 #if defined(GI_HAVE_OPENCL)

@@ -31,9 +31,9 @@ typedef struct attention {
     int rank;            /* of the batch */
     int64_t batch, dims[GOPT_MAX_RANK];
     int64_t q_strides[GOPT_MAX_RANK], k_strides[GOPT_MAX_RANK], v_strides[GOPT_MAX_RANK], y_strides[GOPT_MAX_RANK];
-    int64_t y_row;         /* from a row of the result to the next */
-    int64_t block, blocks; /* rows of a block, blocks of a batch */
-    int64_t line;          /* from a row of scores to the next: n, or more where that would share cache sets */
+    int64_t y_row;          /* from a row of the result to the next */
+    int64_t block, blocks;  /* rows of a block, blocks of a batch */
+    int64_t line;           /* from a row of scores to the next: n, or more where that would share cache sets */
     gi_vp *before, *behind; /* of the softmax; NULL: nothing */
     int n_args;
     gk_tap key_tap, value_tap;

@@ -15,7 +15,7 @@ bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n)
     if (!body || !body->first)
         return false;
     for (const gi_node *k = body->first; k; k = k->next)
-        if (!gi_vp_takes(k) && !(k == body->first && takes(d, k)))
+        if (!gi_vp_takes(k) && !(k == body->first && (takes(d, k) || gi_pool_takes(d, k))))
             return false;
     return true;
 }

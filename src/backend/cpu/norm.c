@@ -2,23 +2,18 @@
  * and maxima. An axis (or several adjoining ones) that is not the last is walked by vectors across it.
  *
  * Softmax and normalization want the last axes; a mean over the pixels of a blocked image stays blocked. */
+#include "backend/cpu/rows.h"
 #include "backend/cpu/window.h"
 
-#include <math.h>
-
-typedef enum kind { SOFTMAX, LAYERNORM, SUM, MEAN, MAX } kind;
-
 typedef struct rows {
-    kind kind;
-    int64_t outer, n, inner; /* x is [outer][n][inner] */
-    bool blocked;            /* a mean over the pixels: outer counts channel blocks */
-    int64_t channels;        /* of a blocked image whose means are written plain; 0 where they stay blocked */
-    const float *scale, *bias;
-    float eps;
+    gi_row_op op;
+    bool blocked;     /* a mean over the pixels: outer counts channel blocks */
+    int64_t channels; /* of a blocked image whose means are written plain; 0 where they stay blocked */
 } rows;
 
-static bool split_axes(int rank, const int64_t *dims, int first, int last, rows *v)
+static bool split_axes(int rank, const int64_t *dims, int first, int last, gi_row_op *v)
 {
+    v->first = first;
     v->outer = gi_product(0, first, dims);
     v->n = gi_product(first, last + 1, dims);
     v->inner = gi_product(last + 1, rank, dims);
@@ -71,12 +66,13 @@ static bool pack_vector(gi_cpu *d, gi_step *s, gi_cpu_step *c, const gi_value *v
     return true;
 }
 
-static bool read_node(gi_cpu *d, gi_step *s, gi_cpu_step *c, rows *v)
+bool gi_row_read(gi_cpu *d, gi_step *s, gi_cpu_step *c, const gi_node *n, gi_row_op *v)
 {
-    const gi_node *n = s->node;
     int rank, first, last;
     int64_t dims[GOPT_MAX_RANK];
-    if (!n->n_in || !gi_cpu_static_f32(gi_node_in(n, 0), &rank, dims) || rank < 1 || n->out[0]->type->dtype != GOPT_F32)
+    *v = (gi_row_op){ .kind = GI_ROW_SUM };
+    if (!n->n_in || !n->n_out || !gi_cpu_static_f32(gi_node_in(n, 0), &rank, dims) || rank < 1 || !n->out[0]->type ||
+        n->out[0]->type->dtype != GOPT_F32)
         return false;
     for (uint32_t i = 1; i < n->n_out; i++)
         if (n->out[i]->n_uses)
@@ -84,13 +80,13 @@ static bool read_node(gi_cpu *d, gi_step *s, gi_cpu_step *c, rows *v)
     switch (n->op) {
     case OP_Softmax: {
         const int64_t axis = gi_attr_int(n, Softmax_at_axis);
-        v->kind = SOFTMAX;
+        v->kind = GI_ROW_SOFTMAX;
         first = last = (int)(axis < 0 ? axis + rank : axis);
         return first >= 0 && first < rank && split_axes(rank, dims, first, last, v) && v->inner == 1;
     }
     case OP_LayerNormalization: {
         const int64_t axis = gi_attr_int(n, LayerNormalization_at_axis);
-        v->kind = LAYERNORM;
+        v->kind = GI_ROW_LAYERNORM;
         v->eps = gi_attr_float(n, LayerNormalization_at_epsilon);
         first = (int)(axis < 0 ? axis + rank : axis);
         return first >= 0 && first < rank && split_axes(rank, dims, first, rank - 1, v) &&
@@ -100,10 +96,31 @@ static bool read_node(gi_cpu *d, gi_step *s, gi_cpu_step *c, rows *v)
     case OP_ReduceMean:
     case OP_ReduceSum:
     case OP_ReduceMax:
-        v->kind = n->op == OP_ReduceMean ? MEAN : n->op == OP_ReduceSum ? SUM : MAX;
+        v->kind = n->op == OP_ReduceMean ? GI_ROW_MEAN : n->op == OP_ReduceSum ? GI_ROW_SUM : GI_ROW_MAX;
         return reduced_axes(n, rank, &first, &last) && split_axes(rank, dims, first, last, v);
     default:
         return false;
+    }
+}
+
+void gi_row_run(const gk_table *k, const gi_row_op *v, const float *x, float *y)
+{
+    const size_t n = (size_t)v->n;
+    switch (v->kind) {
+    case GI_ROW_SOFTMAX:
+        k->softmax_row(n, x, y);
+        break;
+    case GI_ROW_LAYERNORM:
+        k->layernorm_row(n, x, v->scale, v->bias, v->eps, y);
+        break;
+    case GI_ROW_MAX:
+        *y = k->maximum(n, x);
+        break;
+    case GI_ROW_SUM:
+        *y = k->sum(n, x);
+        break;
+    case GI_ROW_MEAN:
+        *y = k->sum(n, x) / (float)v->n;
     }
 }
 
@@ -126,7 +143,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     rows *v = gi_cpu_own(c, sizeof(*v));
     int64_t dims[GOPT_MAX_RANK];
     GI_NEED(v);
-    if (!s->n_out || !gi_type_is_static(s->out[0]->type) || !read_node(d, s, c, v))
+    if (!s->n_out || !gi_type_is_static(s->out[0]->type) || !gi_row_read(d, s, c, s->node, &v->op))
         return GOPT_OK;
     gi_value *x = gi_node_in(s->node, 0);
     GI_TRY(gi_cpu_set_in(s, c, 1, &x));
@@ -134,14 +151,14 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     c->want_in[0] = c->want_out[0] = GI_PLAIN;
     if (c->have_in[0] == GI_BLOCKED && pixel_mean(s->node, dims)) {
         v->blocked = true;
-        v->outer = dims[0] * ((dims[1] + d->block - 1) / d->block);
+        v->op.outer = dims[0] * ((dims[1] + d->block - 1) / d->block);
         c->want_in[0] = GI_BLOCKED;
         if (gi_attr_int(s->node, ReduceMean_at_keepdims))
             c->want_out[0] = GI_BLOCKED;
         else
             v->channels = dims[1];
     }
-    if (v->kind <= LAYERNORM)
+    if (!gi_row_reduces(&v->op))
         s->in_place = 0;
     c->own = v;
     *took = true;
@@ -157,12 +174,12 @@ typedef struct job {
 /* Across vectors of `inner` contiguous floats. */
 static void reduce_across(const job *j, const float *x, float *y, int64_t from, int64_t to)
 {
-    const rows *v = j->v;
-    const gk_vop_fn op = j->d->k->vops[v->kind == MAX ? GK_V_max : GK_V_add];
+    const gi_row_op *v = &j->v->op;
+    const gk_vop_fn op = j->d->k->vops[v->kind == GI_ROW_MAX ? GK_V_max : GK_V_add];
     memcpy(y + from, x + from, (size_t)(to - from) * sizeof(float));
     for (int64_t i = 1; i < v->n; i++)
         op((size_t)(to - from), y + from, x + i * v->inner + from, NULL, 0.0f, 0.0f, y + from);
-    if (v->kind == MEAN)
+    if (v->kind == GI_ROW_MEAN)
         j->d->k->vops[GK_V_mulp]((size_t)(to - from), y + from, NULL, NULL, 1.0f / (float)v->n, 0.0f, y + from);
 }
 
@@ -172,23 +189,23 @@ static void mean_of_pixels(const job *j, const float *x, float *y, int64_t i)
     const rows *v = j->v;
     const int64_t block = j->d->block;
     float sums[64] = { 0 };
-    j->d->k->sum_pixels((size_t)v->n, x + i * v->n * block, sums);
+    j->d->k->sum_pixels((size_t)v->op.n, x + i * v->op.n * block, sums);
     const int64_t blocks = v->channels ? (v->channels + block - 1) / block : 1;
     const int64_t first = v->channels ? i / blocks * v->channels + i % blocks * block : i * block;
     const int64_t count = v->channels ? gi_min_i64(block, v->channels - i % blocks * block) : block;
     for (int64_t l = 0; l < count; l++)
-        y[first + l] = sums[l] / (float)v->n;
+        y[first + l] = sums[l] / (float)v->op.n;
 }
 
 static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
-    const rows *v = j->v;
+    const gi_row_op *v = &j->v->op;
     const gk_table *k = j->d->k;
     const float *x = j->args->in[0].host;
     float *y = j->args->out[0].host;
     int64_t from, to;
-    if (v->inner > 1 && !v->blocked) {
+    if (v->inner > 1 && !j->v->blocked) {
         const int64_t chunk = 256, chunks = (v->inner + chunk - 1) / chunk;
         gi_share(v->outer * chunks, 1, worker, n_workers, &from, &to);
         for (int64_t i = from; i < to; i++)
@@ -197,30 +214,11 @@ static void run_part(void *arg, int worker, int n_workers)
         return;
     }
     gi_share(v->outer, 1, worker, n_workers, &from, &to);
-    const size_t n = (size_t)v->n;
-    for (int64_t i = from; i < to; i++) {
-        const float *row = x + i * v->n;
-        if (v->blocked) {
+    for (int64_t i = from; i < to; i++)
+        if (j->v->blocked)
             mean_of_pixels(j, x, y, i);
-            continue;
-        }
-        switch (v->kind) {
-        case SOFTMAX:
-            k->softmax_row(n, row, y + i * v->n);
-            break;
-        case LAYERNORM:
-            k->layernorm_row(n, row, v->scale, v->bias, v->eps, y + i * v->n);
-            break;
-        case MAX:
-            y[i] = k->maximum(n, row);
-            break;
-        case SUM:
-            y[i] = k->sum(n, row);
-            break;
-        case MEAN:
-            y[i] = k->sum(n, row) / (float)v->n;
-        }
-    }
+        else
+            gi_row_run(k, v, x + i * v->n, y + (gi_row_reduces(v) ? i : i * v->n));
 }
 
 static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)

@@ -1,7 +1,13 @@
-/* Tactic "pool": MaxPool, AveragePool and their global forms over blocked images. */
+/* Tactic "pool": MaxPool, AveragePool and their global forms over blocked images, with pointwise nodes behind them as a
+ * program over each row just written. */
+#include <limits.h>
+
+#include "backend/cpu/epilogue.h"
 #include "backend/cpu/window.h"
 
 typedef struct pool {
+    gi_epilogue e;
+    uint64_t scratch; /* a worker */
     gi_window w;
     bool max, global;
     int count; /* of gk_pool_row */
@@ -34,7 +40,6 @@ static bool applies(const gi_node *n, pool *v)
 {
     const int64_t *k;
     uint32_t nk;
-    *v = (pool){ 0 };
     switch (n->op) {
     case OP_GlobalAveragePool:
     case OP_GlobalMaxPool:
@@ -66,7 +71,7 @@ static bool applies(const gi_node *n, pool *v)
 
 bool gi_pool_takes(const gi_cpu *d, const gi_node *n)
 {
-    pool v;
+    pool v = { .count = 0 };
     (void)d;
     return applies(n, &v);
 }
@@ -74,13 +79,28 @@ bool gi_pool_takes(const gi_cpu *d, const gi_node *n)
 static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 {
     pool *v = gi_cpu_own(c, sizeof(*v));
+    gi_values in = { 0 };
+    bool ok = true;
     GI_NEED(v);
-    (void)d;
-    if (!applies(s->node, v))
+    if (s->node->op == OP_Fusion) {
+        GI_TRY(gi_epilogue_find(c, s, OP_MaxPool, OP_AveragePool, INT_MAX, &v->e, &ok));
+        if (!ok)
+            GI_TRY(gi_epilogue_find(c, s, OP_GlobalAveragePool, OP_GlobalMaxPool, INT_MAX, &v->e, &ok));
+    } else {
+        v->e.main = s->node;
+    }
+    if (!ok || !applies(v->e.main, v))
         return GOPT_OK;
     s->n_out = 1;
+    GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, 0)) && gi_epilogue_values(&v->e, c->arena, &in));
+    GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
+    gi_cpu_want_like(s, c, s->out[0]->type);
     c->want_in[0] = GI_BLOCKED;
-    c->want_out[0] = GI_BLOCKED;
+    GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
+    if (!ok)
+        return GOPT_OK;
+    v->scratch = gi_epilogue_scratch(&v->e);
+    s->scratch = v->scratch * (uint64_t)d->threads;
     c->own = v;
     *took = true;
     return GOPT_OK;
@@ -92,7 +112,7 @@ typedef struct job {
     const gi_run_args *args;
 } job;
 
-static void global_part(const job *j, int64_t from, int64_t to)
+static void global_part(const job *j, int64_t from, int64_t to, char *scratch)
 {
     const int64_t block = j->d->block, pixels = j->v->w.ih * j->v->w.iw;
     for (int64_t i = from; i < to; i++) {
@@ -101,6 +121,8 @@ static void global_part(const job *j, int64_t from, int64_t to)
         for (int64_t k = 0; k < block; k++)
             y[k] /= (float)pixels;
     }
+    if (j->v->e.program)
+        gi_epilogue_run(j->d, &j->v->e, j->args, from * block, to * block, scratch);
 }
 
 static void run_part(void *arg, int worker, int n_workers)
@@ -108,10 +130,11 @@ static void run_part(void *arg, int worker, int n_workers)
     const job *j = arg;
     const gi_window *w = &j->v->w;
     const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    char *scratch = (char *)j->args->scratch + (uint64_t)worker * j->v->scratch;
     int64_t from, to;
     if (j->v->global && !j->v->max) {
         gi_share(w->n * blocks, 1, worker, n_workers, &from, &to);
-        global_part(j, from, to);
+        global_part(j, from, to, scratch);
         return;
     }
     gk_pool_row t = { .row_stride = w->dh * w->iw * block,
@@ -133,6 +156,8 @@ static void run_part(void *arg, int worker, int n_workers)
         t.row = (const float *)j->args->in[0].host + (plane * w->ih + row * w->sh - w->pt) * w->iw * block;
         t.dst = (float *)j->args->out[0].host + i * w->ow * block;
         j->d->k->pool_row(&t);
+        if (j->v->e.program)
+            gi_epilogue_run(j->d, &j->v->e, j->args, i * w->ow * block, (i + 1) * w->ow * block, scratch);
     }
 }
 

@@ -602,6 +602,33 @@ static void collapse(gi_vp *p)
     p->rank = r + 1;
 }
 
+/* A broadcast input repeats itself: one number over the last dim, or one row of it over the last but one. The length of
+ * what repeats, and over how many elements it does; false where it does not. */
+static bool repeats(const gi_vp *p, const gi_vp_input *in, int64_t *row, int64_t *size)
+{
+    const int last = p->rank - 1;
+    *row = 1;
+    *size = p->dims[last];
+    if (in->strides[last]) {
+        if (!last || in->strides[last - 1])
+            return false;
+        *row = p->dims[last];
+        *size *= p->dims[last - 1];
+    }
+    return true;
+}
+
+/* Tiles end where the shortest long repetition does, so that its register need not be filled anew for each. */
+static void set_stretch(gi_vp *p)
+{
+    for (int i = 0; i < p->n_in; i++) {
+        int64_t row, size;
+        if (p->in[i].reg >= 0 && !p->in[i].full && repeats(p, &p->in[i], &row, &size) && size >= GI_VP_TILE &&
+            (!p->stretch || size < p->stretch))
+            p->stretch = size;
+    }
+}
+
 /* Has v an element for each of the space? What is broadcast would be computed again and again. */
 static bool fills(const builder *b, const gi_value *v)
 {
@@ -667,6 +694,7 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
     if (b.failed)
         return GOPT_OK;
     collapse(p);
+    set_stretch(p);
     *out = p;
     return GOPT_OK;
 }
@@ -719,20 +747,34 @@ static void gather(const gi_vp *p, const gi_vp_input *in, const void *base, int6
     }
 }
 
-/* A broadcast input repeats itself: one number over the last dim, or one row of it over the last but one. Which
- * repetition a tile lies in, where it lies in one alone and starts with the row; else -1. */
-static int64_t period_of(const gi_vp *p, const gi_vp_input *in, int64_t at, int64_t n)
+/* Which repetition elements at … at+n-1 lie in, where they begin with the row; and how many elements of it are left.
+ * -1: in none alone. */
+static int64_t period_of(const gi_vp *p, const gi_vp_input *in, int64_t at, int64_t n, int64_t *left)
 {
-    const int last = p->rank - 1;
-    int64_t row = 1, size = p->dims[last];
-    if (in->strides[last]) {
-        if (!last || in->strides[last - 1])
-            return -1;
-        row = p->dims[last];
-        size *= p->dims[last - 1];
+    int64_t row, size;
+    if (!repeats(p, in, &row, &size) || at % row || at / size != (at + n - 1) / size)
+        return -1;
+    *left = (at / size + 1) * size - at;
+    return at / size;
+}
+
+/* `count` elements of a repetition from its row's begin on: the row once, and then what is there already, doubled. */
+static void fill(const gi_vp *p, const gi_vp_input *in, const void *base, int64_t at, int64_t count, float *to)
+{
+    int64_t row, size, have;
+    (void)repeats(p, in, &row, &size);
+    have = gi_min_i64(count, row);
+    gather(p, in, base, at, have, to);
+    if (row == 1) {
+        const float x = to[0];
+        for (int64_t i = 1; i < count; i++)
+            to[i] = x;
+        return;
     }
-    return at % row == 0 && at / size == (at + n - 1) / size && at / size == (at + GI_VP_TILE - 1) / size ? at / size
-                                                                                                          : -1;
+    for (int64_t more; have < count; have += more) {
+        more = gi_min_i64(have, count - have);
+        memcpy(to + have, to, (size_t)more * sizeof(float));
+    }
 }
 
 static void store_out(gopt_dtype t, void *to, int64_t at, const float *x, int64_t n)
@@ -756,24 +798,30 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
     int64_t held[GI_VP_MAX_INPUTS]; /* the period that an input's register holds; -1: none */
     for (int i = 0; i < p->n_in; i++)
         held[i] = -1;
+    const int64_t most = gi_min_i64(GI_VP_TILE, to - from); /* of a tile's elements */
     for (int i = 0; i < p->n_splat; i++)
-        for (int k = 0; k < GI_VP_TILE; k++)
+        for (int64_t k = 0; k < most; k++)
             regs[p->splat[i].reg * GI_VP_TILE + k] = p->splat[i].value;
     /* the last instruction writes the output itself, where it is the only one */
     const bool direct =
         p->n_out == 1 && p->n_insn && p->insn[p->n_insn - 1].dst == p->out[0].reg && p->out[0].dtype == GOPT_F32;
-    for (int64_t at = from; at < to; at += GI_VP_TILE) {
-        const int64_t n = gi_min_i64(GI_VP_TILE, to - at);
+    for (int64_t at = from, n; at < to; at += n) {
+        n = gi_min_i64(GI_VP_TILE, to - at);
+        if (p->stretch)
+            n = gi_min_i64(n, p->stretch - at % p->stretch);
         for (int i = 0; i < p->n_in; i++) {
             const gi_vp_input *v = &p->in[i];
             const void *base = v->arg < 0 ? v->data : in[v->arg];
             if (v->reg < 0) {
                 inputs[i] = (const float *)base + at;
             } else {
-                const int64_t now = period_of(p, v, at, n);
-                if (now < 0 || now != held[i])
-                    gather(p, v, base, at, now < 0 ? n : GI_VP_TILE, regs + v->reg * GI_VP_TILE);
-                held[i] = now;
+                int64_t left = 0;
+                const int64_t now = v->full ? -1 : period_of(p, v, at, n, &left);
+                if (now < 0 || now != held[i]) {
+                    const int64_t count = now < 0 ? n : gi_min_i64(most, left);
+                    (now < 0 ? gather : fill)(p, v, base, at, count, regs + v->reg * GI_VP_TILE);
+                    held[i] = count == most ? now : -1;
+                }
                 inputs[i] = regs + v->reg * GI_VP_TILE;
             }
         }

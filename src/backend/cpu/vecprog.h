@@ -29,6 +29,7 @@ typedef struct gi_vp_insn {
 typedef struct gi_vp {
     int rank;
     int64_t dims[GI_VP_MAX_RANK], elements;
+    int64_t stretch; /* no tile crosses a multiple of it; 0: any may */
     gi_vp_input *in;
     int n_in;
     gi_vp_insn *insn;
