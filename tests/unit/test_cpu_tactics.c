@@ -566,7 +566,8 @@ static void compare(const net_case *k, gopt_graph *g, gopt_graph *fused, gopt_te
     gopt_engine_destroy(r);
 }
 
-static void one_case(const net_case *k, bool fuse)
+/* With every rewrite, or with those passes alone; NULL: as it is. */
+static void one_case(const net_case *k, const char *passes)
 {
     static const char *const isas[] = { NULL, "sse2", "avx2", "avx512" };
     gopt_ctx *cx = gopt_ctx_create(NULL);
@@ -576,8 +577,9 @@ static void one_case(const net_case *k, bool fuse)
     assert_int_equal(gopt_graph_output(t.g, y, "y"), GOPT_OK);
     gopt_graph *fused;
     assert_int_equal(gopt_graph_clone(t.g, &fused), GOPT_OK);
-    if (fuse)
-        assert_int_equal(gopt_optimize(fused, &(gopt_optimize_options){ .level = 2, .fuse = true }, NULL), GOPT_OK);
+    const gopt_optimize_options o = { .level = 2, .fuse = true, .passes = passes && *passes ? passes : NULL };
+    if (passes)
+        assert_int_equal(gopt_optimize(fused, &o, NULL), GOPT_OK);
     gopt_tensor *in[8];
     const size_t n = gopt_graph_input_count(t.g);
     for (size_t i = 0; i < n; i++)
@@ -599,18 +601,18 @@ static void unfused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        one_case(&cases[i], false);
+        one_case(&cases[i], NULL);
     for (size_t i = 0; i < sizeof(apart) / sizeof(*apart); i++)
-        one_case(&apart[i], false);
+        one_case(&apart[i], NULL);
 }
 
 static void fused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        one_case(&cases[i], true);
+        one_case(&cases[i], "");
     for (size_t i = 0; i < sizeof(as_one) / sizeof(*as_one); i++)
-        one_case(&as_one[i], true);
+        one_case(&as_one[i], "fuse-vertical");
 }
 
 /* A primitive of oneDNN runs on the worker that calls it: no thread appears beyond the pool's. */
