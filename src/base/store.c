@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 enum { LARGE = 1 << 20 };
-#define MOST_PAGES ((uint64_t)512 << 20) /* bytes held as pages before further ones go to files */
+#define MOST_PAGES ((uint64_t)512 << 20) /* or an eighth of the limit: held as pages before further ones go to files */
 
 /* A file without a name, its blocks reserved: running out of disk while a mapping is written would be a signal, not
  * an error. -1 where there is none to be had. */
@@ -43,28 +43,27 @@ static void *map_file(size_t n)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static void *map_pages(size_t n)
+static bool is_weight(gopt_ctx *cx, size_t n)
 {
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    return n >= LARGE && n <= PTRDIFF_MAX && cx->own_memory && __atomic_load_n(&cx->weights_made, __ATOMIC_RELAXED);
+}
+
+void *gi_store_spill(gopt_ctx *cx, size_t n)
+{
+    const uint64_t most = cx->memory_limit / 8 < MOST_PAGES ? cx->memory_limit / 8 : MOST_PAGES;
+    return is_weight(cx, n) && __atomic_load_n(&cx->page_bytes, __ATOMIC_RELAXED) + n > most ? map_file(n) : NULL;
 }
 
 void *gi_store_alloc(gopt_ctx *cx, size_t n, gi_store *how)
 {
     *how = GI_STORE_HEAP;
-    if (n < LARGE || n > PTRDIFF_MAX || !cx->own_memory || !__atomic_load_n(&cx->weights_made, __ATOMIC_RELAXED))
+    if (!is_weight(cx, n))
         return gi_alloc(cx, n);
-    const uint64_t now = __atomic_add_fetch(&cx->page_bytes, n, __ATOMIC_RELAXED);
-    void *p = NULL;
-    *how = GI_STORE_FILE;
-    if (now > MOST_PAGES)
-        p = map_file(n);
-    if (!p) {
-        *how = GI_STORE_PAGES;
-        p = map_pages(n);
-    }
-    if (*how == GI_STORE_FILE || !p)
-        __atomic_sub_fetch(&cx->page_bytes, n, __ATOMIC_RELAXED);
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    *how = GI_STORE_PAGES;
+    __atomic_add_fetch(&cx->page_bytes, n, __ATOMIC_RELAXED);
     return p;
 }
 

@@ -9,7 +9,10 @@
 
 typedef enum gi_store { GI_STORE_HEAP = 0, GI_STORE_PAGES, GI_STORE_FILE } gi_store;
 
-/* Zeroed bytes, aligned for every type; NULL where there is no memory. *how goes to gi_store_free. */
+/* Zeroed bytes in a file, aligned for every type, for what is large where much is held already. NULL where that is not so,
+ * or no file is to be had: then take memory. */
+void *gi_store_spill(gopt_ctx *cx, size_t n);
+/* Zeroed bytes in memory, NULL where there is none. *how goes to gi_store_free. */
 void *gi_store_alloc(gopt_ctx *cx, size_t n, gi_store *how);
 void gi_store_free(gopt_ctx *cx, void *p, size_t n, gi_store how); /* p may be NULL */
 

@@ -38,6 +38,10 @@ static gopt_status measure(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
 
 static gopt_status take(gopt_ctx *cx, gopt_dtype dtype, size_t bytes, gi_store *how, void **p)
 {
+    *how = GI_STORE_FILE;
+    *p = dtype == GOPT_STRING ? NULL : gi_store_spill(cx, bytes);
+    if (*p)
+        return GOPT_OK;
     if (!reserve(cx, bytes))
         return gi_fail(cx, GOPT_NO_MEMORY, NULL,
                        "raise --memory-limit, or fix the dynamic dimensions to smaller values",
@@ -50,6 +54,13 @@ static gopt_status take(gopt_ctx *cx, gopt_dtype dtype, size_t bytes, gi_store *
         return gi_fail(cx, GOPT_NO_MEMORY, NULL, NULL, "no memory for a tensor of %zu bytes", bytes);
     }
     return GOPT_OK;
+}
+
+static void release(gopt_ctx *cx, void *p, size_t bytes, gi_store how)
+{
+    if (how != GI_STORE_FILE)
+        give_back(cx, bytes);
+    gi_store_free(cx, p, bytes, how);
 }
 
 /* ---- blobs ---- */
@@ -161,8 +172,7 @@ void gi_blob_drop_bytes(gi_blob *b)
 {
     if (!b->owned || __atomic_load_n(&b->refs, __ATOMIC_ACQUIRE) > 1)
         return;
-    give_back(b->cx, b->bytes);
-    gi_store_free(b->cx, b->owned, b->bytes, b->store);
+    release(b->cx, b->owned, b->bytes, b->store);
     b->owned = NULL;
     b->data = NULL;
 }
@@ -248,10 +258,8 @@ void gopt_tensor_unref(gopt_tensor *t)
     if (!cx) /* borrowed data in borrowed memory */
         return;
     gi_free(cx, t->items);
-    if (t->data) {
-        give_back(cx, t->bytes);
-        gi_store_free(cx, t->data, t->bytes, (gi_store)t->store);
-    }
+    if (t->data)
+        release(cx, t->data, t->bytes, (gi_store)t->store);
     gi_free(cx, t);
 }
 

@@ -24,7 +24,7 @@
 #include "ops/cost.h"
 #include "passes/util.h"
 
-enum { MAX_TENSOR = 1 << 28 }; /* bytes that one value of a region may have */
+enum { MAX_TENSOR = 1 << 28 }; /* bytes that one value of a region may have where the model's own are not more */
 enum { MAX_ROUNDS = 8 };       /* plans, and walks of evaluation */
 
 /* One value in the plan. */
@@ -86,10 +86,18 @@ static bool is_told(const gi_node *n)
     return n->n_out > 0;
 }
 
-static bool fits(const gi_value *v)
+static bool fits(const folder *f, const gi_value *v)
 {
     size_t bytes;
-    return !v->type || !gi_type_is_static(v->type) || (gi_type_bytes(v->type, &bytes) && bytes <= MAX_TENSOR);
+    return !v->type || !gi_type_is_static(v->type) ||
+           (gi_type_bytes(v->type, &bytes) && bytes <= (size_t)f->cx->largest_fold);
+}
+
+/* Evaluators may copy an input into a wider type, those that move elements do not. */
+static bool may_read(const gi_value *v, unsigned traits)
+{
+    const gi_blob *b = gi_value_blob(v);
+    return !b || b->bytes <= MAX_TENSOR || (traits & (GI_MOVEMENT | GI_VIEW));
 }
 
 static bool can_evaluate(const folder *f, const gi_node *n)
@@ -100,10 +108,10 @@ static bool can_evaluate(const folder *f, const gi_node *n)
     if (n->op == OP_Unknown || !row->eval || !(row->traits & GI_PURE) || (row->traits & (GI_RANDOM | GI_CONTROL)))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (n->in[i].value && !is_known(f, n->in[i].value))
+        if (n->in[i].value && (!is_known(f, n->in[i].value) || !may_read(n->in[i].value, row->traits)))
             return false;
     for (uint32_t i = 0; i < n->n_out; i++)
-        if (!fits(n->out[i]) || (n->out[i]->type && n->out[i]->type->kind != GOPT_TENSOR))
+        if (!fits(f, n->out[i]) || (n->out[i]->type && n->out[i]->type->kind != GOPT_TENSOR))
             return false;
     return n->n_out > 0;
 }
@@ -404,9 +412,9 @@ static gopt_status get_tensors(folder *f, gi_node *n, gopt_tensor **out)
 }
 
 /* A result that is not what the type says would change the graph's meaning: leave the node to whoever runs it. */
-static bool is_as_typed(const gi_value *v, const gopt_tensor *t)
+static bool is_as_typed(const folder *f, const gi_value *v, const gopt_tensor *t)
 {
-    if (!t || t->kind != GOPT_TENSOR || t->bytes > MAX_TENSOR)
+    if (!t || t->kind != GOPT_TENSOR || t->bytes > (size_t)f->cx->largest_fold)
         return false;
     const gi_type *y = v->type;
     if (!y || y->rank < 0)
@@ -478,7 +486,7 @@ static gopt_status fold_node(folder *f, gi_node *n)
     gopt_status status = get_tensors(f, n, out);
     f->g->cx->n_diags = diags;
     for (uint32_t i = 0; i < n->n_out && status == GOPT_OK; i++)
-        if (!is_as_typed(n->out[i], out[i]))
+        if (!is_as_typed(f, n->out[i], out[i]))
             status = GOPT_UNSUPPORTED;
     forget_inputs(f, n);
     if (status == GOPT_OK) {
@@ -517,6 +525,7 @@ static void set_limits(gi_pass_ctx *cx)
     if (cx->folds_limited)
         return;
     const int64_t parameters = (int64_t)(gopt_report_get(cx->report)->parameter_bytes_before / 2); /* fits */
+    cx->largest_fold = gi_max_i64(parameters, MAX_TENSOR / 2) * 2;
     cx->growth_left = gi_max_i64(parameters / 25, 1 << 20);
     cx->work_left = gi_min_i64(parameters, INT64_MAX / 32) * 16 + (1 << 28);
     cx->folds_limited = true;

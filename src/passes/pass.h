@@ -17,10 +17,12 @@ struct gopt_pass_ctx {
     int opset;             /* of ai.onnx, that the output may use */
     int64_t rewrites_left; /* INT64_MAX where there is no limit */
     struct gopt_report *report;
-    const gi_smap *skip; /* names of rules not to be applied, written with '_' */
-    bool folds_limited;  /* constant-fold: are the next two set? */
-    int64_t growth_left; /* constant-fold: bytes that the model may still grow by */
-    int64_t work_left;   /* constant-fold: what evaluations may still cost, in bytes made */
+    const gi_smap *skip;  /* names of rules not to be applied, written with '_' */
+    uint32_t first_value; /* ids from here on were given in this run: what nobody uses any more of these may go */
+    bool folds_limited;   /* constant-fold: are the next three set? */
+    int64_t largest_fold; /* constant-fold: bytes that one value may have */
+    int64_t growth_left;  /* constant-fold: bytes that the model may still grow by */
+    int64_t work_left;    /* constant-fold: what evaluations may still cost, in bytes made */
     bool (*only)(struct gopt_pass_ctx *cx, const gi_node *root); /* rules apply to these roots alone; NULL: to all */
     bool stop;                                                   /* the limit of rewrites is reached */
     void *user;                                                  /* of the pass or runner, for callbacks */

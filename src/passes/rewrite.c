@@ -270,7 +270,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     gi_values around = { 0 };
     for (uint32_t i = 0; i < m->n_nodes; i++)
         for (uint32_t k = 0; k < m->nodes[i]->n_in; k++)
-            if (gi_value_node(m->nodes[i]->in[k].value))
+            if (gi_value_node(m->nodes[i]->in[k].value) || gi_value_blob(m->nodes[i]->in[k].value))
                 e->failed |= !gi_push(e->scratch, &around, m->nodes[i]->in[k].value);
     for (size_t i = 0; i < r->made.n; i++) {
         gi_node *n = r->made.p[i];
@@ -309,6 +309,8 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
     enqueue(e, at);
     for (size_t i = 0; i < around.n; i++) {
         gi_node *n = gi_value_node(around.p[i]);
+        if (around.p[i]->kind == GI_DEF_CONST && around.p[i]->id >= e->cx->first_value)
+            gi_const_drop(around.p[i]); /* a weight that an earlier rewrite made, and this one made anew */
         if (!n || !n->block)
             continue;
         enqueue(e, n);

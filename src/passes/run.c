@@ -74,9 +74,8 @@ typedef struct runner {
     const gopt_optimize_options *options;
     gi_smap skip;
     gi_arena *arena;
-    int index;            /* of the pass, from 1 */
-    uint32_t first_value; /* ids from here on were given in this run */
-    int64_t nodes;        /* that there are, after the pass before */
+    int index;     /* of the pass, from 1 */
+    int64_t nodes; /* that there are, after the pass before */
 } runner;
 
 static gopt_status dump(runner *r, const char *pass)
@@ -102,7 +101,7 @@ static gopt_status run_pass(runner *r, const char *name, gi_pass_fn fn, const gi
     gi_arena_reset(r->pass.scratch);
     *changed = g->epoch != epoch;
     if (*changed) {
-        gi_graph_drop_consts(g, r->first_value);
+        gi_graph_drop_consts(g, r->pass.first_value);
         r->nodes = gi_graph_count_nodes(g);
     }
     if (!gi_report_end_pass(r->pass.report, (gi_now() - start) * 1e3, *changed, before, r->nodes))
@@ -267,7 +266,7 @@ gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_re
 {
     static const gopt_optimize_options defaults = { .level = 2 };
     const double start = gi_now();
-    runner r = { .g = g, .options = o ? o : &defaults, .first_value = g->n_values, .nodes = gi_graph_count_nodes(g) };
+    runner r = { .g = g, .options = o ? o : &defaults, .nodes = gi_graph_count_nodes(g) };
     if (report)
         *report = NULL;
     if (r.options->level < 0 || r.options->level > 3)
@@ -284,6 +283,7 @@ gopt_status gopt_optimize(gopt_graph *g, const gopt_optimize_options *o, gopt_re
                                 .options = r.options,
                                 .opset = output_opset(g, r.options),
                                 .rewrites_left = limit ? gi_max_i64(limit, 0) : INT64_MAX,
+                                .first_value = g->n_values,
                                 .report = rep,
                                 .skip = &r.skip };
         gi_store_weights_begin(g->cx);

@@ -177,8 +177,8 @@ uint64_t gi_blob_sample(const gi_blob *b)
     const uint8_t *p = b->data;
     if (b->bytes <= 1024)
         return gi_hash(p, b->bytes, h);
-    for (int i = 0; i < 8; i++)
-        h = gi_hash(p + (b->bytes - 64) / 8 * (size_t)(i + 1), 64, h);
+    for (size_t i = 0; i <= 8; i++)
+        h = gi_hash(p + (b->bytes - 64) / 8 * i, 64, h);
     return h;
 }
 

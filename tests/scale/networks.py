@@ -11,7 +11,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from onnx_bytes import F32, I64, attribute, field, graph, many, model, node, tensor, value  # noqa: E402
+from onnx_bytes import F32, I64, external, field, graph, many, model, node, tensor, value  # noqa: E402
 
 BOOL = 9
 KINDS = {}
@@ -37,9 +37,6 @@ def filled(name, dims, seed):
         n *= d
     return tensor(name, dims, [((seed * 37 + i * 11) % 101 - 50) / 64 for i in range(n)])
 
-
-def float_attribute(name, v):
-    return field(1, name) + b"\x15" + struct.pack("<f", v) + field(20, 1)
 
 
 def whole(nodes, inputs, outputs, weights=(), opset=17):
@@ -336,6 +333,42 @@ def shapes(n):
                   node("Add", [p + "e", "x"], [p + "y"], p + "add")]
         ends.append(value(p + "y", [1 << 12, 1 << 10, i % 9 + 1]))
     return whole(nodes, [value("x", [1])], ends, w)
+
+
+def with_large_weights(path, layers, side, channels):
+    """Writes a network whose weights lie in a file beside it, PATH.weights, sparse but for the start of each one, so that
+    no two are the same. Everything gives folding work on a whole weight: a product behind a Transpose, scaled by a number,
+    and a convolution with BatchNormalization. Returns the bytes of the weights."""
+    nodes, small, end, x, y = [], [scalar("half", 0.5)], 0, "x", "image"
+    location = os.path.basename(path) + ".weights"
+    with open(path + ".weights", "wb") as f:
+
+        def large(name, dims, seed):
+            nonlocal end
+            f.seek(end)
+            f.write(struct.pack("<1024f", *(((seed * 7919 + i * 31) % 2003 - 1001) / 4096 for i in range(1024))))
+            size = 4
+            for d in dims:
+                size *= d
+            small.append(external(name, dims, {"location": location, "offset": end, "length": size}))
+            end += (size + 4095) // 4096 * 4096
+
+        for i in range(layers):
+            p = f"/layer{i}/"
+            large(p + "w", [side, side], 2 * i)
+            large(p + "k", [channels, channels, 3, 3], 2 * i + 1)
+            small += [tensor(p + "bn." + q, [channels], [1.0 + (i + ord(q)) % 5] * channels) for q in "somv"]
+            nodes += [node("Transpose", [p + "w"], [p + "t"], p + "transpose", perm=[1, 0]),
+                      node("MatMul", [x, p + "t"], [p + "m"], p + "matmul"), node("Mul", [p + "m", "half"], [p + "h"], p + "mul"),
+                      node("Relu", [p + "h"], [p + "x"], p + "relu"),
+                      node("Conv", [y, p + "k"], [p + "c"], p + "conv", pads=[1, 1, 1, 1]),
+                      node("BatchNormalization", [p + "c"] + [p + "bn." + q for q in "somv"], [p + "y"], p + "bn")]
+            x, y = p + "x", p + "y"
+        f.truncate(end)
+    with open(path, "wb") as f:
+        f.write(whole(nodes, [value("x", ["n", side]), value("image", ["n", channels, 8, 8])],
+                      [value(x, ["n", side]), value(y, ["n", channels, 8, 8])], small))
+    return end
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ Cases:
   linear   `gopt optimize` on generated networks (networks.py), and on ones four times as large: processor time may
            grow by GROWTH at most. With GOPT_TEST_FULL set the larger ones have 100,000 nodes, which must be done in 5 s.
 
+  memory   a network whose weights take 4 GiB (256 MiB unless GOPT_TEST_FULL is set) is optimized, with work on each
+           weight, and saved, in less than 1 GiB (so much less) of anonymous memory
+
 Times are processor time, the least of some tries; GROWTH lies between the 4 of what is linear and the 16 of what is
 quadratic, and a network that fails is tried again, so a busy machine does not fail the test.
 """
@@ -16,10 +19,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import networks  # noqa: E402
 
+SKIP = 77
 FULL = bool(os.environ.get("GOPT_TEST_FULL"))
 GROWTH, START = 6.5, 0.02  # START: seconds that the process takes before it does anything, and then some
 LONGEST = 5.0
@@ -66,7 +71,43 @@ def linear(program, folder):
         sys.exit(f"grows too fast, or takes over {limit:g} s: {', '.join(failed)}")
 
 
-CASES = {"linear": linear}
+def peak_anonymous(program, *args):
+    """Bytes, looked at 200 times a second."""
+    peak = 0
+    p = subprocess.Popen([program, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while p.poll() is None:
+        try:
+            with open(f"/proc/{p.pid}/status") as f:
+                peak = max([peak] + [int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon")])
+        except OSError:
+            pass
+        time.sleep(.005)
+    if p.returncode:
+        sys.exit(f"{' '.join(map(str, args))}: exit {p.returncode}\n{p.stderr.read()[-2000:]}")
+    return peak
+
+
+def memory(program, folder):
+    if not os.path.exists("/proc/self/status"):
+        print("skipped: no /proc to read anonymous memory from")
+        sys.exit(SKIP)
+    if is_instrumented(program):
+        print("skipped: sanitizers take memory of their own")
+        sys.exit(SKIP)
+    # what a process holds before it has any weights, twice, and what may lie in pages before files are used
+    most = (1 << 30) if FULL else (96 << 20)
+    size = networks.with_large_weights(str(folder / "large.onnx"), *((40, 4096, 1024) if FULL else (12, 1536, 512)))
+    options = () if FULL else ("--memory-limit", 512 << 20)
+    peak = peak_anonymous(program, "optimize", folder / "large.onnx", "-q", "--external-data", "-o", folder / "out.onnx", *options)
+    written = (folder / "out.onnx.data").stat().st_size
+    print(f"{size >> 20} MiB of weights: at most {peak >> 20} MiB of anonymous memory, {written >> 20} MiB written")
+    if peak > most:
+        sys.exit(f"expected at most {most >> 20} MiB")
+    if written < size // 2:
+        sys.exit("the weights are not there")
+
+
+CASES = {"linear": linear, "memory": memory}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in CASES:
