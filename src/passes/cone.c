@@ -369,8 +369,9 @@ static void advance(front *f, const gi_node *n)
     }
 }
 
-/* In a chain every node is a cut, and each cut is a form of all nodes before it: the nearest ones must do. */
-enum { MOST_CUTS = 10 };
+/* In a chain every node is a cut, and each cut is a form of all nodes before it: the nearest ones must do, fewer where
+ * the ways up have not parted yet. */
+enum { MOST_CUTS = 10, MOST_OF_CHAIN = 6 };
 
 static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
 {
@@ -378,7 +379,7 @@ static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
     gi_cut *cuts = GI_NEW_ARRAY(a, gi_cut, MOST_CUTS);
     uint32_t tried = 0;
     front f = { .n = 0 };
-    bool function = false;
+    bool function = false, parted = false;
     if (!c || !cuts)
         return false;
     collect(m->root, c);
@@ -389,8 +390,9 @@ static bool find_cuts(const gi_match *m, gi_arena *a, gi_cuts *out)
     function = false;
     order(c);
     out->cut = cuts;
-    for (uint32_t i = 0; i < c->n && tried < MOST_CUTS; i++) {
+    for (uint32_t i = 0; i < c->n && tried < (parted ? MOST_CUTS : MOST_OF_CHAIN); i++) {
         advance(&f, c->nodes[i]);
+        parted = parted || f.n > 1;
         function = function || is_function(c->nodes[i]->op);
         if (i == 0 && m->root->op != OP_Max && m->root->op != OP_Clip)
             continue; /* one node is what it is */

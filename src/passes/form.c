@@ -18,6 +18,14 @@ typedef struct sum {
 
 static void put(sum *to, const gi_term *t);
 
+/* The terms are left as they are: they are many bytes, and few of them will be used. */
+static void begin(sum *b, gi_forms *s)
+{
+    b->s = s;
+    b->n = b->depth = 0;
+    b->bad = false;
+}
+
 void gi_forms_init(gi_forms *s, gi_arena *a, double close)
 {
     s->a = a;
@@ -334,7 +342,8 @@ static const gi_form *atom_form(gi_forms *s, gi_atom atom)
         return NULL;
     if (i == s->n)
         s->atoms[s->n++] = atom;
-    sum b = { .s = s };
+    sum b;
+    begin(&b, s);
     put(&b, &(gi_term){ .k = 1, .n = 1, .f = { { i, 1 } } });
     return finish(&b);
 }
@@ -346,7 +355,8 @@ const gi_form *gi_form_x(gi_forms *s)
 
 const gi_form *gi_form_num(gi_forms *s, double k)
 {
-    sum b = { .s = s };
+    sum b;
+    begin(&b, s);
     put(&b, &(gi_term){ .k = k });
     return finish(&b);
 }
@@ -362,7 +372,8 @@ static const gi_form *add_scaled(gi_forms *s, const gi_form *a, const gi_form *b
 {
     if (!a || !b)
         return NULL;
-    sum r = { .s = s };
+    sum r;
+    begin(&r, s);
     for (int i = 0; i < a->n; i++)
         put(&r, &a->t[i]);
     for (int i = 0; i < b->n; i++) {
@@ -392,7 +403,8 @@ const gi_form *gi_form_mul(gi_forms *s, const gi_form *a, const gi_form *b)
 {
     if (!a || !b)
         return NULL;
-    sum r = { .s = s };
+    sum r;
+    begin(&r, s);
     for (int i = 0; i < a->n && !r.bad; i++)
         put_product(&r, &a->t[i], b);
     return finish(&r);
@@ -416,7 +428,8 @@ static bool is_exp(const gi_forms *s, const gi_form *a, double *c, const gi_form
 
 static const gi_form *one_term(gi_forms *s, const gi_term *t)
 {
-    sum b = { .s = s };
+    sum b;
+    begin(&b, s);
     put(&b, t);
     return finish(&b);
 }
@@ -825,7 +838,8 @@ const gi_form *gi_form_settle(gi_forms *s, const gi_form *a)
         if (!known || fabs(jump) > s->close * most)
             continue;
         const gi_form *above = atom_form(s, (gi_atom){ .kind = GI_ATOM_ABOVE, .at = s->atoms[h].at });
-        sum b = { .s = s };
+        sum b;
+        begin(&b, s);
         for (int i = 0; i < a->n; i++) {
             gi_term rest = a->t[i];
             const bool has = has_atom(&rest, h);

@@ -461,6 +461,15 @@ static bool is_whole_split(const gi_node *concat, uint32_t first, uint32_t end)
     return true;
 }
 
+/* Is v the output of a Split behind the one that `before` is? It is then that much longer. Asked first, since what part
+ * an output is takes a look at all outputs before it. */
+static bool comes_next(const gi_value *before, const gi_value *v, int axis, int64_t *length)
+{
+    const gi_node *n = gi_value_node(v);
+    *length = v ? gi_value_dim(v, axis) : -1;
+    return n && n->op == OP_Split && gi_value_node(before) == n && v->index == before->index + 1 && *length > 0;
+}
+
 /* Inputs of the Concat from `first` on that follow each other in one value; *to is what they are together. */
 static uint32_t follow_parts(const gi_node *concat, int axis, uint32_t first, gi_part *to)
 {
@@ -469,6 +478,11 @@ static uint32_t follow_parts(const gi_node *concat, int axis, uint32_t first, gi
     if (!gi_part_of(gi_node_in(concat, i), to) || to->axis != axis || to->drops || (to->step != 1 && to->count > 1))
         return first + 1;
     for (i++; i < concat->n_in; i++) {
+        int64_t length;
+        if (comes_next(gi_node_in(concat, i - 1), gi_node_in(concat, i), axis, &length)) {
+            to->count += length;
+            continue;
+        }
         if (!gi_part_of(gi_node_in(concat, i), &p) || p.axis != axis || p.x != to->x || p.drops ||
             (p.step != 1 && p.count > 1) || p.first != to->first + to->count)
             break;
@@ -498,20 +512,22 @@ static bool join_runs(const gi_match *m, gi_rewrite *r, gi_values *parts)
     uint32_t n = 0;
     if (!concat_axis(concat, &axis))
         return false;
-    for (uint32_t i = 0, end; i < concat->n_in; i = end, n++) {
+    for (uint32_t i = 0, end; i < concat->n_in; i = end) {
         gi_part p;
         end = follow_parts(concat, axis, i, &p);
         const int64_t own = end > i + 1 ? cost_of_run(concat, i, end, &p) : 0;
         const bool worth = own < 0 || (i == 0 && end == concat->n_in && end > 1);
         cost += worth ? own : 0;
-        if (!worth)
-            end = i + 1;
-        if (!r)
+        n += worth ? 1 : end - i; /* nor is any shorter part of what is not worth it */
+        for (uint32_t k = i; r && !worth && k < end; k++)
+            if (!gi_push(r->scratch, parts, gi_node_in(concat, k)))
+                return false;
+        if (!r || !worth)
             continue;
         const gi_span s = {
             .n = p.count != p.dim, .axis = { axis }, .start = { p.first }, .end = { p.first + p.count }, .step = { 1 }
         };
-        gi_value *v = worth ? gi_span_build(r, p.x, &s) : gi_node_in(concat, i);
+        gi_value *v = gi_span_build(r, p.x, &s);
         if (!v || !gi_push(r->scratch, parts, v))
             return false;
     }
