@@ -20,7 +20,7 @@ bool(gi_decline)(gi_reason *why, const char *fmt, ...)
 
 gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out)
 {
-    gi_node *n = gi_node_create(r->root->block, r->root, op, n_in, in, n_out);
+    gi_node *n = gi_node_create(r->root->block, r->before ? r->before : r->root, op, n_in, in, n_out);
     return n && gi_push(r->scratch, &r->made, n) ? n : NULL;
 }
 
@@ -298,7 +298,7 @@ static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite
         gi_value_replace_uses(root->out[i], at->out[i]);
         enqueue_users(e, at->out[i], UINT32_MAX);
     }
-    gi_applied(e->cx, rule->name, at && was_made(r, at) ? at : root, "%s", rule->means);
+    gi_applied(e->cx, rule->name, at && was_made(r, at) ? at : root, "%s", r->said ? r->said : rule->means);
     gi_remove_dead(root, e->scratch);
     for (size_t i = 0; i < r->made.n; i++) {
         enqueue(e, r->made.p[i]);

@@ -117,10 +117,12 @@ typedef struct gi_rewrite {
     gi_arena *scratch;
     gi_vec(gi_node *) made;
     gi_vec(gi_swap) also;
-    const char *why; /* set with a NULL result: the rule thought better of it */
+    gi_node *before;  /* where new nodes go; NULL: before the root */
+    const char *why;  /* set with a NULL result: the rule thought better of it */
+    const char *said; /* the remark of this rewrite; NULL: what the rule means */
 } gi_rewrite;
 
-/* A node before the root with its first output, types inferred after attributes are set by `gi_rw_done`. */
+/* A node before the root, or before r->before, with its first output, types inferred after attributes are set by `gi_rw_done`. */
 gi_node *gi_rw_node(gi_rewrite *r, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out);
 /* The same right behind what makes v, where it serves all that read v in the root's block. */
 gi_node *gi_rw_node_behind(gi_rewrite *r, const gi_value *v, gi_opcode op, uint32_t n_in, gi_value *const *in,

@@ -9,6 +9,7 @@
  * that the operators keep, so that it is another result. */
 #include <math.h>
 
+#include "passes/build.h"
 #include "passes/cone.h"
 
 #define NORM_NEEDS                                                                                            \
@@ -386,21 +387,20 @@ static gi_value *operand(gi_rewrite *r, const norm *o, const gi_value *k, double
     return fits ? (gi_value *)(uintptr_t)k : vector_of(r, o, k, by);
 }
 
-static gi_value *transpose(gi_rewrite *r, gi_value *x, int rank, const int *perm, bool back)
+static gi_value *reorder(gi_rewrite *r, gi_value *x, const norm *o, bool back)
 {
     int64_t p[GOPT_MAX_RANK];
+    const int rank = gi_value_rank(x);
     for (int i = 0; i < rank; i++)
-        p[back ? perm[i] : i] = back ? i : perm[i];
-    gi_node *n = gi_rw_node(r, OP_Transpose, 1, &x, 1);
-    return n && gi_attr_set_ints(n, Transpose_at_perm, (uint32_t)rank, p) ? gi_rw_done(r, n) : NULL;
+        p[back ? o->perm[i] : i] = back ? i : o->perm[i];
+    return gi_rw_transpose(r, x, rank, p);
 }
 
 static gi_value *make_norm(gi_rewrite *r, const gi_match *m)
 {
     const norm *o = m->data;
-    const int rank = gi_value_rank(m->x);
     const bool channels = o->op == OP_InstanceNormalization;
-    gi_value *x = o->moves ? transpose(r, m->x, rank, o->perm, false) : m->x;
+    gi_value *x = reorder(r, m->x, o, false);
     gi_value *in[3] = { x, operand(r, o, o->gamma, o->scale) };
     uint32_t n_in = 2;
     if (channels || o->shift != 0) {
@@ -420,7 +420,7 @@ static gi_value *make_norm(gi_rewrite *r, const gi_match *m)
         gi_attr_set_float(n, centred ? LayerNormalization_at_epsilon : RMSNormalization_at_epsilon, epsilon);
     }
     gi_value *y = gi_rw_done(r, n);
-    return y && o->moves ? transpose(r, y, rank, o->perm, true) : y;
+    return y ? reorder(r, y, o, true) : NULL;
 }
 
 /* ---- between casts ---- */

@@ -2,6 +2,7 @@
  *
  * All is told from shapes: a Reshape keeps the elements in order, so dims before and after say what each stands for. */
 #include "ops/move.h"
+#include "passes/build.h"
 #include "passes/parts.h"
 
 #define BLOCKS                                                                                                 \
@@ -209,12 +210,6 @@ static bool is_patches(const gi_match *m, gi_reason *why)
            unknown <= 1;
 }
 
-static gi_value *reshape(gi_rewrite *r, gi_value *x, int rank, const int64_t *dims)
-{
-    gi_value *s = gi_const_i64(r->g, 1, rank, dims);
-    return x && s ? gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ x, s }) : NULL;
-}
-
 static gi_value *make_patches(gi_rewrite *r, const gi_match *m)
 {
     blocks b = { 0 };
@@ -238,11 +233,8 @@ static gi_value *make_patches(gi_rewrite *r, const gi_match *m)
     const int moved[] = { h, h + 2, by_rows ? h + 1 : h + 3, by_rows ? h + 3 : h + 1, h + 4 };
     for (int i = 0; i < 5; i++)
         perm[h + i] = moved[i];
-    gi_value *y = reshape(r, b.x, rank + 2, apart);
-    gi_node *t = y ? gi_rw_node(r, OP_Transpose, 1, &y, 1) : NULL;
-    if (!t || !gi_attr_set_ints(t, Transpose_at_perm, (uint32_t)rank + 2, perm))
-        return NULL;
-    return reshape(r, gi_rw_done(r, t), rank, together);
+    gi_value *y = gi_rw_transpose(r, gi_rw_reshape(r, b.x, rank + 2, apart), rank + 2, perm);
+    return gi_rw_reshape(r, y, rank, together);
 }
 
 /* ---- Reshape, Transpose, Reshape ---- */
