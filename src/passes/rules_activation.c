@@ -8,7 +8,7 @@
 
 #define ONE_VARIABLE                                                                                       \
     "all that is matched depends on x alone, has the shape of x and no other user; on zeros, infinities, " \
-    "NaN and numbers of all sizes the operator gives the same"
+    "NaN and numbers of all sizes the operator gives the same; of f64, alpha and beta are numbers that f32 holds"
 
 typedef struct activation {
     gi_opcode op;
@@ -418,8 +418,13 @@ static gi_value *negated(gi_rewrite *r, const gi_value *s)
 static gi_value *build(gi_rewrite *r, const activation *a, gi_value *x)
 {
     const gopt_dtype t = gi_value_dtype(x);
+    const float alpha = gi_close(a->cut->forms, a->alpha, 1) ? 1.0f : (float)a->alpha, beta = (float)a->beta;
     gi_value *in[3] = { x };
     uint32_t n_in = 1;
+    if (t == GOPT_F64 && a->op != OP_Clip && ((double)alpha != a->alpha || (double)beta != a->beta)) {
+        r->why = "its numbers are f64, and attributes are f32";
+        return NULL;
+    }
     if (a->op == OP_Clip) {
         in[1] = bound(r, t, a->alpha);
         in[2] = bound(r, t, a->beta);
@@ -433,7 +438,6 @@ static gi_value *build(gi_rewrite *r, const activation *a, gi_value *x)
     gi_node *n = gi_rw_node(r, a->op, n_in, in, 1);
     if (!n)
         return NULL;
-    const float alpha = gi_close(a->cut->forms, a->alpha, 1) ? 1.0f : (float)a->alpha, beta = (float)a->beta;
     switch (a->op) {
     case OP_HardSigmoid:
         gi_attr_set_float(n, HardSigmoid_at_alpha, alpha);

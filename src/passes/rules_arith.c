@@ -45,7 +45,7 @@ static bool constants_join(const gi_match *m, gi_reason *why)
     if (!gi_dtype_is_float(a->dtype) || gopt_dtype_bits(a->dtype) < 16 || a->dtype != b->dtype)
         return false;
     const bool same = a->rank == b->rank && (!a->rank || !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims));
-    return same || gi_blob_elements(a) == 1 || gi_blob_elements(b) == 1;
+    return gi_blob_elements(a) && gi_blob_elements(b) && (same || gi_blob_elements(a) == 1 || gi_blob_elements(b) == 1);
 }
 
 /* Is an element subnormal or zero whose factors are not? */

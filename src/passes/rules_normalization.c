@@ -266,7 +266,9 @@ static bool types_fit(const gi_match *m, const norm *o)
     for (size_t i = 0; i < GI_COUNT(k); i++)
         if (k[i] && gi_value_dtype(k[i]) != x)
             return false;
-    if (x != y || (o->op != OP_InstanceNormalization && x == GOPT_F64))
+    const float epsilon = (float)o->epsilon; /* as the attribute holds it */
+    if (x != y || (o->op != OP_InstanceNormalization && x == GOPT_F64) || (o->epsilon > 0 && !(epsilon > 0)) ||
+        (x == GOPT_F64 && (double)epsilon != o->epsilon))
         return false;
     return !o->cut->casts || (o->op != OP_InstanceNormalization && (x == GOPT_F16 || x == GOPT_BF16));
 }
@@ -510,6 +512,12 @@ static bool varies_as_norm(const gi_match *m, gi_reason *why)
                                       gi_value_ref(m->y, m->scratch));
 }
 
+/* Leaves room for the sums behind it. */
+static double greatest_scale(gopt_dtype t)
+{
+    return t == GOPT_F16 ? 1000 : t == GOPT_F64 ? 1e300 : 1e30;
+}
+
 /* s ∘ k, in the shape of s. */
 static gi_value *combined(gi_rewrite *r, const gi_match *m, const gi_value *v, bool times)
 {
@@ -524,8 +532,10 @@ static gi_value *combined(gi_rewrite *r, const gi_match *m, const gi_value *v, b
         dims[i] = over >> i & 1 ? gi_value_dim(m->y, i) : 1;
     for (int64_t i = 0; i < gi_blob_elements(s); i++) {
         const double a = from ? gi_load_f64(from->dtype, from->data, (size_t)i) : 0;
-        const double c = broadcast_at(k, rank, dims, i);
-        gi_store_f64(b->dtype, b->owned, (size_t)i, times ? a * c : a + c);
+        const double c = broadcast_at(k, rank, dims, i), y = times ? a * c : a + c;
+        if (!(fabs(y) <= greatest_scale(b->dtype)))
+            r->why = "its scale or shift would be so large that it may overflow";
+        gi_store_f64(b->dtype, b->owned, (size_t)i, y);
     }
     return gi_const(r->g, b, NULL);
 }
@@ -540,7 +550,7 @@ static gi_value *renewed(gi_rewrite *r, const gi_match *m, gi_value *s, gi_value
     in[1] = s;
     if (n_in > 2)
         in[2] = b;
-    gi_node *n = s && n_in <= GI_COUNT(in) ? gi_rw_node(r, old->op, n_in, in, 1) : NULL;
+    gi_node *n = s && n_in <= GI_COUNT(in) && !r->why ? gi_rw_node(r, old->op, n_in, in, 1) : NULL;
     return n && gi_attrs_copy(n, old) ? gi_rw_done(r, n) : NULL;
 }
 

@@ -300,16 +300,18 @@ static bool is_closed(const gi_match *m, const gi_value *also, gi_reason *why)
     return true;
 }
 
+/* One type, one batch, and states of the cell's size: nothing is broadcast. */
 static bool same_types(const gi_match *m, const cell *c)
 {
+    const gi_type *y = m->root->out[0]->type;
     const gopt_dtype t = gi_value_dtype(m->root->out[0]);
-    const gi_value *v[] = { c->x, c->h, c->c };
+    const gi_value *v[] = { c->x, c->next ? NULL : c->h, c->c };
     for (size_t i = 0; i < GI_COUNT(v); i++)
-        if (v[i] && (gi_value_dtype(v[i]) != t || gi_value_rank(v[i]) != 2))
+        if (v[i] && (gi_value_dtype(v[i]) != t || gi_value_rank(v[i]) != 2 ||
+                     gi_dim_equal(m->g->dims, v[i]->type->dims[0], y->dims[0]) != 1 ||
+                     (v[i] != c->x && gi_value_dim(v[i], 1) != c->hidden)))
             return false;
-    return (t == GOPT_F32 || t == GOPT_F64 || t == GOPT_F16) && gi_value_dim(c->x, 1) > 0 &&
-           gi_dim_equal(m->g->dims, c->x->type->dims[0], m->root->out[0]->type->dims[0]) == 1 &&
-           (c->next || gi_dim_equal(m->g->dims, c->h->type->dims[0], m->root->out[0]->type->dims[0]) == 1);
+    return (t == GOPT_F32 || t == GOPT_F64 || t == GOPT_F16) && gi_value_dim(c->x, 1) > 0;
 }
 
 /* p = σ(gate) · rest; the gate is read, the rest returned. */
