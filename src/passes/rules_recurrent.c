@@ -771,8 +771,8 @@ static bool read_single(gi_value *v, single *s)
     return false;
 }
 
-/* Where the axis goes among x's dims, so that those before it are the Concat's before its axis; -1 where they differ.
- * Dims of 1 do not count. */
+/* Where the axis goes among x's dims: those before it are the Concat's before its own, which it may lead a dim of.
+ * -1 where the dims differ; dims of 1 do not count. */
 static int place_of_axis(const gi_match *m, const single *s, const gi_value *part, int axis)
 {
     int at = 0, place = -1;
@@ -784,7 +784,7 @@ static int place_of_axis(const gi_match *m, const single *s, const gi_value *par
             place = at;
         if (i == gi_value_rank(part))
             break;
-        if (i == axis || gi_value_dim(part, i) == 1)
+        if (gi_value_dim(part, i) == 1)
             continue;
         if (at == rank || gi_dim_equal(m->g->dims, part->type->dims[i], s->x->type->dims[at]) != 1)
             return -1;
@@ -806,8 +806,7 @@ static bool read_stack(const gi_match *m, single *s, int *place)
         single one;
         gi_value *v = gi_node_in(n, i);
         if (!read_single(v, &one) || one.index != (int64_t)i || one.dim != (int64_t)n->n_in ||
-            (i && (one.x != s->x || one.axis != s->axis)) || gi_value_dim(v, axis) != 1 ||
-            !gi_type_same(m->g, v->type, first->type))
+            (i && (one.x != s->x || one.axis != s->axis)) || !gi_type_same(m->g, v->type, first->type))
             return false;
         *s = one;
         frees = frees || v->n_uses == 1;
