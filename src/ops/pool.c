@@ -1,6 +1,7 @@
 /* Pooling: MaxPool, AveragePool, LpPool and the global ones. */
 #include <math.h>
 
+#include "ops/pool.h"
 #include "ops/real.h"
 #include "ops/sum.h"
 #include "ops/window.h"
@@ -200,7 +201,7 @@ static gopt_status eval_max_pool(gi_eval *a)
     return pool_indices(a, &s, dims);
 }
 
-static gopt_status eval_average_pool(gi_eval *a)
+gopt_status gi_eval_average_pool(gi_eval *a)
 {
     pool s = { .kind = POOL_SUM, .include_pad = gi_attr_int(a->n, AveragePool_at_count_include_pad) != 0 };
     int64_t dims[GOPT_MAX_RANK];

@@ -186,7 +186,36 @@ def rotary():
     one("rank_4", [f32(2, 2, 3, 4), places, c, s])
 
 
-def out_type(op, name):
+def quantized():
+    for dtype in (np.uint8, np.int8):
+        least, name = np.iinfo(dtype).min, np.dtype(dtype).name
+        rng = np.random.default_rng(7)
+        some = lambda *shape: rng.integers(least, least + 256, shape, dtype)
+        scaled = lambda scale, zero: [np.array(scale, np.float32), np.array(zero, dtype)]
+        a, b, c = scaled(0.0317, 3), scaled(0.0173, 100), scaled(0.0541, 20)
+
+        def one(what, op, inputs, **attributes):
+            case(f"qlinear_{what}_{name}", op, inputs, **attributes)
+
+        for op in ("Add", "Mul"):
+            one(op.lower(), f"QLinear{op}", [some(4, 1, 64), *a, some(5, 64), *b, *c])
+        one("add_constant", "QLinearAdd", [some(4, 64), *a, some(64), *b, *c], constants=(1, 2, 3, 4, 5, 6, 7))
+        every = np.arange(least, least + 256).astype(dtype)
+        one("sigmoid", "QLinearSigmoid", [every, *a, *scaled(1 / 256, 0)])
+        one("leaky_relu", "QLinearLeakyRelu", [every, *a, *c], alpha=0.1)
+        image = some(2, 3, 6, 7)
+        for last in (0, 1):
+            one(f"global_pool_{last}", "QLinearGlobalAveragePool", [image, *a, *c], channels_last=last)
+            one(f"average_pool_{last}", "QLinearAveragePool", [image, *a, *c], kernel_shape=[2, 3], strides=[1, 2],
+                pads=[1, 0, 0, 1], channels_last=last)
+        one("average_pool_padded", "QLinearAveragePool", [image, *a, *c], kernel_shape=[3, 3], pads=[1] * 4,
+            count_include_pad=1)
+        one("concat", "QLinearConcat", [*c, some(2, 3, 4), *a, some(2, 5, 4), *c], axis=1)
+
+
+def out_type(op, name, inputs):
+    if op.startswith("QLinear"):
+        return helper.np_dtype_to_tensor_dtype(inputs[2].dtype if op != "QLinearConcat" else inputs[1].dtype)
     return TensorProto.INT32 if name == "mask_index" else TensorProto.FLOAT
 
 
@@ -199,7 +228,7 @@ def build(folder, name, op, inputs, outputs, domain, constants, attributes):
     graph = helper.make_graph(
         [node], name,
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in given],
-        [helper.make_tensor_value_info(n, out_type(op, n), None) for n in outputs if n], held)
+        [helper.make_tensor_value_info(n, out_type(op, n, inputs), None) for n in outputs if n], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(MS, 1)],
                               ir_version=10)
     at = folder / name
@@ -268,6 +297,7 @@ def main():
     multi_head()
     projected()
     rotary()
+    quantized()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)
