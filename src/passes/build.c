@@ -127,6 +127,15 @@ gi_value *gi_rw_dim(gi_rewrite *r, gi_value *x, int i, gopt_dtype t)
     return gi_rw_cast(r, gi_rw_binary(r, OP_Gather, gi_rw_unary(r, OP_Shape, x), gi_const_i64(r->g, 0, 1, &at)), t);
 }
 
+gi_value *gi_rw_widen(gi_rewrite *r, gi_value *x, gi_value *like, int i)
+{
+    const int64_t known[2] = { gi_value_dim(like, i), 1 }, at = i, one = 1;
+    if (known[0] >= 0)
+        return gi_rw_binary(r, OP_Expand, x, gi_rw_ints(r, 2, known));
+    gi_value *dim = gi_rw_binary(r, OP_Gather, gi_rw_unary(r, OP_Shape, like), gi_rw_ints(r, 1, &at));
+    return gi_rw_binary(r, OP_Expand, x, gi_rw_concat(r, 2, (gi_value *[]){ dim, gi_rw_ints(r, 1, &one) }, 0));
+}
+
 bool gi_rw_attrs_of(gi_node *n, const gi_node *from)
 {
     const gi_op *row = gi_op_get(n->op);

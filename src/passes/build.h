@@ -31,6 +31,8 @@ gi_value *gi_rw_reduce(gi_rewrite *r, gi_opcode op, gi_value *x, uint32_t n, con
 bool gi_rw_split(gi_rewrite *r, gi_value *x, int64_t axis, uint32_t n, const int64_t *lengths, gi_value **parts);
 /* Dim i of x as one number of rank 0: a constant where it is known. */
 gi_value *gi_rw_dim(gi_rewrite *r, gi_value *x, int i, gopt_dtype t);
+/* x, whose last dim but one is 1 or missing, with that dim as long as dim i of `like`. */
+gi_value *gi_rw_widen(gi_rewrite *r, gi_value *x, gi_value *like, int i);
 
 /* Sets the attributes of n that `from`, another operator, has under the same names. */
 bool gi_rw_attrs_of(gi_node *n, const gi_node *from);

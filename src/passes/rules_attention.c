@@ -17,6 +17,7 @@
  * and runtimes that make such rows zero themselves are none the worse for it. */
 #include <math.h>
 
+#include "passes/build.h"
 #include "passes/layout.h"
 
 enum { MAX_MASKS = 4, MAX_SCORES = 10 };
@@ -376,25 +377,6 @@ static gi_value *scalar_like(gi_rewrite *r, const gi_value *like, double x)
     return gi_const(r->g, b, NULL);
 }
 
-/* A mask for all queries as one for each. The number of queries is known, or that of keys, the mask's last dim. */
-static gi_value *widened(gi_rewrite *r, const attention *a, gi_value *mask)
-{
-    const int64_t queries = gi_value_dim(a->q, 2), both[2] = { queries, 1 }, one = 1;
-    gi_value *shape = queries >= 0 ? gi_const_i64(r->g, 1, 2, both) : NULL;
-    if (queries < 0) {
-        const int64_t last = gi_value_rank(mask) - 1;
-        gi_value *at = gi_const_i64(r->g, 1, 1, &last), *dims = gi_rw_build(r, OP_Shape, 1, &mask);
-        gi_value *keys = at && dims ? gi_rw_build(r, OP_Gather, 2, (gi_value *[]){ dims, at }) : NULL;
-        gi_value *in[2] = { keys, gi_const_i64(r->g, 1, 1, &one) };
-        gi_node *join = in[0] && in[1] ? gi_rw_node(r, OP_Concat, 2, in, 1) : NULL;
-        if (!join)
-            return NULL;
-        gi_attr_set_int(join, Concat_at_axis, 0);
-        shape = gi_rw_done(r, join);
-    }
-    return shape ? gi_rw_build(r, OP_Expand, 2, (gi_value *[]){ mask, shape }) : NULL;
-}
-
 /* One mask of all, from the scores outwards; NULL with *ok where there is none. */
 static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
 {
@@ -416,9 +398,10 @@ static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
         if (!mask)
             return NULL;
     }
-    if (mask && a->widen && !(mask = widened(r, a, mask)))
-        return NULL;
-    *ok = true;
+    if (mask && a->widen) /* the number of queries is known, or that of keys, the mask's last dim */
+        mask = gi_value_dim(a->q, 2) >= 0 ? gi_rw_widen(r, mask, a->q, 2)
+                                          : gi_rw_widen(r, mask, mask, gi_value_rank(mask) - 1);
+    *ok = mask || !a->n_masks;
     return mask;
 }
 

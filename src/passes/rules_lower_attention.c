@@ -393,6 +393,8 @@ static gi_value *expand_multi_head(gi_rewrite *r, const gi_match *m)
         if (!mask)
             return NULL;
     }
+    if (mask && q && gi_value_rank(mask) >= 2 && gi_value_dim(mask, -2) == 1 && gi_value_dim(q, 1) != 1)
+        mask = gi_rw_widen(r, mask, q, 1); /* Attention wants a mask for each query */
     if (cached && q)
         q = apart(r, q, heads, SWAP_TOKENS);
     if (!q || !k || !v)

@@ -332,7 +332,8 @@ static bool finds_layer_norm(gi_match *m, gi_reason *why)
 
 static bool finds_instance_norm(gi_match *m, gi_reason *why)
 {
-    return find(m, why, OP_InstanceNormalization);
+    return find(m, why, OP_InstanceNormalization) && (gi_value_dtype(m->root->out[0]) != GOPT_F64 ||
+                                                      gi_decline(why, "runtimes have no InstanceNormalization of f64"));
 }
 
 static bool finds_rms_norm(gi_match *m, gi_reason *why)
