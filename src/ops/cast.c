@@ -258,6 +258,25 @@ static gopt_status eval_cast_like(gi_eval *a)
 
 /* ---- type rules ---- */
 
+static bool is_float(gopt_dtype t)
+{
+    return t == GOPT_F32 || t == GOPT_F64;
+}
+
+/* Sizes that were computed in floats. */
+static gopt_status known_from_floats(gi_infer *c, gopt_dtype to)
+{
+    uint32_t n;
+    const gi_dim *const *known = gi_known_truncated(c, 0, &n);
+    const gi_dim **own = known ? GI_NEW_ARRAY(c->scratch, const gi_dim *, n) : NULL;
+    GI_NEED(own || !known);
+    for (uint32_t i = 0; known && i < n; i++)
+        own[i] = known[i];
+    if (known)
+        gi_known_set(c, 0, to, n, own);
+    return GOPT_OK;
+}
+
 /* Contents stay between the wide integers; as bool they are "not zero" where that is decided. */
 static gopt_status infer_to(gi_infer *c, gopt_dtype to)
 {
@@ -267,6 +286,8 @@ static gopt_status infer_to(gi_infer *c, gopt_dtype to)
     const gi_dim *const *known = gi_infer_known(c, 0, &n);
     if (t)
         gi_infer_set(c, 0, to, t->rank, t->dims);
+    if (t && is_float(from) && (to == GOPT_I32 || to == GOPT_I64) && t->rank >= 0 && t->rank <= 1)
+        return known_from_floats(c, to);
     if (!known || (from != GOPT_I32 && from != GOPT_I64 && from != GOPT_BOOL) ||
         (to != GOPT_I32 && to != GOPT_I64 && to != GOPT_BOOL))
         return GOPT_OK;

@@ -33,7 +33,7 @@ const gi_dim *const *gi_contents(gi_infer *c, uint32_t in, uint32_t *n)
  * They are kept nowhere: where a list is made of one, its way is traced back through what only moves elements.
  * Exporters turn pads around so: Reshape to [-1,2], Slice backwards, Transpose, Reshape to [-1]. */
 
-enum { TRACE_DEPTH = 8 };
+enum { TRACE_STEPS = 64 }; /* nodes that one question may visit: chains fork at every Concat */
 
 static bool small_dims(const gi_value *v, int *rank, int64_t *dims, uint32_t *n)
 {
@@ -99,7 +99,35 @@ static bool read_strides(gi_infer *c, const gi_node *n, int rank, const int64_t 
     return true;
 }
 
-static const gi_dim *const *trace(gi_infer *c, gi_value *v, int depth, uint32_t *n)
+static const gi_dim *const *trace(gi_infer *c, gi_value *v, int *steps, uint32_t *n);
+
+static const gi_dim *const *trace_concat(gi_infer *c, const gi_node *node, int rank, const int64_t *dims, int *steps)
+{
+    int64_t part[GOPT_MAX_RANK], from[GOPT_MAX_RANK], to[GOPT_MAX_RANK], at = 0;
+    int axis, part_rank;
+    uint32_t count, known;
+    const gi_dim **r = GI_NEW_ARRAY(c->scratch, const gi_dim *, GI_KNOWN_MAX + 1);
+    if (!r || !gi_axis(gi_attr_int(node, Concat_at_axis), rank, &axis))
+        return NULL;
+    gi_strides(rank, dims, to);
+    for (uint32_t i = 0; i < node->n_in; i++) {
+        gi_value *in = gi_node_in(node, i);
+        const gi_dim *const *p =
+            small_dims(in, &part_rank, part, &count) && part_rank == rank ? trace(c, in, steps, &known) : NULL;
+        bool fits = p && known == count && at + part[axis] <= dims[axis];
+        for (int k = 0; fits && k < rank; k++)
+            fits = k == axis || part[k] == dims[k];
+        if (!fits)
+            return NULL;
+        gi_strides(rank, part, from);
+        if (count)
+            gi_move_nd(rank, part, (uint8_t *)(r + at * to[axis]), to, (const uint8_t *)p, from, sizeof *r);
+        at += part[axis];
+    }
+    return at == dims[axis] ? r : NULL;
+}
+
+static const gi_dim *const *trace(gi_infer *c, gi_value *v, int *steps, uint32_t *n)
 {
     int rank, in_rank;
     int64_t dims[GOPT_MAX_RANK], in_dims[GOPT_MAX_RANK], from[GOPT_MAX_RANK], to[GOPT_MAX_RANK], offset;
@@ -112,10 +140,12 @@ static const gi_dim *const *trace(gi_infer *c, gi_value *v, int depth, uint32_t 
     if (b)
         return constants_of(c, b, count);
     const gi_node *node = gi_value_node(v);
-    gi_value *in = node && depth < TRACE_DEPTH ? gi_node_in(node, 0) : NULL;
+    gi_value *in = node && (*steps)-- > 0 ? gi_node_in(node, 0) : NULL;
+    if (in && node->op == OP_Concat)
+        return trace_concat(c, node, rank, dims, steps);
     if (!in || !small_dims(in, &in_rank, in_dims, &in_count))
         return NULL;
-    const gi_dim *const *of_in = trace(c, in, depth + 1, &in_count);
+    const gi_dim *const *of_in = trace(c, in, steps, &in_count);
     if (!of_in)
         return NULL;
     const bool whole = gi_dtype_is_int(in->type->dtype) && gi_dtype_is_int(v->type->dtype);
@@ -135,7 +165,8 @@ static const gi_dim *const *trace(gi_infer *c, gi_value *v, int depth, uint32_t 
 const gi_dim *const *gi_traced(gi_infer *c, uint32_t in, uint32_t *n)
 {
     *n = 0;
-    return trace(c, gi_node_in(c->n, in), 0, n);
+    int steps = TRACE_STEPS;
+    return trace(c, gi_node_in(c->n, in), &steps, n);
 }
 
 gopt_status gi_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims)

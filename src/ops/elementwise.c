@@ -496,6 +496,27 @@ static gopt_status infer_prelu(gi_infer *c)
     return GOPT_OK;
 }
 
+/* max where min is greater, as the evaluation has it. */
+static gopt_status known_clipped(gi_infer *c, gopt_dtype t)
+{
+    uint32_t n, m;
+    const gi_dim *const *known = gi_infer_known(c, Clip_in_input, &n), *const * limit[2] = { NULL };
+    if (!known || (t != GOPT_I32 && t != GOPT_I64))
+        return GOPT_OK;
+    for (uint32_t i = 0; i < 2; i++)
+        if (gi_infer_has(c, i + 1) && (!(limit[i] = gi_infer_known(c, i + 1, &m)) || m != 1))
+            return GOPT_OK;
+    const gi_dim **r = GI_NEW_ARRAY(c->scratch, const gi_dim *, n + 1);
+    GI_NEED(r);
+    for (uint32_t i = 0; i < n; i++) {
+        r[i] = limit[0] ? gi_dim_max(c->g->dims, known[i], limit[0][0]) : known[i];
+        if (limit[1] && r[i])
+            r[i] = gi_dim_min(c->g->dims, r[i], limit[1][0]);
+    }
+    gi_known_set(c, 0, t, n, r);
+    return GOPT_OK;
+}
+
 static gopt_status infer_clip(gi_infer *c)
 {
     const gopt_dtype x = gi_infer_dtype(c, Clip_in_input);
@@ -504,7 +525,8 @@ static gopt_status infer_clip(gi_infer *c)
         if (x && t && x != t)
             return gi_infer_fail(c, i, "expected %s elements as the first input has", gopt_dtype_name(x));
     }
-    return gi_infer_same_type(c);
+    GI_TRY(gi_infer_same_type(c));
+    return known_clipped(c, x);
 }
 
 static gopt_status infer_where(gi_infer *c)

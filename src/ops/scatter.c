@@ -142,6 +142,25 @@ static gopt_status check_reduction(gi_infer *c, const char *name)
                : gi_infer_fail_node(c, "attribute reduction is \"%s\", expected none, add, mul, max or min", name);
 }
 
+/* A shape vector with some entries replaced: exporters write `shape[i] = v` so. `at` are the entries. */
+static gopt_status scatter_known(gi_infer *c, const char *mode, uint32_t n_at, const int64_t *at)
+{
+    uint32_t n, n_updates;
+    const gi_dim *const *data = gi_infer_known(c, 0, &n), *known[GI_KNOWN_MAX];
+    const gi_dim *const *updates = gi_infer_known(c, 2, &n_updates);
+    if (!data || !updates || n > GI_KNOWN_MAX || gi_infer_rank(c, 0) != 1 || strcmp(mode, "none") != 0 ||
+        n_at != n_updates)
+        return GOPT_OK;
+    memcpy(known, data, n * sizeof *data);
+    for (uint32_t i = 0; i < n_at; i++) {
+        int k;
+        if (!gi_axis(at[i], (int)n, &k))
+            return gi_infer_fail(c, 1, "which holds %lld, expected -%u to %d", (long long)at[i], n, (int)n - 1);
+        known[k] = updates[i];
+    }
+    return gi_set_known(c, 0, n, known);
+}
+
 gopt_status gi_infer_scatter_elements(gi_infer *c)
 {
     const int rank = gi_infer_rank(c, 0), ri = gi_infer_rank(c, 1);
@@ -153,32 +172,12 @@ gopt_status gi_infer_scatter_elements(gi_infer *c)
     if (rank >= 0 && !gi_axis(gi_attr_int(c->n, ScatterElements_at_axis), rank, &axis))
         return gi_infer_fail(c, 0, "which has rank %d, which has no axis %lld", rank,
                              (long long)gi_attr_int(c->n, ScatterElements_at_axis));
-    return same_as_data(c);
-}
-
-/* A shape vector with some entries replaced: exporters write `shape[i] = v` so. */
-static gopt_status scatter_known(gi_infer *c)
-{
-    uint32_t n, n_updates, n_indices;
-    const gi_dim *const *data = gi_infer_known(c, ScatterND_in_data, &n);
-    const gi_dim *const *updates = gi_infer_known(c, ScatterND_in_updates, &n_updates);
-    const gi_dim *known[GI_KNOWN_MAX];
-    int64_t *at, one = 0;
-    if (!data || !updates || n > GI_KNOWN_MAX || gi_infer_rank(c, ScatterND_in_data) != 1 ||
-        gi_infer_rank(c, ScatterND_in_indices) != 2 ||
-        !gi_dim_is_const(gi_infer_dim(c, ScatterND_in_indices, 1), &one) || one != 1 ||
-        strcmp(gi_attr_str(c->n, ScatterND_at_reduction), "none") != 0 ||
-        !gi_infer_ints(c, ScatterND_in_indices, c->scratch, &n_indices, &at) || n_indices != n_updates)
+    GI_TRY(same_as_data(c));
+    uint32_t n;
+    int64_t *at;
+    if (rank != 1 || c->n->op != OP_ScatterElements || !gi_infer_ints(c, 1, c->scratch, &n, &at))
         return GOPT_OK;
-    memcpy(known, data, n * sizeof *data);
-    for (uint32_t i = 0; i < n_indices; i++) {
-        int k;
-        if (!gi_axis(at[i], (int)n, &k))
-            return gi_infer_fail(c, ScatterND_in_indices, "which holds %lld, expected -%u to %d", (long long)at[i], n,
-                                 (int)n - 1);
-        known[k] = updates[i];
-    }
-    return gi_set_known(c, 0, n, known);
+    return scatter_known(c, gi_attr_str(c->n, ScatterElements_at_reduction), n, at);
 }
 
 gopt_status gi_infer_scatter_nd(gi_infer *c)
@@ -192,7 +191,12 @@ gopt_status gi_infer_scatter_nd(gi_infer *c)
         return gi_infer_fail(c, ScatterND_in_indices, "which has rows of %lld, expected at most %d, the rank of data",
                              (long long)depth, rank);
     GI_TRY(same_as_data(c));
-    return scatter_known(c);
+    uint32_t n;
+    int64_t *at;
+    if (rank != 1 || ri != 2 || !gi_dim_is_const(gi_infer_dim(c, ScatterND_in_indices, 1), &depth) || depth != 1 ||
+        !gi_infer_ints(c, ScatterND_in_indices, c->scratch, &n, &at))
+        return GOPT_OK;
+    return scatter_known(c, gi_attr_str(c->n, ScatterND_at_reduction), n, at);
 }
 
 gopt_status gi_infer_tensor_scatter(gi_infer *c)

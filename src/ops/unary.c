@@ -372,12 +372,13 @@ static gopt_status infer_unary(gi_infer *c)
     for (uint32_t i = 0; i < n; i++) {
         int64_t least;
         const bool positive = gi_dim_lower(known[i], &least) && least >= 0;
+        const bool negative = gi_dim_upper(known[i], &least) && least <= 0;
         if (c->n->op == OP_Neg)
             r[i] = gi_dim_sub(c->g->dims, zero, known[i]);
         else if (c->n->op == OP_Relu)
             r[i] = gi_dim_max(c->g->dims, known[i], zero);
-        else if (c->n->op == OP_Abs && positive)
-            r[i] = known[i];
+        else if (c->n->op == OP_Abs && (positive || negative))
+            r[i] = positive ? known[i] : gi_dim_sub(c->g->dims, zero, known[i]);
     }
     gi_known_set(c, 0, t, n, r);
     return GOPT_OK;

@@ -9,6 +9,7 @@
  *       ▼
  *   ┌ infer-shapes   what is known ┐
  *   │ constant-fold  evaluate it   │ until
+ *   │ shape-arithmetic  sizes      │
  *   │ cse            same is one   │ nothing ◀── rewrites          fold into weights, recover operators
  *   │ identities     no-ops go     │ changes     fuse-horizontal   parallel products become one
  *   └ dce            sweep         ┘                 ▲ as long as they change something
@@ -47,6 +48,7 @@ static gopt_status simplify(runner *r, bool *changed)
         again = false;
         GI_TRY(run(r, "infer-shapes", &ignored));
         GI_TRY(run(r, "constant-fold", &again));
+        GI_TRY(run(r, "shape-arithmetic", &again));
         GI_TRY(run(r, "cse", &again));
         GI_TRY(run(r, "identities", &again));
         GI_TRY(run(r, "dce", &again));

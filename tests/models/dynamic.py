@@ -7,8 +7,8 @@ Cases:
   networks  every network whose inputs have symbols, optimized as it is, at several sizes of each symbol: ONNX Runtime's
             answers on what gopt wrote against its answers on the model. The example network and the small trained ones;
             with GOPT_TEST_FULL set all of the made-ready ones too
-  exports   small graphs in the spellings of exporters (exports.py beside this file): the same, and no shape arithmetic
-            is left but what each says
+  exports   the golden cases of shape arithmetic, small graphs in the spellings of exporters, written as ONNX before and
+            after: the same
 
 Needs the Python packages onnx, onnxruntime and numpy, as models.py does. Exits with 77 where they are missing.
 """
@@ -82,7 +82,44 @@ def networks(program, root, tmp):
         print(f"{m.stem}: the same at {len(SIZES)} sizes", flush=True)
 
 
-CASES = {f.__name__: f for f in (networks,)}
+def sizes_of_symbols(session, name):
+    start, step = {"small": (2, 1), "large": (9, 4), "one": (1, 0)}[name]
+    symbols = sorted({s for i in session.get_inputs() for s in i.shape if isinstance(s, str)})
+    return {s: start + step * k for k, s in enumerate(symbols)}
+
+
+def exports(program, root, tmp):
+    need_packages()
+    import numpy as np
+    count = 0
+    folders = ("shape_arithmetic", "slice_bounds", "resize_scales", "expand_broadcast")
+    for case in sorted(p for f in folders for p in (root / "tests/golden" / f).glob("*.gir")):
+        raw, out = tmp / "raw.onnx", tmp / "out.onnx"
+        gopt(program, "optimize", case, "--level", 0, "-o", raw)
+        gopt(program, "optimize", case, "-o", out)
+        before, after, ran = session_of(raw), session_of(out), 0
+        if any(d is None for i in before.get_inputs() for d in i.shape):
+            continue            # an expression, as 2*h, has no name in the file, and its size may not be any
+        for name in SIZES:
+            rng, x, sizes = np.random.default_rng(5), {}, sizes_of_symbols(before, name)
+            for i in before.get_inputs():
+                dims = [d if isinstance(d, int) else sizes[d] for d in i.shape]
+                x[i.name] = (rng.integers(0, 2, dims) if "float" not in i.type else rng.standard_normal(dims)).astype(PLAIN[i.type])
+            try:
+                wanted = before.run(None, x)
+            except Exception:                                   # not a size of this case: [h,w] into another [h,w]
+                continue
+            ran += 1
+            for o, want, got in zip(before.get_outputs(), wanted, after.run(None, x)):
+                if apart(got, want) > 1:
+                    sys.exit(f"{case.name} at {sizes}: {o.name} is {got.shape}, expected {want.shape}; {apart(got, want):.3g} tolerances off")
+        if not ran:
+            sys.exit(f"{case.name} runs at no size")
+        count += 1
+    print(f"{count} cases are the same at {len(SIZES)} sizes")
+
+
+CASES = {f.__name__: f for f in (networks, exports)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in CASES:

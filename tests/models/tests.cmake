@@ -5,7 +5,7 @@ if(Python3_FOUND OR DEFINED Python3_EXECUTABLE)
       COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/models/models.py ${case} $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
     set_tests_properties(models.${case} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800)
   endforeach()
-  foreach(case networks)
+  foreach(case networks exports)
     add_test(NAME models.dynamic_${case}
       COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/models/dynamic.py ${case} $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
     set_tests_properties(models.dynamic_${case} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800)
