@@ -1,7 +1,7 @@
 /* Chains of moves as permutations of atoms (layout.h). */
 #include "passes/layout.h"
 
-enum { MAX_CHAIN = 32, MAX_PARTS = 16 };
+enum { MAX_CHAIN = 32, MAX_PARTS = 16, MAX_READERS = 64 };
 
 bool gi_is_view(const gi_node *n)
 {
@@ -470,12 +470,13 @@ static bool find_part(gi_origin *o, gopt_graph *g, const gi_node *gather)
     if (!takes_one(gather, &index, &axis))
         return false;
     gi_value *z = gi_node_in(gather, Gather_in_data);
+    if (z->n_uses > MAX_READERS || !read_moves(&p, g, z, true, &p.moves_before) || !p.moves_before ||
+        !take_entry(&p, axis, index))
+        return false;
     for (const gi_use *u = z->uses; u; u = u->next)
         if (!u->node || u->index != Gather_in_data || u->node->block != gather->block ||
             !takes_one(u->node, &other, &its) || its != axis)
             return false;
-    if (!read_moves(&p, g, z, true, &p.moves_before) || !p.moves_before || !take_entry(&p, axis, index))
-        return false;
     *o = p;
     return true;
 }

@@ -70,13 +70,29 @@ static bool match_node(matcher *t, const gi_pattern *p, gi_node *n)
     return match_inputs(t, p, n);
 }
 
+/* A node of another operator, which is found out before anything is noted. */
+static bool is_other(const gi_pattern *p, const gi_value *v)
+{
+    while (p->kind == GI_PAT_AT)
+        p = p->in[0];
+    const gi_node *n = gi_value_node(v);
+    return p->kind == GI_PAT_NODE && (!n || n->op != p->op);
+}
+
 /* The first alternative that matches; one that does not leaves no trace. */
 static bool match_any(matcher *t, const gi_pattern *p, gi_value *v, const gi_node *user)
 {
+    uint32_t first = 0;
+    while (p->in[first] && is_other(p->in[first], v))
+        first++;
+    if (!p->in[first])
+        return false;
     const matcher before = *t;
     const gi_match found = *t->m;
     const char *why = t->why->text;
-    for (uint32_t i = 0; p->in[i]; i++) {
+    for (uint32_t i = first; p->in[i]; i++) {
+        if (is_other(p->in[i], v))
+            continue;
         if (match_value(t, p->in[i], v, user))
             return true;
         const unsigned commuted = t->commuted;
@@ -117,14 +133,16 @@ static bool match_value(matcher *t, const gi_pattern *p, gi_value *v, const gi_n
 
 gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs, gi_match *m, gi_reason *why)
 {
-    const gi_match start = *m;
-    gi_match shared_match = *m;
+    gi_match shared_match;
     gi_match_result result = GI_MATCH_NO;
     const char *shared_text = NULL;
     unsigned masks = 1;
+    m->root = root;
     for (unsigned mask = 0; mask < masks; mask++) {
-        *m = start;
-        m->root = root;
+        if (mask) { /* what the try before found */
+            m->n_nodes = 0;
+            memset(m->slots, 0, sizeof m->slots);
+        }
         matcher t = { .m = m, .why = why, .block = root->block, .mask = mask, .all_outputs = all_outputs };
         why->text = NULL;
         const bool matched = p->kind == GI_PAT_NODE ? match_node(&t, p, root) : match_value(&t, p, root->out[0], NULL);
@@ -138,6 +156,7 @@ gi_match_result gi_match_at(const gi_pattern *p, gi_node *root, bool all_outputs
         }
     }
     why->text = shared_text;
-    *m = shared_match;
+    if (result == GI_MATCH_SHARED)
+        *m = shared_match;
     return result;
 }

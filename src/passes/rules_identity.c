@@ -175,11 +175,14 @@ static bool is_inner(const gi_node *outer, const gi_value *v, int axis)
     return n && n->op == OP_Concat && n->block == outer->block && v->n_uses == 1 && axis_of(n, &own) && own == axis;
 }
 
+/* The outermost Concat takes all in at once: one after another, from within, copies what is there at each step. */
 static bool has_inner_concat(const gi_match *m, gi_reason *why)
 {
     (void)why;
-    int axis;
-    if (!axis_of(m->root, &axis))
+    int axis, its;
+    const gi_node *user = gi_value_only_user(m->root->out[0]);
+    if (!axis_of(m->root, &axis) ||
+        (user && user->op == OP_Concat && axis_of(user, &its) && its == axis && is_inner(user, m->root->out[0], axis)))
         return false;
     uint32_t full = 0;
     bool any = false;
@@ -193,27 +196,56 @@ static bool has_inner_concat(const gi_match *m, gi_reason *why)
     return any && full > 0;
 }
 
+typedef struct concat_step {
+    const gi_node *n;
+    uint32_t next; /* input */
+} concat_step;
+
+typedef gi_vec(gi_node *) concat_nodes;
+
+/* All parts in order, down through Concats in Concats. */
+static bool collect_parts(gi_rewrite *r, gi_node *root, int axis, gi_values *parts, concat_nodes *inner)
+{
+    concat_step top = { root, 0 };
+    gi_vec(concat_step) above = { 0 };
+    for (;;) {
+        if (top.next == top.n->n_in) {
+            if (!above.n)
+                return true;
+            top = above.p[--above.n];
+            continue;
+        }
+        gi_value *v = top.n->in[top.next++].value;
+        if (!v || is_empty(v, axis))
+            continue;
+        if (!is_inner(top.n, v, axis)) {
+            if (!gi_push(r->scratch, parts, v))
+                return false;
+            continue;
+        }
+        if (!gi_push(r->scratch, &above, top) || !gi_push(r->scratch, inner, v->def.node))
+            return false;
+        top.n = v->def.node;
+        top.next = 0;
+    }
+}
+
 static gi_value *merge_concats(gi_rewrite *r, const gi_match *m)
 {
     int axis;
     gi_values parts = { 0 };
-    if (!axis_of(m->root, &axis))
+    concat_nodes inner = { 0 };
+    if (!axis_of(m->root, &axis) || !collect_parts(r, m->root, axis, &parts, &inner))
         return NULL;
-    for (uint32_t i = 0; i < m->root->n_in; i++) {
-        gi_value *v = m->root->in[i].value;
-        if (is_empty(v, axis))
-            continue;
-        const gi_node *inner = is_inner(m->root, v, axis) ? v->def.node : NULL;
-        for (uint32_t k = 0; k < (inner ? inner->n_in : 1); k++)
-            if (!gi_push(r->scratch, &parts, inner ? inner->in[k].value : v))
-                return NULL;
-    }
     if (parts.n == 1)
         return parts.p[0];
     gi_node *n = gi_rw_node(r, OP_Concat, (uint32_t)parts.n, parts.p, 1);
     if (!n)
         return NULL;
     gi_attr_set_int(n, Concat_at_axis, axis);
+    for (size_t i = 0; i < inner.n; i++)
+        if (!gi_node_merge_origins(n, inner.p[i]))
+            return NULL;
     return gi_rw_done(r, n);
 }
 

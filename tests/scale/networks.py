@@ -303,6 +303,111 @@ def weights(n):
     return whole(nodes, [value("x", ["n", 1024])], [value(x, ["n", 1024])], w)
 
 
+def cut(x, i, y, to):
+    """Slice of one element of axis 1, and its bounds."""
+    return node("Slice", [x, f"at{i}", f"at{i + 1}", "axis1"], [y], to)
+
+
+@kind
+def slices(n):
+    """one value cut into single elements, each treated on its own, and put together again"""
+    nodes, w, names, parts = [], [ints("axis1", [1])], [], n // 2
+    for i in range(parts):
+        w.append(ints(f"at{i}", [i]))
+        nodes += [cut("x", i, f"s{i}", f"/slice{i}"), node("Relu", [f"s{i}"], [f"r{i}"], f"/relu{i}")]
+        names.append(f"r{i}")
+    w.append(ints(f"at{parts}", [parts]))
+    nodes.append(node("Concat", names, ["y"], "/concat", axis=1))
+    return whole(nodes, [value("x", ["n", parts])], [value("y", ["n", parts])], w)
+
+
+@kind
+def backwards(n):
+    """one value cut into single elements, and put together again from the last to the first"""
+    nodes, w = [], [ints("axis1", [1])]
+    for i in range(n):
+        w.append(ints(f"at{i}", [i]))
+        nodes.append(cut("x", i, f"s{i}", f"/slice{i}"))
+    w.append(ints(f"at{n}", [n]))
+    nodes.append(node("Concat", [f"s{i}" for i in reversed(range(n))], ["y"], "/concat", axis=1))
+    return whole(nodes, [value("x", ["n", n])], [value("y", ["n", n])], w)
+
+
+@kind
+def split(n):
+    """a Split into half of the nodes, which a Concat puts together again"""
+    names = [f"s{i}" for i in range(n // 2)]
+    nodes = [node("Split", ["x", "sizes"], names, "/split", axis=1)]
+    nodes += [node("Tanh" if i % 2 else "Abs", [s], ["t" + s], f"/f{i}") for i, s in enumerate(names)]
+    nodes.append(node("Concat", ["t" + s for s in names], ["y"], "/concat", axis=1))
+    return whole(nodes, [value("x", ["n", len(names)])], [value("y", ["n", len(names)])], [ints("sizes", [1] * len(names))])
+
+
+@kind
+def gathers(n):
+    """one value read by Gathers of single elements, added up one after another"""
+    nodes, w, x = [], [], "x0"
+    nodes.append(node("Gather", ["x", "at0"], ["x0"], "/gather0", axis=1))
+    w.append(tensor("at0", [], [0], I64))
+    for i in range(1, n // 2):
+        w.append(tensor(f"at{i}", [], [i], I64))
+        nodes += [node("Gather", ["x", f"at{i}"], [f"g{i}"], f"/gather{i}", axis=1), node("Add", [x, f"g{i}"], [f"a{i}"], f"/add{i}")]
+        x = f"a{i}"
+    return whole(nodes, [value("x", ["n", n // 2])], [value(x, ["n"])], w)
+
+
+@kind
+def growing(n):
+    """a Concat of a Concat of a Concat, each with one value more"""
+    nodes, x = [], "x"
+    for i in range(n // 2):
+        nodes += [node(["Relu", "Tanh", "Abs", "Sigmoid"][i % 4], [x if i % 64 else "x"], [f"r{i}"], f"/f{i}"),
+                  node("Concat", [x, f"r{i}"] if i % 64 else ["x", f"r{i}"], [f"c{i}"], f"/concat{i}", axis=1)]
+        x = f"c{i}"
+    chain, z = [], "x"
+    for i in range(n // 4):
+        chain.append(node("Concat", [z, "x"], [f"d{i}"], f"/chain{i}", axis=0))
+        z = f"d{i}"
+    chain.append(node("ReduceMax", [z], ["z"], "/max"))
+    return whole(nodes + chain, [value("x", ["n", 1])], [value(x, ["n", "m"]), value("z", ["p", "q"])])
+
+
+@kind
+def norms(n):
+    """one convolution read by many BatchNormalizations, and each again by a residual sum"""
+    c, nodes = 4, [node("Conv", ["x", "w"], ["c"], "/conv")]
+    w = [filled("w", [c, c, 1, 1], 1), tensor("v", [c], [1.0] * c)]
+    names = []
+    for i in range(n // 3):
+        w += [filled(f"s{i}", [c], i), filled(f"o{i}", [c], i + 3), filled(f"m{i}", [c], i + 7)]
+        nodes += [node("BatchNormalization", ["c", f"s{i}", f"o{i}", f"m{i}", "v"], [f"b{i}"], f"/bn{i}"),
+                  node("Add", [f"b{i}", "c"], [f"a{i}"], f"/add{i}"), node("Relu", [f"a{i}"], [f"r{i}"], f"/relu{i}")]
+        names.append(f"r{i}")
+    nodes.append(node("Max", names, ["y"], "/max"))
+    return whole(nodes, [value("x", ["n", c, 8, 8])], [value("y", ["n", c, 8, 8])], w)
+
+
+@kind
+def cells(n):
+    """a recurrence unrolled: gates of one product, split, and a state that goes on"""
+    nodes, w = [], [filled("w", [4, 16], 1), filled("r", [4, 16], 2), filled("b", [16], 3), ints("sizes", [4] * 4), ints("axis1", [1])]
+    h, c = "h", "c"
+    for i in range(n // 14):
+        p = f"/step{i}/"
+        w.append(ints(f"at{i}", [i]))
+        nodes += [node("Slice", ["x", f"at{i}", f"at{i + 1}", "axis1"], [p + "x"], p + "slice"), node("Squeeze", [p + "x", "axis1"], [p + "q"], p + "squeeze"),
+                  node("MatMul", [p + "q", "w"], [p + "xw"], p + "xw"), node("MatMul", [h, "r"], [p + "hr"], p + "hr"),
+                  node("Add", [p + "xw", p + "hr"], [p + "s"], p + "sum"), node("Add", [p + "s", "b"], [p + "g"], p + "bias"),
+                  node("Split", [p + "g", "sizes"], [p + k for k in ("i", "f", "g4", "o")], p + "split", axis=1)]
+        nodes += [node("Sigmoid", [p + k], [p + k + "s"], p + "sigmoid_" + k) for k in ("i", "f", "o")]
+        nodes += [node("Tanh", [p + "g4"], [p + "gt"], p + "tanh_g"), node("Mul", [p + "fs", c], [p + "fc"], p + "fc"),
+                  node("Mul", [p + "is", p + "gt"], [p + "ig"], p + "ig"), node("Add", [p + "fc", p + "ig"], [p + "c"], p + "c"),
+                  node("Tanh", [p + "c"], [p + "ct"], p + "tanh_c"), node("Mul", [p + "os", p + "ct"], [p + "h"], p + "h")]
+        h, c = p + "h", p + "c"
+    w.append(ints(f"at{n // 14}", [n // 14]))
+    return whole(nodes, [value("x", ["n", n // 14, 4]), value("h", ["n", 4]), value("c", ["n", 4])], [value(h, ["n", 4]), value(c, ["n", 4])], w)
+
+
 @kind
 def doubling(n):
     """constants that double at every step, by Tile, Expand and Concat, down to one element at the end"""
