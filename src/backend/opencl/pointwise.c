@@ -144,6 +144,30 @@ static bool plain_cast(gopt_dtype from, gopt_dtype to)
     return from != GOPT_F32 || to == GOPT_F32 || to == GOPT_BOOL;
 }
 
+/* The statistics are constants, one element a channel. */
+static bool is_fixed_normalization(const gi_node *n)
+{
+    const gi_value *x = gi_node_in(n, 0);
+    if (n->op != OP_BatchNormalization || gi_attr_int(n, BatchNormalization_at_training_mode) || !x || !x->type ||
+        x->type->kind != GOPT_TENSOR || x->type->dtype != GOPT_F32 || x->type->rank < 2)
+        return false;
+    for (uint32_t i = 1; i < 5; i++) {
+        const gi_blob *b = gi_value_blob(gi_node_in(n, i));
+        if (!b || b->dtype != GOPT_F32 || b->rank != 1 || !gi_dim_is(x->type->dims[1], b->dims[0]))
+            return false;
+    }
+    for (uint32_t i = 1; i < n->n_out; i++)
+        if (n->out[i]->n_uses)
+            return false;
+    return true;
+}
+
+/* Does input i of n lie along the channels of the result, in place of its last dims? */
+static bool is_along_channels(const gi_node *n, uint32_t i)
+{
+    return n->op == OP_BatchNormalization && i > 0;
+}
+
 static const char *expression_of(const gi_node *n, bool *folds)
 {
     gi_value *last = NULL;
@@ -155,6 +179,8 @@ static const char *expression_of(const gi_node *n, bool *folds)
     const gopt_dtype t = last->type->dtype;
     if (!gi_cl_type(t) || n->out[0]->type->kind != GOPT_TENSOR || !gi_cl_type(n->out[0]->type->dtype))
         return NULL;
+    if (n->op == OP_BatchNormalization)
+        return is_fixed_normalization(n) ? "($0 - $3) * ($1 / sqrt($4 + @epsilon)) + $2" : NULL;
     if (n->op == OP_Gelu && t == GOPT_F32)
         return gi_attr_is(n, Gelu_at_approximate, "tanh") ? gelu_tanh : gelu_exact;
     if (n->op == OP_Clip && (class_of(t) & (FLOATS | INTS)))
@@ -273,23 +299,33 @@ static bool write_index(writer *w, int rank, const int64_t *dims)
     return true;
 }
 
-static void name_value(writer *w, const gi_value *v)
+/* A value may be read along the channels, and as any other too: by two names. */
+static uint64_t name_key(const gi_value *v, bool channels)
 {
-    if (!gi_map_put(&w->names, (uint64_t)v->id + 1, (void *)(uintptr_t)(w->n_values + 1)))
+    return ((uint64_t)v->id + 1) * 2 + channels;
+}
+
+static void name_value(writer *w, const gi_value *v, bool channels)
+{
+    if (!gi_map_put(&w->names, name_key(v, channels), (void *)(uintptr_t)(w->n_values + 1)))
         w->body.failed = true;
     w->n_values++;
 }
 
 /* Loads a value from outside, once. */
-static gopt_status load(writer *w, const gi_value *v, bool *ok)
+static gopt_status load(writer *w, const gi_node *n, uint32_t i, bool *ok)
 {
+    const gi_value *v = gi_node_in(n, i);
+    const bool channels = is_along_channels(n, i);
     int64_t dims[GOPT_MAX_RANK];
     int rank;
-    if (gi_map_get(&w->names, (uint64_t)v->id + 1))
+    if (gi_map_get(&w->names, name_key(v, channels)))
         return GOPT_OK;
     *ok = gi_cl_tensor(w->b, v, "an input", &rank, dims);
     if (!*ok)
         return GOPT_OK;
+    for (; channels && rank < n->out[0]->type->rank - 1; rank++)
+        dims[rank] = 1;
     const char *type = gi_cl_type(v->type->dtype);
     const gi_blob *blob = gi_value_blob(v);
     gi_str_addf(&w->body, "    const %s v%u = ", type, w->n_values);
@@ -312,14 +348,15 @@ static gopt_status load(writer *w, const gi_value *v, bool *ok)
         w->n_refs++;
     }
     gi_str_add(&w->body, ";\n");
-    name_value(w, v);
+    name_value(w, v, channels);
     return GOPT_OK;
 }
 
 static void write_operand(writer *w, const gi_node *n, uint32_t i)
 {
     const gi_value *v = gi_node_in(n, i);
-    gi_str_addf(&w->body, "v%u", v ? (uint32_t)(uintptr_t)gi_map_get(&w->names, (uint64_t)v->id + 1) - 1 : 0);
+    const void *number = v ? gi_map_get(&w->names, name_key(v, is_along_channels(n, i))) : NULL;
+    gi_str_addf(&w->body, "v%u", number ? (uint32_t)(uintptr_t)number - 1 : 0);
 }
 
 /* `text` with its operands put in; $0 is `first` where that is given. */
@@ -366,7 +403,7 @@ static void write_node(writer *w, const gi_node *n)
         write_expression(w, n, text, NULL, 1);
         gi_str_addf(&w->body, "); // %s\n", n->op_name);
     }
-    name_value(w, n->out[0]);
+    name_value(w, n->out[0], false);
 }
 
 static gopt_status finish(writer *w, const char *title, uint32_t n_stores, int64_t total)
@@ -398,7 +435,7 @@ static gopt_status write_nodes(writer *w, const gi_node *const *nodes, size_t n,
         *ok = gi_cl_tensor(w->b, nodes[k]->out[0], "a result", &rank, dims);
         for (uint32_t i = 0; i < nodes[k]->n_in && *ok; i++)
             if (gi_node_in(nodes[k], i))
-                GI_TRY(load(w, gi_node_in(nodes[k], i), ok));
+                GI_TRY(load(w, nodes[k], i, ok));
         if (*ok)
             write_node(w, nodes[k]);
     }
@@ -419,7 +456,7 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
     for (uint32_t i = 0; i < n_out && ok; i++) {
         int64_t dims[GOPT_MAX_RANK];
         int rank;
-        const void *number = gi_map_get(&w.names, (uint64_t)outs[i]->id + 1);
+        const void *number = gi_map_get(&w.names, name_key(outs[i], false));
         ok = number && gi_cl_tensor(b, outs[i], "a result", &rank, dims);
         ok = ok && rank == w.rank && (!rank || !memcmp(dims, w.dims, (size_t)rank * sizeof *dims));
         if (!ok || w.n_refs == GI_CL_MAX_REFS) {
