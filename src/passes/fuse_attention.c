@@ -144,7 +144,7 @@ gopt_status gi_fuse_attention(gi_fuser *f)
             continue;
         if (n->op == OP_Softmax && gi_value_rank(n->out[0]) >= 2 && is_along_last(n))
             GI_TRY(around_softmax(f, n));
-        else if (n->op != OP_Unknown && !strcmp(gi_op_get(n->op)->name, "Attention"))
+        else if (n->op == OP_Attention)
             GI_TRY(around_operator(f, n));
     }
     return GOPT_OK;
