@@ -364,12 +364,13 @@ static void devices_are_chosen_by_name_or_type(void **state)
 static void normalizations_that_stay(void **state)
 {
     (void)state;
-    const char *const text = "graph (%x: f32[2,3,4,3]) {\n"
-                             "  %b = BatchNormalization %x, dense<f32[3], [1.0,2.0,3.0]>, dense<f32[3], [0.1,0.2,0.3]>, "
-                             "dense<f32[3], [0.5,-1.0,0.25]>, dense<f32[3], [1.0,2.0,0.5]>\n"
-                             "  %a = Add %b, dense<f32[3], [1.0,2.0,3.0]>\n"
-                             "  %y = Relu %a\n"
-                             "  return %y\n}\n";
+    const char *const text =
+        "graph (%x: f32[2,3,4,3]) {\n"
+        "  %b = BatchNormalization %x, dense<f32[3], [1.0,2.0,3.0]>, dense<f32[3], [0.1,0.2,0.3]>, "
+        "dense<f32[3], [0.5,-1.0,0.25]>, dense<f32[3], [1.0,2.0,0.5]>\n"
+        "  %a = Add %b, dense<f32[3], [1.0,2.0,3.0]>\n"
+        "  %y = Relu %a\n"
+        "  return %y\n}\n";
     assert_int_equal(check(text, false), 3);
     assert_int_equal(check(text, true), 1);
 }
