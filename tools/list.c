@@ -3,8 +3,38 @@
 
 #include "tool.h"
 
+/* Every kind of rewrite; docs/rules.md draws them. */
+static gopt_status list_rules(tool *t)
+{
+    static const char *const exact[] = { "bitwise", "reassoc", "finite" };
+    json_t *a = json_array();
+    gopt_rule_info r;
+    const bool print = !t->o.json || strcmp(t->o.json, "-") != 0;
+    if (print)
+        printf("%s%-34s %-10s %-8s what it does%s\n", bold(t), "rule", "pass", "exact", plain(t));
+    for (size_t i = 0; gopt_rule_get(i, &r); i++) {
+        if (print)
+            printf("%-34s %-10s %-8s %s\n", r.name, r.pass, exact[r.exact], r.means);
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_text(r.name));
+        json_object_set_new(o, "pass", json_text(r.pass));
+        json_object_set_new(o, "exact", json_string(exact[r.exact]));
+        json_object_set_new(o, "opset", json_integer(r.opset));
+        json_object_set_new(o, "ort", json_boolean(r.ort));
+        json_object_set_new(o, "means", json_text(r.means));
+        json_object_set_new(o, "needs", json_text(r.needs));
+        json_array_append_new(a, o);
+    }
+    if (t->o.json)
+        return tool_write_json(t, t->o.json, a);
+    json_decref(a);
+    return GOPT_OK;
+}
+
 gopt_status list_passes(tool *t)
 {
+    if (t->o.rules)
+        return list_rules(t);
     json_t *a = json_array();
     const gopt_pass_info *p;
     if (!t->o.json || strcmp(t->o.json, "-") != 0)

@@ -66,6 +66,7 @@ static const option_row rows[] = {
       TEXT, F(fp) },
     { "passes", 0, "A,B,C", "run these passes alone, in this order", G_OPTIMIZE, C_O | C_R, TEXT, F(passes) },
     { "skip", 0, "A,B", "leave these passes or rules out", G_OPTIMIZE, C_O | C_R, TEXT, F(skip) },
+    { "rules", 0, NULL, "the single rules instead, with how exact they are", G_REPORT, CMD_PASSES, FLAG, F(rules) },
     { "list-passes", 0, NULL, "print the passes and stop", G_OPTIMIZE, C_O, FLAG, F(list_passes) },
     { "rewrite-limit", 0, "N", "stop after N rewrites", G_OPTIMIZE, C_O, INTEGER, F(rewrite_limit) },
     { "opset", 0, "N", "the opset to write (default: the model's own)", G_OPTIMIZE, C_O, INTEGER, F(opset) },

@@ -47,7 +47,7 @@ typedef struct options {
     /* optimizing */
     int64_t level; /* -1: not given */
     const char *fp, *passes, *skip, *remarks;
-    bool list_passes, stats, verify, no_fuse;
+    bool list_passes, rules, stats, verify, no_fuse;
     const char *verify_dump, *planted;
     int64_t rewrite_limit; /* -1: none */
     int64_t opset;

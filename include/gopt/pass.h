@@ -110,6 +110,25 @@ typedef struct gopt_pass_info {
 } gopt_pass_info;
 GOPT_API const gopt_pass_info *gopt_pass_get(size_t i);
 
+/* What the arithmetic of a rule's result may differ in from what was there. */
+typedef enum gopt_exact {
+    GOPT_EXACT_BITWISE, /* nothing */
+    GOPT_EXACT_REASSOC, /* rounding; --fp strict leaves it out */
+    GOPT_EXACT_FINITE   /* infinities and NaN too; only with --fp fast */
+} gopt_exact;
+
+/* The rules that there are, each one kind of rewrite. False past the last. */
+typedef struct gopt_rule_info {
+    const char *name;
+    const char *pass;  /* that tries it */
+    const char *means; /* before ⇒ after */
+    const char *needs; /* what must hold beyond that, in words; NULL where nothing */
+    gopt_exact exact;
+    int opset; /* of ai.onnx, that the output must have; 0: any */
+    bool ort;  /* only with --emit ort */
+} gopt_rule_info;
+GOPT_API bool gopt_rule_get(size_t i, gopt_rule_info *out);
+
 /* The operators that there are. False past the last. */
 typedef struct gopt_op_info {
     const char *domain, *name, *means;

@@ -14,3 +14,7 @@ if(Python3_FOUND)
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/golden/other_runtime.py $<TARGET_FILE:gopt> ${CMAKE_CURRENT_SOURCE_DIR}/golden)
   set_tests_properties(golden.other_runtime PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 endif()
+# docs/rules.md is what the table and the cases say.
+if(Python3_FOUND)
+  add_test(NAME docs.rules COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/scripts/rules --check $<TARGET_FILE:gopt>)
+endif()
