@@ -131,8 +131,7 @@ static gopt_status shows(void *user, const gopt_graph *g, bool *out)
     if (s == GOPT_OK)
         s = gopt_optimize(after, &o, NULL);
     binding b;
-    char symbol[128];
-    const bool dynamic = free_symbol(g, symbol, sizeof symbol, NULL);
+    const bool dynamic = is_dynamic(g);
     for (size_t i = 0; s == GOPT_OK && !*out && binding_get(i, &b) && (dynamic || i == 0); i++) {
         trial r;
         if (trial_make(c, g, &b, &r) == GOPT_OK)

@@ -5,9 +5,12 @@
 #include "tool.h"
 
 /* Sizes of dynamic dims: those that stand first in an input are mostly a batch, and get `lead`, lead + lead_step …;
- * the others `rest`, rest + rest_step …, in the order in which the inputs name them. */
+ * the others `rest`, rest + rest_step …, in the order in which the inputs name them. Dims without a name cannot be told
+ * apart: the first of an input get `lead`, and the others `rest`; with `inner`, those between others get `lead` too (a
+ * recurrent state lies so). */
 typedef struct binding {
     int64_t lead, lead_step, rest, rest_step;
+    bool inner;
 } binding;
 
 typedef struct checking {
@@ -27,6 +30,8 @@ typedef struct trial {
     answers want;
 } trial;
 
+/* Is a dim of any input open: a symbol's, or one without a name? */
+bool is_dynamic(const gopt_graph *g);
 void trial_free(trial *r);
 /* Binding i in the order in which they are tried; false past the last. */
 bool binding_get(size_t i, binding *out);

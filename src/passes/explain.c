@@ -262,11 +262,10 @@ static const char *behind_batchnorm(explainer *e, const gi_node *n)
         s = gi_arena_printf(e->a, "; its result has %u users (%s), so it goes into none of them", n->out[0]->n_uses,
                             gi_value_users(n->out[0], e->a));
     else if (product && between)
-        s = gi_arena_printf(
-            e->a,
-            "; nor can it go into the %s behind it, %s: %s stands between them, and is no scaling that a "
-            "weight could take",
-            gi_op_get(product->op)->name, gi_node_label(product, e->a), maker(e, between->out[0]));
+        s = gi_arena_printf(e->a,
+                            "; nor can it go into the %s behind it, %s: %s stands between them, and a scale and shift "
+                            "does not pass through that",
+                            gi_op_get(product->op)->name, gi_node_label(product, e->a), maker(e, between->out[0]));
     else if (product)
         s = gi_arena_printf(e->a, "; nor does it go into the %s behind it, %s: %s", gi_op_get(product->op)->name,
                             gi_node_label(product, e->a), why_not_behind(e, product));
