@@ -100,6 +100,10 @@ static bool place(gi_window *w, int i)
         return true;
     }
     const int64_t room = in + w->begin[i] + w->end[i] - ext;
+    if (in == 0 && room < 0 && room + s >= 0) { /* nothing comes of nothing */
+        w->out[i] = 0;
+        return true;
+    }
     if (room < 0)
         return refuse(w, "spatial dimension %d is %lld, too small for a window of %lld with pads %lld and %lld", i,
                       (long long)in, (long long)ext, (long long)w->begin[i], (long long)w->end[i]);

@@ -35,6 +35,7 @@
  * and fast choose rules by. The tests hold every rule to it (tests/proof).
  *
  * BITWISE  For every input each output is the same to the bit, signs of zero included; one NaN is as good as another.
+ *          (Where Max and its kin meet zeros of both signs, either may come out: ONNX does not say which.)
  * REASSOC  The same real numbers, otherwise grouped. Where all inputs and all that the graph before computes on the
  *          way are finite, outputs differ by what rounding does to them; zeros may change their sign, and subnormal
  *          numbers (not f16's) are as good as zeros. A NaN in an input makes NaN of the same outputs. With an

@@ -44,6 +44,8 @@ static bool constants_join(const gi_match *m, gi_reason *why)
     const gi_blob *a = gi_value_blob(m->a), *b = gi_value_blob(m->b);
     if (!gi_dtype_is_float(a->dtype) || gopt_dtype_bits(a->dtype) < 16 || a->dtype != b->dtype)
         return false;
+    if (gi_blob_elements(a) < 1 || gi_blob_elements(b) < 1)
+        return false;
     const bool same = a->rank == b->rank && (!a->rank || !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims));
     return gi_blob_elements(a) && gi_blob_elements(b) && (same || gi_blob_elements(a) == 1 || gi_blob_elements(b) == 1);
 }
@@ -66,7 +68,8 @@ static gi_value *join_constants(gi_rewrite *r, const gi_match *m)
 {
     const gi_blob *a = gi_value_blob(m->a), *b = gi_value_blob(m->b);
     const gi_blob *big = gi_blob_elements(a) > gi_blob_elements(b) || a->rank > b->rank ? a : b;
-    if (gi_blob_elements(big) < gi_blob_elements(a) || gi_blob_elements(big) < gi_blob_elements(b)) {
+    if (gi_blob_elements(big) < gi_blob_elements(a) || gi_blob_elements(big) < gi_blob_elements(b) ||
+        big->rank < a->rank || big->rank < b->rank) {
         r->why = "its constants have shapes that do not nest";
         return NULL;
     }

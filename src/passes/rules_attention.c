@@ -88,11 +88,12 @@ static bool are_scores(const gi_value *v)
     return false;
 }
 
-/* So far below any score that e to its power is 0. */
+/* So far below any score that e to its power is 0, and that a sum with a score has no digit of it: where all keys are
+ * left out, all must weigh the same. f16's least number, which is computed with as f32, is not. */
 static bool is_far_below(const gi_value *v)
 {
     double x;
-    return gi_value_scalar(v, &x) && (x <= -1e9 || (gi_value_dtype(v) == GOPT_F16 && x <= -6e4));
+    return gi_value_scalar(v, &x) && x <= (gi_value_dtype(v) == GOPT_F64 ? -1e19 : -1e9);
 }
 
 /* Takes one node off the scores; *v is then what it reads of them. False where that is the product, or nothing known

@@ -538,7 +538,7 @@ static gi_value *combined(gi_rewrite *r, const gi_match *m, const gi_value *v, b
             r->why = "its scale or shift would be so large that it may overflow";
         gi_store_f64(b->dtype, b->owned, (size_t)i, y);
     }
-    return gi_const(r->g, b, NULL);
+    return gi_rw_const(r, b, NULL);
 }
 
 static gi_value *renewed(gi_rewrite *r, const gi_match *m, gi_value *s, gi_value *b)

@@ -33,10 +33,10 @@ double proof_smallest(gopt_dtype t)
 
 double proof_negligible(gopt_dtype t)
 {
-    return t == GOPT_F16 ? 4 * proof_smallest(t) : 2 * proof_smallest(t) / proof_epsilon(t);
+    return t == GOPT_F16 ? 16 * proof_smallest(t) : 2 * proof_smallest(t) / proof_epsilon(t);
 }
 
-static double largest(gopt_dtype t)
+double proof_largest(gopt_dtype t)
 {
     return t == GOPT_F64 ? DBL_MAX : t == GOPT_F32 ? (double)FLT_MAX : t == GOPT_F16 ? 65504 : 0x1.fep127;
 }
@@ -123,7 +123,7 @@ static double special(const proof_inputs *s, gopt_dtype t, bool extreme, uint64_
     static const double plain[] = { 0,   -0.0, 1,   -1,   2,   -2,   3,    -3,  0.5,  -0.5, 1.5,   -1.5,
                                     2.5, -2.5, 3.5, -3.5, 6,   -6,   0.25, 7,   10,   -10,  0.125, 0.75,
                                     20,  -20,  0.1, -0.1, 100, -100, 0.01, 5.5, -5.5, 8,    -0.01, 1e-3 };
-    const double tiny = proof_smallest(t), most = largest(t);
+    const double tiny = proof_smallest(t), most = proof_largest(t);
     const double far[] = { tiny,     -tiny,       3 * tiny, -5 * tiny, most,       -most,
                            most / 2, -most * 0.9, 1e4,      -6e4,      sqrt(most), -sqrt(most) };
     const uint64_t pick = proof_random(state);

@@ -27,7 +27,8 @@ typedef struct trial {
     gopt_graph *before, *after;
     gi_exact exact;
     bool expands;
-    bool leaves_out, finds_nan; /* has the graph before a Where or a mask, an IsNaN? */
+    bool leaves_out, finds_nan, picks; /* has the graph before a Where or a mask, an IsNaN, a Max? */
+    bool computes_target;              /* a Reshape to a shape that is computed */
     proof_inputs inputs;
     gi_arena *arena; /* of one case */
     gi_str *why;
@@ -76,7 +77,7 @@ static void release_runs(runs *r)
 /* NULL where all outputs agree. */
 static const char *first_difference(trial *t, const runs *was, const runs *is, const proof_case *c)
 {
-    const proof_terms terms = { t->exact, c->floats, was->base->overflows, t->leaves_out };
+    const proof_terms terms = { t->exact, c->floats, was->base->overflows, t->leaves_out, t->picks };
     for (uint32_t i = 0; i < was->base->n; i++) {
         const proof_moved before = result_of(was, i), after = result_of(is, i);
         gi_str said;
@@ -191,11 +192,22 @@ static const char *check_interface(const gopt_graph *before, const gopt_graph *a
     return NULL;
 }
 
+/* Operators that compare: ONNX does not say which of 0 and -0 is the greater. */
+static bool picks(gi_opcode op)
+{
+    return op == OP_Max || op == OP_Min || op == OP_ReduceMax || op == OP_ReduceMin || op == OP_MaxPool ||
+           op == OP_GlobalMaxPool || op == OP_Clip || op == OP_Relu;
+}
+
 static bool find_where(void *arg, gi_node *n)
 {
     trial *t = arg;
     t->leaves_out = t->leaves_out || n->op == OP_Where || (n->op_name && strstr(n->op_name, "Attention"));
     t->finds_nan = t->finds_nan || n->op == OP_IsNaN;
+    t->picks = t->picks || picks(n->op);
+    t->computes_target =
+        t->computes_target || (n->op == OP_Reshape && !gi_value_blob(gi_node_in(n, Reshape_in_shape)) &&
+                               !gi_attr_int(n, Reshape_at_allowzero));
     return true;
 }
 
@@ -253,6 +265,8 @@ static proof_result run_plans(trial *t, int effort)
             for (int k = 0; k < (effort > 1 ? effort : 1); k++) {
                 if (!sized && i > 1)
                     break;
+                if (i == PROOF_SIZES - 1 && t->computes_target)
+                    break; /* in a target 0 means another size */
                 const uint64_t seed = (uint64_t)(p * 97 + (size_t)i * 13 + (size_t)k * 1009 + 1);
                 const proof_case c = { .sizes =
                                            sized ? (effort == 0 && i ? 1 + (int)(seed % (PROOF_SIZES - 1)) : i) : 0,

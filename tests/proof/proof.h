@@ -71,6 +71,7 @@ double proof_unit(uint64_t *state); /* in [0, 1) */
 /* The relative step between neighbouring numbers, and the smallest one; 0 of a type that has none. */
 double proof_epsilon(gopt_dtype t);
 double proof_smallest(gopt_dtype t);
+double proof_largest(gopt_dtype t);
 double proof_negligible(gopt_dtype t); /* what is as good as nothing: subnormal numbers, but for f16 */
 
 /* ---- evaluation (evaluate.c) ---- */
@@ -98,6 +99,7 @@ typedef struct proof_terms {
     proof_floats floats;
     bool overflows;  /* the graph before does */
     bool leaves_out; /* it has a Where, or a mask */
+    bool picks;      /* it has a Max or the like, which of two zeros may give either */
 } proof_terms;
 
 /* Compares a result. False, and why, where they differ. */

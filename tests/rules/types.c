@@ -23,7 +23,8 @@ static void change_dims(mutator *m, gi_value *v)
                                      gi_dim_const(all, 0),
                                      gi_dim_sym(all, "some", true),
                                      i ? t->dims[i - 1] : gi_dim_sym(all, "other", true),
-                                     gi_dim_add(all, t->dims[i], gi_dim_const(all, 1)),
+                                     gi_dim_add(all, t->dims[i],
+                                                gi_dim_const(all, gi_dim_is_const(t->dims[i], NULL) ? 1 : 2)),
                                      gi_dim_mul(all, gi_dim_sym(all, "some", true), gi_dim_const(all, 2)),
                                      gi_dim_unknown(all, true) };
         for (size_t k = 0; k < GI_COUNT(to); k++)
