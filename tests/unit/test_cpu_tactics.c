@@ -272,6 +272,32 @@ static gopt_value *before_matmul(net *t)
     return add(t, "Add", NULL, 2, g, z, NULL);
 }
 
+/* Windows of two pictures: a bias for each head, and in another view a mask for each window. */
+static gopt_value *attention_windows(net *t)
+{
+    const int64_t apart_dims[] = { 2, 4, 3, 9, 9 }, one_dims[] = { 8, 3, 9, 9 };
+    gopt_value *s = add(t, "MatMul", NULL, 2, input(t, DIMS(8, 3, 9, 16)), input(t, DIMS(8, 3, 16, 9)), NULL);
+    s = add(t, "Add", NULL, 2, s, weights(t, DIMS(1, 3, 9, 9)), NULL);
+    s = add(t, "Reshape", NULL, 2, s, integers(t, apart_dims, 5), NULL);
+    s = add(t, "Add", NULL, 2, s, weights(t, DIMS(1, 4, 1, 9, 9)), NULL);
+    s = add(t, "Reshape", NULL, 2, s, integers(t, one_dims, 4), NULL);
+    return add(t, "MatMul", NULL, 2, add(t, "Softmax", "axis = -1", 1, s, NULL, NULL), input(t, DIMS(8, 3, 9, 16)),
+               NULL);
+}
+
+/* A bias for each window and head: it does not lie along the view's dims, so the parts run by themselves. */
+static gopt_value *attention_window_bias(net *t)
+{
+    const int64_t apart_dims[] = { 2, 4, 3, 9, 9 }, one_dims[] = { 8, 3, 9, 9 };
+    gopt_value *s = add(t, "MatMul", NULL, 2, input(t, DIMS(8, 3, 9, 16)), input(t, DIMS(8, 3, 16, 9)), NULL);
+    s = add(t, "Add", NULL, 2, s, weights(t, DIMS(8, 1, 9, 9)), NULL);
+    s = add(t, "Reshape", NULL, 2, s, integers(t, apart_dims, 5), NULL);
+    s = add(t, "Add", NULL, 2, s, weights(t, DIMS(2, 1, 3, 1, 9)), NULL);
+    s = add(t, "Reshape", NULL, 2, s, integers(t, one_dims, 4), NULL);
+    return add(t, "MatMul", NULL, 2, add(t, "Softmax", "axis = -1", 1, s, NULL, NULL), input(t, DIMS(8, 3, 9, 16)),
+               NULL);
+}
+
 /* A scale, a mask for each key and one for each pair before a softmax, a factor behind it. */
 static gopt_value *masked_softmax(net *t)
 {
@@ -446,11 +472,18 @@ static const net_case apart[] = {
     { "attention_long", attention_long, "matmul_batched" },
 };
 static const net_case as_one[] = {
-    { "attention", attention, "attention" },           { "attention_borders", attention_borders, "attention" },
-    { "attention_long", attention_long, "attention" }, { "masked_softmax", masked_softmax, "row_chain" },
-    { "residual_norm", residual_norm, "row_chain" },   { "norm_in_parts", norm_in_parts, "row_chain" },
-    { "sum_of_squares", sum_of_squares, "row_chain" }, { "pool_behind", pool_behind, "pool" },
-    { "before_conv", before_conv, "conv_direct" },     { "before_matmul", before_matmul, "matmul_packed" },
+    { "attention", attention, "attention" },
+    { "attention_borders", attention_borders, "attention" },
+    { "attention_long", attention_long, "attention" },
+    { "attention_windows", attention_windows, "attention" },
+    { "attention_window_bias", attention_window_bias, "matmul_batched" },
+    { "masked_softmax", masked_softmax, "row_chain" },
+    { "residual_norm", residual_norm, "row_chain" },
+    { "norm_in_parts", norm_in_parts, "row_chain" },
+    { "sum_of_squares", sum_of_squares, "row_chain" },
+    { "pool_behind", pool_behind, "pool" },
+    { "before_conv", before_conv, "conv_direct" },
+    { "before_matmul", before_matmul, "matmul_packed" },
 };
 
 static const net_case cases[] = {

@@ -68,6 +68,15 @@ static stage inputs_stage(const parts *p, const gi_node *n)
     return t;
 }
 
+/* Another view of the batch: the last two dims stay. */
+static bool keeps_rows(const gi_node *n)
+{
+    int rx, ry;
+    int64_t x[GOPT_MAX_RANK], y[GOPT_MAX_RANK];
+    return n->op == OP_Reshape && gi_cpu_static_f32(gi_node_in(n, 0), &rx, x) && gi_cpu_static_f32(n->out[0], &ry, y) &&
+           rx >= 2 && ry >= 2 && x[rx - 1] == y[ry - 1] && x[rx - 2] == y[ry - 2];
+}
+
 /* The stage of n's result where it may stand after `t`; false where it is none of attention's. */
 static bool read_node(parts *p, gi_node *n, stage t, stage *out)
 {
@@ -92,7 +101,7 @@ static bool read_node(parts *p, gi_node *n, stage t, stage *out)
         p->n_border++;
     else if (t == RESULT)
         return n->op == OP_Transpose && n == p->body->last;
-    else if (!gi_vp_takes(n))
+    else if (!gi_vp_takes(n) && !(t == SCORES && keeps_rows(n)))
         return false;
     else if (t == SCORES)
         p->before[p->n_before++] = n;
@@ -261,13 +270,16 @@ static gopt_status build_program(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node 
     gi_value **args = GI_NEW_ARRAY(c->arena, gi_value *, s->n_in + 1);
     gi_layout *lay = GI_NEW_ARRAY(c->arena, gi_layout, s->n_in + 1);
     int64_t dims[GOPT_MAX_RANK];
+    const gi_type *t = from->type; /* of the views of the scores the one of most dims: masks may lie along any */
     GI_NEED(args && lay);
     if (!n)
         return GOPT_OK;
     args[0] = from;
     memcpy(args + 1, s->in, s->n_in * sizeof(gi_value *));
-    gi_type_static_dims(from->type, dims);
-    GI_TRY(gi_vp_build(d, s, c, nodes, n, args, lay, s->n_in + 1, &to, 1, from->type->rank, dims, GI_PLAIN, out));
+    for (size_t i = 0; i < n; i++)
+        t = nodes[i]->op == OP_Reshape && nodes[i]->out[0]->type->rank > t->rank ? nodes[i]->out[0]->type : t;
+    gi_type_static_dims(t, dims);
+    GI_TRY(gi_vp_build(d, s, c, nodes, n, args, lay, s->n_in + 1, &to, 1, t->rank, dims, GI_PLAIN, out));
     *ok = *ok && *out;
     return GOPT_OK;
 }

@@ -208,6 +208,16 @@ static bool input_strides(const builder *b, gi_layout lay, int rank, const int64
     return true;
 }
 
+/* Strides of what has an element for each of the space's, in its order. */
+static void in_order(const builder *b, gi_vp_input *in)
+{
+    int64_t step = 1;
+    for (int i = b->p->rank - 1; i >= 0; i--) {
+        in->strides[i] = step;
+        step *= b->p->dims[i];
+    }
+}
+
 /* A constant's bytes, in the program's own layout where it has channels; NULL where there is no memory. */
 static const float *pack_const(builder *b, const gi_blob *blob, gi_layout *lay)
 {
@@ -290,7 +300,11 @@ static gopt_status add_input(builder *b, gi_value *v, int *operand)
     }
     if (lay == GI_PLAIN && b->layout == GI_BLOCKED && gi_cpu_layouts_agree(b->d, v->type))
         lay = GI_BLOCKED;
-    if (!v->type || !input_strides(b, lay, v->type->rank, dims, &in))
+    if (!v->type)
+        return GOPT_OK;
+    if (b->layout == GI_PLAIN && lay == GI_PLAIN && gi_product(0, v->type->rank, dims) == b->p->elements)
+        in_order(b, &in); /* whatever its dims: it lies as the space does */
+    else if (!input_strides(b, lay, v->type->rank, dims, &in))
         return GOPT_OK;
     int64_t step = 1;
     in.full = true;
@@ -629,12 +643,48 @@ static void set_stretch(gi_vp *p)
     }
 }
 
-/* Has v an element for each of the space? What is broadcast would be computed again and again. */
+/* Has v an element for each of the space, in its order? What is broadcast would be computed again and again. */
 static bool fills(const builder *b, const gi_value *v)
 {
     int64_t dims[GOPT_MAX_RANK];
-    return lanes_type(v) && v->type->rank == b->shape_rank && gi_type_static_dims(v->type, dims) &&
-           memcmp(dims, b->shape, (size_t)b->shape_rank * sizeof(*dims)) == 0;
+    if (!lanes_type(v) || !gi_type_static_dims(v->type, dims))
+        return false;
+    if (b->layout == GI_PLAIN)
+        return gi_product(0, v->type->rank, dims) == b->p->elements;
+    return v->type->rank == b->shape_rank && !memcmp(dims, b->shape, (size_t)b->shape_rank * sizeof(*dims));
+}
+
+/* Where n's result has other dims than the space (behind a Reshape), what is broadcast to it must be so to the space as
+ * well: only along the last dims, which both have. */
+static bool broadcasts_alike(const builder *b, const gi_node *n)
+{
+    int64_t own[GOPT_MAX_RANK], dims[GOPT_MAX_RANK];
+    const int rank = n->out[0]->type->rank;
+    int same = 0;
+    gi_type_static_dims(n->out[0]->type, own);
+    while (same < rank && same < b->shape_rank && own[rank - 1 - same] == b->shape[b->shape_rank - 1 - same])
+        same++;
+    if (same == rank || n->op == OP_BatchNormalization)
+        return same == rank;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *v = gi_node_in(n, i);
+        if (!v || !v->type || !gi_type_static_dims(v->type, dims) ||
+            gi_product(0, v->type->rank, dims) == b->p->elements)
+            continue;
+        if (gi_product(0, v->type->rank - same, dims) > 1)
+            return false;
+    }
+    return true;
+}
+
+/* A Reshape gives its operand another name. */
+static gopt_status add_view(builder *b, const gi_node *n)
+{
+    int operand;
+    GI_TRY(operand_of(b, gi_node_in(n, 0), &operand));
+    if (!b->failed)
+        GI_NEED(gi_map_put(&b->operands, (uint64_t)n->out[0]->id + 1, (void *)((uintptr_t)operand + 1)));
+    return GOPT_OK;
 }
 
 gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *nodes, size_t n, gi_value *const *args,
@@ -666,7 +716,15 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
     GI_NEED(p->in && p->insn && p->out && p->splat && keep);
     GI_TRY(set_space(&b));
     for (size_t i = 0; i < n; i++) {
-        if (!gi_vp_takes(nodes[i]) || !fills(&b, nodes[i]->out[0]))
+        if (!fills(&b, nodes[i]->out[0]))
+            return GOPT_OK;
+        if (nodes[i]->op == OP_Reshape && layout == GI_PLAIN && fills(&b, gi_node_in(nodes[i], 0))) {
+            GI_TRY(add_view(&b, nodes[i]));
+            if (b.failed)
+                return GOPT_OK;
+            continue;
+        }
+        if (!gi_vp_takes(nodes[i]) || !broadcasts_alike(&b, nodes[i]))
             return GOPT_OK;
         GI_TRY(add_node(&b, nodes[i], VIRTUAL + (int)i));
         if (b.failed)
