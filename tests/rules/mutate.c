@@ -88,8 +88,7 @@ bool mutate_limit_rounds(gopt_graph *g)
     return gi_each_node(g->main, limit_rounds, NULL);
 }
 
-/* The body between the braces of the graph, its results, and what stands before. */
-static bool take_apart(const char *text, gi_arena *a, char **head, char **params, char **body, char **results)
+bool mutate_take_apart(const char *text, gi_arena *a, mutate_parts *out)
 {
     const char *open = strstr(text, "graph ");
     const char *paren = open ? strchr(open, '(') : NULL, *brace = paren ? strstr(paren, ") {\n") : NULL;
@@ -99,11 +98,11 @@ static bool take_apart(const char *text, gi_arena *a, char **head, char **params
     const char *end = last ? strchr(last + 1, '\n') : NULL;
     if (!end)
         return false;
-    *head = gi_arena_strn(a, text, (size_t)(paren - text));
-    *params = gi_arena_strn(a, paren + 1, (size_t)(brace - paren - 1));
-    *body = gi_arena_strn(a, brace + 4, (size_t)(last + 1 - brace - 4));
-    *results = gi_arena_strn(a, last + 9, (size_t)(end - last - 9));
-    return *head && *params && *body && *results;
+    out->head = gi_arena_strn(a, text, (size_t)(paren - text));
+    out->params = gi_arena_strn(a, paren + 1, (size_t)(brace - paren - 1));
+    out->body = gi_arena_strn(a, brace + 4, (size_t)(last + 1 - brace - 4));
+    out->results = gi_arena_strn(a, last + 9, (size_t)(end - last - 9));
+    return out->head && out->params && out->body && out->results;
 }
 
 /* "%a as "x", %b" as "%a, %b". */
@@ -149,7 +148,7 @@ static bool find_names(const char *text, gi_arena *a, gi_smap *names)
 }
 
 /* The text with other names for what it defines: two blocks may not have the same. */
-static char *rename_all(const char *text, const gi_smap *names, gi_arena *a)
+static char *rename_all(const char *text, const gi_smap *names, const char *prefix, gi_arena *a)
 {
     gi_str s;
     gi_str_init(&s, a);
@@ -159,7 +158,7 @@ static char *rename_all(const char *text, const gi_smap *names, gi_arena *a)
             n++;
         const char *name = gi_arena_strn(a, p + 1, n);
         if (n && name && gi_smap_get(names, name)) {
-            gi_str_addf(&s, "%%else_%s", name);
+            gi_str_addf(&s, "%%%s%s", prefix, name);
             p += 1 + n;
         } else {
             gi_str_addn(&s, p++, 1);
@@ -171,32 +170,32 @@ static char *rename_all(const char *text, const gi_smap *names, gi_arena *a)
 char *mutate_wrap(gopt_graph *g, bool loop, gi_arena *a)
 {
     gi_str text, s;
-    char *head, *params, *body, *results;
+    mutate_parts p;
     gi_str_init(&text, a);
     gi_str_init(&s, a);
-    if (gi_print(g, &(gi_print_options){ .contents = true }, &text) != GOPT_OK ||
-        !take_apart(text.p, a, &head, &params, &body, &results))
+    if (gi_print(g, &(gi_print_options){ .contents = true }, &text) != GOPT_OK || !mutate_take_apart(text.p, a, &p))
         return NULL;
     gi_smap names;
-    const char *inner = without_names(results, a);
-    if (!inner || !find_names(body, a, &names))
+    const char *inner = without_names(p.results, a);
+    if (!inner || !find_names(p.body, a, &names))
         return NULL;
-    const char *other = rename_all(body, &names, a), *other_inner = rename_all(inner, &names, a);
+    const char *other = rename_all(p.body, &names, "else_", a), *other_inner = rename_all(inner, &names, "else_", a);
     if (!other || !other_inner)
         return NULL;
-    gi_str_addf(&s, "%s(%s%s%s) {\n  ", head, params, *params && !loop ? ", " : "", loop ? "" : "%wrapping: bool[]");
+    gi_str_addf(&s, "%s(%s%s%s) {\n  ", p.head, p.params, *p.params && !loop ? ", " : "",
+                loop ? "" : "%wrapping: bool[]");
     for (uint32_t i = 0; i < g->main->n_results; i++)
         gi_str_addf(&s, "%s%%wrapped%u", i ? ", " : "", i);
     if (loop)
         gi_str_addf(&s,
                     " = Loop dense<i64[], 2>, _ { body = block (%%round: i64[], %%going: bool[]) {\n%s  return "
                     "%%going, %s\n  } }\n",
-                    body, inner);
+                    p.body, inner);
     else
         gi_str_addf(&s,
                     " = If %%wrapping { then_branch = block () {\n%s  return %s\n  }, else_branch = block () {\n%s  "
                     "return %s\n  } }\n",
-                    body, inner, other, other_inner);
+                    p.body, inner, other, other_inner);
     gi_str_add(&s, "  return ");
     for (uint32_t i = 0; i < g->main->n_results; i++) {
         gi_str_addf(&s, "%s%%wrapped%u as ", i ? ", " : "", i);
@@ -204,4 +203,37 @@ char *mutate_wrap(gopt_graph *g, bool loop, gi_arena *a)
     }
     gi_str_add(&s, "\n}\n");
     return s.failed ? NULL : s.p;
+}
+
+char *mutate_rename(const char *text, const mutate_parts *p, int part, gi_arena *a)
+{
+    gi_smap names;
+    const char *prefix = gi_arena_printf(a, "p%d_", part);
+    if (!prefix || !find_names(p->body, a, &names))
+        return NULL;
+    for (const char *q = p->params; *q; q++) {
+        size_t n = 0;
+        while (*q == '%' && in_name(q[1 + n]))
+            n++;
+        const char *name = gi_arena_strn(a, q + 1, n);
+        if (n && (!name || !gi_smap_put(&names, name, &names)))
+            return NULL;
+    }
+    return rename_all(text, &names, prefix, a);
+}
+
+char *mutate_replace(const char *text, const char *name, const char *by, gi_arena *a)
+{
+    gi_str s;
+    const size_t n = strlen(name);
+    gi_str_init(&s, a);
+    for (const char *p = text; *p;) {
+        if (!strncmp(p, name, n) && !in_name(p[n])) {
+            gi_str_add(&s, by);
+            p += n;
+        } else {
+            gi_str_addn(&s, p++, 1);
+        }
+    }
+    return s.p ? s.p : gi_arena_str(a, "");
 }

@@ -45,4 +45,15 @@ bool mutate_limit_rounds(gopt_graph *g);
  * be so. */
 char *mutate_wrap(gopt_graph *g, bool loop, gi_arena *a);
 
+/* ---- the text of a graph ---- */
+
+typedef struct mutate_parts {
+    char *head, *params, *body, *results; /* "opset 17\ngraph ", "%x: f32[2]", the nodes, "%y as \"y\"" */
+} mutate_parts;
+bool mutate_take_apart(const char *text, gi_arena *a, mutate_parts *out);
+/* The text, a body, with every name that the parts define behind "p1_". */
+char *mutate_rename(const char *text, const mutate_parts *p, int part, gi_arena *a);
+/* The text with "%other" where it says "%name". */
+char *mutate_replace(const char *text, const char *name, const char *by, gi_arena *a);
+
 #endif
