@@ -137,6 +137,16 @@ gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
     return GOPT_OK;
 }
 
+static gopt_status share(gi_blob *from, gopt_dtype dtype, int rank, const int64_t *dims, size_t bytes, gi_blob **out)
+{
+    gi_blob *b = blob_alloc(from->cx, dtype, rank, dims, bytes);
+    GI_NEED(b);
+    b->data = from->data;
+    b->base = gi_blob_ref(from);
+    *out = b;
+    return GOPT_OK;
+}
+
 gopt_status gi_blob_reshaped(gi_blob *from, int rank, const int64_t *dims, gi_blob **out)
 {
     int64_t n;
@@ -144,12 +154,17 @@ gopt_status gi_blob_reshaped(gi_blob *from, int rank, const int64_t *dims, gi_bl
     GI_TRY(measure(from->cx, from->dtype, rank, dims, &n, &bytes));
     if (n != gi_blob_elements(from))
         return gi_fail(from->cx, GOPT_INTERNAL, NULL, NULL, "a reshape changes the number of elements");
-    gi_blob *b = blob_alloc(from->cx, from->dtype, rank, dims, bytes);
-    GI_NEED(b);
-    b->data = from->data;
-    b->base = gi_blob_ref(from);
-    *out = b;
-    return GOPT_OK;
+    return share(from, from->dtype, rank, dims, bytes, out);
+}
+
+gopt_status gi_blob_seen_as(gi_blob *from, gopt_dtype dtype, int rank, const int64_t *dims, gi_blob **out)
+{
+    int64_t n;
+    size_t bytes;
+    GI_TRY(measure(from->cx, dtype, rank, dims, &n, &bytes));
+    if (bytes != from->bytes || from->dtype == GOPT_STRING || gopt_dtype_bits(dtype) > 8)
+        return gi_fail(from->cx, GOPT_INTERNAL, NULL, NULL, "bytes cannot be seen as elements of another type");
+    return share(from, dtype, rank, dims, bytes, out);
 }
 
 gi_blob *gi_blob_ref(gi_blob *b)

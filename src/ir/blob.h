@@ -36,6 +36,9 @@ gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
 
 /* The same bytes under other dims (of as many elements). */
 gopt_status gi_blob_reshaped(gi_blob *b, int rank, const int64_t *dims, gi_blob **out);
+/* The same bytes as elements of another type, of which there must be as many bytes. Not from or to strings, nor to a type
+ * of wider elements than bytes. */
+gopt_status gi_blob_seen_as(gi_blob *b, gopt_dtype dtype, int rank, const int64_t *dims, gi_blob **out);
 
 gi_blob *gi_blob_ref(gi_blob *b);
 void gi_blob_unref(gi_blob *b); /* b may be NULL */

@@ -158,6 +158,7 @@ static const product products[] = {
     { "MatMulInteger", of_matmul, 0, 1 },
     { "QLinearMatMul", of_matmul, 0, 3 },
     { "Gemm", of_matmul, 0, 1 },
+    { "MatMulNBits", of_matmul, 0, 1 },
     { "LSTM", of_recurrence, 0, 1 },
     { "GRU", of_recurrence, 0, 1 },
     { "RNN", of_recurrence, 0, 1 },

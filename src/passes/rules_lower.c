@@ -12,13 +12,6 @@ static bool x_is_float(const gi_match *m, gi_reason *why)
     return gi_dtype_is_float(gi_value_dtype(m->x));
 }
 
-static bool x_is_not_double(const gi_match *m, gi_reason *why)
-{
-    return x_is_float(m, why) &&
-           (gi_value_dtype(m->x) != GOPT_F64 ||
-            gi_decline(why, "HardSigmoid holds its slope in float, which is not 1/6 of a double"));
-}
-
 static gopt_dtype real_of(const gi_value *x)
 {
     return gi_value_dtype(x) == GOPT_F64 ? GOPT_F64 : GOPT_F32;
