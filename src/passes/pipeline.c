@@ -14,6 +14,8 @@
  *   │ identities     no-ops go     │ changes     fuse-horizontal   parallel products become one
  *   └ dce            sweep         ┘                 ▲ as long as they change something
  *       │
+ *     transposes     to where they cancel, once all else has settled
+ *       │
  *       ▼
  *     detect-unsupported                         lower             what the opset or backend asked for lacks
  *     explain        what stays, and why         emit              operators of the runtime asked for (--emit ort)
@@ -77,10 +79,18 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
         GI_TRY(run(&r, "lower-runtime", &changed));
     GI_TRY(run(&r, "dedup-weights", &changed));
     GI_TRY(simplify(&r, &changed));
+    if (level < 2) {
+        GI_TRY(run(&r, "transposes", &again));
+        if (again)
+            GI_TRY(simplify(&r, &changed));
+        again = false;
+    }
     for (int round = 0; again && round < REWRITE_ROUNDS; round++) {
         again = false;
         GI_TRY(run(&r, "rewrites", &again));
         GI_TRY(run(&r, "fuse-horizontal", &again));
+        if (!again)
+            GI_TRY(run(&r, "transposes", &again));
         if (again)
             GI_TRY(simplify(&r, &changed));
     }
