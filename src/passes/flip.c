@@ -299,28 +299,6 @@ static bool lists_turn(const gi_flip *f)
            count == 2 * (uint32_t)f->whole.rank;
 }
 
-/* Sums go on in the order in which they went: to the bit they are the same. */
-static bool keeps_sums(const gi_flip *f)
-{
-    int axes[GOPT_MAX_RANK];
-    bool reduced[GOPT_MAX_RANK] = { false };
-    uint32_t count;
-    if (!is_reduction(f->n) || f->n->op == OP_ReduceMax || f->n->op == OP_ReduceMin)
-        return true;
-    if (!read_axes(f->n, f->whole.rank, axes, &count))
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        reduced[axes[i]] = true;
-    for (int i = 0, last = -1; i < f->whole.rank; i++) {
-        if (!reduced[f->whole.at[i]])
-            continue;
-        if (f->whole.at[i] < last)
-            return false;
-        last = f->whole.at[i];
-    }
-    return true;
-}
-
 static bool flip_all(gi_flip *f, kind k)
 {
     gi_node *n = f->n;
@@ -348,14 +326,21 @@ static bool flip_all(gi_flip *f, kind k)
         for (uint32_t i = 1; i < n->n_out; i++)
             if (n->out[i]->n_uses)
                 return false;
-        return read_axes(n, f->whole.rank, axes, &count) && fixes_last(&f->whole, f->whole.rank - axes[0]);
+        if (!read_axes(n, f->whole.rank, axes, &count))
+            return false;
+        for (uint32_t i = 1; i < n->n_in; i++) /* scale and bias vary along those dims alone */
+            if (gi_node_in(n, i) &&
+                (gi_value_rank(gi_node_in(n, i)) < 0 || gi_value_rank(gi_node_in(n, i)) > f->whole.rank - axes[0]))
+                return false;
+        return fixes_last(&f->whole, f->whole.rank - axes[0]);
     }
     case ADD:
         f->in[0] = part_of(&f->whole, dropped);
         return lists_turn(f);
     default:
         f->in[0] = f->whole;
-        return lists_turn(f) && keeps_sums(f);
+        f->sums = is_reduction(n) && n->op != OP_ReduceMax && n->op != OP_ReduceMin;
+        return lists_turn(f) && (!f->sums || gi_dtype_is_float(gi_value_dtype(n->out[0])));
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct gi_flip {
     gi_node *n;
     gi_perm *in, *out; /* by input and output; a constant that is flipped on the way stays here */
     gi_perm whole;     /* of the dims that the operator's axes count */
+    bool sums;         /* it adds up in another order: rounding may differ */
 } gi_flip;
 
 /* What follows for n from the flip of input `slot`, or of output `slot`. False where n cannot do its work so. */

@@ -42,5 +42,9 @@ bool gopt_rule_get(size_t i, gopt_rule_info *out)
 gi_exact gi_rewrite_exact(const char *name, gopt_fp fp)
 {
     const gi_rule *r = gi_rule_find(name);
-    return r ? r->exact : fp == GOPT_FP_FAST && !strcmp(name, "fuse_horizontal") ? FINITE : BITWISE;
+    if (r)
+        return r->exact;
+    if (!strcmp(name, "transposes_sums"))
+        return REASSOC;
+    return fp == GOPT_FP_FAST && !strcmp(name, "fuse_horizontal") ? FINITE : BITWISE;
 }

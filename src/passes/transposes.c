@@ -16,7 +16,8 @@
  *
  * Values of which the flip is none (a mean over height and width leaves batch and channels in their order) cost
  * nothing on either side. Regions are bounded, so that the work is linear; a graph is only changed where Transposes
- * become fewer. Nothing else changes: no node is added but a Transpose, and to the bit the numbers stay. */
+ * become fewer. Nothing else changes: no node is added but a Transpose. To the bit the numbers stay what they are, but
+ * for sums over several dims, which go on in another order: at level 1, and with --fp strict, these stay. */
 #include <stdlib.h>
 
 #include "passes/flip.h"
@@ -38,6 +39,7 @@ typedef struct region {
     gi_vec(gi_flip) flips; /* of the nodes that can be flipped */
     gi_map at;             /* value id + 1 to place index + 1, node id + 1 | 1 << 32 to flip index + 1 */
     bool *side;            /* per flip: is it flipped? */
+    bool exact;            /* sums stay in their order */
     bool failed;
 } region;
 
@@ -109,7 +111,7 @@ static void try_node(region *r, gi_node *n, const gi_value *through, const gi_pe
         found = gi_flip_from_out(r->cx->scratch, n, through->index, p, &f);
     for (uint32_t i = 0; i < n->n_in && !found; i++)
         found = n->in[i].value == through && gi_flip_from_in(r->cx->scratch, n, i, p, &f);
-    if (!found || !agrees(r, &f))
+    if (!found || (f.sums && r->exact) || !agrees(r, &f))
         return;
     if (!gi_push(r->cx->scratch, &r->flips, f) || !gi_map_put(&r->at, node_key(n), (void *)(uintptr_t)r->flips.n)) {
         r->failed = true;
@@ -516,7 +518,8 @@ static bool mark_tried(pass *p, const region *r)
 
 static gopt_status try_seed(pass *p, gi_node *seed)
 {
-    region r = { .cx = p->cx, .block = seed->block };
+    const gopt_optimize_options *o = p->cx->options;
+    region r = { .cx = p->cx, .block = seed->block, .exact = o->level < 2 || o->fp == GOPT_FP_STRICT };
     gi_map_init(&r.at, p->cx->scratch);
     grow(&r, seed);
     GI_NEED(!r.failed && mark_tried(p, &r));
@@ -524,13 +527,19 @@ static gopt_status try_seed(pass *p, gi_node *seed)
         return GOPT_OK;
     const int64_t fewer = cut(&r);
     GI_NEED(!r.failed);
-    if (fewer < 1 || !gi_pass_may(p->cx, "transposes"))
+    if (fewer < 1)
         return GOPT_OK;
     uint32_t flips = 0;
-    for (size_t i = 0; i < r.flips.n; i++)
+    bool sums = false;
+    for (size_t i = 0; i < r.flips.n; i++) {
         flips += r.side[i];
-    gi_applied(p->cx, "transposes", seed, "%lld Transpose%s fewer, with %u node%s on dims in another order",
-               (long long)fewer, fewer > 1 ? "s" : "", flips, flips > 1 ? "s" : "");
+        sums = sums || (r.side[i] && r.flips.p[i].sums);
+    }
+    const char *rule = sums ? "transposes_sums" : "transposes";
+    if (!gi_pass_may(p->cx, rule))
+        return GOPT_OK;
+    gi_applied(p->cx, rule, seed, "%lld Transpose%s fewer, with %u node%s on dims in another order", (long long)fewer,
+               fewer > 1 ? "s" : "", flips, flips > 1 ? "s" : "");
     return apply(&r);
 }
 
