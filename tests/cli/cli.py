@@ -364,9 +364,9 @@ class Outputs(Case):
 
     def test_remarks(self):
         """One line for what is the same in many places; all of them where a regular expression asks, over the reason too."""
-        layers = "".join(f"  %t{i} = Transpose %{'x' if not i else f'r{i - 1}'} {{ perm = [1,0] }} @\"t{i}\"\n  %r{i} = Softmax %t{i}\n"
+        layers = "".join(f"  %t{i} = Transpose %{'x' if not i else f'r{i - 1}'} {{ perm = [1,0] }} @\"t{i}\"\n  %r{i} = Trilu %t{i}\n"
                          for i in range(9))
-        (self.dir / "many.gir").write_text(f"graph (%x: f32[n,4]) {{\n{layers}  return %r8\n}}\n")
+        (self.dir / "many.gir").write_text(f"graph (%x: f32[4,4]) {{\n{layers}  return %r8\n}}\n")
         lines = [l for l in self.gopt("optimize", "many.gir", "--remarks").stdout.splitlines() if l.startswith("declined")]
         self.assertEqual(len(lines), 2, lines)
         self.assertIn("and 5 more (--remarks=transpose_chain lists them)", " ".join(lines))
