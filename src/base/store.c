@@ -59,7 +59,7 @@ void *gi_store_alloc(gopt_ctx *cx, size_t n, gi_store *how)
     *how = GI_STORE_HEAP;
     if (!is_weight(cx, n))
         return gi_alloc(cx, n);
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     *how = GI_STORE_PAGES;
