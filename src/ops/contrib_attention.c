@@ -46,7 +46,7 @@ static gopt_status make_bias(gi_eval *a, gopt_dtype real, gi_attention *t, const
     if (m->mask)
         dims[0] = t->batch;
     if (m->bias) {
-        dims[0] = gi_max_i64(dims[0], m->bias->dims[0]);
+        dims[0] = m->bias->dims[0] == 1 ? dims[0] : m->bias->dims[0]; /* also where there are none */
         dims[1] = m->bias->dims[1];
     }
     for (int i = 2; i >= 0; i--) {

@@ -42,6 +42,8 @@ def session(path):
 def make_inputs(s):
     rng, sizes, out = np.random.default_rng(7), {}, {}
     for i in s.get_inputs():
+        if None in i.shape:
+            raise ValueError(f"the size of input {i.name} follows from others")
         dims = [d if isinstance(d, int) else sizes.setdefault(d, 2 + len(sizes) % 3) for d in i.shape]
         t = TYPES[i.type]
         out[i.name] = (rng.uniform(-1, 1, dims) if np.issubdtype(t, np.floating) else rng.integers(0, 2, dims)).astype(t)

@@ -47,7 +47,8 @@ static void change_dims(mutator *m, gi_value *v)
     for (int front = 0; front < 2 && t->rank < GOPT_MAX_RANK; front++)
         for (int64_t size = 1; size < 4; size++)
             if (mutate_here(m)) {
-                memcpy(dims + front, t->dims, (size_t)t->rank * sizeof *dims);
+                for (int i = 0; i < t->rank; i++)
+                    dims[front + i] = t->dims[i];
                 dims[front ? 0 : t->rank] = size == 3 ? gi_dim_sym(all, "more", true) : gi_dim_const(all, size);
                 set_dims(m, v, t->rank + 1, dims);
             }
