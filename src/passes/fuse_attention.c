@@ -50,12 +50,21 @@ static gi_node *find_scores(gi_fuser *f, const gi_node *softmax)
     gi_value *v = gi_node_in(softmax, 0);
     for (int i = 0; i < MAX_STEPS; i++) {
         gi_node *n = gi_value_node(v);
-        if (!gi_fuse_is_free(f, n) || !gi_fuse_only_inside(f, v) || !gi_fuse_add(f, n))
+        if (!gi_fuse_is_free(f, n))
+            return NULL;
+        if (!gi_fuse_only_inside(f, v)) {
+            f->why = gi_arena_printf(f->cx->scratch, "the scores %s have %u users: %s", gi_value_ref(v, f->cx->scratch),
+                                     v->n_uses, gi_value_users(v, f->cx->scratch));
+            return NULL;
+        }
+        if (!gi_fuse_add(f, n))
             return NULL;
         if (is_computed_product(n))
             return n;
-        if (!gi_fuse_is_pointwise(n) && n->op != OP_Reshape)
+        if (!gi_fuse_is_pointwise(n) && n->op != OP_Reshape) {
+            (void)gi_fuse_stop(f, n, "stands between the products, and is no pointwise node");
             return NULL;
+        }
         gi_value *next = NULL; /* the operand that leads on: the mask and the scale are smaller, or no product's */
         for (uint32_t k = 0; k < n->n_in && (k == 0 || n->op != OP_Reshape); k++) {
             gi_value *x = gi_node_in(n, k);
@@ -103,12 +112,28 @@ static gopt_status add_result_border(gi_fuser *f, const gi_value *v)
     return GOPT_OK;
 }
 
+/* Of a softmax that a product reads, why it is none of attention's. */
+static void explain(gi_fuser *f, const gi_node *softmax, bool has_product)
+{
+    const gi_value *y = softmax->out[0];
+    const gi_node *reader = NULL;
+    for (const gi_use *u = y->uses; u && y->n_uses <= GI_FUSE_MAX_USERS && !reader; u = u->next)
+        reader = u->node && u->index == 0 && is_computed_product(u->node) ? u->node : NULL;
+    if (reader && y->n_uses > 1 && !has_product)
+        gi_declined(f->cx, "fuse_vertical", softmax, "not one attention kernel: its result has %u users: %s", y->n_uses,
+                    gi_value_users(y, f->cx->scratch));
+    else if (has_product && f->why)
+        gi_declined(f->cx, "fuse_vertical", softmax, "not one attention kernel: %s", f->why);
+}
+
 static gopt_status around_softmax(gi_fuser *f, gi_node *softmax)
 {
     GI_NEED(gi_fuse_begin(f, softmax));
     gi_node *values = find_product(f, softmax), *scores = values ? find_scores(f, softmax) : NULL;
-    if (!scores)
+    if (!scores) {
+        explain(f, softmax, values != NULL);
         return GOPT_OK;
+    }
     GI_TRY(add_border(f, gi_node_in(scores, 0)));
     GI_TRY(add_border(f, gi_node_in(scores, 1)));
     GI_TRY(add_border(f, gi_node_in(values, 1)));

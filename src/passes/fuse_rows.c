@@ -136,6 +136,18 @@ static gopt_status grow_before(gi_fuser *f, const gi_node *anchor)
     return gi_fuse_grow_back(f, like, &results);
 }
 
+/* Why pointwise nodes behind it stay apart. */
+static void explain(gi_fuser *f, const gi_node *anchor)
+{
+    const gi_value *y = anchor->out[0];
+    bool pointwise = false;
+    for (const gi_use *u = y->n_uses <= GI_FUSE_MAX_USERS ? y->uses : NULL; u && !pointwise; u = u->next)
+        pointwise = u->node && joins(f, anchor, u->node);
+    if (pointwise && y->n_uses > 1)
+        gi_declined(f->cx, "fuse_vertical", anchor, "its result has %u users: %s", y->n_uses,
+                    gi_value_users(y, f->cx->scratch));
+}
+
 gopt_status gi_fuse_rows(gi_fuser *f)
 {
     for (size_t i = 0; i < f->all.n; i++) {
@@ -147,6 +159,8 @@ gopt_status gi_fuse_rows(gi_fuser *f)
         GI_TRY(grow_before(f, n));
         if (f->nodes.n > 1)
             GI_TRY(gi_fuse_make(f, kind_of(n), n, NULL));
+        else
+            explain(f, n);
     }
     return GOPT_OK;
 }
