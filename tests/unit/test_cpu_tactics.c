@@ -251,6 +251,27 @@ static gopt_value *before_conv(net *t)
     return add(t, "Add", NULL, 2, y, z, NULL);
 }
 
+/* Gates and a mask are computed inside, beside results that are read again. */
+static gopt_value *gates_inside(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 8, 9, 11)), 32, 8, 3, 3, NULL);
+    x = add(t, "MaxPool", "kernel_shape = [2,2]", 1, x, NULL, NULL);
+    gopt_value *g = add(t, "Sigmoid", NULL, 1, input(t, DIMS(2, 32, 1, 1)), NULL, NULL);
+    gopt_value *m = add(t, "Abs", NULL, 1, add(t, "Neg", NULL, 1, input(t, DIMS(8)), NULL, NULL), NULL, NULL);
+    gopt_value *a = add(t, "Mul", NULL, 2, x, g, NULL);
+    gopt_value *y = add(t, "Add", NULL, 2, a, m, NULL);
+    return add(t, "Add", NULL, 2, conv(t, y, 32, 32, 1, 1, NULL), conv(t, a, 32, 32, 1, 1, NULL), NULL);
+}
+
+static gopt_value *odd_gate(net *t) /* its channels fill no whole block: it stays outside where images lie blocked */
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 8, 9, 11)), 21, 8, 3, 3, NULL);
+    x = add(t, "MaxPool", "kernel_shape = [2,2]", 1, x, NULL, NULL);
+    gopt_value *g = add(t, "Sigmoid", NULL, 1, input(t, DIMS(2, 21, 1, 1)), NULL, NULL);
+    x = add(t, "Tanh", NULL, 1, add(t, "Mul", NULL, 2, x, g, NULL), NULL, NULL);
+    return conv(t, x, 8, 21, 3, 3, NULL);
+}
+
 static gopt_value *pool_behind(net *t)
 {
     gopt_value *x = conv(t, input(t, DIMS(2, 8, 21, 23)), 40, 8, 3, 3, NULL);
@@ -481,6 +502,8 @@ static const net_case as_one[] = {
     { "residual_norm", residual_norm, "row_chain" },
     { "norm_in_parts", norm_in_parts, "row_chain" },
     { "sum_of_squares", sum_of_squares, "row_chain" },
+    { "gates_inside", gates_inside, "pointwise" },
+    { "odd_gate", odd_gate, "pointwise" },
     { "pool_behind", pool_behind, "pool" },
     { "before_conv", before_conv, "conv_direct" },
     { "before_matmul", before_matmul, "matmul_packed" },

@@ -119,6 +119,29 @@ static void pools_and_rows_stay_whole(void **state)
             STEPS("MaxPool+Relu pool", "Add+LayerNormalization row_chain"), 0);
 }
 
+static void what_is_broadcast_inside_goes_along(void **state)
+{
+    (void)state;
+    runs_as("cpu",
+            "graph (%x: f32[2,3,4,5], %g: f32[2,3,1,1], %k: f32[5]) {\n"
+            "  %p, %y = Fusion<pointwise> { body = block () {\n"
+            "    %s = Sigmoid %g\n"
+            "    %m = Neg %k\n"
+            "    %n = Exp %m\n"
+            "    %a = Add %x, %n\n"
+            "    %r = Mul %a, %s\n"
+            "    return %a, %r\n"
+            "  } }\n"
+            "  %q, %z = Fusion<pointwise> { body = block () {\n"
+            "    %u = Neg %k\n"
+            "    %c = Add %x, %u\n"
+            "    %d = Abs %c\n"
+            "    return %c, %d\n"
+            "  } }\n"
+            "  return %p, %y, %q, %z\n}\n",
+            STEPS("Sigmoid pointwise", "Neg+Exp+Add+Mul pointwise", "Neg+Add+Abs pointwise"), 2);
+}
+
 /* A kernel that computes what is before a product strip by strip was no faster than a step of its own. */
 static void what_is_before_a_product_falls_off(void **state)
 {
@@ -207,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_kernel_takes_stays_whole),
         cmocka_unit_test(pools_and_rows_stay_whole),
+        cmocka_unit_test(what_is_broadcast_inside_goes_along),
         cmocka_unit_test(what_is_before_a_product_falls_off),
         cmocka_unit_test(longest_stretches_first),
         cmocka_unit_test(what_has_no_kernel_stands_alone),
