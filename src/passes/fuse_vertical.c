@@ -277,8 +277,12 @@ static const char *spared(gi_fuser *f, gi_group *g)
     for (size_t i = 0; i < g->n; i++)
         f->stamp[g->nodes[i]->id] = f->set;
     const gi_cost c = gi_cost_of_fusion(f->g, g->nodes, g->n, is_in_group, f);
-    return gi_arena_printf(f->cx->scratch, "spares %lld kernel%s and %s written and read", (long long)c.kernels,
-                           c.kernels == 1 ? "" : "s", gi_cost_bytes_text(f->cx->scratch, c.bytes));
+    const char *text =
+        gi_arena_printf(f->cx->scratch, "spares %lld kernel%s", (long long)c.kernels, c.kernels == 1 ? "" : "s");
+    if (!text || (c.bytes && gi_dim_is(c.bytes, 0)))
+        return text;
+    return gi_arena_printf(f->cx->scratch, "%s and %s written and read", text,
+                           gi_cost_bytes_text(f->cx->scratch, c.bytes));
 }
 
 static gopt_status draw(gi_fuser *f, gi_group *g)
