@@ -114,6 +114,84 @@ static gopt_status eval_fused_conv(gi_eval *a)
     return gi_activate(a, name, p, y);
 }
 
+/* ---- NhwcConv ---- */
+
+static gopt_status infer_nhwc_conv(gi_infer *c)
+{
+    enum { X = NhwcConv_in_X, W = NhwcConv_in_W };
+    const int rank = gi_infer_rank(c, X);
+    const gi_dim *dims[GOPT_MAX_RANK];
+    int64_t kernel[GI_WINDOW_MAX];
+    gi_window w;
+    GI_TRY(gi_infer_want_dtype(c, W, X));
+    GI_TRY(gi_infer_want_rank_at_least(c, X, 3));
+    if (rank < 3) {
+        gi_infer_set_like(c, 0, X, -1, NULL);
+        return GOPT_OK;
+    }
+    GI_TRY(gi_infer_want_rank(c, W, rank));
+    for (int i = 0; i < rank - 2; i++)
+        if (gi_infer_rank(c, W) < 0 || !gi_dim_is_const(gi_infer_dim(c, W, 2 + i), &kernel[i]))
+            kernel[i] = -1;
+    if (!gi_window_read(c->n, rank - 2, kernel, &w))
+        return gi_infer_fail_node(c, "%s", w.why);
+    dims[0] = gi_infer_dim(c, X, 0);
+    dims[rank - 1] = gi_infer_dim(c, W, 0);
+    for (int i = 0; i < rank - 2; i++) {
+        dims[1 + i] = gi_window_dim(c->g->dims, &w, i, gi_infer_dim(c, X, 1 + i));
+        if (!dims[1 + i] && w.why[0])
+            return gi_infer_fail(c, X, "%s", w.why);
+        GI_NEED(dims[1 + i]);
+    }
+    gi_infer_set_like(c, 0, X, rank, dims);
+    return GOPT_OK;
+}
+
+/* x with its channels brought before or behind its planes, into `to` of other dims. */
+static void move_channels(bool to_front, const gopt_tensor *x, const gopt_tensor *to)
+{
+    const int rank = x->rank;
+    int64_t from[GOPT_MAX_RANK], steps[GOPT_MAX_RANK], own[GOPT_MAX_RANK];
+    gi_strides(rank, x->dims, from);
+    gi_strides(rank, to->dims, own);
+    for (int i = 0; i < rank; i++)
+        steps[i] = from[i == 0 ? 0 : to_front ? (i == 1 ? rank - 1 : i - 1) : (i == rank - 1 ? 1 : i + 1)];
+    gi_move_nd(rank, to->dims, to->data, own, x->data, steps, gi_item_size(x->dtype));
+}
+
+static gopt_status eval_nhwc_conv(gi_eval *a)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    GI_TRY(gi_eval_rank_at_least(a, NhwcConv_in_X, 3));
+    const gopt_tensor *x = a->in[NhwcConv_in_X];
+    gopt_tensor turned = *x, *out[] = { NULL }, *y;
+    turned.cx = NULL;
+    turned.dims[1] = x->dims[x->rank - 1];
+    memcpy(turned.dims + 2, x->dims + 1, (size_t)(x->rank - 2) * sizeof *dims);
+    turned.data = gi_eval_scratch(a, (size_t)gopt_tensor_elements(x) + 1, gi_item_size(x->dtype));
+    GI_NEED(turned.data);
+    move_channels(true, x, &turned);
+    const gopt_tensor *in[] = { &turned, a->in[NhwcConv_in_W], a->n_in > NhwcConv_in_B ? a->in[NhwcConv_in_B] : NULL };
+    gi_eval conv = *a;
+    conv.in = in;
+    conv.n_in = 3;
+    conv.out = out;
+    conv.n_out = 1;
+    conv.planned = false;
+    gopt_status st = gi_eval_conv(&conv);
+    if (st == GOPT_OK) {
+        const gopt_tensor *r = out[0];
+        dims[0] = r->dims[0];
+        dims[r->rank - 1] = r->dims[1];
+        memcpy(dims + 1, r->dims + 2, (size_t)(r->rank - 2) * sizeof *dims);
+        st = gi_eval_out(a, 0, r->dtype, r->rank, dims, &y);
+        if (st == GOPT_OK && y)
+            move_channels(false, r, y);
+    }
+    gopt_tensor_unref(out[0]);
+    return st;
+}
+
 /* ---- FusedGemm ---- */
 
 /* Its inputs and first attributes are Gemm's. */

@@ -149,6 +149,7 @@ typedef struct product {
 static const product products[] = {
     { "Conv", of_conv, 0, 1 },
     { "FusedConv", of_conv, 0, 1 },
+    { "NhwcConv", of_conv, 0, 1 },
     { "ConvInteger", of_conv, 0, 1 },
     { "QLinearConv", of_conv, 0, 3 },
     { "DeformConv", of_conv, 0, 1 },

@@ -199,6 +199,25 @@ static gi_value *expand_fused_conv(gi_rewrite *r, const gi_match *m)
     return activate(r, y, name, p);
 }
 
+static bool image_rank_is_known(const gi_match *m, gi_reason *why)
+{
+    return x_is_float(m, why) && gi_value_rank(m->x) > 2;
+}
+
+static gi_value *expand_nhwc_conv(gi_rewrite *r, const gi_match *m)
+{
+    const int rank = gi_value_rank(m->x);
+    int64_t front[GOPT_MAX_RANK] = { 0 }, back[GOPT_MAX_RANK] = { 0 };
+    for (int i = 1; i < rank; i++) {
+        front[i] = i == 1 ? rank - 1 : i - 1;
+        back[i] = i == rank - 1 ? 1 : i + 1;
+    }
+    gi_value *x = gi_rw_transpose(r, m->x, rank, front);
+    gi_node *n = x ? gi_rw_node(r, OP_Conv, m->b ? 3 : 2, (gi_value *[]){ x, m->w, m->b }, 1) : NULL;
+    gi_value *y = n && gi_rw_attrs_of(n, m->root) ? gi_rw_done(r, n) : NULL;
+    return y ? gi_rw_transpose(r, y, rank, back) : NULL;
+}
+
 static const char *gemm_activation(const gi_node *n)
 {
     return gi_attr_has(n, FusedGemm_at_activation) ? gi_attr_str(n, FusedGemm_at_activation) : "";
