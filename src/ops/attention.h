@@ -28,6 +28,7 @@ typedef struct gi_attention {
     double softcap;        /* scores become softcap · tanh(scores / softcap); 0: they do not */
     const void *bias;      /* added to the scores: rows of `keys` elements; NULL: none */
     int64_t bias_steps[3]; /* of batch, head and query, 0 where it is broadcast */
+    const double *sinks;   /* a head: one more score that the softmax counts and that has no value; NULL: none */
     void *scores;          /* [batch, heads, queries, keys]; NULL: nobody wants them */
     gi_scores scores_of;
 } gi_attention;

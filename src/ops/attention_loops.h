@@ -22,6 +22,21 @@ static void NAME(keep_scores)(const gi_attention *t, gi_scores now, const WORD *
         memcpy((WORD *)t->scores + at, s, (size_t)(t->queries * t->keys) * sizeof *s);
 }
 
+/* The softmax of n scores and one more, which is left out of it. */
+static void NAME(soften_with_sink)(WORD *s, int64_t n, double sink)
+{
+    double most = sink, sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, (double)s[i]);
+    for (int64_t i = 0; i < n; i++) {
+        const double e = exp((double)s[i] - most);
+        s[i] = (WORD)e;
+        sum += e;
+    }
+    for (int64_t i = 0; i < n; i++)
+        s[i] = (WORD)((double)s[i] / (sum + exp(sink - most)));
+}
+
 /* The scores of one head, up to the softmax. */
 static void NAME(weigh)(const gi_attention *t, int64_t b, int64_t h, WORD *s)
 {
@@ -38,7 +53,10 @@ static void NAME(weigh)(const gi_attention *t, int64_t b, int64_t h, WORD *s)
     }
     NAME(keep_scores)(t, GI_SCORES_BIASED, s, at);
     for (int64_t i = 0; i < t->queries && t->keys > 0; i++)
-        SOFTMAX(s + i * t->keys, s + i * t->keys, t->keys);
+        if (t->sinks)
+            NAME(soften_with_sink)(s + i * t->keys, t->keys, t->sinks[h]);
+        else
+            SOFTMAX(s + i * t->keys, s + i * t->keys, t->keys);
     NAME(keep_scores)(t, GI_SCORES_SOFTMAX, s, at);
 }
 

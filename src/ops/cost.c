@@ -166,6 +166,7 @@ static const product products[] = {
     { "FusedGemm", of_matmul, 0, 1 },
     { "Attention", of_attention, 0, 1 },
     { "MultiHeadAttention", of_attention, 0, 1 },
+    { "GroupQueryAttention", of_attention, 0, 1 },
     { "MsAttention", of_projected_attention, 0, 1 },
     { "Einsum", of_einsum, 0, 1 },
 };

@@ -27,7 +27,7 @@ except ImportError as missing:
 MS = "com.microsoft"
 CASES = []
 # What has no expansion in plain ONNX of this opset, as regular expressions.
-STAYS = ("matmul_2_bits", "_float$")
+STAYS = ("matmul_2_bits", "_float$", "group_query")
 
 
 def f32(*shape, seed=0, scale=1.0):
@@ -247,6 +247,40 @@ def integer_products():
         case(f"dynamic_no_zero_{name}", "DynamicQuantizeMatMul", [f32(3, 5), b, scale], constants=(1, 2))
 
 
+def group_query():
+    heads, kv, size, tokens = 4, 2, 16, 3
+    q, k, v = f32(2, tokens, heads * size), f32(2, tokens, kv * size), f32(2, tokens, kv * size, seed=1)
+    q1, k1, v1 = f32(2, 1, heads * size), f32(2, 1, kv * size), f32(2, 1, kv * size, seed=1)
+    past = [f32(2, kv, 5, size), f32(2, kv, 5, size, seed=1)]
+    turns = [f32(20, size // 2), f32(20, size // 2, seed=1)]
+
+    def one(name, new, past, lengths, total, more=(), **attributes):
+        case(f"group_query_{name}", "GroupQueryAttention",
+             [*new, *past, np.array(lengths, np.int32), np.array(total, np.int32), *more],
+             ("y", "present_key", "present_value"), num_heads=heads, kv_num_heads=kv, constants=(6,), **attributes)
+
+    none = [None, None]
+    first = ([q, k, v], none, [2, 2], 3)
+    one("first", *first)
+    one("first_in_buffer", [q, k, v], past, [2, 2], 3)
+    one("first_turned", *first, turns, do_rotary=1)
+    one("first_interleaved", *first, turns, do_rotary=1, rotary_interleaved=1)
+    one("first_positions", *first, [*turns, np.array([[3, 4, 5], [3, 4, 5]], np.int64)], do_rotary=1)
+    one("packed", [f32(2, tokens, (heads + 2 * kv) * size), None, None], none, [2, 2], 3, turns, do_rotary=1)
+    one("next", [q1, k1, v1], past, [5, 3], 6)
+    one("next_turned", [q1, k1, v1], past, [5, 3], 6, turns, do_rotary=1)
+    one("next_positions", [q1, k1, v1], past, [5, 3], 6, [*turns, np.array([[3], [7]], np.int64)], do_rotary=1)
+    one("next_in_buffer", [q1, k1, v1], past, [3, 2], 4)
+    one("several_next", [q[:1], k[:1], v[:1]], [p[:1] for p in past], [7], 8, turns, do_rotary=1)
+    one("window", *first, local_window_size=2)
+    one("softcap_scale", *first, softcap=1.5, scale=0.5)
+    one("smooth", *first, smooth_softmax=1)
+    one("sink", *first, [None] * 4 + [f32(heads)])
+    one("bias", *first, [None] * 3 + [f32(1, heads, tokens, 3)])
+    one("bias_of_batch", *first, [None] * 3 + [f32(2, 1, tokens, 3)], softcap=2.0)
+    one("not_causal", *first, causal=0)
+
+
 def out_type(op, name, inputs):
     if op.startswith("QLinear"):
         return helper.np_dtype_to_tensor_dtype(inputs[2].dtype if op != "QLinearConcat" else inputs[1].dtype)
@@ -334,6 +368,7 @@ def main():
     quantized()
     packed()
     integer_products()
+    group_query()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)

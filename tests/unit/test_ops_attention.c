@@ -17,6 +17,10 @@ static void infers_types(void **state)
     infers("%q: f32[b,s,2,3,4]", "%y = " MS "MultiHeadAttention %q { num_heads = 2 }", "f32[b,s,8]");
     infers("%x: f32[b,s,5], %w: f32[5,24], %p: f32[2,b,2,p,4]",
            "%a, %y = " MS "Attention %x, %w, _, _, %p { num_heads = 2 }", "f32[2,b,2,p+s,4]");
+    infers("%q: f32[b,1,64], %p: f32[b,2,t,16], %l: i32[b]",
+           "%a, %y = " MS
+           "GroupQueryAttention %q, _, _, %p, %p, %l, dense<i32[], [9]> { num_heads = 2, kv_num_heads = 1 }",
+           "f32[b,1,max(t,9),16]");
     infers("%x: f32[b,s,8], %c: f32[b,s,2]", "%y = RotaryEmbedding %x, %c, %c { num_heads = 2 }", "f32[b,s,8]");
 }
 
@@ -62,6 +66,10 @@ static void refuses(void **state)
     eval_refuses("%y = " MS "MultiHeadAttention dense<f32[1,1,1], [1]>, dense<f32[1,2,1], [1,2]>, "
                  "dense<f32[1,3,1], [1,2,3]> { num_heads = 1 }",
                  "the key 1 of 2");
+    eval_refuses("%y = " MS
+                 "GroupQueryAttention dense<f32[1,1,1], [1]>, dense<f32[1,1,1], [1]>, dense<f32[1,1,1], [1]>, "
+                 "_, _, dense<i32[1], [5]>, dense<i32[], [6]> { num_heads = 1, kv_num_heads = 1 }",
+                 "0 can be cached");
 }
 
 int main(void)
