@@ -82,7 +82,7 @@ FLOAT_ROW(erf, erff(x), erf(x))
 FLOAT_ROW(sigmoid, 1 / (1 + expf(-x)), 1 / (1 + exp(-x)))
 FLOAT_ROW(softsign, x / (1 + fabsf(x)), x / (1 + fabs(x)))
 FLOAT_ROW(leaky_relu, x < 0 ? P32(0) * x : x, x < 0 ? P64(0) * x : x)
-FLOAT_ROW(thresholded_relu, x <= P32(0) ? 0 : x, x <= P64(0) ? 0 : x)
+FLOAT_ROW(thresholded_relu, x > P32(0) ? x : 0, x > P64(0) ? x : 0)
 FLOAT_ROW(elu, x < 0 ? P32(0) * expm1f(x) : x, x < 0 ? P64(0) * expm1(x) : x)
 FLOAT_ROW(celu, x < 0 ? P32(0) * expm1f(x / P32(0)) : x, x < 0 ? P64(0) * expm1(x / P64(0)) : x)
 FLOAT_ROW(selu, x < 0 ? P32(1) * (P32(0) * expm1f(x)) : P32(1) * x, x < 0 ? P64(1) * (P64(0) * expm1(x)) : P64(1) * x)
@@ -90,13 +90,8 @@ FLOAT_ROW(swish, x / (1 + expf(-P32(0) * x)), x / (1 + exp(-P64(0) * x)))
 FLOAT_ROW(gelu, 0.5f * x * (1 + erff(x * 0.70710678f)), 0.5 * x * (1 + erf(x * M_SQRT1_2)))
 FLOAT_ROW(gelu_tanh, 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x))),
           0.5 * x * (1 + tanh(M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x))))
-FLOAT_ROW(shrink,
-          x<-P32(0) ? x + P32(1) : x> P32(0) ? x - P32(1)
-          : x != x                           ? x
-                                             : 0,
-          x<-P64(0) ? x + P64(1) : x> P64(0) ? x - P64(1)
-          : x != x                           ? x
-                                             : 0)
+FLOAT_ROW(shrink, x<-P32(0) ? x + P32(1) : x> P32(0) ? x - P32(1) : 0,
+          x<-P64(0) ? x + P64(1) : x> P64(0) ? x - P64(1) : 0)
 
 static inline float unit32(float v)
 {

@@ -16,6 +16,7 @@ static bool is_function(gi_opcode op)
     case OP_HardSigmoid:
     case OP_Relu:
     case OP_LeakyRelu:
+    case OP_ThresholdedRelu:
     case OP_Elu:
     case OP_Clip:
     case OP_Min:
@@ -281,6 +282,10 @@ static const gi_form *node_form(former *f, const gi_node *n)
         const double alpha = (double)gi_attr_float(n, LeakyRelu_at_alpha);
         const gi_form *a = in_form(f, n, 0), *up = gi_form_max(s, a, gi_form_num(s, 0));
         return gi_form_add(s, gi_form_scale(s, a, alpha), gi_form_scale(s, up, 1 - alpha));
+    }
+    case OP_ThresholdedRelu: {
+        const gi_form *a = in_form(f, n, 0), *at = gi_form_num(s, (double)gi_attr_float(n, ThresholdedRelu_at_alpha));
+        return gi_form_mul(s, a, gi_form_above(s, a, at, false));
     }
     case OP_Elu: {
         const gi_form *a = in_form(f, n, 0), *zero = gi_form_num(s, 0), *one = gi_form_num(s, 1);

@@ -715,14 +715,40 @@ const gi_form *gi_form_min(gi_forms *s, const gi_form *a, const gi_form *b)
     return gi_form_sub(s, a, positive(s, gi_form_sub(s, a, b)));
 }
 
+/* Where a piecewise linear form crosses zero, once: -1 downwards, 1 upwards. 0 where it does not, touches it, or crosses
+ * more often. */
+static int crossing(const gi_forms *s, const lines *l, double *at)
+{
+    double before = 0;
+    int found = 0;
+    for (int i = 0; i < l->n; i++) {
+        const double from = i ? l->knot[i - 1] : -INFINITY, to = i + 1 < l->n ? l->knot[i] : INFINITY;
+        const double slope = l->slope[i], at0 = l->at0[i];
+        if (slope == 0 && at0 == 0)
+            return 0;
+        if (i == 0)
+            before = slope != 0 ? -slope : at0; /* the sign far below */
+        const double zero = slope != 0 ? -at0 / slope : NAN;
+        if (!(zero >= from && zero <= to) && !gi_close(s, zero, from) && !gi_close(s, zero, to))
+            continue;
+        if (found && !gi_close(s, zero, *at))
+            return 0;
+        found = 1;
+        *at = zero == 0 ? 0 : zero; /* not -0 */
+    }
+    const double last = l->slope[l->n - 1], after = last != 0 ? last : l->at0[l->n - 1];
+    return !found || before * after >= 0 ? 0 : after > 0 ? 1 : -1;
+}
+
 const gi_form *gi_form_above(gi_forms *s, const gi_form *a, const gi_form *b, bool or_equal)
 {
     lines l;
+    double at = 0;
     const gi_form *d = gi_form_sub(s, a, b);
-    if (!d || !lines_of(s, d, &l) || l.n != 1 || l.slope[0] == 0)
+    const int crosses = d && lines_of(s, d, &l) ? crossing(s, &l, &at) : 0;
+    if (!crosses)
         return NULL;
-    const double zero = -l.at0[0] / l.slope[0], at = zero == 0 ? 0 : zero;
-    if (l.slope[0] > 0)
+    if (crosses > 0)
         return atom_form(s, (gi_atom){ .kind = or_equal ? GI_ATOM_FROM : GI_ATOM_ABOVE, .at = at });
     return gi_form_sub(s, gi_form_num(s, 1),
                        atom_form(s, (gi_atom){ .kind = or_equal ? GI_ATOM_ABOVE : GI_ATOM_FROM, .at = at }));

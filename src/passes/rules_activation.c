@@ -164,6 +164,27 @@ static bool reads_thresholded_relu(const gi_cut *c, activation *a)
            is(c, gi_form_get(c->form, 1, h, 1.0), a->alpha);
 }
 
+/* x < −λ ? x + b : x > λ ? x − b : 0: x + b − max(x + λ, 0) + max(x − λ, 0) + (λ − b)·((x ≥ −λ) + (x > λ)) */
+static bool reads_shrink(const gi_cut *c, activation *a)
+{
+    const double b = gi_form_get(c->form, 0);
+    double lambda = 0;
+    for (int i = 0; i < c->form->n; i++)
+        if (c->form->t[i].n == 1 && atom(c, c->form->t[i].f[0].atom)->kind == GI_ATOM_RAMP)
+            lambda = fmax(lambda, atom(c, c->form->t[i].f[0].atom)->at);
+    const int down = find_at(c, GI_ATOM_RAMP, -lambda), up = find_at(c, GI_ATOM_RAMP, lambda);
+    const int from = find_at(c, GI_ATOM_FROM, -lambda), above = find_at(c, GI_ATOM_ABOVE, lambda);
+    const bool jumps = !is(c, lambda, b);
+    a->op = OP_Shrink;
+    a->alpha = lambda;
+    a->beta = b;
+    return lambda > 0 && b >= 0 && down >= 0 && up >= 0 && is(c, gi_form_get(c->form, 1, X, 1.0), 1) &&
+           is(c, gi_form_get(c->form, 1, down, 1.0), -1) && is(c, gi_form_get(c->form, 1, up, 1.0), 1) &&
+           c->form->n == 3 + (b != 0) + 2 * jumps &&
+           (!jumps || (from >= 0 && above >= 0 && is(c, gi_form_get(c->form, 1, from, 1.0), lambda - b) &&
+                       is(c, gi_form_get(c->form, 1, above, 1.0), lambda - b)));
+}
+
 /* ---- with exponentials ---- */
 
 static bool reads_sigmoid(const gi_cut *c, activation *a)
@@ -350,6 +371,7 @@ FINDS(leaky_relu)
 FINDS(abs)
 FINDS(prelu)
 FINDS(thresholded_relu)
+FINDS(shrink)
 FINDS(sigmoid)
 FINDS(tanh)
 FINDS(swish)
@@ -379,11 +401,11 @@ static int opset_of(gi_opcode op)
 
 static bool finds_any(gi_match *m, gi_reason *why)
 {
-    static const reader readers[] = { reads_relu,       reads_clip,     reads_hard_sigmoid, reads_hard_swish,
-                                      reads_leaky_relu, reads_abs,      reads_prelu,        reads_thresholded_relu,
-                                      reads_sigmoid,    reads_tanh,     reads_swish,        reads_gelu,
-                                      reads_gelu_tanh,  reads_any_mish, reads_softplus,     reads_softsign,
-                                      reads_elu,        reads_selu,     reads_celu };
+    static const reader readers[] = { reads_relu,       reads_clip,      reads_hard_sigmoid, reads_hard_swish,
+                                      reads_leaky_relu, reads_abs,       reads_prelu,        reads_thresholded_relu,
+                                      reads_shrink,     reads_sigmoid,   reads_tanh,         reads_swish,
+                                      reads_gelu,       reads_gelu_tanh, reads_any_mish,     reads_softplus,
+                                      reads_softsign,   reads_elu,       reads_selu,         reads_celu };
     activation a;
     for (size_t i = 0; i < GI_COUNT(readers); i++)
         if (find(m, why, readers[i], &a))
@@ -449,6 +471,10 @@ static gi_value *build(gi_rewrite *r, const activation *a, gi_value *x)
         break;
     case OP_LeakyRelu:
         gi_attr_set_float(n, LeakyRelu_at_alpha, alpha);
+        break;
+    case OP_Shrink:
+        gi_attr_set_float(n, Shrink_at_lambd, alpha);
+        gi_attr_set_float(n, Shrink_at_bias, beta);
         break;
     case OP_ThresholdedRelu:
         gi_attr_set_float(n, ThresholdedRelu_at_alpha, alpha);

@@ -94,6 +94,14 @@ static gi_value *make_opposite(gi_rewrite *r, const gi_match *m)
                  m->a, m->b);
 }
 
+static gi_value *make_or_equal(gi_rewrite *r, const gi_match *m)
+{
+    bool greater = false;
+    for (uint32_t i = 0; i < m->n_nodes; i++)
+        greater = greater || m->nodes[i]->op == OP_Greater;
+    return build(r, greater ? OP_GreaterOrEqual : OP_LessOrEqual, m->a, m->b);
+}
+
 /* ---- signs ---- */
 
 static gi_value *make_sub(gi_rewrite *r, const gi_match *m)

@@ -2,7 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "passes/rule.h"
+#include "passes/build.h"
 
 static gi_value *make_x(gi_rewrite *r, const gi_match *m)
 {
@@ -178,6 +178,23 @@ static gi_value *make_cast(gi_rewrite *r, const gi_match *m)
         return m->x;
     gi_node *n = gi_rw_node(r, OP_Cast, 1, (gi_value *[]){ m->x }, 1);
     return n && gi_attrs_copy(n, m->root) ? gi_rw_done(r, n) : NULL;
+}
+
+static bool type_is_known(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    return gi_value_dtype(m->y) != GOPT_UNDEFINED && gi_value_dtype(m->x) != GOPT_UNDEFINED;
+}
+
+static gi_value *make_cast_to(gi_rewrite *r, const gi_match *m)
+{
+    if (gi_value_dtype(m->x) == gi_value_dtype(m->y))
+        return m->x;
+    gi_node *n = gi_rw_node(r, OP_Cast, 1, (gi_value *[]){ m->x }, 1);
+    if (!n || !gi_rw_attrs_of(n, m->root))
+        return NULL;
+    gi_attr_set_int(n, Cast_at_to, gi_value_dtype(m->y));
+    return gi_rw_done(r, n);
 }
 
 /* ---- leftovers ---- */

@@ -142,7 +142,7 @@ static gi_value *expand_thresholded_relu(gi_rewrite *r, const gi_match *m)
 {
     const gopt_dtype t = gi_value_dtype(m->x);
     gi_value *least = gi_rw_scalar(r, t, (double)gi_attr_float(m->root, ThresholdedRelu_at_alpha));
-    return gi_rw_where(r, gi_rw_binary(r, OP_LessOrEqual, m->x, least), gi_rw_scalar(r, t, 0), m->x);
+    return gi_rw_where(r, gi_rw_binary(r, OP_Greater, m->x, least), m->x, gi_rw_scalar(r, t, 0));
 }
 
 /* ---- products with an activation ---- */

@@ -74,20 +74,32 @@ static bool read_divisor(const gi_forms *s, int atom, norm *o)
     return v >= 0 && o->epsilon > 0 && gi_close(s, gi_form_get(d->arg, 1, v, 1.0), 1) && read_variance(s, v, o);
 }
 
-/* mean(x²) − mean(x)² + ε */
-static bool is_difference_of_squares(const gi_forms *s, int atom)
+/* Is `atom` mean(x²) − mean(x)² + ε? */
+static bool read_squares(const gi_forms *s, int atom, norm *o)
 {
-    bool square = false, mean = false;
-    const gi_atom *d = &s->atoms[atom];
-    for (int i = 0; d->kind == GI_ATOM_SUM && i < d->arg->n; i++) {
+    const gi_atom *d = &s->atoms[atom], *square = NULL, *mean = NULL;
+    if (d->kind != GI_ATOM_SUM)
+        return false;
+    o->epsilon = gi_form_get(d->arg, 0);
+    for (int i = 0; i < d->arg->n; i++) {
         const gi_term *t = &d->arg->t[i];
-        if (t->n != 1 || s->atoms[t->f[0].atom].kind != GI_ATOM_MEAN)
+        const gi_atom *a = t->n == 1 ? &s->atoms[t->f[0].atom] : NULL;
+        if (t->n == 0)
             continue;
-        const gi_form *arg = s->atoms[t->f[0].atom].arg;
-        square = square || (t->k > 0 && t->f[0].power == 1 && gi_form_get(arg, 1, X, 2.0) != 0);
-        mean = mean || (t->k < 0 && t->f[0].power == 2 && gi_form_get(arg, 1, X, 1.0) != 0);
+        if (!a || a->kind != GI_ATOM_MEAN || a->arg->n != 1)
+            return false;
+        if (gi_close(s, t->k, 1) && t->f[0].power == 1 && gi_close(s, gi_form_get(a->arg, 1, X, 2.0), 1))
+            square = a;
+        else if (gi_close(s, t->k, -1) && t->f[0].power == 2 && gi_close(s, gi_form_get(a->arg, 1, X, 1.0), 1))
+            mean = a;
+        else
+            return false;
     }
-    return square && mean;
+    if (!square || !mean || square->axes != mean->axes || o->epsilon < 0)
+        return false;
+    o->axes = mean->axes;
+    o->centred = true;
+    return true;
 }
 
 /* The atom that has the power -½ everywhere; -1 where there is none. */
@@ -136,13 +148,13 @@ static bool read_term(const gi_forms *s, const gi_term *t, int divisor, norm *o,
     return true;
 }
 
-static bool read_norm(const gi_cut *c, norm *o)
+static bool read_norm(const gi_cut *c, bool squares, norm *o)
 {
     const gi_forms *s = c->forms;
     const int divisor = find_divisor(c->form);
     double of_x = 0, of_mean = 0;
     *o = (norm){ .cut = c };
-    if (divisor < 0 || c->form->n > 3 || !read_divisor(s, divisor, o))
+    if (divisor < 0 || c->form->n > 3 || !(squares ? read_squares(s, divisor, o) : read_divisor(s, divisor, o)))
         return false;
     for (int i = 0; i < c->form->n; i++)
         if (!read_term(s, &c->form->t[i], divisor, o, &of_x, &of_mean))
@@ -294,22 +306,22 @@ static bool belongs_to_user(const gi_match *m, const norm *o, gi_opcode op)
     return plan(&with, op) && gi_type_same(m->g, y->type, user->out[0]->type);
 }
 
-static bool find(gi_match *m, gi_reason *why, gi_opcode op)
+static bool find(gi_match *m, gi_reason *why, gi_opcode op, bool squares)
 {
     const gi_cuts *cuts = gi_cone_cuts(m);
     const char *first = NULL;
     for (uint32_t i = cuts->n; i-- > 0;) {
         const gi_cut *c = &cuts->cut[i];
         norm *o = c->pointwise ? NULL : GI_NEW(m->scratch, norm);
-        const int divisor = c->pointwise ? -1 : find_divisor(c->form);
         if (!o)
             continue;
-        if (op == OP_LayerNormalization && divisor >= 0 && is_difference_of_squares(c->forms, divisor)) {
-            gi_decline(why, "its variance is mean(x²) − mean², which loses digits that LayerNormalization keeps");
+        if (op == OP_LayerNormalization && !squares && read_norm(c, true, o)) {
+            gi_decline(why, "its variance is mean(x²) − mean², which loses digits that LayerNormalization keeps; "
+                            "--fp fast takes it");
             first = first ? first : why->text;
             continue;
         }
-        if (!read_norm(c, o) || !plan(o, op) || !types_fit(m, o))
+        if (!read_norm(c, squares, o) || !plan(o, op) || !types_fit(m, o))
             continue;
         if (1 + 2 * (uint32_t)o->moves >= c->n || belongs_to_user(m, o, op))
             continue;
@@ -327,18 +339,69 @@ static bool find(gi_match *m, gi_reason *why, gi_opcode op)
 
 static bool finds_layer_norm(gi_match *m, gi_reason *why)
 {
-    return find(m, why, OP_LayerNormalization);
+    return find(m, why, OP_LayerNormalization, false);
+}
+
+static bool finds_layer_norm_of_squares(gi_match *m, gi_reason *why)
+{
+    return find(m, why, OP_LayerNormalization, true);
 }
 
 static bool finds_instance_norm(gi_match *m, gi_reason *why)
 {
-    return find(m, why, OP_InstanceNormalization) && (gi_value_dtype(m->root->out[0]) != GOPT_F64 ||
+    return find(m, why, OP_InstanceNormalization, false) && (gi_value_dtype(m->root->out[0]) != GOPT_F64 ||
                                                       gi_decline(why, "runtimes have no InstanceNormalization of f64"));
 }
 
 static bool finds_rms_norm(gi_match *m, gi_reason *why)
 {
-    return find(m, why, OP_RMSNormalization);
+    return find(m, why, OP_RMSNormalization, false);
+}
+
+/* (x − mean) / (√variance + 1e-9), as MeanVarianceNormalization is defined. */
+static bool read_mvn(const gi_cut *c, norm *o)
+{
+    const gi_forms *s = c->forms;
+    const int sum = gi_form_atom(s, c->form, GI_ATOM_SUM), mean = gi_form_atom(s, c->form, GI_ATOM_MEAN);
+    *o = (norm){ .cut = c };
+    if (sum < 0 || mean < 0 || c->form->n != 2 || s->atoms[sum].arg->n != 2 ||
+        !gi_close(s, gi_form_get(c->form, 2, X, 1.0, sum, -1.0), 1) ||
+        !gi_close(s, gi_form_get(c->form, 2, mean, 1.0, sum, -1.0), -1))
+        return false;
+    const gi_term *root = &s->atoms[sum].arg->t[1];
+    const double least = gi_form_get(s->atoms[sum].arg, 0);
+    if (least <= 0 || least > 1e-8 || root->n != 1 || root->f[0].power != 0.5 || !gi_close(s, root->k, 1))
+        return false;
+    const int variance = root->f[0].atom;
+    return ((s->atoms[variance].kind == GI_ATOM_MEAN && read_variance(s, variance, o)) ||
+            read_squares(s, variance, o)) &&
+           o->centred && o->epsilon == 0 && s->atoms[mean].axes == o->axes;
+}
+
+static bool finds_mvn(gi_match *m, gi_reason *why)
+{
+    const gi_cuts *cuts = gi_cone_cuts(m);
+    for (uint32_t i = 0; i < cuts->n; i++) {
+        const gi_cut *c = &cuts->cut[i];
+        norm *o = c->pointwise || c->casts ? NULL : GI_NEW(m->scratch, norm);
+        if (!o || gi_value_dtype(c->x) != GOPT_F32 || !read_mvn(c, o) || !gi_cone_keeps_shape(m, c))
+            continue;
+        m->data = o;
+        return gi_cone_take(m, c, why);
+    }
+    return false;
+}
+
+static gi_value *make_mvn(gi_rewrite *r, const gi_match *m)
+{
+    const norm *o = m->data;
+    int64_t axes[GOPT_MAX_RANK];
+    uint32_t count = 0;
+    for (int i = 0; i < gi_value_rank(m->x); i++)
+        if (o->axes >> i & 1)
+            axes[count++] = i;
+    gi_node *n = gi_rw_node(r, OP_MeanVarianceNormalization, 1, (gi_value *[]){ m->x }, 1);
+    return n && gi_attr_set_ints(n, MeanVarianceNormalization_at_axes, count, axes) ? gi_rw_done(r, n) : NULL;
 }
 
 /* ---- making ---- */
@@ -579,22 +642,29 @@ static bool is_one_a_group(const gi_node *n, const gi_value *k, int64_t groups)
     return gi_blob_elements(b) > 0 && gi_blob_all(b, gi_load_f64(b->dtype, b->data, 0));
 }
 
+/* Is y, as x, an image of that batch and channels? */
+static bool has_channels_of(const gi_match *m, const gi_value *y, const gi_value *x)
+{
+    return gi_value_rank(x) >= 3 && gi_value_rank(y) >= 3 && gi_value_dim(x, 1) > 0 &&
+           gi_value_dim(y, 1) == gi_value_dim(x, 1) &&
+           gi_dim_equal(m->g->dims, y->type->dims[0], x->type->dims[0]) == 1;
+}
+
 static bool is_group_norm(const gi_match *m, gi_reason *why)
 {
     const gi_node *n = gi_value_node(m->y);
     const gopt_dtype t = gi_value_dtype(m->x);
-    const int rank = gi_value_rank(m->x), grouped = gi_value_rank(m->r);
     const int64_t channels = gi_value_dim(m->x, 1), groups = gi_value_dim(m->r, 1);
-    if (rank < 3 || grouped < 3 || !gi_dtype_is_float(t) || t == GOPT_F64 || groups < 1 || channels < 1 ||
-        channels > MAX_VECTOR || channels % groups ||
+    if (gi_value_rank(m->x) < 3 || gi_value_rank(m->r) < 3 || !gi_dtype_is_float(t) || t == GOPT_F64 || groups < 1 ||
+        channels < 1 || channels > MAX_VECTOR || channels % groups ||
         gi_dim_equal(m->g->dims, m->x->type->dims[0], m->r->type->dims[0]) != 1 || gi_value_dtype(m->s) != t ||
         (m->b && gi_value_dtype(m->b) != t))
         return false;
     if (n->op == OP_LayerNormalization &&
-        (grouped != 3 || gi_value_rank(m->s) > 1 || gi_attr_int(n, LayerNormalization_at_axis) != -1))
+        (gi_value_rank(m->r) != 3 || gi_value_rank(m->s) > 1 || gi_attr_int(n, LayerNormalization_at_axis) != -1))
         return false;
-    if (!gi_type_same(m->g, m->x->type, m->root->out[0]->type))
-        return gi_decline(why, "the second Reshape does not go back to the shape of %s",
+    if (!has_channels_of(m, m->root->out[0], m->x))
+        return gi_decline(why, "the second Reshape does not go back to the channels of %s",
                           gi_value_ref(m->x, m->scratch));
     return is_one_a_group(n, m->s, groups) && is_one_a_group(n, m->b, groups);
 }
@@ -618,13 +688,79 @@ static gi_value *make_group_norm(gi_rewrite *r, const gi_match *m)
 {
     const gi_node *old = gi_value_node(m->y);
     gi_value *in[3] = { m->x, per_channel(r, m, m->s), per_channel(r, m, m->b) };
-    gi_node *n = in[1] && in[2] ? gi_rw_node(r, OP_GroupNormalization, 3, in, 1) : NULL;
+    if (!gi_type_same(r->g, m->x->type, m->root->out[0]->type))
+        in[0] = gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ m->x, m->u });
+    gi_node *n = in[0] && in[1] && in[2] ? gi_rw_node(r, OP_GroupNormalization, 3, in, 1) : NULL;
     if (!n)
         return NULL;
     gi_attr_set_int(n, GroupNormalization_at_num_groups, gi_value_dim(m->r, 1));
     gi_attr_set_float(n, GroupNormalization_at_epsilon,
                       gi_attr_float(old, old->op == OP_InstanceNormalization ? (int)InstanceNormalization_at_epsilon
                                                                              : (int)LayerNormalization_at_epsilon));
+    return gi_rw_done(r, n);
+}
+
+/* ---- between views ---- */
+
+/* The dim of x from which on its dims multiply to those that the norm, of m->r, goes over; -1 where there is none. */
+static int same_rows(const gi_match *m, const gi_node *n)
+{
+    const int rank = gi_value_rank(m->r);
+    int axis;
+    int64_t want = 1, have = 1;
+    if (!gi_axis(gi_attr_int(n, n->op == OP_LayerNormalization ? LayerNormalization_at_axis : RMSNormalization_at_axis),
+                 rank, &axis))
+        return -1;
+    for (int i = axis; i < rank; i++)
+        if (gi_value_dim(m->r, i) < 1 || !gi_mul_i64(want, gi_value_dim(m->r, i), &want))
+            return -1;
+    int from = gi_value_rank(m->x);
+    while (from > 0 && have < want && gi_value_dim(m->x, from - 1) > 0)
+        if (!gi_mul_i64(have, gi_value_dim(m->x, --from), &have))
+            return -1;
+    return have == want && from < gi_value_rank(m->x) ? from : -1;
+}
+
+static bool is_norm_between_views(const gi_match *m, gi_reason *why)
+{
+    const gi_node *n = gi_value_node(m->y);
+    (void)why;
+    if (!gi_type_same(m->g, m->x->type, m->root->out[0]->type) || gi_value_rank(m->r) < 1)
+        return false;
+    if (n->op != OP_LayerNormalization && n->op != OP_RMSNormalization)
+        return has_channels_of(m, m->r, m->x);
+    const gi_blob *s = gi_value_blob(m->s), *b = gi_value_blob(m->b);
+    int64_t rows = 1;
+    for (int i = same_rows(m, n); i >= 0 && i < gi_value_rank(m->x); i++)
+        rows *= gi_value_dim(m->x, i);
+    return same_rows(m, n) >= 0 && gi_blob_elements(s) == rows && (!b || gi_blob_elements(b) == rows);
+}
+
+static gi_value *in_shape_of_rows(gi_rewrite *r, const gi_value *k, const gi_value *x, int from)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    gi_blob *b;
+    for (int i = from; i < gi_value_rank(x); i++)
+        dims[i - from] = gi_value_dim(x, i);
+    return gi_blob_reshaped(gi_value_blob(k), gi_value_rank(x) - from, dims, &b) == GOPT_OK ? gi_const(r->g, b, NULL)
+                                                                                            : NULL;
+}
+
+static gi_value *make_norm_of_source(gi_rewrite *r, const gi_match *m)
+{
+    const gi_node *old = gi_value_node(m->y);
+    const bool by_rows = old->op == OP_LayerNormalization || old->op == OP_RMSNormalization;
+    const int from = by_rows ? same_rows(m, old) : 0;
+    gi_value *in[3] = { m->x, m->s, m->b };
+    for (int i = 1; by_rows && i < 3; i++)
+        if (in[i] && !(in[i] = in_shape_of_rows(r, in[i], m->x, from)))
+            return NULL;
+    gi_node *n = gi_rw_node(r, old->op, old->n_in, in, 1);
+    if (!n || !gi_attrs_copy(n, old))
+        return NULL;
+    if (by_rows)
+        gi_attr_set_int(n, old->op == OP_LayerNormalization ? LayerNormalization_at_axis : RMSNormalization_at_axis,
+                        from - gi_value_rank(m->x));
     return gi_rw_done(r, n);
 }
 

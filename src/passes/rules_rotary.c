@@ -9,8 +9,9 @@
 #include "passes/layout.h"
 #include "passes/parts.h"
 
-#define ROTARY_NEEDS                                                                                              \
-    "x is [batch, heads, tokens, size], of f32 or f16; cos and sin are of one head, and of all batches alike or " \
+#define ROTARY_NEEDS                                                                                                   \
+    "x is [batch, heads, tokens, size], or with tokens first, of f32 or f16; cos and sin are of one head, and of all " \
+    "batches alike or "                                                                                                \
     "of each"
 
 enum { MAX_DEPTH = 12 };
@@ -135,13 +136,13 @@ static gi_value *half_of(gi_rewrite *r, gi_value *v, int64_t n, bool pairs, int 
 
 /* ---- caches ---- */
 
-/* Does c, which multiplies x [batch, heads, tokens, size], differ neither by head nor, where *one is set, by batch? */
-static bool is_cache(gopt_graph *g, const gi_value *c, const gi_value *x, int64_t size, bool *one)
+/* Does c, which multiplies x with its tokens on dim 2, or 1, differ neither by head nor, where *one is set, by batch? */
+static bool is_cache(gopt_graph *g, const gi_value *c, const gi_value *x, int tokens, int64_t size, bool *one)
 {
-    const int rank = gi_value_rank(c);
-    if (rank < 2 || rank > 4 || gi_value_dtype(c) != gi_value_dtype(x) || !ends_with(c, size) ||
-        gi_dim_equal(g->dims, c->type->dims[rank - 2], x->type->dims[2]) != 1 ||
-        (rank >= 3 && gi_value_dim(c, rank - 3) != 1))
+    const int rank = gi_value_rank(c), off = 4 - rank, heads = 3 - tokens;
+    if (rank < 2 || rank > 4 || gi_value_dtype(c) != gi_value_dtype(x) || !ends_with(c, size) || tokens < off ||
+        gi_dim_equal(g->dims, c->type->dims[tokens - off], x->type->dims[tokens]) != 1 ||
+        (heads >= off && gi_value_dim(c, heads - off) != 1))
         return false;
     *one = rank < 4 || gi_value_dim(c, 0) == 1;
     return rank < 4 || *one || gi_dim_equal(g->dims, c->type->dims[0], x->type->dims[0]) == 1;
@@ -159,10 +160,9 @@ static gi_value *batch_of(gi_rewrite *r, gi_value *x)
 }
 
 /* h, half of c, as [batch, tokens, size / 2]. */
-static gi_value *as_cache(gi_rewrite *r, gi_value *h, const gi_value *c, gi_value *x, bool one)
+static gi_value *as_cache(gi_rewrite *r, gi_value *h, const gi_value *c, gi_value *x, int tokens, bool one)
 {
-    const int rank = gi_value_rank(c);
-    const gi_dim *dims[3] = { one ? gi_dim_const(r->g->dims, 1) : c->type->dims[0], c->type->dims[rank - 2], NULL };
+    const gi_dim *dims[3] = { one ? gi_dim_const(r->g->dims, 1) : c->type->dims[0], x->type->dims[tokens], NULL };
     int64_t target[GOPT_MAX_RANK];
     if (!h || gi_value_rank(h) < 1 || !dims[0])
         return NULL;
@@ -191,25 +191,39 @@ static bool is_heads(const gi_value *x)
            (gi_value_dtype(x) == GOPT_F32 || gi_value_dtype(x) == GOPT_F16);
 }
 
-static gi_value *rotary(gi_rewrite *r, gi_value *x, gi_value *cos, gi_value *sin, bool pairs)
-{
-    gi_node *n = cos && sin ? gi_rw_node(r, OP_RotaryEmbedding, 3, (gi_value *[]){ x, cos, sin }, 1) : NULL;
-    if (!n)
-        return NULL;
-    if (pairs)
-        gi_attr_set_int(n, RotaryEmbedding_at_interleaved, 1);
-    return gi_rw_done(r, n);
-}
-
 /* The operands of products may stand either way: what is what is seen by the parts of x. */
 typedef struct operands {
     gi_value *x, *cos, *sin;
 } operands;
 
-static bool caches_fit(const gi_match *m, const operands *o, int64_t size, gi_reason *why)
+/* Heads and tokens of x change places on the way in and out where tokens are dim 1. */
+static gi_value *rotary(gi_rewrite *r, gi_value *x, gi_value *cos, gi_value *sin, int tokens, bool pairs)
+{
+    const int64_t perm[] = { 0, 2, 1, 3 };
+    if (tokens == 1)
+        x = gi_rw_transpose(r, x, 4, perm);
+    gi_node *n = x && cos && sin ? gi_rw_node(r, OP_RotaryEmbedding, 3, (gi_value *[]){ x, cos, sin }, 1) : NULL;
+    if (!n)
+        return NULL;
+    if (pairs)
+        gi_attr_set_int(n, RotaryEmbedding_at_interleaved, 1);
+    gi_value *y = gi_rw_done(r, n);
+    return tokens == 1 ? gi_rw_transpose(r, y, 4, perm) : y;
+}
+
+/* The dim of x that tokens are on, 2 or 1; 0 where cos or sin do not fit. */
+static int tokens_of(gopt_graph *g, const operands *o, int64_t size)
 {
     bool one;
-    return (is_cache(m->g, o->cos, o->x, size, &one) && is_cache(m->g, o->sin, o->x, size, &one)) ||
+    for (int tokens = 2; tokens >= 1; tokens--)
+        if (is_cache(g, o->cos, o->x, tokens, size, &one) && is_cache(g, o->sin, o->x, tokens, size, &one))
+            return tokens;
+    return 0;
+}
+
+static bool caches_fit(const gi_match *m, const operands *o, int64_t size, gi_reason *why)
+{
+    return tokens_of(m->g, o, size) ||
            gi_decline(why, "its cos or sin varies by head, or by more tokens than x has, or that cannot be seen");
 }
 
@@ -217,27 +231,35 @@ static bool caches_fit(const gi_match *m, const operands *o, int64_t size, gi_re
 static gi_value *make_of_whole(gi_rewrite *r, const operands *o, bool pairs)
 {
     const int64_t size = gi_value_dim(o->x, 3);
+    const int tokens = tokens_of(r->g, o, size);
     gi_value *h[2];
     for (int i = 0; i < 2; i++) {
         gi_value *c = i ? o->sin : o->cos;
         bool one;
-        h[i] = is_cache(r->g, c, o->x, size, &one) ? as_cache(r, half_of(r, c, size, pairs, 0), c, o->x, one) : NULL;
+        h[i] = is_cache(r->g, c, o->x, tokens, size, &one)
+                   ? as_cache(r, half_of(r, c, size, pairs, 0), c, o->x, tokens, one)
+                   : NULL;
         if (!h[i]) {
             r->why = "its cos and sin are not seen to have each number twice";
             return NULL;
         }
     }
-    return rotary(r, o->x, h[0], h[1], pairs);
+    return rotary(r, o->x, h[0], h[1], tokens, pairs);
 }
 
 /* ---- halves ---- */
 
-/* Is v the half of x's last dim that begins at `first`, or with `step` 2 every other element from there? */
-static bool is_half(const gi_value *v, const gi_value *x, int64_t first, int64_t step)
+/* Is v `count` elements of x's last dim, from `first` on, or with `step` 2 every other from there? */
+static bool is_part(const gi_value *v, const gi_value *x, int64_t first, int64_t step, int64_t count)
 {
     gi_part p;
     return gi_part_of(v, &p) && p.x == x && p.axis == 3 && !p.drops && p.step == step && p.first == first &&
-           p.count == gi_value_dim(x, 3) / 2;
+           p.count == count;
+}
+
+static bool is_half(const gi_value *v, const gi_value *x, int64_t first, int64_t step)
+{
+    return is_part(v, x, first, step, gi_value_dim(x, 3) / 2);
 }
 
 /* x · cos, of whose x m->u is the negated part and m->w the other one. */
@@ -271,15 +293,19 @@ static gi_value *make_rotary(gi_rewrite *r, const gi_match *m)
     return read_whole(m, false, &o) ? make_of_whole(r, &o, false) : NULL;
 }
 
-/* u·c − w·s and w·c + u·s, u and w being the parts of x, or else c and s. */
-static bool read_parts(const gi_match *m, operands *o)
+/* u·c − w·s and w·c + u·s, u and w being parts of x, or else c and s are. *half: elements of each. */
+static bool read_parts(const gi_match *m, bool pairs, operands *o, int64_t *half)
 {
     gi_part p;
     for (int turned = 0; turned < 2; turned++) {
         const gi_value *first = turned ? m->c : m->u, *second = turned ? m->s : m->w;
-        if (!gi_part_of(first, &p) || !is_heads(p.x) || !is_half(first, p.x, 0, 1) ||
-            !is_half(second, p.x, gi_value_dim(p.x, 3) / 2, 1))
+        if (!gi_part_of(first, &p) || !is_heads(p.x))
             continue;
+        const int64_t size = gi_value_dim(p.x, 3), n = p.count, step = pairs ? 2 : 1;
+        if (!is_part(first, p.x, 0, step, n) || !is_part(second, p.x, pairs ? 1 : n, step, n) ||
+            (m->r ? !is_part(m->r, p.x, 2 * n, 1, size - 2 * n) : 2 * n != size))
+            continue;
+        *half = n;
         *o = (operands){ p.x, turned ? m->u : m->c, turned ? m->w : m->s };
         return true;
     }
@@ -289,18 +315,31 @@ static bool read_parts(const gi_match *m, operands *o)
 static bool rotates_parts(const gi_match *m, gi_reason *why)
 {
     operands o;
-    return is_on_last_axis(m->root, Concat_at_axis) && read_parts(m, &o) &&
-           caches_fit(m, &o, gi_value_dim(o.x, 3) / 2, why);
+    int64_t half;
+    return is_on_last_axis(m->root, Concat_at_axis) && read_parts(m, false, &o, &half) && caches_fit(m, &o, half, why);
+}
+
+static gi_value *make_of_halves(gi_rewrite *r, const gi_match *m, bool pairs)
+{
+    operands o;
+    gi_value *c[2];
+    int64_t half;
+    const int tokens = read_parts(m, pairs, &o, &half) ? tokens_of(r->g, &o, half) : 0;
+    for (int i = 0; tokens && i < 2; i++) {
+        gi_value *v = i ? o.sin : o.cos;
+        bool one;
+        c[i] = is_cache(r->g, v, o.x, tokens, half, &one) ? as_cache(r, v, v, o.x, tokens, one) : NULL;
+    }
+    gi_value *y = tokens ? rotary(r, o.x, c[0], c[1], tokens, pairs) : NULL;
+    for (size_t i = 0; y && m->r && i < r->made.n; i++)
+        if (r->made.p[i]->op == OP_RotaryEmbedding)
+            gi_attr_set_int(r->made.p[i], RotaryEmbedding_at_rotary_embedding_dim, 2 * half);
+    return y;
 }
 
 static gi_value *make_rotary_of_parts(gi_rewrite *r, const gi_match *m)
 {
-    operands o;
-    bool by_cos, by_sin;
-    if (!read_parts(m, &o) || !is_cache(r->g, o.cos, o.x, gi_value_dim(o.x, 3) / 2, &by_cos) ||
-        !is_cache(r->g, o.sin, o.x, gi_value_dim(o.x, 3) / 2, &by_sin))
-        return NULL;
-    return rotary(r, o.x, as_cache(r, o.cos, o.cos, o.x, by_cos), as_cache(r, o.sin, o.sin, o.x, by_sin), false);
+    return make_of_halves(r, m, false);
 }
 
 /* ---- pairs ---- */
@@ -325,6 +364,19 @@ static gi_value *make_rotary_of_pairs(gi_rewrite *r, const gi_match *m)
 {
     operands o;
     return read_whole(m, true, &o) ? make_of_whole(r, &o, true) : NULL;
+}
+
+static bool rotates_split_pairs(const gi_match *m, gi_reason *why)
+{
+    operands o;
+    int64_t half;
+    return matched_concat(m) && is_last_of_five(m->a) && is_last_of_five(m->b) && read_parts(m, true, &o, &half) &&
+           gi_type_same(m->g, m->root->out[0]->type, o.x->type) && caches_fit(m, &o, half, why);
+}
+
+static gi_value *make_rotary_of_split_pairs(gi_rewrite *r, const gi_match *m)
+{
+    return make_of_halves(r, m, true);
 }
 
 /* ---- a part of each head ---- */
