@@ -349,8 +349,9 @@ static bool finds_layer_norm_of_squares(gi_match *m, gi_reason *why)
 
 static bool finds_instance_norm(gi_match *m, gi_reason *why)
 {
-    return find(m, why, OP_InstanceNormalization, false) && (gi_value_dtype(m->root->out[0]) != GOPT_F64 ||
-                                                      gi_decline(why, "runtimes have no InstanceNormalization of f64"));
+    return find(m, why, OP_InstanceNormalization, false) &&
+           (gi_value_dtype(m->root->out[0]) != GOPT_F64 ||
+            gi_decline(why, "runtimes have no InstanceNormalization of f64"));
 }
 
 static bool finds_rms_norm(gi_match *m, gi_reason *why)
