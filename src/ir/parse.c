@@ -766,6 +766,8 @@ static bool parse_block(parser *p, gi_block *b, int depth)
     return parse_results(p, b);
 }
 
+enum { MOST_OPSETS = 1000 };
+
 static bool set_opset(parser *p, const char *domain, int64_t version)
 {
     gopt_graph *g = p->g;
@@ -796,7 +798,13 @@ static bool parse_header(parser *p)
         const char *a = "", *b;
         int64_t v;
         if (take_word(p, "opset")) {
-            if ((peek(p, '"') && !quoted(p, &a, NULL)) || !integer(p, &v) || !set_opset(p, a, v))
+            if ((peek(p, '"') && !quoted(p, &a, NULL)) || !integer(p, &v))
+                return false;
+            if (!*a && (v < 1 || v >= 10000))
+                return wrong(p, "expected an opset from 1 to 9999");
+            if (g->n_opsets == MOST_OPSETS)
+                return wrong(p, "expected fewer opsets");
+            if (!set_opset(p, a, v))
                 return false;
         } else if (take_word(p, "ir_version")) {
             if (!integer(p, &g->ir_version))
