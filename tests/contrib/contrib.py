@@ -6,8 +6,10 @@ onnx` makes of it must be ONNX's own operators alone, and ONNX Runtime must answ
 
     contrib.py GOPT [--keep DIR] [REGEX]
 
-Exits with 77 (skipped) where onnx or onnxruntime are missing."""
+Runs in the interpreter that GOPT_PEERS_PYTHON names, where there is one. Exits with 77 (skipped) where onnx or
+onnxruntime are missing."""
 import argparse
+import os
 import pathlib
 import re
 import shutil
@@ -15,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+python = os.environ.get("GOPT_PEERS_PYTHON")
+if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
+    sys.exit(subprocess.run([python, *sys.argv]).returncode)
 try:
     import numpy as np
     import onnx
