@@ -6,9 +6,12 @@ gopt_status gi_gir_read(gopt_ctx *cx, const gi_file *f, gopt_graph **out)
 {
     gopt_graph *g;
     GI_TRY(gi_parse(cx, f->path, (const char *)f->data, f->size, &g));
+    const size_t said = cx->n_diags;
     gopt_status st = gi_verify(g);
     if (st == GOPT_OK)
         st = gi_infer_graph(g);
+    else if (cx->n_diags > said)
+        cx->n_diags = said + 1; /* the first fault of a text that is wrong is its fault */
     if (st != GOPT_OK) {
         gopt_graph_destroy(g);
         return st == GOPT_INTERNAL ? GOPT_BAD_INPUT : st;
