@@ -3,6 +3,7 @@
  * All is told from shapes: a Reshape keeps the elements in order, so dims before and after say what each stands for. */
 #include "ops/move.h"
 #include "passes/build.h"
+#include "passes/layout.h"
 #include "passes/parts.h"
 
 #define BLOCKS                                                                                                 \
@@ -10,7 +11,7 @@
     "to the end; nothing else reads them; f32 or f16"
 #define MOVES "an image of rank 4, f32 or f16; the dims are seen to be those, for all values of the symbols"
 
-enum { MAX_BLOCK = 8 };
+enum { MAX_BLOCK = 8, MAX_VIEWS = 8 };
 
 static const gi_dim *dim(const gi_value *v, int i)
 {
@@ -391,6 +392,116 @@ static gi_value *make_upsample(gi_rewrite *r, const gi_match *m)
         !gi_attr_set_str(n, Resize_at_nearest_mode, "floor"))
         return NULL;
     return gi_rw_done(r, n);
+}
+
+/* ---- entries of an axis, one by one, put together on another ---- */
+
+/* Entry `index` of an axis of x, through views. A run's last state is the last entry of its results. */
+typedef struct single {
+    gi_value *x;
+    int axis;
+    int64_t dim, index;
+} single;
+
+static bool read_single(gi_value *v, single *s)
+{
+    gi_part p;
+    for (int i = 0; i < MAX_VIEWS && v; i++) {
+        const gi_node *n = gi_value_node(v);
+        if (gi_part_of(v, &p)) {
+            *s = (single){ p.x, p.axis, p.dim, p.first };
+            for (gi_part whole; gi_part_of(s->x, &whole) && whole.axis == p.axis && whole.step == 1 && !whole.drops;)
+                *s = (single){ whole.x, p.axis, whole.dim, whole.first + s->index };
+            return p.count == 1;
+        }
+        if (n && v->index == 1 && (n->op == OP_LSTM || n->op == OP_GRU || n->op == OP_RNN)) {
+            *s = (single){ n->out[0], 0, gi_value_dim(n->out[0], 0), gi_value_dim(n->out[0], 0) - 1 };
+            return gi_attr_is(n, LSTM_at_direction, "forward") && s->dim > 0 && gi_value_rank(s->x) == 4;
+        }
+        if (!n || !gi_is_view(n))
+            return false;
+        v = gi_node_in(n, 0);
+    }
+    return false;
+}
+
+/* Where the axis goes among x's dims: those before it are the Concat's before its own, which it may lead a dim of.
+ * -1 where the dims differ; dims of 1 do not count. */
+static int place_of_axis(const gi_match *m, const single *s, const gi_value *part, int axis)
+{
+    int at = 0, place = -1;
+    const int rank = gi_value_rank(s->x);
+    for (int i = 0; i <= gi_value_rank(part); i++) {
+        while (at < rank && (at == s->axis || gi_value_dim(s->x, at) == 1))
+            at++;
+        if (i == axis)
+            place = at;
+        if (i == gi_value_rank(part))
+            break;
+        if (gi_value_dim(part, i) == 1)
+            continue;
+        if (at == rank || gi_dim_equal(m->g->dims, part->type->dims[i], s->x->type->dims[at]) != 1)
+            return -1;
+        at++;
+    }
+    return at == rank ? place : -1;
+}
+
+static bool read_stack(const gi_match *m, single *s, int *place)
+{
+    const gi_node *n = m->root;
+    const gi_value *first = gi_node_in(n, 0);
+    int axis;
+    bool frees = false;
+    if (n->n_in < 2 || gi_value_rank(first) < 1 ||
+        !gi_axis(gi_attr_int(n, Concat_at_axis), gi_value_rank(first), &axis))
+        return false;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        single one;
+        gi_value *v = gi_node_in(n, i);
+        if (!read_single(v, &one) || one.index != (int64_t)i || one.dim != (int64_t)n->n_in ||
+            (i && (one.x != s->x || one.axis != s->axis)) || !gi_type_same(m->g, v->type, first->type))
+            return false;
+        *s = one;
+        frees = frees || v->n_uses == 1;
+    }
+    *place = place_of_axis(m, s, first, axis);
+    return frees && *place >= 0;
+}
+
+static bool stacks_all_parts(const gi_match *m, gi_reason *why)
+{
+    single s;
+    int place;
+    (void)why;
+    if (!read_stack(m, &s, &place))
+        return false;
+    int64_t target[GOPT_MAX_RANK];
+    const gi_type *to = m->root->out[0]->type;
+    return to && to->rank >= 0 && gi_reshape_target(m->g, 0, NULL, to->rank, to->dims, target) <= 1;
+}
+
+static gi_value *move_axis(gi_rewrite *r, const gi_match *m)
+{
+    single s;
+    int place, n = 0;
+    int64_t perm[GOPT_MAX_RANK], target[GOPT_MAX_RANK];
+    if (!read_stack(m, &s, &place))
+        return NULL;
+    const int rank = gi_value_rank(s.x);
+    for (int i = 0; i <= rank; i++) {
+        if (i == place)
+            perm[n++] = s.axis;
+        if (i < rank && i != s.axis)
+            perm[n++] = i;
+    }
+    gi_value *y = gi_rw_transpose(r, s.x, rank, perm);
+    const gi_type *to = m->root->out[0]->type;
+    if (!y || gi_type_same(r->g, y->type, to))
+        return y;
+    return gi_reshape_target(r->g, y->type->rank, y->type->dims, to->rank, to->dims, target) <= 1
+               ? gi_rw_reshape(r, y, to->rank, target)
+               : NULL;
 }
 
 #include "passes/rows.h"
