@@ -355,6 +355,15 @@ static gopt_value *norm_in_parts(net *t)
     return add(t, "Div", NULL, 2, e, add(t, "ReduceSum", NULL, 2, e, axes, NULL), NULL);
 }
 
+static gopt_value *sums_both_ways(net *t) /* one sum keeps its axis and one does not: [5,5] of [5] less [5,1] */
+{
+    const int64_t last = 1;
+    gopt_value *x = input(t, DIMS(5, 5)), *axes = integers(t, &last, 1);
+    gopt_value *a = add(t, "ReduceSum", "keepdims = 0", 2, x, axes, NULL);
+    gopt_value *b = add(t, "ReduceSum", "keepdims = 1", 2, x, axes, NULL);
+    return add(t, "Tanh", NULL, 1, add(t, "Sub", NULL, 2, a, b, NULL), NULL, NULL);
+}
+
 static gopt_value *sum_of_squares(net *t) /* the row's axis is gone behind the sum */
 {
     const int64_t last = 2;
@@ -502,6 +511,7 @@ static const net_case as_one[] = {
     { "residual_norm", residual_norm, "row_chain" },
     { "norm_in_parts", norm_in_parts, "row_chain" },
     { "sum_of_squares", sum_of_squares, "row_chain" },
+    { "sums_both_ways", sums_both_ways, "rows" },
     { "gates_inside", gates_inside, "pointwise" },
     { "odd_gate", odd_gate, "pointwise" },
     { "pool_behind", pool_behind, "pool" },

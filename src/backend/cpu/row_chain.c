@@ -151,10 +151,24 @@ static gopt_status add_row_op(builder *b, gi_node *n, bool *ok)
     return GOPT_OK;
 }
 
+/* A number a row, made in the region, must stand at its row: without its axis it would be broadcast along other dims. */
+static bool reads_rows_alike(const builder *b, const gi_node *n)
+{
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *x = gi_node_in(n, i);
+        const gi_node *by = gi_value_node(x);
+        bool whole;
+        if (by && by->block == b->body &&
+            (!read_class(b, x, &whole) || (!whole && x->type->rank != n->out[0]->type->rank)))
+            return false;
+    }
+    return true;
+}
+
 static gopt_status add_pointwise(builder *b, gi_node *n, bool *ok)
 {
     bool whole;
-    *ok = *ok && gi_vp_takes(n) && read_class(b, n->out[0], &whole);
+    *ok = *ok && gi_vp_takes(n) && read_class(b, n->out[0], &whole) && reads_rows_alike(b, n);
     if (!*ok)
         return GOPT_OK;
     if (b->n_run && (whole != b->run_whole || (!whole && n->out[0]->type->rank != b->run[0]->out[0]->type->rank)))
