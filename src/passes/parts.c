@@ -134,9 +134,10 @@ bool gi_split_lengths(const gi_node *split, int *axis, int64_t *length)
 {
     if (!gi_axis(gi_attr_int(split, Split_at_axis), gi_value_rank(gi_node_in(split, Split_in_input)), axis))
         return false;
+    int64_t all = 0;
     for (uint32_t i = 0; i < split->n_out; i++) {
         length[i] = gi_value_dim(split->out[i], *axis);
-        if (length[i] < 0)
+        if (length[i] < 0 || !gi_add_i64(all, length[i], &all))
             return false;
     }
     return true;
@@ -150,12 +151,12 @@ static bool part_of_split(const gi_node *n, uint32_t index, gi_part *p)
     p->step = 1;
     for (uint32_t i = 0; i <= index; i++) {
         const int64_t length = gi_value_dim(n->out[i], p->axis);
-        if (length < 0)
+        if (length < 0 || length > p->dim - p->first) /* also where no Split could be like that */
             return false;
         p->first += i < index ? length : 0;
         p->count = length;
     }
-    return p->dim >= 0 && p->count > 0 && p->first + p->count <= p->dim;
+    return p->count > 0;
 }
 
 bool gi_part_of(const gi_value *v, gi_part *p)

@@ -95,9 +95,10 @@ static bool find_part(const gi_match *m, uint32_t *part, int64_t *begin)
         const int64_t length = gi_value_dim(gi_node_in(concat, *part), axis);
         if (length < 0)
             return false;
-        if (low < *begin + length)
-            return high < *begin + length;
-        *begin += length;
+        if (low - *begin < length)
+            return high - *begin < length;
+        if (!gi_add_i64(*begin, length, begin))
+            return false;
     }
     return false;
 }

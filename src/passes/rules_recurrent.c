@@ -219,7 +219,8 @@ static bool goes_on_with(const gi_value *next, const term *t)
         int64_t row = 0;
         if (n && n->op == OP_Concat) {
             for (uint32_t i = 0; i < u->index; i++)
-                row += gi_value_dim(gi_node_in(n, i), 1);
+                if (!gi_add_i64(row, gi_value_dim(gi_node_in(n, i), 1), &row))
+                    return false;
             n = gi_value_only_user(n->out[0]);
         }
         if (n && (n->op == OP_MatMul || n->op == OP_Gemm) && row == t->row && gi_value_blob(gi_node_in(n, 1)) == t->k)

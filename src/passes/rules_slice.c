@@ -124,12 +124,13 @@ static bool find_run(const gi_node *concat, int axis, int64_t from, int64_t to, 
         const int64_t length = gi_value_dim(gi_node_in(concat, i), axis);
         if (length < 0)
             return false;
-        if (!found && length && at + length > from) {
+        if (!found && length && length > from - at) {
             found = true;
             run->first = i;
             run->begin = at;
         }
-        at += length;
+        if (!gi_add_i64(at, length, &at))
+            return false;
         run->end = i + 1;
         run->stop = at;
     }
@@ -480,6 +481,8 @@ static uint32_t follow_parts(const gi_node *concat, int axis, uint32_t first, gi
     for (i++; i < concat->n_in; i++) {
         int64_t length;
         if (comes_next(gi_node_in(concat, i - 1), gi_node_in(concat, i), axis, &length)) {
+            if (length > to->dim - to->first - to->count) /* no Split could be like that */
+                break;
             to->count += length;
             continue;
         }

@@ -112,8 +112,11 @@ static void change_integers(const place *p)
             if (at >= 0)
                 gi_str_addf(p->m->what, "at element %lld ", (long long)at);
             gi_str_addf(p->m->what, "%s %lld", step ? "plus" : "is", (long long)x);
-            for (int64_t i = at < 0 ? 0 : at; i < (at < 0 ? n : at + 1); i++)
-                gi_store_i64(t, b->owned, (size_t)i, step ? gi_load_i64(t, b->owned, (size_t)i) + x : x);
+            for (int64_t i = at < 0 ? 0 : at; i < (at < 0 ? n : at + 1); i++) {
+                int64_t y = step ? gi_load_i64(t, b->owned, (size_t)i) : 0;
+                if (gi_add_i64(y, x, &y))
+                    gi_store_i64(t, b->owned, (size_t)i, y);
+            }
             put_blob(p, b);
         }
     }
