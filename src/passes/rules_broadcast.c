@@ -140,12 +140,20 @@ static gi_value *cast_number(gi_rewrite *r, const gi_blob *b, gopt_dtype to)
     return gi_const(r->g, y, NULL);
 }
 
+/* Has every runtime a Where of this type? ONNX Runtime has none of bools and of the other integers. */
+static bool is_chosen_everywhere(gopt_dtype t)
+{
+    return t == GOPT_F32 || t == GOPT_F64 || t == GOPT_I32 || t == GOPT_I64 || t == GOPT_U8;
+}
+
 static bool is_of_numbers(const gi_match *m, gi_reason *why)
 {
-    (void)why;
     const gi_node *n = gi_value_node(m->y);
+    const gopt_dtype to = gi_value_dtype(m->root->out[0]);
     if (n->op == OP_ConstantOfShape)
         return true;
+    if (n->op == OP_Where && !is_chosen_everywhere(to))
+        return gi_decline(why, "runtimes have no Where of %s", gopt_dtype_name(to));
     return gi_blob_elements(gi_value_blob(m->k)) == 1 && (!m->l || gi_blob_elements(gi_value_blob(m->l)) == 1);
 }
 

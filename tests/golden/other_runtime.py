@@ -50,13 +50,15 @@ def make_inputs(s):
     return out
 
 
-def differs(a, b):
+def differs(a, b, steps=0):
+    """Why a is not b; whole numbers may be `steps` apart."""
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return None if type(a) is type(b) else f"{type(b).__name__} became {type(a).__name__}"
     if a.dtype != b.dtype or a.shape != b.shape:
         return f"{b.dtype}{list(b.shape)} became {a.dtype}{list(a.shape)}"
     if not np.issubdtype(b.dtype, np.floating):
-        return None if (a == b).all() else f"{int((a != b).sum())} of {b.size} elements differ"
+        apart = np.abs(a.astype(np.int64) - b.astype(np.int64)) if steps else (a != b)
+        return None if (apart <= steps).all() else f"{int((apart > steps).sum())} of {b.size} elements differ"
     small = b.dtype == np.float16
     x, y = a.astype(np.float64), b.astype(np.float64)
     same = np.isclose(x, y, rtol=1e-2 if small else 1e-4, atol=1e-2 if small else 1e-5, equal_nan=True)
@@ -90,7 +92,8 @@ def check(gopt, case, folder):
     if [o.name for o in t.get_outputs()] != [o.name for o in s.get_outputs()]:
         return "outputs were renamed or reordered"
     for o, a, b in zip(s.get_outputs(), got, want):
-        why = differs(a, b)
+        # quantized operators taken apart: a sum may fall on the other side of the middle between two steps
+        why = differs(a, b, steps=1 if "qlinear" in str(case) else 0)
         if why:
             return f"output {o.name}: {why}"
     return None
