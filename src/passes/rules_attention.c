@@ -369,15 +369,6 @@ static void choose(const gi_match *m, const attention *a, heads *h)
 
 /* ---- building ---- */
 
-static gi_value *scalar_like(gi_rewrite *r, const gi_value *like, double x)
-{
-    gi_blob *b;
-    if (gi_blob_create(r->g->cx, gi_value_dtype(like), 0, NULL, &b) != GOPT_OK)
-        return NULL;
-    gi_store_f64(b->dtype, b->owned, 0, x);
-    return gi_const(r->g, b, NULL);
-}
-
 /* One mask of all, from the scores outwards; NULL with *ok where there is none. */
 static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
 {
@@ -388,7 +379,7 @@ static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
         gi_value *operand = a->mask[i].operand;
         if (choice) {
             gi_value *x = gi_node_in(choice, Where_in_X), *y = gi_node_in(choice, Where_in_Y);
-            gi_value *other = mask ? mask : scalar_like(r, a->q, 0);
+            gi_value *other = mask ? mask : gi_rw_scalar(r, gi_value_dtype(a->q), 0);
             if (!other)
                 return NULL;
             mask = gi_rw_build(r, OP_Where, 3,
@@ -412,12 +403,6 @@ static gi_value *rows_together(gi_rewrite *r, const gi_origin *o)
     return x ? gi_layout_build(r, &o->l, x) : NULL;
 }
 
-static gi_value *transposed(gi_rewrite *r, gi_value *x, const int64_t *perm)
-{
-    gi_node *n = x ? gi_rw_node(r, OP_Transpose, 1, &x, 1) : NULL;
-    return n && gi_attr_set_ints(n, Transpose_at_perm, 4, perm) ? gi_rw_done(r, n) : NULL;
-}
-
 /* y [b,s,h·d] as [b,h,s,d] again: what stands behind takes it in. */
 static gi_value *apart_again(gi_rewrite *r, const gi_match *m, gi_value *y)
 {
@@ -426,7 +411,7 @@ static gi_value *apart_again(gi_rewrite *r, const gi_match *m, gi_value *y)
     int64_t target[4];
     const int unknown = gi_reshape_target(r->g, 3, y->type->dims, 4, dims, target);
     gi_value *s = unknown == 0 || unknown == 1 ? gi_const_i64(r->g, 1, 4, target) : NULL;
-    return s ? transposed(r, gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ y, s }), SWAP) : NULL;
+    return s ? gi_rw_transpose(r, gi_rw_build(r, OP_Reshape, 2, (gi_value *[]){ y, s }), 4, SWAP) : NULL;
 }
 
 /* NaN made zero, as behind the Softmax before. */
@@ -463,7 +448,7 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
         return NULL;
     choose(m, &a, &h);
     gi_value *q = h.together ? rows_together(r, &h.q) : a.q, *v = h.together ? rows_together(r, &h.v) : a.v;
-    gi_value *k = h.together ? rows_together(r, &h.k) : a.k_is_transposed ? transposed(r, a.k, last_two) : a.k;
+    gi_value *k = h.together ? rows_together(r, &h.k) : a.k_is_transposed ? gi_rw_transpose(r, a.k, 4, last_two) : a.k;
     gi_value *mask = join_masks(r, &a, &ok);
     if (!q || !k || !v || !ok)
         return NULL;

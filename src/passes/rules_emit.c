@@ -6,44 +6,12 @@
  * as Add and LayerNormalization (docs/performance.md). */
 #include <math.h>
 
+#include "passes/build.h"
 #include "passes/layout.h"
 
 static bool is_f32(const gi_value *v)
 {
     return gi_value_dtype(v) == GOPT_F32;
-}
-
-/* The same operator of ONNX Runtime's: its attributes begin with those of `from`. */
-static bool copy_attrs(gi_node *to, const gi_node *from)
-{
-    const gi_op *a = gi_op_get(from->op), *b = gi_op_get(to->op);
-    for (int i = 0; i < a->n_attrs; i++) {
-        const int at = gi_op_find_attr(b, a->attrs[i].name);
-        const int64_t *ints;
-        if (at < 0 || !gi_attr_has(from, i))
-            continue;
-        switch (a->attrs[i].kind) {
-        case GI_ATTR_INT:
-            gi_attr_set_int(to, at, gi_attr_int(from, i));
-            break;
-        case GI_ATTR_FLOAT:
-            gi_attr_set_float(to, at, gi_attr_float(from, i));
-            break;
-        case GI_ATTR_STRING:
-            if (!gi_attr_set_str(to, at, gi_attr_str(from, i)))
-                return false;
-            break;
-        case GI_ATTR_INTS: {
-            const uint32_t n = gi_attr_ints(from, i, &ints);
-            if (!gi_attr_set_ints(to, at, n, ints))
-                return false;
-            break;
-        }
-        default:
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- activations of convolutions and products ---- */
@@ -106,7 +74,7 @@ static gi_value *activate_conv(gi_rewrite *r, const gi_match *m)
         n_in = in[i] ? i + 1 : n_in;
     }
     gi_node *n = read_activation(m->root, &a) ? gi_rw_node(r, OP_FusedConv, n_in, in, 1) : NULL;
-    if (!n || !copy_attrs(n, conv) || !gi_attr_set_str(n, FusedConv_at_activation, a.name) ||
+    if (!n || !gi_rw_attrs_of(n, conv) || !gi_attr_set_str(n, FusedConv_at_activation, a.name) ||
         (a.n && !gi_attr_set_floats(n, FusedConv_at_activation_params, a.n, a.params)))
         return NULL;
     n->name = conv->name;
@@ -180,7 +148,7 @@ static gi_value *add_to_conv(gi_rewrite *r, const gi_match *m)
 {
     const gi_node *conv = gi_value_node(m->c);
     gi_node *n = gi_rw_node(r, OP_FusedConv, 4, (gi_value *[]){ m->x, m->w, m->b, m->z }, 1);
-    if (!n || !copy_attrs(n, conv))
+    if (!n || !gi_rw_attrs_of(n, conv))
         return NULL;
     n->name = conv->name;
     return gi_rw_done(r, n);
@@ -200,7 +168,7 @@ static gi_value *activate_gemm(gi_rewrite *r, const gi_match *m)
     if (!read_activation(m->root, &a))
         return NULL;
     gi_node *n = gi_rw_node(r, OP_FusedGemm, m->b ? 3 : 2, (gi_value *[]){ m->x, m->w, m->b }, 1);
-    if (!n || !copy_attrs(n, gemm) || !gi_attr_set_str(n, FusedGemm_at_activation, a.name))
+    if (!n || !gi_rw_attrs_of(n, gemm) || !gi_attr_set_str(n, FusedGemm_at_activation, a.name))
         return NULL;
     if (a.n)
         gi_attr_set_float(n, FusedGemm_at_activation_alpha, a.params[0]);
