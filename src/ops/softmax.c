@@ -91,6 +91,16 @@ void gi_softmax_line_f64(const double *x, double *y, int64_t n)
     line_f64(x, y, n, false);
 }
 
+gopt_status gi_log_softmax_f32(gi_eval *a, int64_t outer, int64_t n, int64_t inner, const float *x, float *y)
+{
+    return softmax_f32(a, &(along){ outer, n, inner }, x, y, true);
+}
+
+gopt_status gi_log_softmax_f64(gi_eval *a, int64_t outer, int64_t n, int64_t inner, const double *x, double *y)
+{
+    return softmax_f64(a, &(along){ outer, n, inner }, x, y, true);
+}
+
 static gopt_status eval_softmax(gi_eval *a)
 {
     const gopt_tensor *x = a->in[0];
