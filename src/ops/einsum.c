@@ -5,22 +5,16 @@
  * Before a product each operand is laid out as [batch, rows, summed] or [batch, summed, columns]; a label that
  * stands twice in one operand walks its diagonal, one that is missing has stride 0. A label that only one
  * operand has and nobody needs later is summed away first, as a product with 1. */
-#include "ops/matmul.h"
+#include "ops/einsum.h"
 
 #include <ctype.h>
 
-enum { ELLIPSIS_LABEL = 52, N_LABELS = ELLIPSIS_LABEL + GOPT_MAX_RANK, MAX_OPERANDS = 64 };
+#include "ops/matmul.h"
 
-typedef struct term {
-    int n;
-    int label[GOPT_MAX_RANK];
-} term;
+enum { ELLIPSIS_LABEL = 52, N_LABELS = GI_EINSUM_LABELS, MAX_OPERANDS = GI_EINSUM_OPERANDS };
 
-typedef struct equation {
-    int n_in;
-    term in[MAX_OPERANDS], out;
-    char why[160];
-} equation;
+typedef gi_einsum_term term;
+typedef gi_einsum equation;
 
 static int label_of(char ch)
 {
@@ -77,7 +71,7 @@ static void implicit_output(equation *e, int dots)
     }
 }
 
-static bool read_equation(const char *text, int n_in, const int *ranks, equation *e)
+bool gi_einsum_read(const char *text, int n_in, const int *ranks, equation *e)
 {
     bool had_dots;
     int most_dots = 0;
@@ -137,7 +131,7 @@ gopt_status gi_infer_einsum(gi_infer *c)
     equation *e = GI_NEW(c->scratch, equation);
     GI_NEED(e);
     const char *text = gi_attr_str(c->n, Einsum_at_equation);
-    if (!read_equation(text ? text : "", (int)n_in, ranks, e))
+    if (!gi_einsum_read(text ? text : "", (int)n_in, ranks, e))
         return gi_infer_fail_node(c, "equation \"%.80s\": %s", text ? text : "", e->why);
     for (uint32_t i = 0; i < n_in; i++)
         for (int j = 0; j < e->in[i].n; j++) {
@@ -336,7 +330,7 @@ gopt_status gi_eval_einsum(gi_eval *a)
     equation *e = gi_eval_scratch(a, 1, sizeof *e);
     GI_NEED(e);
     const char *text = gi_attr_str(a->n, Einsum_at_equation);
-    if (!read_equation(text ? text : "", (int)a->n_in, ranks, e))
+    if (!gi_einsum_read(text ? text : "", (int)a->n_in, ranks, e))
         return gi_eval_fail(a, -1, "equation \"%.80s\": %s", text ? text : "", e->why);
     const gopt_dtype dtype = a->in[0]->dtype, real = gi_real_of(dtype);
     const bool ints = gi_dtype_is_int(dtype);
