@@ -132,11 +132,16 @@ gopt_status gi_scope_define(gi_import *im, gi_scope *s, const char *name, gi_val
 
 /* Completes a raw node: checks it against its row, creates it, infers types. Values in the order of outputs. */
 gopt_status gi_raw_create(gi_import *im, gi_raw *r, gi_value ***out);
+/* Gives a node the provenance and position of a raw one. False where there is no memory. */
+bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n);
 gi_raw_attr *gi_raw_attr_find(gi_raw *r, const char *name);
 void gi_raw_attr_drop(gi_raw *r, const char *name);
 
 /* Brings a raw node of ai.onnx to the newest form (opset.c). */
 gopt_status gi_opset_upgrade(gi_import *im, gi_raw *r);
+
+/* Scan of opset 8 (scan_batch.c). */
+gopt_status gi_import_scan_8(gi_import *im, gi_raw *r);
 
 /* One attribute as it stands in the file (attributes.c). kind NONE where a function's caller left it out. */
 gopt_status gi_import_attr(gi_import *im, const gi_scope *s, const pb_attr *p, const gi_place *at, gi_raw_attr *out);

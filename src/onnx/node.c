@@ -67,8 +67,7 @@ static bool add_origins(gi_arena *a, gi_node *n, const char *names)
     return true;
 }
 
-/* Provenance and position. */
-static bool describe(gi_import *im, const gi_raw *r, gi_node *n)
+bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n)
 {
     gi_arena *a = im->g->arena;
     const pb_node *p = r->p;
@@ -247,7 +246,7 @@ gopt_status gi_raw_create(gi_import *im, gi_raw *r, gi_value ***out)
     if (op != OP_Unknown)
         GI_TRY(check_inputs(im, r, row));
     gi_node *n = gi_node_create(r->block, NULL, op, (uint32_t)r->in.n, r->in.p, r->n_out);
-    GI_NEED(n && describe(im, r, n));
+    GI_NEED(n && gi_raw_describe(im, r, n));
     n->name = r->name;
     GI_TRY(op == OP_Unknown ? keep_attrs(im, r, n) : check_attrs(im, r, row, n));
     GI_TRY(build_graphs(im, r, n));

@@ -234,12 +234,6 @@ static gopt_status old_tile(gi_import *im, gi_raw *r)
                    "Tile of opset %d has another meaning than today's", r->opset);
 }
 
-static gopt_status old_scan(gi_import *im, gi_raw *r)
-{
-    return gi_fail(im->cx, GOPT_UNSUPPORTED, &r->at, "convert the model to opset 9 or later",
-                   "Scan of opset 8 runs over a batch, which no later one does");
-}
-
 /* ---- attributes that became inputs ---- */
 
 static gopt_status axes_to_input(gi_import *im, gi_raw *r)
@@ -519,7 +513,7 @@ static const shim shims[] = {
     { "Concat", 4, concat_axis },
     { "Pad", 2, rename_paddings },
     { "Tile", 6, old_tile },
-    { "Scan", 9, old_scan },
+    { "Scan", 9, gi_import_scan_8 },
     { "Squeeze", 13, axes_to_input },
     { "Unsqueeze", 13, axes_to_input },
     { "ReduceSum", 13, axes_to_input },

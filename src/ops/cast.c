@@ -256,6 +256,24 @@ static gopt_status eval_cast_like(gi_eval *a)
                    gi_attr_str(a->n, CastLike_at_round_mode));
 }
 
+/* The bytes as they are; but a bool is 0 or 1 everywhere here, so that any other byte becomes 1. */
+static gopt_status eval_bit_cast(gi_eval *a)
+{
+    const gopt_tensor *x = a->in[0];
+    const int64_t given = gi_attr_int(a->n, BitCast_at_to);
+    const gopt_dtype to = given > 0 && given < GOPT_DTYPE_COUNT ? (gopt_dtype)given : GOPT_UNDEFINED;
+    gopt_tensor *y;
+    if (!to || to == GOPT_STRING || gopt_dtype_bits(to) != gopt_dtype_bits(x->dtype))
+        return gi_eval_fail(a, 0, "elements of %s cannot be read as %s", gopt_dtype_name(x->dtype),
+                            gopt_dtype_name(to));
+    GI_TRY(gi_eval_out(a, 0, to, x->rank, x->dims, &y));
+    if (y && x->bytes && y->data != x->data)
+        memcpy(y->data, x->data, x->bytes);
+    for (size_t i = 0; y && to == GOPT_BOOL && i < y->bytes; i++)
+        ((uint8_t *)y->data)[i] = ((uint8_t *)y->data)[i] != 0;
+    return GOPT_OK;
+}
+
 /* ---- type rules ---- */
 
 static bool is_float(gopt_dtype t)
@@ -313,6 +331,19 @@ static gopt_status infer_cast(gi_infer *c)
 static gopt_status infer_cast_like(gi_infer *c)
 {
     return infer_to(c, gi_infer_dtype(c, CastLike_in_target_type));
+}
+
+static gopt_status infer_bit_cast(gi_infer *c)
+{
+    const gi_type *t = gi_infer_type(c, 0);
+    const int64_t to = gi_attr_int(c->n, BitCast_at_to);
+    if (to <= 0 || to >= GOPT_DTYPE_COUNT || to == GOPT_STRING)
+        return gi_infer_fail_node(c, "attribute to is %lld, as which no bits can be read", (long long)to);
+    if (t && t->dtype && gopt_dtype_bits(t->dtype) != gopt_dtype_bits((gopt_dtype)to))
+        return gi_infer_fail(c, 0, "expected elements as large as those of %s", gopt_dtype_name((gopt_dtype)to));
+    if (t)
+        gi_infer_set(c, 0, (gopt_dtype)to, t->rank, t->dims);
+    return GOPT_OK;
 }
 
 #include "ops/rows.h"

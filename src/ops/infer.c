@@ -94,6 +94,19 @@ const gi_type *gi_type_union(gopt_graph *g, const gi_type *a, const gi_type *b)
     return t;
 }
 
+const gi_type *gi_type_fresh(gopt_graph *g, const gi_type *t)
+{
+    const gi_dim *dims[GOPT_MAX_RANK];
+    if (!t || t->kind != GOPT_TENSOR || t->rank < 0 || t->rank > GOPT_MAX_RANK)
+        return t;
+    for (int i = 0; i < t->rank; i++) {
+        dims[i] = gi_dim_is_unknown(t->dims[i]) ? gi_dim_unknown(g->dims, true) : t->dims[i];
+        if (!dims[i])
+            return NULL;
+    }
+    return gi_type_tensor(g->types, t->dtype, t->rank, dims);
+}
+
 static const char *type_text(gi_arena *a, const gi_type *t)
 {
     gi_str s;

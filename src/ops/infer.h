@@ -71,6 +71,9 @@ static inline bool gi_axis(int64_t axis, int rank, int *out)
 const gi_type *gi_type_merge(gopt_graph *g, const gi_type *had, const gi_type *found, bool *clash);
 /* What holds of both: dims that differ become unknown. NULL where the kinds differ. */
 const gi_type *gi_type_union(gopt_graph *g, const gi_type *a, const gi_type *b);
+/* The type with an unknown of its own in place of every dim that holds one: of one element of a sequence, whose
+ * elements may each be of another size. NULL where there is no memory, or t is NULL. */
+const gi_type *gi_type_fresh(gopt_graph *g, const gi_type *t);
 
 /* Rules that many operators share. */
 gopt_status gi_infer_same_type(gi_infer *c); /* type of the first input; not its contents */

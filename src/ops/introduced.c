@@ -1,4 +1,4 @@
-/* When operators came. */
+/* When operators came, or came to mean what they do: Scan of opset 8 runs over a batch. */
 #include <stdio.h>
 
 #include "ir/op.h"
@@ -7,9 +7,9 @@ static const struct {
     int opset;
     const char *ops; /* each between spaces */
 } introduced[] = {
-    { 8, " Expand Scan " },
+    { 8, " Expand " },
     { 9, " Acosh Asinh Atanh Compress ConstantOfShape Cosh Erf EyeLike IsNaN MaxUnpool MeanVarianceNormalization"
-         " NonZero OneHot Shrink Sign Sinh TfIdfVectorizer Where " },
+         " NonZero OneHot Scan Shrink Sign Sinh TfIdfVectorizer Where " },
     { 10, " ConvInteger DequantizeLinear IsInf MatMulInteger Mod NonMaxSuppression QLinearConv QLinearMatMul"
           " QuantizeLinear ReverseSequence RoiAlign StringNormalizer ThresholdedRelu " },
     { 11, " BitShift ConcatFromSequence CumSum Det DynamicQuantizeLinear GatherElements GatherND Range Round ScatterND"

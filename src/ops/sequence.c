@@ -284,6 +284,75 @@ static gopt_status eval_get_element(gi_eval *a)
     return gi_eval_out_tensor(a, 0, y);
 }
 
+/* ---- SequenceMap ---- */
+
+/* Parameters of the body for element k: that element of each sequence, each tensor as it is. */
+static void take_elements(const gi_eval *a, size_t k, const gopt_tensor **params)
+{
+    for (uint32_t i = 0; i < a->n_in; i++)
+        params[i] = a->in[i]->kind == GOPT_SEQUENCE ? a->in[i]->items[k] : a->in[i];
+}
+
+/* Output i of one run of the body; takes the reference over. */
+static gopt_status append_result(gi_eval *a, uint32_t i, gopt_tensor *s, gopt_tensor *result)
+{
+    if (result->kind == GOPT_TENSOR && (s->n_items == 0 || s->items[0]->dtype == result->dtype)) {
+        s->items[s->n_items++] = result;
+        return GOPT_OK;
+    }
+    gopt_tensor_unref(result);
+    return gi_eval_fail(a, -1, "result %u of its body is not a tensor of one type for every element", i);
+}
+
+static gopt_status run_map(gi_eval *a, const gi_block *body, size_t length, gopt_tensor **results, gopt_tensor **s)
+{
+    const gopt_tensor **params = gi_eval_scratch(a, a->n_in, sizeof *params);
+    GI_NEED(params);
+    for (uint32_t i = 0; i < a->n_out; i++)
+        GI_TRY(make(a, GOPT_SEQUENCE, length, &s[i]));
+    for (size_t k = 0; k < length; k++) {
+        take_elements(a, k, params);
+        GI_TRY(gi_eval_block(a->cx, body, params, a->lookup, a->user, results));
+        gopt_status st = GOPT_OK;
+        for (uint32_t i = 0; i < body->n_results; i++)
+            if (i < a->n_out && st == GOPT_OK)
+                st = append_result(a, i, s[i], results[i]);
+            else
+                gopt_tensor_unref(results[i]);
+        GI_TRY(st);
+    }
+    for (uint32_t i = 0; i < a->n_out; i++) {
+        gopt_tensor *t = s[i];
+        s[i] = NULL;
+        GI_TRY(gi_eval_out_tensor(a, i, t));
+    }
+    return GOPT_OK;
+}
+
+static gopt_status eval_map(gi_eval *a)
+{
+    const gi_block *body = gi_attr_graph(a->n, SequenceMap_at_body);
+    if (!body || body->n_params != a->n_in || body->n_results < a->n_out)
+        return gi_eval_fail(a, -1, "its body has %u inputs and %u outputs, expected %u and at least %u",
+                            body ? body->n_params : 0, body ? body->n_results : 0, a->n_in, a->n_out);
+    if (a->in[0]->kind != GOPT_SEQUENCE)
+        return gi_eval_fail(a, 0, "expected a sequence");
+    for (uint32_t i = 1; i < a->n_in; i++) {
+        if (!a->in[i])
+            return gi_eval_fail(a, (int)i, "it is missing");
+        if (a->in[i]->kind == GOPT_SEQUENCE && a->in[i]->n_items != a->in[0]->n_items)
+            return gi_eval_fail(a, (int)i, "input %u has %zu elements, the first has %zu", i, a->in[i]->n_items,
+                                a->in[0]->n_items);
+    }
+    gopt_tensor **results = gi_eval_scratch(a, body->n_results, sizeof(gopt_tensor *));
+    gopt_tensor **s = gi_eval_scratch(a, a->n_out, sizeof(gopt_tensor *));
+    GI_NEED(results && s);
+    const gopt_status st = run_map(a, body, a->in[0]->n_items, results, s);
+    for (uint32_t i = 0; i < a->n_out; i++)
+        gopt_tensor_unref(s[i]);
+    return st;
+}
+
 /* ---- type rules ---- */
 
 /* What a sequence holds; NULL where unknown. */
@@ -333,7 +402,7 @@ static gopt_status infer_empty(gi_infer *c)
 static gopt_status infer_at(gi_infer *c)
 {
     GI_TRY(check_sequence(c));
-    gi_infer_set_type(c, 0, element(gi_infer_type(c, 0)));
+    gi_infer_set_type(c, 0, gi_type_fresh(c->g, element(gi_infer_type(c, 0))));
     return GOPT_OK;
 }
 
@@ -349,6 +418,36 @@ static gopt_status infer_insert(gi_infer *c)
     return GOPT_OK;
 }
 
+/* A parameter of the body: what one element may be. */
+static gopt_status set_param(gi_infer *c, uint32_t i, gi_value *param)
+{
+    const gi_type *t = gi_infer_type(c, i);
+    const gi_type *e = t && t->kind == GOPT_SEQUENCE ? gi_type_fresh(c->g, t->elem) : t;
+    bool clash = false;
+    const gi_type *merged = gi_type_merge(c->g, param->type, e, &clash);
+    if (t && t->kind != GOPT_SEQUENCE && i == 0)
+        return gi_infer_fail(c, 0, "expected a sequence");
+    if (clash || (merged && merged != param->type))
+        gi_value_set_type(param, clash ? e : merged);
+    return GOPT_OK;
+}
+
+static gopt_status infer_map(gi_infer *c)
+{
+    gi_block *body = gi_attr_graph(c->n, SequenceMap_at_body);
+    if (!body || body->n_params != c->n->n_in || body->n_results < c->n->n_out)
+        return gi_infer_fail_node(c, "its body has %u inputs and %u outputs, for %u inputs and %u outputs",
+                                  body ? body->n_params : 0, body ? body->n_results : 0, c->n->n_in, c->n->n_out);
+    for (uint32_t i = 0; i < c->n->n_in; i++)
+        GI_TRY(set_param(c, i, body->params[i]));
+    GI_TRY(gi_infer_block(body, c->scratch));
+    for (uint32_t i = 0; i < c->n->n_out; i++) {
+        const gi_value *v = body->results[i].value;
+        gi_infer_set_type(c, i, v && v->type ? gi_type_of(c->g->types, GOPT_SEQUENCE, v->type) : NULL);
+    }
+    return GOPT_OK;
+}
+
 static gopt_status infer_length(gi_infer *c)
 {
     GI_TRY(check_sequence(c));
@@ -359,7 +458,7 @@ static gopt_status infer_length(gi_infer *c)
 static gopt_status infer_concat(gi_infer *c)
 {
     GI_TRY(check_sequence(c));
-    const gi_type *e = element(gi_infer_type(c, 0));
+    const gi_type *e = gi_type_fresh(c->g, element(gi_infer_type(c, 0)));
     const int new_axis = gi_attr_int(c->n, ConcatFromSequence_at_new_axis) != 0;
     const gi_dim *dims[GOPT_MAX_RANK];
     int axis;

@@ -71,13 +71,40 @@ static void sequences(void **state)
     infers("%x: f32[4,n]", "%s = SplitToSequence %x { keepdims = 0 }\n%y = SequenceAt %s, dense<i64[], [0]>", "f32[n]");
 }
 
+#define TWO "%s = SequenceConstruct dense<f32[1], [1]>, dense<f32[2], [2,3]>\n"
+#define ADD_BODY "{ body = block \"b\" (%e: ?, %a: ?) { %r = Add %e, %a return %r as \"r\" } }\n"
+
+static void maps(void **state)
+{
+    (void)state;
+    evaluates(TWO "%m = SequenceMap %s, dense<f32[1], [10]> " ADD_BODY "%y = ConcatFromSequence %m { axis = 0 }",
+              "3: 11 12 13");
+    evaluates(TWO "%m = SequenceMap %s, %s " ADD_BODY "%y = ConcatFromSequence %m { axis = 0 }", "3: 2 4 6");
+    evaluates("%s = SequenceEmpty { dtype = 1 }\n%m = SequenceMap %s, dense<f32[1], [10]> " ADD_BODY
+              "%y = SequenceLength %m",
+              ": 0");
+    /* elements of lengths of their own: what is known of one says nothing of another */
+    infers("%x: f32[n]",
+           "%s = SequenceConstruct %x, dense<f32[4], [1,2,3,4]>\n%m = SequenceMap %s, %s " ADD_BODY
+           "%p = SequenceAt %m, dense<i64[], [0]>\n%q = SequenceAt %m, dense<i64[], [1]>\n"
+           "%y = Concat %p, %q { axis = 0 }",
+           "f32[?5+?6]");
+    eval_refuses(TWO "%t = SequenceErase %s\n%m = SequenceMap %s, %t " ADD_BODY "%y = SequenceLength %m",
+                 "input 1 has 1 elements, the first has 2");
+    eval_refuses("%m = SequenceMap dense<f32[1], [1]>, dense<f32[1], [10]> " ADD_BODY "%y = SequenceLength %m",
+                 "expected a sequence");
+    eval_refuses(TWO "%m = SequenceMap %s " ADD_BODY "%y = SequenceLength %m", "its body has 2 inputs");
+    infer_refuses("%x: f32[3]", "%m = SequenceMap %x, %x " ADD_BODY "%y = SequenceLength %m", "expected a sequence");
+    infer_refuses("%x: f32[3], %z: i64[3]",
+                  "%s = SequenceConstruct %x\n%m = SequenceMap %s, %z " ADD_BODY "%y = SequenceLength %m",
+                  "expected f32");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(branches),
-        cmocka_unit_test(loops),
-        cmocka_unit_test(scans),
-        cmocka_unit_test(sequences),
+        cmocka_unit_test(branches),  cmocka_unit_test(loops), cmocka_unit_test(scans),
+        cmocka_unit_test(sequences), cmocka_unit_test(maps),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

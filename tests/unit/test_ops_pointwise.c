@@ -55,6 +55,20 @@ static void casts(void **state)
     eval_refuses("%a = Cast dense<f32[1], [1]> { to = 99 }\n%y = Abs %a", "no element type");
 }
 
+static void bit_casts(void **state)
+{
+    (void)state;
+    evaluates("%y = BitCast dense<f32[2], [1,-0]> { to = 6 }", "2: 1.06535e+09 -2.14748e+09");
+    evaluates("%y = BitCast dense<u8[3], [0,1,7]> { to = 9 }", "3: 0 1 1");
+    evaluates("%y = BitCast dense<i4[3], [-1,7,-8]> { to = 21 }", "3: 15 7 8");
+    evaluates("%y = BitCast dense<f16[1,1], [1]> { to = 16 }", "1x1: 0.0078125");
+    infers("%x: f64[n,3]", "%y = BitCast %x { to = 14 }", "c64[n,3]");
+    infer_refuses("%x: f32[2]", "%y = BitCast %x { to = 7 }", "expected elements as large as those of i64");
+    infer_refuses("%x: f32[2]", "%y = BitCast %x { to = 8 }", "attribute to is 8");
+    eval_refuses("%y = BitCast dense<f32[1], [1]> { to = 3 }", "elements of f32 cannot be read as i8");
+    eval_refuses("%y = BitCast dense<f32[1], [1]> { to = 99 }", "elements of f32 cannot be read as");
+}
+
 /* A shape computed with a dynamic dim reaches the operator that needs it. */
 static void contents_flow(void **state)
 {
@@ -115,9 +129,10 @@ static void merges_declarations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broadcasts), cmocka_unit_test(divides_by_zero), cmocka_unit_test(keeps_nan),
-        cmocka_unit_test(one_input),  cmocka_unit_test(casts),           cmocka_unit_test(contents_flow),
-        cmocka_unit_test(reduces),    cmocka_unit_test(sorts),           cmocka_unit_test(merges_declarations),
+        cmocka_unit_test(broadcasts),          cmocka_unit_test(divides_by_zero), cmocka_unit_test(keeps_nan),
+        cmocka_unit_test(one_input),           cmocka_unit_test(casts),           cmocka_unit_test(bit_casts),
+        cmocka_unit_test(contents_flow),       cmocka_unit_test(reduces),         cmocka_unit_test(sorts),
+        cmocka_unit_test(merges_declarations),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
