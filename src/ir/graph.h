@@ -245,6 +245,7 @@ float gi_attr_float(const gi_node *n, int at);
 const char *gi_attr_str(const gi_node *n, int at);                  /* NULL where absent without default */
 uint32_t gi_attr_ints(const gi_node *n, int at, const int64_t **v); /* 0 where absent */
 uint32_t gi_attr_floats(const gi_node *n, int at, const float **v);
+uint32_t gi_attr_strings(const gi_node *n, int at, const char *const **v);
 gi_blob *gi_attr_tensor(const gi_node *n, int at);
 gi_block *gi_attr_graph(const gi_node *n, int at);
 bool gi_attr_is(const gi_node *n, int at, const char *s); /* is the string this? */

@@ -52,6 +52,14 @@ uint32_t gi_attr_floats(const gi_node *n, int at, const float **v)
     return n->attrs[at].n;
 }
 
+uint32_t gi_attr_strings(const gi_node *n, int at, const char *const **v)
+{
+    if (n->attrs[at].kind != GI_ATTR_STRINGS)
+        return 0;
+    *v = n->attrs[at].u.strings;
+    return n->attrs[at].n;
+}
+
 gi_blob *gi_attr_tensor(const gi_node *n, int at)
 {
     return n->attrs[at].kind == GI_ATTR_TENSOR ? n->attrs[at].u.tensor : NULL;
