@@ -12,6 +12,7 @@
  *   │ shape-arithmetic  sizes      │
  *   │ cse            same is one   │ nothing ◀── rewrites          fold into weights, recover operators
  *   │ identities     no-ops go     │ changes     fuse-horizontal   parallel products become one
+ *   │ control-flow   known ways    │
  *   └ dce            sweep         ┘                 ▲ as long as they change something
  *       │
  *     transposes     to where they cancel, once all else has settled
@@ -53,6 +54,7 @@ static gopt_status simplify(runner *r, bool *changed)
         GI_TRY(run(r, "shape-arithmetic", &again));
         GI_TRY(run(r, "cse", &again));
         GI_TRY(run(r, "identities", &again));
+        GI_TRY(run(r, "control-flow", &again));
         GI_TRY(run(r, "dce", &again));
         *changed |= again;
     }
