@@ -165,8 +165,32 @@ static const gi_type *outside(fixpoint *f, const gi_type *t)
     return gi_type_tensor(f->c->g->types, t->dtype, t->rank, dims);
 }
 
+static const char *type_text(const gi_infer *c, const gi_type *t)
+{
+    gi_str s;
+    gi_str_init(&s, c->scratch);
+    gi_type_print(&s, t);
+    return s.p && !s.failed ? s.p : "?";
+}
+
+static bool elements_differ(const gi_type *a, const gi_type *b)
+{
+    return a && b && a->kind == GOPT_TENSOR && b->kind == GOPT_TENSOR && a->dtype && b->dtype && a->dtype != b->dtype;
+}
+
+/* ONNX lets the shapes of what is carried along change from run to run, but not the types of elements. */
+static gopt_status keeps_elements(fixpoint *f, uint32_t i, const gi_value *next)
+{
+    const gi_type *t = next ? next->type : NULL;
+    if (!elements_differ(f->state[i], t))
+        return GOPT_OK;
+    return gi_infer_fail_node(f->c, "value %u that it carries goes into its body as %s, and comes out as %s", i,
+                              type_text(f->c, f->state[i]), type_text(f->c, t));
+}
+
 /* Infers the body with the state as guessed, widens the guess by what comes out, until it holds. At most four
- * rounds: in the last nothing but dtypes is left to be guessed. Deep inside other loops there is one round. */
+ * rounds: in the last nothing but dtypes is left to be guessed. Deep inside other loops there is one round.
+ * A body that cannot be with a guess may still be right, since it may never run: the last round says. */
 static gopt_status find_fixpoint(fixpoint *f)
 {
     enum { ROUNDS = 4, GUESS_DEPTH = 3 };
@@ -174,9 +198,9 @@ static gopt_status find_fixpoint(fixpoint *f)
     saves s = { .arena = c->scratch };
     gi_map_init(&f->varies, c->scratch);
     GI_NEED(gi_each_node(f->body, save_node, &s));
-    const bool deep = gi_block_depth(f->body) > GUESS_DEPTH;
-    for (int round = 0; round < ROUNDS; round++) {
-        const bool last = round == ROUNDS - 1 || deep;
+    const size_t n_diags = c->g->cx->n_diags;
+    for (int round = gi_block_depth(f->body) > GUESS_DEPTH ? ROUNDS - 1 : 0; round < ROUNDS; round++) {
+        const bool last = round == ROUNDS - 1;
         bool holds = true;
         for (uint32_t i = 0; i < f->n; i++) {
             const gi_type *t = f->state[i];
@@ -184,9 +208,19 @@ static gopt_status find_fixpoint(fixpoint *f)
                 f->state[i] = t->kind == GOPT_TENSOR ? gi_type_tensor(c->g->types, t->dtype, -1, NULL) : NULL;
             gi_value_set_type(f->body->params[f->first_param + i], f->state[i]);
         }
-        GI_TRY(gi_infer_block(f->body, c->scratch));
-        for (uint32_t i = 0; i < f->n && !last; i++) {
+        const gopt_status st = gi_infer_block(f->body, c->scratch);
+        if (st == GOPT_BAD_INPUT && !last) {
+            c->g->cx->n_diags = n_diags;
+            restore(&s);
+            round = ROUNDS - 2;
+            continue;
+        }
+        GI_TRY(st);
+        for (uint32_t i = 0; i < f->n; i++) {
             const gi_value *v = f->body->results[f->first_result + i].value;
+            GI_TRY(keeps_elements(f, i, v));
+            if (last)
+                continue;
             const gi_type *wider = widen(f, f->state[i], v ? v->type : NULL, round > 0);
             holds &= wider == f->state[i];
             f->state[i] = wider;
@@ -200,12 +234,16 @@ static gopt_status find_fixpoint(fixpoint *f)
     return GOPT_OK;
 }
 
-/* The state before the first iteration: what the body declares of its parameter, and the initial value's type. */
-static const gi_type *initial_state(gi_infer *c, const gi_value *param, uint32_t in)
+/* The state before the first iteration: what the body declares of its parameter, and the initial value's type. The
+ * latter is right where the shapes contradict each other: declared ones may be of a later iteration. */
+static gopt_status initial_state(gi_infer *c, const gi_value *param, uint32_t in, const gi_type **state)
 {
     bool clash = false;
-    const gi_type *t = gi_type_merge(c->g, param->type, gi_infer_type(c, in), &clash);
-    return clash ? gi_type_union(c->g, param->type, gi_infer_type(c, in)) : t;
+    const gi_type *given = gi_infer_type(c, in), *t = gi_type_merge(c->g, param->type, given, &clash);
+    if (clash && elements_differ(param->type, given))
+        return gi_infer_fail(c, in, "its body takes %s there", type_text(c, param->type));
+    *state = clash ? given : t;
+    return GOPT_OK;
 }
 
 /* A result of one iteration, stacked along a new axis of that length. */
@@ -265,7 +303,7 @@ gopt_status gi_infer_loop(gi_infer *c)
     set_scalar(c, body->params[0], GOPT_I64);
     set_scalar(c, body->params[1], GOPT_BOOL);
     for (uint32_t i = 0; i < n; i++)
-        f.state[i] = initial_state(c, body->params[2 + i], Loop_in_v_initial + i);
+        GI_TRY(initial_state(c, body->params[2 + i], Loop_in_v_initial + i, &f.state[i]));
     GI_TRY(find_fixpoint(&f));
     for (uint32_t i = 0; i < n; i++)
         gi_infer_set_type(c, i, outside(&f, f.state[i]));
@@ -324,7 +362,7 @@ gopt_status gi_infer_scan(gi_infer *c)
     f.state = GI_NEW_ARRAY(c->scratch, const gi_type *, n + 1);
     GI_NEED(f.state);
     for (uint32_t i = 0; i < n; i++)
-        f.state[i] = initial_state(c, body->params[i], i);
+        GI_TRY(initial_state(c, body->params[i], i, &f.state[i]));
     for (uint32_t i = 0; i < m; i++)
         GI_TRY(set_slice(c, body->params[n + i], n + i, entry(c->n, Scan_at_scan_input_axes, i), &length));
     GI_TRY(find_fixpoint(&f));

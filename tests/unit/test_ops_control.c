@@ -40,6 +40,27 @@ static void loops(void **state)
            "body = block \"b\" (%i: i64[], %c: bool[], %v: ?) {\n"
            "%w = Concat %v, %v { axis = 0 }\n%d = Identity %c\nreturn %d as \"d\", %w as \"w\" } }",
            "f32[?2]");
+    /* what the body declares gives way to what goes in, and one that fits no run may still run no time */
+    infers("%x: f32[2], %m: i64[]",
+           "%z, %y = Loop %m, _, %x {\n"
+           "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[5,5]) {\n"
+           "%w = Neg %v\nreturn %c as \"c\", %w as \"w\", %w as \"o\" } }",
+           "f32[?1,2]");
+    infers("%x: f32[2], %m: i64[]",
+           "%y = Loop %m, _, %x {\n"
+           "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[3]) {\n"
+           "%w = Add %v, dense<f32[3], [1,2,3]>\nreturn %c as \"c\", %w as \"w\" } }",
+           "f32[*]");
+    /* elements have one type throughout */
+    infer_refuses("%x: i64[2], %m: i64[]",
+                  "%y = Loop %m, _, %x {\n"
+                  "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[2]) { return %c as \"c\", %v as \"w\" } }",
+                  "input v_initial[0] is i64[2], its body takes f32[2] there");
+    infer_refuses("%x: f32[2], %m: i64[]",
+                  "%y = Loop %m, _, %x {\n"
+                  "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[2]) {\n"
+                  "%w = Cast %v { to = 7 }\nreturn %c as \"c\", %w as \"w\" } }",
+                  "value 0 that it carries goes into its body as f32[2], and comes out as i64[2]");
 }
 
 static void scans(void **state)
