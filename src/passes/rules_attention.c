@@ -88,12 +88,49 @@ static bool are_scores(const gi_value *v)
     return false;
 }
 
-/* So far below any score that e to its power is 0, and that a sum with a score has no digit of it: where all keys are
- * left out, all must weigh the same. f16's least number, which is computed with as f32, is not. */
+/* So far below any score that e to its power is 0. f16's least number, which is computed with as f32, is not. */
 static bool is_far_below(const gi_value *v)
 {
     double x;
     return gi_value_scalar(v, &x) && x <= (gi_value_dtype(v) == GOPT_F64 ? -1e19 : -1e9);
+}
+
+/* The operator adds to a score what the graph puts in its place. Where a Where leaves out all keys of a query, all
+ * weigh the same, and so the sum must have no digit of the score: -1e9 in f32 takes in no more than 32. From here on
+ * numbers take in all that is worth the name of a score. */
+static const double DEEP = -1e30;
+
+static bool is_shallow(const gi_node *choice, double *x)
+{
+    gi_value *a = gi_node_in(choice, Where_in_X), *b = gi_node_in(choice, Where_in_Y);
+    return gi_value_scalar(is_far_below(a) ? a : b, x) && *x > DEEP;
+}
+
+/* A number above DEEP is lowered to it. That is seen only where something comes to lie on another side of it: another
+ * such number, what is added behind it, or a sum before it that is as low, and so a mask itself. */
+static bool choices_fit(attention *a)
+{
+    double least = 0, x;
+    for (uint32_t i = 0; i < a->n_masks; i++) {
+        if (!a->mask[i].choice || !is_shallow(a->mask[i].choice, &x))
+            continue;
+        if (least != 0 && x != least)
+            a->why = "its choices leave out keys by two numbers above -1e30, which their sums with scores would mix up";
+        least = x;
+        for (uint32_t k = 0; k < a->n_masks; k++) {
+            const gi_blob *b = gi_value_blob(a->mask[k].operand);
+            if (a->mask[k].choice)
+                continue;
+            if (k < i)
+                a->why = "a sum behind its choice adds to what that left out by a number above -1e30";
+            for (int64_t e = 0; b && k > i && e < gi_blob_elements(b) && !a->why; e++)
+                if (gi_load_f64(b->dtype, b->data, (size_t)e) < x / 1024)
+                    b = NULL;
+            if (!b && !a->why)
+                a->why = "what it adds may be a mask too, as low as the number above -1e30 that its choice leaves out keys by";
+        }
+    }
+    return !a->why;
 }
 
 /* Takes one node off the scores; *v is then what it reads of them. False where that is the product, or nothing known
@@ -302,7 +339,11 @@ static bool read_attention(const gi_match *m, attention *a)
             return false;
         }
     }
-    return shapes_fit(a, m->g) && masks_fit(a, m->g) && isfinite(a->scale) && a->scale > 0;
+    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || !isfinite(a->scale) || a->scale <= 0)
+        return false;
+    if (gi_value_dtype(a->q) == GOPT_F64 && (double)(float)a->scale != a->scale)
+        a->why = "its scale is f64, and the attribute f32";
+    return !a->why;
 }
 
 /* ---- heads apart or together ---- */
@@ -379,11 +420,15 @@ static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
         gi_value *operand = a->mask[i].operand;
         if (choice) {
             gi_value *x = gi_node_in(choice, Where_in_X), *y = gi_node_in(choice, Where_in_Y);
-            gi_value *other = mask ? mask : gi_rw_scalar(r, gi_value_dtype(a->q), 0);
-            if (!other)
+            gi_value *other = mask ? mask : gi_rw_scalar(r, gi_value_dtype(a->q), 0), *low = is_far_below(x) ? x : y;
+            double number;
+            if (is_shallow(choice, &number))
+                low = gi_rw_scalar(r, gi_value_dtype(a->q), DEEP);
+            if (!other || !low)
                 return NULL;
-            mask = gi_rw_build(r, OP_Where, 3,
-                               (gi_value *[]){ operand, is_far_below(x) ? x : other, is_far_below(x) ? other : y });
+            mask =
+                gi_rw_build(r, OP_Where, 3,
+                            (gi_value *[]){ operand, is_far_below(x) ? low : other, is_far_below(x) ? other : low });
         } else {
             mask = mask ? gi_rw_build(r, OP_Add, 2, (gi_value *[]){ mask, operand }) : operand;
         }
