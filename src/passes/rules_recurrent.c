@@ -242,14 +242,14 @@ static bool is_zeros(const gi_value *v)
     return b && gi_blob_all(b, 0);
 }
 
-/* The run that goes on from the root's state. */
+/* The run that goes on from the root's state, by an R of which nothing is left where the state is zeros. */
 static const gi_node *next_run(const gi_match *m, const cell *c)
 {
     for (const gi_use *u = m->root->out[0]->uses; u; u = u->next) {
         const gi_node *n = gi_is_view(u->node) ? gi_value_only_user(u->node->out[0]) : NULL;
         const gi_blob *r = n && n->op == c->op ? gi_value_blob(gi_node_in(n, LSTM_in_R)) : NULL;
         if (r && gi_node_in(n, LSTM_in_initial_h) == u->node->out[0] && r->rank == 3 && r->dims[0] == 1 &&
-            r->dims[1] == c->gates * c->hidden && r->dims[2] == c->hidden)
+            r->dims[1] == c->gates * c->hidden && r->dims[2] == c->hidden && gi_blob_is_finite(r))
             return n;
     }
     return NULL;
