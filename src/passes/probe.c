@@ -1,18 +1,26 @@
 /* Probes: a cone and what shall replace it, evaluated on the numbers where they might part.
  *
  * Forms are equal in real numbers. Whether an overflow, an infinity or NaN on the way shows in the result depends on
- * how the expression is written: log(1 + exp(x)) is infinite at 100, Softplus is not. */
+ * how the expression is written: log(1 + exp(x)) is infinite at 100, Softplus is not. That is seen in the element type.
+ *
+ * And forms take constants that are close for the same: max(x, −2.9999) is max(x, −3) where three digits count, but
+ * max(x, −2.9999) − max(x, −3) is not 0. That is seen in f64, where nothing else parts them: the cone is evaluated
+ * again and again with all that it reads and computes moved by as much as constants may be apart, which must explain
+ * how far its replacement is off. */
 #include <float.h>
 #include <math.h>
 
 #include "passes/cone.h"
 
-enum { MAX_VALUES = 96, FEW = 8 };
+enum { MAX_VALUES = 96, FEW = 8, MOVED = 8, MARGIN = 4 };
 
 typedef struct probe {
     gi_rewrite *r;
     gi_arena *arena;
     int64_t columns; /* of the constant tensor that takes part; 0 where there is none */
+    bool wide;       /* in f64 */
+    double by;       /* how far numbers are moved, relative to them */
+    uint64_t state;
     uint32_t n;
     const gi_value *v[MAX_VALUES];
     gopt_tensor *t[MAX_VALUES];
@@ -29,8 +37,33 @@ static double greatest(gopt_dtype t)
     return t == GOPT_F16 ? 1000 : 1e15;
 }
 
+/* A number from the half of the distance on, up or down. Constants that are whole were not rounded. */
+static double moved(probe *p, double x, bool constant)
+{
+    if (constant && x == floor(x))
+        return x;
+    p->state = p->state * 6364136223846793005u + 1442695040888963407u;
+    const double by = p->by * (0.5 + (double)(p->state >> 33) * 0x1p-32);
+    return p->state >> 32 & 1 ? x + x * by : x - x * by;
+}
+
+/* In f64, and moved, where that is asked for. Takes the reference over. */
+static gopt_tensor *widened(probe *p, gopt_tensor *t, bool constant)
+{
+    gopt_tensor *w = NULL;
+    if (!t || !p->wide || !gi_dtype_is_float(t->dtype))
+        return t;
+    if (gopt_tensor_create(p->r->g->cx, GOPT_F64, t->rank, t->dims, &w) == GOPT_OK)
+        for (int64_t i = 0; i < gopt_tensor_elements(w); i++)
+            gi_store_f64(GOPT_F64, w->data, (size_t)i, moved(p, gi_tensor_f64(t, i), constant));
+    gopt_tensor_unref(t);
+    return w;
+}
+
+/* Takes the reference over. */
 static bool keep(probe *p, const gi_value *v, gopt_tensor *t)
 {
+    t = widened(p, t, gi_value_blob(v) != NULL);
     if (!t || p->n == MAX_VALUES) {
         gopt_tensor_unref(t);
         return false;
@@ -103,6 +136,8 @@ static bool run_node(probe *p, const gi_node *n)
         if (v && !in[i])
             return false;
     }
+    if (p->wide && n->op == OP_Cast && in[0] && gi_dtype_is_float(in[0]->dtype))
+        return gi_tensor_copy(p->r->g->cx, in[0], &out[0]) == GOPT_OK && keep(p, n->out[0], out[0]);
     gi_eval e = { .n = n, .cx = p->r->g->cx, .n_in = n->n_in, .n_out = 1, .in = in, .out = out, .scratch = p->arena };
     return gi_eval_node(&e) == GOPT_OK && keep(p, n->out[0], out[0]);
 }
@@ -138,6 +173,78 @@ static gi_probe_result compare(probe *p, const gopt_tensor *x, const gopt_tensor
     return result;
 }
 
+/* A run of the cone and of what was made, from x on; what is kept is to be released in any case. */
+static bool run(probe *p, const gi_cut *c)
+{
+    bool ok = make_x(p, c);
+    for (uint32_t i = c->n; i-- > 0 && ok;)
+        ok = run_node(p, c->nodes[i]);
+    for (size_t i = 0; i < p->r->made.n && ok; i++)
+        ok = run_node(p, p->r->made.p[i]);
+    return ok;
+}
+
+static void release(probe *p)
+{
+    for (uint32_t i = 0; i < p->n; i++)
+        gopt_tensor_unref(p->t[i]);
+    p->n = 0;
+}
+
+static const gopt_tensor *cone_result(const probe *p, const gi_cut *c)
+{
+    return find(p, c->nodes[0]->out[0]);
+}
+
+/* Where `is` is further from `was` than closeness explains: the first such element; -1 where there is none. */
+static int64_t first_off(const gopt_tensor *was, const gopt_tensor *is, const double *spread)
+{
+    for (int64_t i = 0; i < gopt_tensor_elements(was); i++) {
+        const double a = gi_tensor_f64(was, i), b = gi_tensor_f64(is, i);
+        if (isfinite(a) && isfinite(b) && fabs(a - b) > MARGIN * spread[i] + 0x1p-1000)
+            return i;
+    }
+    return -1;
+}
+
+/* The same in f64. Numbers that are infinite there, or NaN, say nothing. */
+static gi_probe_result compare_wide(probe *p, const gi_cut *c, const gi_value *y)
+{
+    gopt_tensor *kept[3] = { NULL };
+    gi_probe_result result = GI_PROBE_OTHER;
+    double *spread = NULL;
+    p->wide = true;
+    for (int k = 0; k <= MOVED; k++) {
+        p->by = k ? c->forms->close : 0;
+        bool ok = run(p, c);
+        const gopt_tensor *now = ok ? cone_result(p, c) : NULL;
+        if (ok && k == 0) {
+            const gopt_tensor *first[3] = { now, find(p, y), find(p, c->x) };
+            for (int i = 0; i < 3; i++)
+                ok = ok && first[i] && gi_tensor_copy(p->r->g->cx, first[i], &kept[i]) == GOPT_OK;
+            ok = ok && gopt_tensor_elements(kept[0]) == gopt_tensor_elements(kept[1]) &&
+                 gopt_tensor_elements(kept[0]) == gopt_tensor_elements(kept[2]);
+            spread = ok ? GI_NEW_ARRAY(p->arena, double, gopt_tensor_elements(kept[0]) + 1) : NULL;
+        } else if (ok) {
+            for (int64_t i = 0; i < gopt_tensor_elements(now); i++)
+                spread[i] = fmax(spread[i], fabs(gi_tensor_f64(now, i) - gi_tensor_f64(kept[0], i)));
+        }
+        release(p);
+        if (!ok || !spread)
+            goto end;
+    }
+    const int64_t off = first_off(kept[0], kept[1], spread);
+    result = off < 0 ? GI_PROBE_SAME : GI_PROBE_OTHER;
+    if (off >= 0)
+        p->r->why = gi_arena_printf(p->r->scratch, "at %g it gives %g, %s would give %g", gi_tensor_f64(kept[2], off),
+                                    gi_tensor_f64(kept[0], off), gi_op_get(p->r->made.p[p->r->made.n - 1]->op)->name,
+                                    gi_tensor_f64(kept[1], off));
+end:
+    for (int i = 0; i < 3; i++)
+        gopt_tensor_unref(kept[i]);
+    return result;
+}
+
 gi_probe_result gi_probe(gi_rewrite *r, const gi_cut *c, gi_value *y)
 {
     probe *p = GI_NEW(r->scratch, probe);
@@ -147,14 +254,8 @@ gi_probe_result gi_probe(gi_rewrite *r, const gi_cut *c, gi_value *y)
     p->r = r;
     p->arena = r->scratch;
     p->columns = c->tensor ? gi_min_i64(gi_blob_elements(gi_value_blob(c->tensor)), FEW) : 0;
-    bool ok = make_x(p, c);
-    for (uint32_t i = c->n; i-- > 0 && ok;)
-        ok = run_node(p, c->nodes[i]);
-    for (size_t i = 0; i < r->made.n && ok; i++)
-        ok = run_node(p, r->made.p[i]);
-    if (ok && find(p, y))
-        result = compare(p, find(p, c->x), find(p, c->nodes[0]->out[0]), find(p, y));
-    for (uint32_t i = 0; i < p->n; i++)
-        gopt_tensor_unref(p->t[i]);
-    return result;
+    if (run(p, c) && find(p, y))
+        result = compare(p, find(p, c->x), cone_result(p, c), find(p, y));
+    release(p);
+    return result == GI_PROBE_OTHER || compare_wide(p, c, y) == GI_PROBE_SAME ? result : GI_PROBE_OTHER;
 }

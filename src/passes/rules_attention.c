@@ -127,7 +127,8 @@ static bool choices_fit(attention *a)
                 if (gi_load_f64(b->dtype, b->data, (size_t)e) < x / 1024)
                     b = NULL;
             if (!b && !a->why)
-                a->why = "what it adds may be a mask too, as low as the number above -1e30 that its choice leaves out keys by";
+                a->why = "what it adds may be a mask too, as low as the number above -1e30 that its choice leaves out "
+                         "keys by";
         }
     }
     return !a->why;
@@ -426,9 +427,8 @@ static gi_value *join_masks(gi_rewrite *r, const attention *a, bool *ok)
                 low = gi_rw_scalar(r, gi_value_dtype(a->q), DEEP);
             if (!other || !low)
                 return NULL;
-            mask =
-                gi_rw_build(r, OP_Where, 3,
-                            (gi_value *[]){ operand, is_far_below(x) ? low : other, is_far_below(x) ? other : low });
+            mask = gi_rw_build(r, OP_Where, 3,
+                               (gi_value *[]){ operand, is_far_below(x) ? low : other, is_far_below(x) ? other : low });
         } else {
             mask = mask ? gi_rw_build(r, OP_Add, 2, (gi_value *[]){ mask, operand }) : operand;
         }
