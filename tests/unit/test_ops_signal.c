@@ -121,7 +121,7 @@ static void weighs_mels(void **state)
     infers("%n: i64[], %x: f32[m]",
            "%s = Size %x\n%y = MelWeightMatrix %n, %s, dense<i64[], [1]>, dense<f32[], [0]>,"
            " dense<f32[], [1]>",
-           "f32[m/2+1,?]");
+           "f32[m/2+1,?2]");
     eval_refuses("%y = MelWeightMatrix dense<i64[], [1]>, dense<i64[], [4]>, dense<i64[], [0]>, dense<f32[], [0]>,"
                  " dense<f32[], [1]>",
                  "at least 1");
