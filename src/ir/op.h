@@ -9,7 +9,8 @@
  * (positions: nobody writes in[1]), import and its checks, printing, parsing, the verifier, folding, and
  * `gopt ops`. Inputs: REQ(name) required, OPT(name) optional, VAR(name) any number of them, last.
  * Attributes: INT(name, default), FLOAT, STR, INTS(name), FLOATS(name), STRS(name), TENSOR(name), GRAPH(name);
- * INT_REQ(name) and so on where the model must give it, INT_OPT(name) where absent is a state of its own.
+ * INT_REQ(name) and so on where the model must give it, INT_OPT(name) where absent is a state of its own; a GRAPH must
+ * be given, a GRAPH_OPT need not.
  * An operator without inputs or attributes writes IN(NONE), ATTRS(NONE).
  * Outputs: RES(name), RESOPT(name) that the model may leave out, RESVAR(name) any number, last.
  *
@@ -79,6 +80,7 @@ typedef enum gi_opcode {
 #define TENSOR(x) x
 #define TENSOR_REQ(x) x
 #define GRAPH(x) x
+#define GRAPH_OPT(x) x
 #define GI_IN_ENUM_(NAME, x) NAME##_in_##x,
 #define GI_OUT_ENUM_(NAME, x) NAME##_out_##x,
 #define GI_AT_ENUM_(NAME, x) NAME##_at_##x,
@@ -124,6 +126,7 @@ typedef enum gi_opcode {
 #undef TENSOR
 #undef TENSOR_REQ
 #undef GRAPH
+#undef GRAPH_OPT
 
 /* ---- rows ---- */
 

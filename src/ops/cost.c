@@ -96,6 +96,17 @@ static const gi_dim *of_attention(const gi_node *n, uint32_t q, uint32_t k)
     return twice(t, keys, gi_dim_add(t, tail(t, a, 0), tail(t, y, 0)));
 }
 
+/* Each result reads a column of the state, [batch, heads, dk, dv], and each value writes one. */
+static const gi_dim *of_linear_attention(const gi_node *n, uint32_t q, uint32_t v)
+{
+    gi_dims *t = n->block->graph->dims;
+    const gi_type *b = type_in(n, v), *y = type_out(n, 0), *state = type_out(n, 1);
+    (void)q;
+    if (!b || !y || !state || state->rank != 4)
+        return gi_dim_const(t, 0);
+    return twice(t, state->dims[2], gi_dim_add(t, tail(t, b, 0), tail(t, y, 0)));
+}
+
 /* Projection to queries, keys and values, and each of these with each key. */
 static const gi_dim *of_projected_attention(const gi_node *n, uint32_t x, uint32_t w)
 {
@@ -165,6 +176,9 @@ static const product products[] = {
     { "RNN", of_recurrence, 0, 1 },
     { "FusedGemm", of_matmul, 0, 1 },
     { "Attention", of_attention, 0, 1 },
+    { "FlexAttention", of_attention, 0, 1 },
+    { "LinearAttention", of_linear_attention, 0, 2 },
+    { "CausalConvWithState", of_conv, 0, 1 },
     { "MultiHeadAttention", of_attention, 0, 1 },
     { "GroupQueryAttention", of_attention, 0, 1 },
     { "MsAttention", of_projected_attention, 0, 1 },
@@ -234,7 +248,8 @@ static const gi_dim *node_flops(const gi_node *n, int depth)
             const gi_dim *f = block_flops(n->attrs[i].u.graph, depth + 1);
             sum = either ? gi_dim_max(t, sum, f) : gi_dim_add(t, sum, f);
         }
-        return gi_dim_mul(t, sum, trips(n));
+        const product *own = find_product(row->name); /* FlexAttention's, beside what its graphs do */
+        return own ? gi_dim_add(t, sum, own->flops(n, own->x, own->w)) : gi_dim_mul(t, sum, trips(n));
     }
     const product *p = find_product(row->name);
     return p ? p->flops(n, p->x, p->w) : of_elements(n);

@@ -32,6 +32,7 @@
 #define TENSOR(x) (#x, GI_ATTR_TENSOR, 1, false, false, 0, 0, NULL)
 #define TENSOR_REQ(x) (#x, GI_ATTR_TENSOR, 1, true, false, 0, 0, NULL)
 #define GRAPH(x) (#x, GI_ATTR_GRAPH, 1, true, false, 0, 0, NULL)
+#define GRAPH_OPT(x) (#x, GI_ATTR_GRAPH, 1, false, false, 0, 0, NULL)
 
 #define GI_ARG_ROW_(NAME, PRESENCE, COUNT) { NAME, PRESENCE },
 #define GI_ARG_ROW(C, T) GI_ARG_ROW_ T
