@@ -261,30 +261,6 @@ static bool adds_nothing(const gi_match *m, gi_reason *why)
 
 /* ---- recurrent states ---- */
 
-/* Zeros by construction, whatever the shape: a ConstantOfShape, moved about. */
-static bool is_zeros(const gi_value *v)
-{
-    enum { MAX_STEPS = 16 };
-    for (int i = 0; v && i < MAX_STEPS; i++) {
-        const gi_blob *b = gi_value_blob(v);
-        if (b)
-            return gi_blob_all(b, 0.0);
-        const gi_node *n = gi_value_node(v);
-        if (!n)
-            return false;
-        if (n->op == OP_ConstantOfShape) {
-            const gi_blob *value = gi_attr_tensor(n, ConstantOfShape_at_value);
-            return !value || gi_blob_all(value, 0.0);
-        }
-        if (n->op != OP_Slice && n->op != OP_Split && n->op != OP_Expand && n->op != OP_Transpose &&
-            n->op != OP_Reshape && n->op != OP_Squeeze && n->op != OP_Unsqueeze && n->op != OP_Identity &&
-            n->op != OP_Tile)
-            return false;
-        v = gi_node_in(n, 0);
-    }
-    return false;
-}
-
 /* Inputs 5 (initial_h) and, of an LSTM, 6 (initial_c). */
 static uint32_t states_end(const gi_node *n)
 {
@@ -295,7 +271,7 @@ static bool starts_from_zeros(const gi_match *m, gi_reason *why)
 {
     (void)why;
     for (uint32_t i = LSTM_in_initial_h; i < states_end(m->root); i++)
-        if (gi_node_in(m->root, i) && is_zeros(m->root->in[i].value))
+        if (gi_node_in(m->root, i) && gi_value_is_zeros(m->root->in[i].value))
             return true;
     return false;
 }
@@ -308,7 +284,7 @@ static gi_value *drop_zeros(gi_rewrite *r, const gi_match *m)
         return NULL;
     for (uint32_t i = 0; i < n_in; i++) {
         in[i] = m->root->in[i].value;
-        if (i >= LSTM_in_initial_h && i < states_end(m->root) && in[i] && is_zeros(in[i]))
+        if (i >= LSTM_in_initial_h && i < states_end(m->root) && in[i] && gi_value_is_zeros(in[i]))
             in[i] = NULL;
     }
     while (n_in && !in[n_in - 1])

@@ -236,10 +236,12 @@ static bool is_state(const gi_match *m, const term *t, int64_t hidden)
            ((made && (made->op == OP_LSTM || made->op == OP_GRU)) || goes_on_with(m->root->out[0], t));
 }
 
-static bool is_zeros(const gi_value *v)
+/* Is v the state, though perhaps no larger than broadcasting needs? (broadcast_operand leaves it so.) */
+static bool is_same_state(const gi_value *state, const gi_value *v)
 {
-    const gi_blob *b = gi_value_blob(v);
-    return b && gi_blob_all(b, 0);
+    const gi_node *n = gi_value_node(state);
+    return state == v || (n && (n->op == OP_Expand || n->op == OP_Tile) && gi_node_in(n, 0) == v) ||
+           (gi_value_is_zeros(state) && gi_value_is_zeros(v));
 }
 
 /* The run that goes on from the root's state, by an R of which nothing is left where the state is zeros. */
@@ -260,7 +262,7 @@ static bool starts_from_zeros(const gi_match *m, cell *c, const gate *g)
 {
     c->next = g->n == 1 ? next_run(m, c) : NULL;
     c->x = g->n ? g->t[0].v : NULL;
-    return c->next && (!c->h || is_zeros(c->h)) && (!c->c || is_zeros(c->c));
+    return c->next && (!c->h || gi_value_is_zeros(c->h)) && (!c->c || gi_value_is_zeros(c->c));
 }
 
 /* Has the gate x and h, or x alone where h is zeros? */
@@ -301,16 +303,29 @@ static bool is_closed(const gi_match *m, const gi_value *also, gi_reason *why)
     return true;
 }
 
-/* One type, one batch, and states of the cell's size: nothing is broadcast. */
+/* Is v of y's shape but for dims of 1, so that an Expand makes it so? */
+static bool widens_to(gopt_graph *g, const gi_value *v, const gi_value *y)
+{
+    const int rank = gi_value_rank(v), skipped = gi_value_rank(y) - rank;
+    for (int i = 0; i < rank && skipped >= 0; i++)
+        if (gi_value_dim(v, i) != 1 && gi_dim_equal(g->dims, v->type->dims[i], y->type->dims[i + skipped]) != 1)
+            return false;
+    return rank >= 0 && skipped >= 0;
+}
+
+/* One type, one batch, and states of the cell's size: nothing is broadcast but zeros and the LSTM's cell state. */
 static bool same_types(const gi_match *m, const cell *c)
 {
     const gi_type *y = m->root->out[0]->type;
     const gopt_dtype t = gi_value_dtype(m->root->out[0]);
-    const gi_value *v[] = { c->x, c->next ? NULL : c->h, c->c };
+    const gi_value *v[] = { c->x, c->next ? NULL : c->h };
+    if (c->c && !gi_value_is_zeros(c->c) && (gi_value_dtype(c->c) != t || !widens_to(m->g, c->c, m->root->out[0])))
+        return false;
     for (size_t i = 0; i < GI_COUNT(v); i++)
-        if (v[i] && (gi_value_dtype(v[i]) != t || gi_value_rank(v[i]) != 2 ||
-                     gi_dim_equal(m->g->dims, v[i]->type->dims[0], y->dims[0]) != 1 ||
-                     (v[i] != c->x && gi_value_dim(v[i], 1) != c->hidden)))
+        if (v[i] && !(v[i] == c->h && gi_value_is_zeros(v[i])) &&
+            (gi_value_dtype(v[i]) != t || gi_value_rank(v[i]) != 2 ||
+             gi_dim_equal(m->g->dims, v[i]->type->dims[0], y->dims[0]) != 1 ||
+             (v[i] != c->x && gi_value_dim(v[i], 1) != c->hidden)))
             return false;
     return (t == GOPT_F32 || t == GOPT_F64 || t == GOPT_F16) && gi_value_dim(c->x, 1) > 0;
 }
@@ -453,6 +468,17 @@ static bool read_step(gi_match *m, uint32_t at, cell *c)
     return false;
 }
 
+/* Which of the gate's terms is of the state? */
+static bool find_gated_state(cell *c, const gate *g)
+{
+    const int at = is_same_state(g->t[1].v, c->h);
+    if (!is_same_state(g->t[at].v, c->h))
+        return false;
+    c->h = g->t[at].v;
+    c->x = g->t[1 - at].v;
+    return true;
+}
+
 static bool gru_gates_fit(const cell *c)
 {
     const gate *n = &c->gate[GRU_H];
@@ -477,8 +503,8 @@ static bool finds_gru_cell(gi_match *m, gi_reason *why)
     }
     if (!found || (c->gate[GRU_Z].n != 2 && !starts_from_zeros(m, c, &c->gate[GRU_Z])))
         return false;
-    if (!c->next)
-        c->x = c->gate[GRU_Z].t[c->gate[GRU_Z].t[0].v == c->h].v;
+    if (!c->next && !find_gated_state(c, &c->gate[GRU_Z]))
+        return false;
     if (c->x == c->h || !gru_gates_fit(c) || !same_types(m, c))
         return false;
     m->data = c;
@@ -547,6 +573,16 @@ static gi_value *drop_axis(gi_rewrite *r, gi_value *v, int64_t axis)
     return v && axes ? gi_rw_build(r, OP_Squeeze, 2, (gi_value *[]){ v, axes }) : NULL;
 }
 
+/* The cell state as large as the state: a node of two, since it was so before something else made it small. */
+static gi_value *lift_cell_state(gi_rewrite *r, const cell *c)
+{
+    if (gi_type_same(r->g, c->c->type, c->h->type))
+        return lift(r, c->c);
+    gi_value *shape = gi_rw_build(r, OP_Shape, 1, (gi_value *[]){ c->h });
+    gi_value *wide = shape ? gi_rw_build(r, OP_Expand, 2, (gi_value *[]){ c->c, shape }) : NULL;
+    return wide ? lift(r, wide) : NULL;
+}
+
 /* A run of one step; its node. */
 static gi_node *make_run(gi_rewrite *r, const cell *c)
 {
@@ -558,10 +594,10 @@ static gi_node *make_run(gi_rewrite *r, const cell *c)
         gi_value *old = like ? gi_node_in(before, 1 + i) : NULL;
         in[1 + i] = starts && i == STATE ? old : weights(r, c, (int)i, old, t);
     }
-    in[5] = starts || is_zeros(c->h) ? NULL : lift(r, c->h);
-    in[6] = !c->c || is_zeros(c->c) ? NULL : lift(r, c->c);
-    if (!in[0] || !in[1] || !in[2] || !in[3] || (!in[5] && !starts && !is_zeros(c->h)) ||
-        (c->c && !in[6] && !is_zeros(c->c)))
+    in[5] = starts || gi_value_is_zeros(c->h) ? NULL : lift(r, c->h);
+    in[6] = !c->c || gi_value_is_zeros(c->c) ? NULL : lift_cell_state(r, c);
+    if (!in[0] || !in[1] || !in[2] || !in[3] || (!in[5] && !starts && !gi_value_is_zeros(c->h)) ||
+        (c->c && !in[6] && !gi_value_is_zeros(c->c)))
         return NULL;
     uint32_t n_in = c->op == OP_LSTM ? 7 : 6;
     while (!in[n_in - 1])

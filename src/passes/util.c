@@ -137,6 +137,29 @@ bool gi_blob_is_finite(const gi_blob *b)
     return gi_blob_greatest_bits(b, 0, (size_t)gi_blob_elements(b)) < infinity;
 }
 
+bool gi_value_is_zeros(const gi_value *v)
+{
+    enum { MAX_STEPS = 16 };
+    for (int i = 0; v && i < MAX_STEPS; i++) {
+        const gi_blob *b = gi_value_blob(v);
+        if (b)
+            return gi_blob_all(b, 0.0);
+        const gi_node *n = gi_value_node(v);
+        if (!n)
+            return false;
+        if (n->op == OP_ConstantOfShape) {
+            const gi_blob *value = gi_attr_tensor(n, ConstantOfShape_at_value);
+            return !value || gi_blob_all(value, 0.0);
+        }
+        if (n->op != OP_Slice && n->op != OP_Split && n->op != OP_Expand && n->op != OP_Transpose &&
+            n->op != OP_Reshape && n->op != OP_Squeeze && n->op != OP_Unsqueeze && n->op != OP_Identity &&
+            n->op != OP_Tile)
+            return false;
+        v = gi_node_in(n, 0);
+    }
+    return false;
+}
+
 bool gi_value_scalar(const gi_value *v, double *x)
 {
     const gi_blob *b = gi_value_blob(v);

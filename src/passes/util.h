@@ -20,6 +20,8 @@ bool gi_blob_all(const gi_blob *b, double x);
 /* The greatest magnitude among n elements of f16, bf16, f32 or f64, as bits: they are in the order of magnitudes. */
 uint64_t gi_blob_greatest_bits(const gi_blob *b, size_t at, size_t n);
 bool gi_blob_is_finite(const gi_blob *b); /* of one of these types */
+/* Zeros by construction, whatever the shape: a constant, or a ConstantOfShape, moved about. */
+bool gi_value_is_zeros(const gi_value *v);
 /* The one element of a constant, as f64. False where it is no constant of one element of a number type. */
 bool gi_value_scalar(const gi_value *v, double *x);
 /* All elements of an integer constant of at most `cap`. */
