@@ -1,7 +1,7 @@
 /* Rules around matrix products: factors and shifts per column go into the weights, as around convolutions. */
 #include <math.h>
 
-#include "passes/rule.h"
+#include "passes/layout.h"
 
 /* Of a factor that goes into weights: where it stood behind the sum, sums of larger ones would not overflow. */
 static const double LARGEST = 0x1p64;
@@ -272,20 +272,126 @@ static bool batchnorm_fits_gemm(const gi_match *m, gi_reason *why)
     return gemm_fits(m, gi_value_node(m->c));
 }
 
-static gi_value *fold_gemm_batchnorm(gi_rewrite *r, const gi_match *m)
+/* What the normalization does to each channel: scale·x + shift. */
+static bool read_batchnorm(gi_rewrite *r, const gi_match *m, double **scale, double **shift)
 {
     const gi_blob *s = gi_value_blob(m->s), *o = gi_value_blob(m->o), *mean = gi_value_blob(m->m),
                   *var = gi_value_blob(m->v);
     const int64_t n = gi_blob_elements(s);
     const double epsilon = (double)gi_attr_float(m->root, BatchNormalization_at_epsilon);
-    double *scale = GI_NEW_ARRAY(r->scratch, double, n), *shift = GI_NEW_ARRAY(r->scratch, double, n);
-    if (!scale || !shift)
-        return NULL;
-    for (int64_t i = 0; i < n; i++) {
-        scale[i] = element(s, i) / sqrt(element(var, i) + epsilon);
-        shift[i] = element(o, i) - element(mean, i) * scale[i];
+    *scale = GI_NEW_ARRAY(r->scratch, double, n);
+    *shift = GI_NEW_ARRAY(r->scratch, double, n);
+    for (int64_t i = 0; *scale && *shift && i < n; i++) {
+        (*scale)[i] = element(s, i) / sqrt(element(var, i) + epsilon);
+        (*shift)[i] = element(o, i) - element(mean, i) * (*scale)[i];
     }
-    return gemm_affine(r, m, scale, shift);
+    return *scale && *shift;
+}
+
+static gi_value *fold_gemm_batchnorm(gi_rewrite *r, const gi_match *m)
+{
+    double *scale, *shift;
+    return read_batchnorm(r, m, &scale, &shift) ? gemm_affine(r, m, scale, shift) : NULL;
+}
+
+/* ---- BatchNormalization of a product that was given another shape ---- */
+
+/* Is the result's dim 1 the source's last dim, element for element? */
+static bool channels_are_columns(const gi_layout *l)
+{
+    const int last = l->source->rank - 1;
+    const uint32_t from = last > 0 ? l->from_end[last - 1] : 0, to = l->rank > 1 ? l->to_end[0] : 0;
+    const uint32_t n = last >= 0 ? l->from_end[last] - from : 0;
+    return last >= 0 && l->rank > 1 && l->to_end[1] - to == n && !memcmp(l->from + from, l->to + to, n);
+}
+
+/* The product, with its bias, behind moves from which the normalized value comes. */
+static bool find_product(gi_match *m, gi_reason *why)
+{
+    gi_origin *o = GI_NEW(m->scratch, gi_origin);
+    if (!o || !gi_origin_find(o, m->g, m->y) || o->count || o->moves > 8)
+        return false;
+    gi_node *n = gi_value_node(o->x), *sum = n && n->op == OP_Add ? n : NULL;
+    if (m->y->n_uses != 1 || o->x->n_uses != 1)
+        return n && (n->op == OP_MatMul || (n->op == OP_Gemm && o->moves)) &&
+               gi_decline(why, "the product %s is read elsewhere too", gi_node_label(n, m->scratch));
+    for (gi_value *v = m->y; v != o->x; v = gi_node_in(gi_value_node(v), 0))
+        m->nodes[m->n_nodes++] = gi_value_node(v);
+    if (sum) {
+        const uint32_t bias = gi_value_blob(gi_node_in(sum, 0)) ? 0 : 1;
+        m->b = gi_node_in(sum, bias);
+        n = gi_value_node(gi_node_in(sum, 1 - bias));
+        m->nodes[m->n_nodes++] = sum;
+        if (!n || n->op != OP_MatMul || n->out[0]->n_uses != 1 || !gi_value_blob(m->b))
+            return false;
+    }
+    if (!n || n->block != m->root->block || (n->op != OP_MatMul && (n->op != OP_Gemm || !o->moves)))
+        return false;
+    m->nodes[m->n_nodes++] = n;
+    m->c = n->out[0];
+    m->x = gi_node_in(n, 0);
+    m->w = gi_node_in(n, 1);
+    m->b = n->op == OP_Gemm ? gi_node_in(n, 2) : m->b;
+    m->data = o;
+    if (!gi_value_blob(m->w) || (m->b && !gi_value_blob(m->b)) || !is_real_float(gi_value_blob(m->w)))
+        return false;
+    return channels_are_columns(&o->l) ||
+           gi_decline(why, "what it takes for channels are no columns of the product %s", gi_node_label(n, m->scratch));
+}
+
+static bool batchnorm_fits_product(const gi_match *m, gi_reason *why)
+{
+    const gi_node *product = gi_value_node(m->c);
+    const gi_blob *w = gi_value_blob(m->w), *b = gi_value_blob(m->b);
+    const gi_value *const parts[] = { m->s, m->o, m->m, m->v };
+    if (product->op == OP_Gemm)
+        return batchnorm_fits_gemm(m, why);
+    if (gi_attr_int(m->root, BatchNormalization_at_training_mode))
+        return gi_decline(why, "the normalization is in training mode");
+    if (w->rank < 2 || (b && (b->dtype != w->dtype || !is_per_last(b, gi_value_rank(m->c), w->dims[w->rank - 1]))))
+        return false;
+    for (size_t i = 0; i < GI_COUNT(parts); i++)
+        if (!is_real_float(gi_value_blob(parts[i])) ||
+            gi_blob_elements(gi_value_blob(parts[i])) != w->dims[w->rank - 1])
+            return false;
+    return m->w->n_uses == 1 ||
+           gi_decline(why, "its weights %s are used elsewhere too", gi_value_ref(m->w, m->scratch));
+}
+
+/* x·(w·scale) + (b·scale + shift), per column. */
+static gi_value *matmul_affine(gi_rewrite *r, const gi_match *m, const double *scale, const double *shift)
+{
+    const gi_blob *w = gi_value_blob(m->w), *b = gi_value_blob(m->b);
+    const int64_t n = w->dims[w->rank - 1];
+    gi_blob *factors, *bias;
+    if (gi_blob_create(r->g->cx, GOPT_F64, 1, &n, &factors) != GOPT_OK)
+        return NULL;
+    if (n)
+        memcpy(factors->owned, scale, (size_t)n * sizeof *scale);
+    gi_value *scaled = scale_matrix(r, w, factors, false, false);
+    gi_blob_unref(factors);
+    if (!scaled || gi_blob_create(r->g->cx, w->dtype, 1, &n, &bias) != GOPT_OK)
+        return NULL;
+    for (int64_t i = 0; i < n; i++)
+        gi_store_f64(w->dtype, bias->owned, (size_t)i, (b ? element(b, i) : 0) * scale[i] + shift[i]);
+    gi_value *c = gi_rw_const(r, bias, NULL);
+    gi_node *y = c ? gi_rw_node(r, OP_MatMul, 2, (gi_value *[]){ m->x, scaled }, 1) : NULL;
+    if (!y)
+        return NULL;
+    y->name = gi_value_node(m->c)->name;
+    gi_value *product = gi_rw_done(r, y);
+    return product ? gi_rw_build(r, OP_Add, 2, (gi_value *[]){ product, c }) : NULL;
+}
+
+static gi_value *fold_moved_batchnorm(gi_rewrite *r, const gi_match *m)
+{
+    const gi_origin *o = m->data;
+    double *scale, *shift;
+    if (!read_batchnorm(r, m, &scale, &shift))
+        return NULL;
+    gi_value *y =
+        gi_value_node(m->c)->op == OP_Gemm ? gemm_affine(r, m, scale, shift) : matmul_affine(r, m, scale, shift);
+    return y ? gi_layout_build(r, &o->l, y) : NULL;
 }
 
 /* ---- transposed weights ---- */
