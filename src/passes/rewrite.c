@@ -58,7 +58,7 @@ static bool vanishes(const gi_blob *b, const gi_blob *was)
     const size_t run = (size_t)(n / rows);
     for (size_t i = 0; i < (size_t)rows; i++) {
         const uint64_t now = gi_blob_greatest_bits(b, i * run, run);
-        if (now < LEAST_NORMAL && gi_blob_greatest_bits(was, i * run, run) >= LEAST_NORMAL)
+        if (now < LEAST_NORMAL && gi_blob_greatest_bits(was, i * run, run) > now)
             return true;
     }
     return false;

@@ -35,6 +35,15 @@ static bool other_has_the_shape(const gi_match *m, gi_reason *why)
     return found && (gi_value_node(m->e)->op != OP_Tile || tiles_ones(m));
 }
 
+/* Gemm spreads what it adds over the product, and takes nothing larger. */
+static bool bias_was_narrow(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    const gi_opcode op = gi_value_node(m->e)->op;
+    return op == OP_ConstantOfShape ||
+           (gi_value_rank(m->x) >= 0 && gi_value_rank(m->x) <= 2 && (op != OP_Tile || tiles_ones(m)));
+}
+
 /* What a ConstantOfShape is filled with, as one number. */
 static gi_value *filling(gi_rewrite *r, const gi_node *n)
 {
