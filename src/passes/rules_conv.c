@@ -9,7 +9,10 @@
  * New weights are computed in double and rounded once. */
 #include <math.h>
 
+#include "ops/gemm.h"
 #include "passes/rule.h"
+
+static const int64_t MOST_WORK = (int64_t)1 << 31; /* multiplications at compile time */
 
 /* ---- output channels ---- */
 
@@ -286,6 +289,157 @@ static gi_value *fold_input(gi_rewrite *r, const gi_match *m)
     if (op == OP_Mul || op == OP_Div)
         return fold_input_factor(r, m, op == OP_Div);
     return fold_input_shift(r, m, op == OP_Add ? 1 : -1);
+}
+
+/* ---- two convolutions in a row ---- */
+
+static bool is_pointwise(const gi_blob *w)
+{
+    for (int i = 2; i < w->rank; i++)
+        if (w->dims[i] != 1)
+            return false;
+    return true;
+}
+
+static bool strides_by_one(const gi_node *conv)
+{
+    const int64_t *strides;
+    const uint32_t n = gi_attr_ints(conv, Conv_at_strides, &strides);
+    for (uint32_t i = 0; i < n; i++)
+        if (strides[i] != 1)
+            return false;
+    return true;
+}
+
+/* May what pads the second convolution stay? Zeros are what a first one without bias makes of zeros. */
+static bool pads_are_alike(const gi_match *m)
+{
+    return has_no_pads(m->root) || !m->b || gi_blob_all(gi_value_blob(m->b), 0);
+}
+
+/* Which of the two has a kernel of one place: the second, then the result's window is the first one's; or the first. */
+static bool one_is_pointwise(const gi_match *m, bool *second, gi_reason *why)
+{
+    const gi_node *first = gi_value_node(m->c);
+    *second = is_pointwise(gi_value_blob(m->v)) && has_no_pads(m->root) &&
+              (strides_by_one(m->root) || gi_attr_is(first, Conv_at_auto_pad, "NOTSET") ||
+               gi_attr_is(first, Conv_at_auto_pad, "VALID"));
+    if (*second)
+        return true;
+    if (!is_pointwise(gi_value_blob(m->w)) || !has_no_pads(first) || !strides_by_one(first))
+        return false;
+    return pads_are_alike(m) ||
+           gi_decline(why, "it pads with zeros, where %s would have its bias", gi_node_label(first, m->scratch));
+}
+
+static bool convs_are_one(const gi_match *m, gi_reason *why)
+{
+    const gi_node *first = gi_value_node(m->c);
+    const gi_blob *w = gi_value_blob(m->w), *v = gi_value_blob(m->v);
+    int64_t one, work;
+    bool second;
+    if (output_channels(first, w) < 1 || output_channels(m->root, v) < 1 || groups(first) != 1 ||
+        groups(m->root) != 1 || w->dtype != v->dtype || w->rank != v->rank || v->dims[1] != w->dims[0] ||
+        !bias_fits(gi_value_blob(m->b), w->dims[0]) || !bias_fits(gi_value_blob(m->d), v->dims[0]) ||
+        !one_is_pointwise(m, &second, why))
+        return false;
+    if (m->w->n_uses != 1 || m->v->n_uses != 1)
+        return gi_decline(why, "its weights %s are used elsewhere too",
+                          gi_value_ref(m->w->n_uses != 1 ? m->w : m->v, m->scratch));
+    const int64_t two = gi_blob_elements(w) + gi_blob_elements(v), ins = w->dims[1], mid = w->dims[0],
+                  outs = v->dims[0];
+    const int64_t window = (second ? gi_blob_elements(w) : gi_blob_elements(v)) / (second ? mid * ins : mid * outs);
+    if (!ins || !mid || !outs || !gi_mul_i64(outs, ins, &one) || !gi_mul_i64(one, window, &one))
+        return false;
+    if (one > two)
+        return gi_decline(why, "one convolution would take %lld multiplications for each place, the two take %lld",
+                          (long long)one, (long long)two);
+    return (gi_mul_i64(one, mid, &work) && work <= MOST_WORK) ||
+           gi_decline(why, "the product of the weights would take more than %lld multiplications now",
+                      (long long)MOST_WORK);
+}
+
+static double *as_doubles(gi_arena *a, const gi_blob *w)
+{
+    double *y = GI_NEW_ARRAY(a, double, gi_blob_elements(w));
+    for (int64_t i = 0; y && i < gi_blob_elements(w); i++)
+        y[i] = gi_load_f64(w->dtype, w->data, (size_t)i);
+    return y;
+}
+
+/* The weights of both: w'[o,i,p] = Σ v[o,m] · w[m,i,p], or Σ v[o,m,p] · w[m,i]. */
+static gi_value *weights_of_both(gi_rewrite *r, const gi_match *m, bool second)
+{
+    const gi_blob *w = gi_value_blob(m->w), *v = gi_value_blob(m->v);
+    const int64_t ins = w->dims[1], mid = w->dims[0], outs = v->dims[0];
+    const double *x = as_doubles(r->scratch, w), *y = as_doubles(r->scratch, v);
+    int64_t dims[GOPT_MAX_RANK];
+    memcpy(dims, second ? w->dims : v->dims, (size_t)w->rank * sizeof *dims);
+    dims[0] = outs;
+    dims[1] = ins;
+    gi_blob *b;
+    if (!x || !y || gi_blob_create(r->g->cx, w->dtype, w->rank, dims, &b) != GOPT_OK)
+        return NULL;
+    const int64_t n = gi_blob_elements(b), window = n / outs / ins;
+    double *z = GI_NEW_ARRAY(r->scratch, double, n), *turned = GI_NEW_ARRAY(r->scratch, double, mid *ins);
+    if (!z || !turned) {
+        gi_blob_unref(b);
+        return NULL;
+    }
+    memset(z, 0, (size_t)n * sizeof *z);
+    if (second) {
+        gi_gemm_f64(outs, ins * window, mid, y, mid, x, ins * window, z, ins * window);
+    } else {
+        for (int64_t i = 0; i < mid * ins; i++)
+            turned[i % ins * mid + i / ins] = x[i];
+        for (int64_t o = 0; o < outs; o++)
+            gi_gemm_f64(ins, window, mid, turned, mid, y + o * mid * window, window, z + o * ins * window, window);
+    }
+    for (int64_t i = 0; i < n; i++)
+        gi_store_f64(w->dtype, b->owned, (size_t)i, z[i]);
+    return gi_rw_const(r, b, NULL);
+}
+
+static gi_value *bias_of_both(gi_rewrite *r, const gi_match *m)
+{
+    const gi_blob *v = gi_value_blob(m->v), *b = gi_value_blob(m->b), *d = gi_value_blob(m->d);
+    const int64_t outs = v->dims[0], mid = v->dims[1], window = gi_blob_elements(v) / outs / mid;
+    double *bias = GI_NEW_ARRAY(r->scratch, double, outs);
+    for (int64_t o = 0; bias && o < outs; o++) {
+        bias[o] = d ? element(d, o) : 0;
+        for (int64_t i = 0; b && i < mid * window; i++)
+            bias[o] += gi_load_f64(v->dtype, v->data, (size_t)(o * mid * window + i)) * element(b, i / window);
+    }
+    return bias ? make_bias(r, v->dtype, outs, bias) : NULL;
+}
+
+static gi_value *make_one_conv(gi_rewrite *r, const gi_match *m)
+{
+    const gi_node *first = gi_value_node(m->c);
+    gi_reason why = { .arena = r->scratch };
+    bool second;
+    if (!one_is_pointwise(m, &second, &why))
+        return NULL;
+    gi_value *w = weights_of_both(r, m, second), *b = w && (m->b || m->d) ? bias_of_both(r, m) : NULL;
+    if (!w || ((m->b || m->d) && !b))
+        return NULL;
+    gi_node *n = gi_rw_node(r, OP_Conv, b ? 3 : 2, (gi_value *[]){ m->x, w, b }, 1);
+    if (!n || !gi_attrs_copy(n, second ? first : m->root))
+        return NULL;
+    if (second && !strides_by_one(m->root)) {
+        int64_t strides[GOPT_MAX_RANK];
+        const int64_t *one, *two;
+        const uint32_t rank = (uint32_t)gi_value_blob(m->w)->rank - 2,
+                       n_one = gi_attr_ints(first, Conv_at_strides, &one),
+                       n_two = gi_attr_ints(m->root, Conv_at_strides, &two);
+        for (uint32_t i = 0; i < rank; i++)
+            if (!gi_mul_i64(i < n_one ? one[i] : 1, i < n_two ? two[i] : 1, &strides[i]))
+                return NULL;
+        if (!gi_attr_set_ints(n, Conv_at_strides, rank, strides))
+            return NULL;
+    }
+    n->name = m->root->name;
+    return gi_rw_done(r, n);
 }
 
 #include "passes/rows.h"
