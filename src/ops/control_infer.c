@@ -1,6 +1,19 @@
 /* Type rules of If, Loop and Scan: infer inside their blocks, and say what holds for every iteration. */
 #include "ops/control.h"
 
+static const char *type_text(const gi_infer *c, const gi_type *t)
+{
+    gi_str s;
+    gi_str_init(&s, c->scratch);
+    gi_type_print(&s, t);
+    return s.p && !s.failed ? s.p : "?";
+}
+
+static bool elements_differ(const gi_type *a, const gi_type *b)
+{
+    return a && b && a->kind == GOPT_TENSOR && b->kind == GOPT_TENSOR && a->dtype && b->dtype && a->dtype != b->dtype;
+}
+
 /* ---- If ---- */
 
 /* Infers a branch. One that cannot be inferred cannot run either, so it is taken to be dead: exporters leave such
@@ -26,15 +39,20 @@ static void take_result(gi_infer *c, uint32_t i, const gi_block *b)
         gi_infer_set_known(c, i, n, known);
 }
 
-static void unite_results(gi_infer *c, uint32_t i, const gi_block *a, const gi_block *b)
+/* The shapes of both branches may differ, their elements may not. */
+static gopt_status unite_results(gi_infer *c, uint32_t i, const gi_block *a, const gi_block *b)
 {
     gi_value *x = a->results[i].value, *y = b->results[i].value;
     uint32_t nx, ny;
     const gi_dim *const *kx = x ? gi_value_known(x, &nx) : NULL, *const *ky = y ? gi_value_known(y, &ny) : NULL;
+    if (x && y && elements_differ(x->type, y->type))
+        return gi_infer_fail_node(c, "output %u is %s of its then_branch, and %s of its else_branch", i,
+                                  type_text(c, x->type), type_text(c, y->type));
     if (x && y && x->type && y->type)
         gi_infer_set_type(c, i, gi_type_union(c->g, x->type, y->type));
     if (kx && ky && nx == ny && !memcmp(kx, ky, nx * sizeof *kx))
         gi_infer_set_known(c, i, nx, kx);
+    return GOPT_OK;
 }
 
 gopt_status gi_infer_if(gi_infer *c)
@@ -61,7 +79,7 @@ gopt_status gi_infer_if(gi_infer *c)
         if (taken >= 0 || dead[0] || dead[1])
             take_result(c, i, b[taken >= 0 ? taken : dead[0] ? 1 : 0]);
         else
-            unite_results(c, i, b[1], b[0]);
+            GI_TRY(unite_results(c, i, b[1], b[0]));
     }
     return GOPT_OK;
 }
@@ -163,19 +181,6 @@ static const gi_type *outside(fixpoint *f, const gi_type *t)
     for (int i = 0; i < t->rank; i++)
         dims[i] = gi_dim_is_unknown(t->dims[i]) && f->varies.n > 0 ? gi_dim_unknown(f->c->g->dims, true) : t->dims[i];
     return gi_type_tensor(f->c->g->types, t->dtype, t->rank, dims);
-}
-
-static const char *type_text(const gi_infer *c, const gi_type *t)
-{
-    gi_str s;
-    gi_str_init(&s, c->scratch);
-    gi_type_print(&s, t);
-    return s.p && !s.failed ? s.p : "?";
-}
-
-static bool elements_differ(const gi_type *a, const gi_type *b)
-{
-    return a && b && a->kind == GOPT_TENSOR && b->kind == GOPT_TENSOR && a->dtype && b->dtype && a->dtype != b->dtype;
 }
 
 /* ONNX lets the shapes of what is carried along change from run to run, but not the types of elements. */

@@ -103,6 +103,17 @@ void gi_known_set(gi_infer *c, uint32_t out, gopt_dtype t, uint32_t n, const gi_
         gi_infer_set_known(c, out, n, known);
 }
 
+/* Dims never overflow, int64 does: what a huge number is added to stays unknown, unless all of it is a number. */
+static const gi_dim *apply(gi_dims *t, gi_known_fn f, const gi_dim *a, const gi_dim *b)
+{
+    const int64_t huge = INT64_C(1) << 62;
+    int64_t x;
+    const gi_dim *d = f(t, a, b);
+    const bool risky =
+        (gi_dim_is_const(a, &x) && (x > huge || x < -huge)) || (gi_dim_is_const(b, &x) && (x > huge || x < -huge));
+    return risky && d && !gi_dim_is_const(d, NULL) ? NULL : d;
+}
+
 void gi_known_apply(gi_infer *c, gi_known_fn f)
 {
     const gopt_dtype t = gi_infer_dtype(c, 0);
@@ -125,7 +136,7 @@ void gi_known_apply(gi_infer *c, gi_known_fn f)
         const gi_dim *const *known = gi_infer_known(c, k, &m);
         for (uint32_t i = 0; i < n; i++) {
             const gi_dim *x = known[m == 1 ? 0 : i];
-            r[i] = k == 0 ? x : r[i] ? f(c->g->dims, r[i], x) : NULL;
+            r[i] = k == 0 ? x : r[i] ? apply(c->g->dims, f, r[i], x) : NULL;
         }
     }
     gi_known_set(c, 0, c->out[0] && c->out[0]->kind == GOPT_TENSOR ? c->out[0]->dtype : t, n, r);

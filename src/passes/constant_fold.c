@@ -519,8 +519,7 @@ static gopt_status fold_once(folder *f)
     return status;
 }
 
-/* What folding may cost the whole model, set when the pass first runs on it. */
-static void set_limits(gi_pass_ctx *cx)
+void gi_pass_set_growth(gi_pass_ctx *cx)
 {
     if (cx->folds_limited)
         return;
@@ -533,7 +532,7 @@ static void set_limits(gi_pass_ctx *cx)
 
 gopt_status gi_pass_constant_fold(gopt_graph *g, gi_pass_ctx *cx)
 {
-    set_limits(cx);
+    gi_pass_set_growth(cx);
     folder f = { .g = g, .cx = cx, .arena = gi_arena_create(g->cx) };
     GI_NEED(f.arena);
     f.n_banned = g->next_node; /* nodes that a walk makes, Identities of outputs, are never banned */

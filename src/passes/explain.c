@@ -9,6 +9,7 @@
  * place of which rule. Where that rule has matched and declined, its own words stand, and nothing is added.
  *
  * Changes nothing. Before fuse-vertical, so that what lies in regions is told as well. */
+#include "passes/control_flow.h"
 #include "passes/rule.h"
 
 enum { TOLD_NAMES = 4, WALK = 64, MOST_SYMBOLS = 16 };
@@ -334,6 +335,25 @@ static const char *why_if(explainer *e, const gi_node *n, const row *r)
     gi_value *cond = gi_node_in(n, If_in_cond);
     (void)r;
     return cond ? missing(e, "its condition", cond) : NULL;
+}
+
+static const char *why_loop(explainer *e, const gi_node *n, const row *r)
+{
+    (void)r;
+    return n->n_out ? gi_control_uncounted(e->cx, gi_value_node(n->out[0])) : NULL;
+}
+
+static const char *why_sequence(explainer *e, const gi_node *n, const row *r)
+{
+    gi_value *at = n->op == OP_SequenceAt ? gi_node_in(n, SequenceAt_in_position) : NULL;
+    const gi_node *from = gi_value_node(gi_node_in(n, 0));
+    (void)r;
+    if (at && !gi_value_blob(at))
+        return missing(e, "its position", at);
+    if (from && (from->op == OP_SequenceConstruct || from->op == OP_SplitToSequence))
+        return NULL;
+    return gi_arena_printf(e->a, "its sequence comes from %s: what it holds is known only at run time",
+                           maker(e, gi_node_in(n, 0)));
 }
 
 /* Of what a run alone knows, who reads it tells. */

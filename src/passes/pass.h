@@ -19,10 +19,10 @@ struct gopt_pass_ctx {
     struct gopt_report *report;
     const gi_smap *skip;  /* names of rules not to be applied, written with '_' */
     uint32_t first_value; /* ids from here on were given in this run: what nobody uses any more of these may go */
-    bool folds_limited;   /* constant-fold: are the next three set? */
+    bool folds_limited;   /* gi_pass_set_growth: are the next three set? */
     int64_t largest_fold; /* constant-fold: bytes that one value may have */
     int64_t growth_left;  /* constant-fold: bytes that the model may still grow by */
-    int64_t work_left;    /* constant-fold: what evaluations may still cost, in bytes made */
+    int64_t work_left;    /* constant-fold, unrolling: what they may still cost, in bytes made */
     bool (*only)(struct gopt_pass_ctx *cx, const gi_node *root); /* rules apply to these roots alone; NULL: to all */
     bool stop;                                                   /* the limit of rewrites is reached */
     void *user;                                                  /* of the pass or runner, for callbacks */
@@ -43,6 +43,9 @@ void gi_declined(gi_pass_ctx *cx, const char *rule, const gi_node *at, const cha
 bool gi_has_declined(const gi_pass_ctx *cx, const char *rule, const gi_node *at);
 /* Counts n removals that are not worth a line each, and which no limit holds back. */
 void gi_counted(gi_pass_ctx *cx, const char *rule, int64_t n);
+/* Sets what folding, and what leads to it, may cost the whole model: once, when a pass first asks. */
+void gi_pass_set_growth(gi_pass_ctx *cx);
+
 /* A finding that changes nothing. */
 void gi_remarked(gi_pass_ctx *cx, const char *rule, const gi_node *at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -19,6 +19,11 @@ static void branches(void **state)
            "then_branch = block \"t\" () { %a = Neg %x return %a as \"a\" },\n"
            "else_branch = block \"e\" () { %b = ReduceSum %x, dense<i64[1], [7]> return %b as \"b\" } }",
            "f32[n,4]");
+    infer_refuses("%c: bool[], %x: f32[n,4]",
+                  "%y = If %c {\n"
+                  "then_branch = block \"t\" () { %a = Neg %x return %a as \"a\" },\n"
+                  "else_branch = block \"e\" () { %b = Shape %x return %b as \"b\" } }",
+                  "output 0 is f32[n,4] of its then_branch, and i64[2] of its else_branch");
 }
 
 #define SUM_LOOP                                                                  \
