@@ -1,5 +1,8 @@
-/* gopt conformance: runs folders of ONNX backend tests (model.onnx with test_data_set_N), each in a process
- * of its own, so that a crash or an endless loop is one failure. */
+/* gopt conformance: finds ONNX backend tests and runs each in a process of its own, so that a crash or an endless
+ * loop is one failure. What a test is, and how it is judged, is in conformance_test.c.
+ *
+ * A test is a folder with model.onnx and test_data_set_N, or a model X.onnx with its answer X_output_0.pb beside it
+ * (data/light of the onnx package). A process is forked, never executed: 1,900 tests take seconds. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,15 +15,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "conformance.h"
 
 enum { MOST_DEPTH = 32, MOST_JOBS = 256 };
 
 typedef enum outcome { PASSED, FAILED, SKIPPED } outcome;
 
 typedef struct test {
-    char *path;
+    char *path; /* a folder, or a model's file */
     outcome result;
+    bool by_distribution;
     char *reason; /* the first error that it printed; NULL where it passed */
     double ms;
 } test;
@@ -40,6 +44,8 @@ typedef struct suite {
     size_t n, cap;
     regex_t include, exclude;
     bool has_include, has_exclude;
+    json_t *overrides; /* NULL: none */
+    char scratch[64];  /* a folder of this run alone */
 } suite;
 
 /* ---- finding the folders ---- */
@@ -53,10 +59,10 @@ static bool is_file(const char *dir, const char *name)
     return is;
 }
 
-static gopt_status add_test(suite *s, const char *dir)
+static gopt_status add_test(suite *s, const char *at)
 {
-    if ((s->has_include && regexec(&s->include, dir, 0, NULL, 0)) ||
-        (s->has_exclude && !regexec(&s->exclude, dir, 0, NULL, 0)))
+    if ((s->has_include && regexec(&s->include, at, 0, NULL, 0)) ||
+        (s->has_exclude && !regexec(&s->exclude, at, 0, NULL, 0)))
         return GOPT_OK;
     if (s->n == s->cap) {
         const size_t cap = s->cap ? 2 * s->cap : 256;
@@ -66,11 +72,26 @@ static gopt_status add_test(suite *s, const char *dir)
         s->tests = p;
         s->cap = cap;
     }
-    char *copy = strdup(dir);
+    char *copy = strdup(at);
     if (!copy)
         return tool_no_memory(s->t);
     s->tests[s->n++] = (test){ .path = copy };
     return GOPT_OK;
+}
+
+/* X.onnx in `dir`, where X_output_0.pb is beside it. */
+static gopt_status add_pair(suite *s, const char *dir, const char *name)
+{
+    const size_t n = strlen(name);
+    if (n < 6 || strcmp(name + n - 5, ".onnx") != 0)
+        return GOPT_OK;
+    char *answer = text_of("%.*s_output_0.pb", (int)(n - 5), name), *path = text_of("%s/%s", dir, name);
+    const gopt_status status = !answer || !path       ? tool_no_memory(s->t)
+                               : is_file(dir, answer) ? add_test(s, path)
+                                                      : GOPT_OK;
+    free(answer);
+    free(path);
+    return status;
 }
 
 static gopt_status find_tests(suite *s, const char *dir, int depth)
@@ -91,6 +112,8 @@ static gopt_status find_tests(suite *s, const char *dir, int depth)
             status = tool_no_memory(s->t);
         else if (depth < MOST_DEPTH && !lstat(path, &st) && S_ISDIR(st.st_mode))
             status = find_tests(s, path, depth + 1);
+        else
+            status = add_pair(s, dir, e->d_name);
         free(path);
     }
     closedir(d);
@@ -99,79 +122,13 @@ static gopt_status find_tests(suite *s, const char *dir, int depth)
     return status;
 }
 
+/* Files first: those are whole networks, which take longest. */
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(((const test *)a)->path, ((const test *)b)->path);
-}
-
-/* ---- one test, in the child ---- */
-
-static gopt_status run_data_set(tool *t, const char *model, const char *dir)
-{
-    gopt_graph *g = NULL;
-    gopt_tensor **in = NULL;
-    size_t n_in = 0;
-    answers out = { 0 };
-    run_spec spec = { .backend = "cpu", .precision = "fp32", .level = t->o.level < 0 ? 2 : (int)t->o.level };
-    if (t->o.backend)
-        snprintf(spec.backend, sizeof spec.backend, "%s", t->o.backend);
-    gopt_status s = tool_load(t, model, &g);
-    if (s == GOPT_OK)
-        s = tool_check_supported(t, g, model);
-    if (s == GOPT_OK)
-        s = inputs_make(t, g, dir, &in, &n_in);
-    if (s == GOPT_OK)
-        s = run_once(t, g, &spec, in, &out);
-    for (size_t i = 0; s == GOPT_OK && i < out.n; i++) {
-        gopt_tensor *want = NULL; /* stays so where no answer is given: that it ran is all */
-        char *path = text_of("%s/output_%zu.pb", dir, i);
-        diff d;
-        if (!path)
-            s = tool_no_memory(t);
-        else if (!access(path, R_OK))
-            s = gopt_onnx_load_tensor(t->cx, path, gopt_value_kind(gopt_graph_get_output(g, i)), &want);
-        if (s == GOPT_OK && want) {
-            tensor_diff(out.p[i], want, t->o.rtol < 0 ? 1e-3 : t->o.rtol, t->o.atol < 0 ? 1e-7 : t->o.atol, false, &d);
-            if (!d.same)
-                s = tool_fail(t, GOPT_DIFFERENT, NULL, NULL, "output %s: %s", gopt_graph_output_name(g, i), d.why);
-        }
-        gopt_tensor_unref(want);
-        free(path);
-    }
-    tensors_free(in, n_in);
-    answers_free(&out);
-    gopt_graph_destroy(g);
-    return s;
-}
-
-/* All of a folder's data sets; the process's exit code. */
-static int run_test(const suite *parent, const char *dir)
-{
-    tool t = *parent->t;
-    t.cx = gopt_ctx_create(
-        &(gopt_ctx_options){ .memory_limit = t.o.memory_limit, .threads = t.o.threads ? (int)t.o.threads : 1 });
-    t.diags_shown = 0;
-    t.color_err = t.color_out = false;
-    t.o.diagnostics = NULL;
-    t.o.quiet = true;
-    char *model = text_of("%s/model.onnx", dir);
-    if (!t.cx || !model)
-        return gopt_status_exit(GOPT_NO_MEMORY);
-    gopt_status s = GOPT_OK;
-    for (int i = 0; s == GOPT_OK; i++) {
-        char *data = text_of("%s/test_data_set_%d", dir, i);
-        struct stat st;
-        const bool there = data && !stat(data, &st);
-        if (there)
-            s = run_data_set(&t, model, data);
-        free(data);
-        if (!there)
-            break;
-    }
-    tool_flush(&t);
-    free(model);
-    gopt_ctx_destroy(t.cx);
-    return gopt_status_exit(s);
+    const char *x = ((const test *)a)->path, *y = ((const test *)b)->path;
+    const size_t n = strlen(x), k = strlen(y);
+    const int file_x = n > 5 && !strcmp(x + n - 5, ".onnx"), file_y = k > 5 && !strcmp(y + k - 5, ".onnx");
+    return file_x != file_y ? file_y - file_x : strcmp(x, y);
 }
 
 /* ---- many at a time ---- */
@@ -195,7 +152,7 @@ static bool start(suite *s, child *c, size_t at)
         dup2(null, 0);
         dup2(null, 1);
         dup2(ends[1], 2);
-        const int code = run_test(s, s->tests[at].path);
+        const int code = conformance_test(s->t, s->tests[at].path, s->scratch, s->overrides);
         fflush(stderr);
         _exit(code);
     }
@@ -229,22 +186,46 @@ static bool listen_to(child *c)
     return true;
 }
 
-/* The line that says why: the first error, without its prefix and the model's path; else the last line. */
-static char *reason_of(const child *c, const char *path)
+/* The way that it ran in last, as "level 3: "; "" before the first. Freed by the caller. */
+static char *way_of(const child *c)
+{
+    const char *last = NULL;
+    for (const char *p = c->text; p && (p = strstr(p, CONFORMANCE_WAY)); p++)
+        last = p + strlen(CONFORMANCE_WAY);
+    return last ? text_of("%.*s: ", (int)strcspn(last, "\n"), last) : strdup("");
+}
+
+/* The line that says why: the first error, without its prefix and the file's path; else the last line. */
+static char *reason_of(const suite *s, const child *c, const char *path)
 {
     const char *text = c->text ? c->text : "";
     const char *p = strstr(text, "error: ");
     if (!p)
         p = strstr(text, "ERROR: ");
     if (!p)
-        return strdup(*text ? text : "no reason given");
+        return strdup("no reason given");
     p += 7;
-    const size_t n = strlen(path);
-    if (!strncmp(p, path, n)) {
-        p += n;
-        p += strncmp(p, "/model.onnx: ", 13) ? 0 : 13;
-    }
+    const size_t n = strlen(path), k = strlen(s->scratch);
+    if (!strncmp(p, path, n) && p[n] == '/')
+        p += n + 1 + (strncmp(p + n, "/model.onnx: ", 13) ? 0 : 12);
+    else if (!strncmp(p, path, n) && p[n] == ':')
+        p += n + 2;
+    else if (!strncmp(p, s->scratch, k) && strstr(p, ": "))
+        p = strstr(p, ": ") + 2;
     return strndup(p, strcspn(p, "\n"));
+}
+
+/* Why it did not pass, with the way where that matters. Freed by the caller; NULL where there is no memory. */
+static char *why_not(const suite *s, const child *c, int status, bool too_long, bool unsupported)
+{
+    char *what = too_long ? text_of("took over %lld seconds", (long long)(s->t->o.timeout ? s->t->o.timeout : 60))
+                 : WIFSIGNALED(status) ? text_of("crashed: %s", strsignal(WTERMSIG(status)))
+                                       : reason_of(s, c, s->tests[c->test].path);
+    char *way = unsupported ? strdup("") : way_of(c);
+    char *both = what && way ? text_of("%s%s", way, what) : NULL;
+    free(what);
+    free(way);
+    return both;
 }
 
 static void finish(suite *s, child *c, bool too_long)
@@ -257,16 +238,14 @@ static void finish(suite *s, child *c, bool too_long)
         ;
     close(c->fd);
     x->ms = 1e3 * (now_seconds() - c->start);
-    if (too_long)
-        x->reason = text_of("took over %lld seconds", (long long)(s->t->o.timeout ? s->t->o.timeout : 60));
-    else if (WIFSIGNALED(status))
-        x->reason = text_of("crashed: %s", strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status))
-        x->reason = reason_of(c, x->path);
-    x->result = too_long || WIFSIGNALED(status)                             ? FAILED
-                : !WEXITSTATUS(status)                                      ? PASSED
-                : WEXITSTATUS(status) == gopt_status_exit(GOPT_UNSUPPORTED) ? SKIPPED
-                                                                            : FAILED;
+    conformance_clean(s->scratch, c->pid);
+    x->by_distribution = !too_long && WIFEXITED(status) && WEXITSTATUS(status) == CONFORMANCE_BY_DISTRIBUTION;
+    const bool passed = !too_long && WIFEXITED(status) && (!WEXITSTATUS(status) || x->by_distribution);
+    const bool unsupported =
+        !too_long && WIFEXITED(status) && WEXITSTATUS(status) == gopt_status_exit(GOPT_UNSUPPORTED);
+    x->result = passed ? PASSED : unsupported ? SKIPPED : FAILED;
+    if (!passed)
+        x->reason = why_not(s, c, status, too_long, unsupported);
     free(c->text);
     const tool *t = s->t;
     if (x->result == FAILED || (x->result == SKIPPED && t->o.verbose))
@@ -333,22 +312,26 @@ static gopt_status compile_regex(tool *t, const char *flag, const char *text, re
 static gopt_status report(suite *s)
 {
     static const char *const names[] = { "passed", "failed", "skipped" };
-    size_t count[3] = { 0 };
+    size_t count[3] = { 0 }, by_distribution = 0;
     json_t *tests = json_array();
     for (size_t i = 0; i < s->n; i++) {
         const test *x = &s->tests[i];
         count[x->result]++;
-        json_array_append_new(tests, json_pack("{s:o, s:s, s:o, s:f}", "name", json_text(x->path), "result",
-                                               names[x->result], "reason", json_text(x->reason), "ms", x->ms));
+        by_distribution += x->by_distribution;
+        json_array_append_new(tests, json_pack("{s:o, s:s, s:b, s:o, s:f}", "name", json_text(x->path), "result",
+                                               names[x->result], "by_distribution", x->by_distribution, "reason",
+                                               json_text(x->reason), "ms", x->ms));
     }
     gopt_status status = GOPT_OK;
     if (s->t->o.json)
         status = tool_write_json(s->t, s->t->o.json,
-                                 json_pack("{s:I, s:I, s:I, s:o}", "passed", (json_int_t)count[PASSED], "failed",
-                                           (json_int_t)count[FAILED], "skipped", (json_int_t)count[SKIPPED], "tests",
-                                           tests));
+                                 json_pack("{s:I, s:I, s:I, s:I, s:o}", "passed", (json_int_t)count[PASSED], "failed",
+                                           (json_int_t)count[FAILED], "skipped", (json_int_t)count[SKIPPED],
+                                           "by_distribution", (json_int_t)by_distribution, "tests", tests));
     else
         json_decref(tests);
+    if (by_distribution)
+        printf("%zu of those that passed draw random numbers: judged by distribution\n", by_distribution);
     printf("%zu passed, %zu failed, %zu skipped\n", count[PASSED], count[FAILED], count[SKIPPED]);
     TRY(status);
     return count[FAILED] ? GOPT_DIFFERENT : GOPT_OK;
@@ -362,10 +345,17 @@ static gopt_status conformance_steps(suite *s)
     for (size_t i = 0; i < t->o.args.n; i++)
         TRY(find_tests(s, t->o.args.p[i], 0));
     if (!s->n)
-        return tool_fail(t, GOPT_BAD_INPUT, t->o.args.p[0], "expected folders that hold model.onnx and test_data_set_0",
+        return tool_fail(t, GOPT_BAD_INPUT, t->o.args.p[0],
+                         "expected folders that hold model.onnx and test_data_set_0, or X.onnx with X_output_0.pb",
                          "has no test%s",
                          s->has_include || s->has_exclude ? " that --include and --exclude leave" : "");
+    TRY(conformance_overrides(t, &s->overrides));
     qsort(s->tests, s->n, sizeof *s->tests, by_path);
+    snprintf(s->scratch, sizeof s->scratch, "/tmp/gopt-conformance-XXXXXX");
+    if (!mkdtemp(s->scratch)) {
+        *s->scratch = 0;
+        return tool_fail(t, GOPT_BAD_INPUT, "/tmp", NULL, "no folder can be made in it: %s", strerror(errno));
+    }
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const int64_t jobs = t->o.jobs ? t->o.jobs : cores;
     TRY(run_tests(s, jobs < 1 ? 1 : jobs > MOST_JOBS ? MOST_JOBS : (size_t)jobs));
@@ -376,6 +366,9 @@ gopt_status conformance(tool *t)
 {
     suite s = { .t = t };
     const gopt_status status = conformance_steps(&s);
+    if (*s.scratch)
+        rmdir(s.scratch);
+    json_decref(s.overrides);
     for (size_t i = 0; i < s.n; i++) {
         free(s.tests[i].path);
         free(s.tests[i].reason);

@@ -80,6 +80,11 @@ static void integers_diff(const gopt_tensor *got, const gopt_tensor *want, diff 
         if (a == b)
             continue;
         const double e = fabs((double)a - (double)b);
+        if (!d->wrong) {
+            d->first = i;
+            d->first_got = (double)a;
+            d->first_want = (double)b;
+        }
         if (!d->wrong++ || e > d->max_abs) {
             d->max_abs = e;
             d->at = i;
@@ -129,7 +134,11 @@ static void reals_diff(const gopt_tensor *got, const gopt_tensor *want, double r
         const double e = isnan(a) || isnan(b) || isinf(a) || isinf(b) ? INFINITY : fabs(a - b);
         const double allowed = atol + rtol * fabs(b), off = isinf(e) ? INFINITY : allowed > 0 ? e / allowed : INFINITY;
         d->max_abs = fmax(d->max_abs, e);
-        d->wrong += !(off <= 1);
+        if (!(off <= 1) && !d->wrong++) {
+            d->first = i;
+            d->first_got = a;
+            d->first_want = b;
+        }
         if (off > d->worst) {
             d->worst = off;
             d->at = i;
@@ -137,6 +146,21 @@ static void reals_diff(const gopt_tensor *got, const gopt_tensor *want, double r
             d->want = b;
         }
     }
+}
+
+/* Element `at` as "[0,2]". */
+static void index_text(const gopt_tensor *x, int64_t at, char *buffer, size_t size)
+{
+    int64_t index[GOPT_MAX_RANK];
+    for (int k = x->rank; k-- > 0;) {
+        index[k] = x->dims[k] > 0 ? at % x->dims[k] : 0;
+        at = x->dims[k] > 0 ? at / x->dims[k] : 0;
+    }
+    size_t n = (size_t)snprintf(buffer, size, "[");
+    for (int k = 0; k < x->rank && n < size; k++)
+        n += (size_t)snprintf(buffer + n, size - n, "%s%lld", k ? "," : "", (long long)index[k]);
+    if (n < size)
+        snprintf(buffer + n, size - n, "]");
 }
 
 /* "nan", not "-nan": its sign says nothing. */
@@ -166,7 +190,7 @@ static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol
             if (!d->same) {
                 char why[sizeof d->why];
                 memcpy(why, d->why, sizeof why);
-                snprintf(d->why, sizeof d->why, "item %zu %.160s", i, why);
+                snprintf(d->why, sizeof d->why, "item %zu %.280s", i, why);
             }
         }
         return;
@@ -179,10 +203,18 @@ static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol
     else
         integers_diff(got, want, d);
     d->same = !d->wrong;
-    if (d->wrong && want->dtype != GOPT_STRING)
-        snprintf(d->why, sizeof d->why, "%lld of %lld differ, worst at element %lld: %.7g, expected %.7g",
-                 (long long)d->wrong, (long long)d->elements, (long long)d->at, unsigned_nan(d->got),
-                 unsigned_nan(d->want));
+    if (!d->wrong || want->dtype == GOPT_STRING)
+        return;
+    const int pair = want->dtype == GOPT_C64 || want->dtype == GOPT_C128 ? 2 : 1; /* numbers an element */
+    char first[64], worst[64];
+    index_text(want, d->first / pair, first, sizeof first);
+    index_text(want, d->at / pair, worst, sizeof worst);
+    const int n =
+        snprintf(d->why, sizeof d->why, "%lld of %lld differ, first at %s: %.7g, expected %.7g", (long long)d->wrong,
+                 (long long)d->elements * pair, first, unsigned_nan(d->first_got), unsigned_nan(d->first_want));
+    if (d->at != d->first && n < (int)sizeof d->why)
+        snprintf(d->why + n, sizeof d->why - (size_t)n, "; worst at %s: %.7g, expected %.7g", worst,
+                 unsigned_nan(d->got), unsigned_nan(d->want));
 }
 
 void tensor_diff(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d)

@@ -126,6 +126,8 @@ static const option_row rows[] = {
       G_COMPARE, C_VALUES | C_O | C_F, NUMBER, F(atol) },
     { "include", 0, "REGEX", "only test folders whose path matches", G_COMPARE, C_F, TEXT, F(include) },
     { "exclude", 0, "REGEX", "skip test folders whose path matches", G_COMPARE, C_F, TEXT, F(exclude) },
+    { "overrides", 0, "FILE", "JSON: tests with tolerances of their own, each with its reason and a link", G_COMPARE,
+      C_F, TEXT, F(overrides) },
     { "jobs", 'j', "N", "tests at the same time (default: the cores)", G_COMPARE, C_F, INTEGER, F(jobs) },
     { "timeout", 0, "S", "seconds that one test may take (default 60)", G_COMPARE, C_F, INTEGER, F(timeout) },
 

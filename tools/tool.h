@@ -71,7 +71,7 @@ typedef struct options {
     double warmup, duration; /* negative: not given */
     const char *profile;
     /* comparing and conformance */
-    const char *a, *b, *include, *exclude;
+    const char *a, *b, *include, *exclude, *overrides;
     int64_t jobs, timeout;
 } options;
 
@@ -210,8 +210,10 @@ typedef struct diff {
     int64_t elements, wrong;
     int64_t at;       /* element of the worst */
     double got, want; /* there */
-    double min, max;  /* of want */
-    char why[192];    /* a sentence where not same */
+    int64_t first;    /* element that is wrong */
+    double first_got, first_want;
+    double min, max; /* of want */
+    char why[320];   /* a sentence where not same */
 } diff;
 
 /* Right within rtol of each value plus atol; NaN equals NaN. With `spread`, atol is a share of the standard

@@ -91,6 +91,9 @@ GOPT_API const char *gopt_node_domain(const gopt_node *n); /* "" is ai.onnx */
 GOPT_API size_t gopt_node_input_count(const gopt_node *n);
 GOPT_API gopt_value *gopt_node_input(const gopt_node *n, size_t i); /* NULL where absent or past the last */
 
+/* Does it draw numbers, other ones with another seed? Dropout does in training alone. */
+GOPT_API bool gopt_node_is_random(const gopt_node *n);
+
 /* All nodes, those inside subgraphs behind the node that owns them. NULL past the last.
  *
  *   for (gopt_node *n = gopt_graph_first_node(g); n; n = gopt_node_next(n)) */

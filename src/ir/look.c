@@ -111,3 +111,12 @@ const char *gopt_node_name(const gopt_node *n)
 {
     return n->name;
 }
+
+bool gopt_node_is_random(const gopt_node *n)
+{
+    if (n->op != OP_Dropout)
+        return (gi_op_get(n->op)->traits & GI_RANDOM) != 0;
+    const gi_value *training = gi_node_in(n, Dropout_in_training_mode);
+    const gi_blob *b = gi_value_blob(training);
+    return training && !(b && gi_blob_elements(b) == 1 && gi_load_i64(b->dtype, b->data, 0) == 0);
+}

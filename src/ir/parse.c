@@ -409,7 +409,9 @@ static bool parse_label(parser *p, const char **label, const char **its_name)
             return wrong(p, "expected a number behind #");
         suffix = gi_arena_printf(p->scratch, "#%s", w);
     }
-    *label = gi_arena_printf(p->scratch, "%s%s", *its_name, suffix ? suffix : "");
+    /* %"0" is called 0, %0 is not: the quotes stay in the label where they tell the two apart. */
+    const char *quote = in_quotes && !gi_text_plain(*its_name) ? "\"" : "";
+    *label = gi_arena_printf(p->scratch, "%s%s%s%s", quote, *its_name, quote, suffix ? suffix : "");
     if (!*label)
         return no_memory(p);
     if (!in_quotes && isdigit((unsigned char)**its_name))

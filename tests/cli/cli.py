@@ -413,7 +413,7 @@ class Outputs(Case):
         (self.dir / "tests/broken/test_data_set_0").mkdir()
         p = self.gopt("conformance", "tests", "--json", "c.json", code=1)
         self.assertEqual(p.stdout.splitlines()[-1], "1 passed, 2 failed, 0 skipped")
-        self.assertIn("FAILED tests/wrong: output y", p.stdout)
+        self.assertIn("FAILED tests/wrong: level 0: output y", p.stdout)
         self.assertEqual(json.loads((self.dir / "c.json").read_text())["failed"], 2)
         self.assertEqual(self.gopt("conformance", "tests", "--include", "good").stdout.splitlines()[-1], "1 passed, 0 failed, 0 skipped")
         self.fails(3, "conformance", "out", says="out")

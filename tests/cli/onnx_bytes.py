@@ -1,7 +1,7 @@
 """Writes ONNX files byte by byte, so that the tests need no onnx package. Field numbers are those of onnx.proto."""
 import struct
 
-F32, U8, I64 = 1, 2, 7
+F32, U8, I64, BOOL = 1, 2, 7, 9
 
 
 def varint(n):
@@ -27,7 +27,7 @@ def many(number, values):
 
 def tensor(name, dims, values, dtype=F32):
     """TensorProto with raw_data."""
-    kind = {F32: "f", U8: "B", I64: "q"}[dtype]
+    kind = {F32: "f", U8: "B", I64: "q", BOOL: "?"}[dtype]
     return (many(1, dims) + field(2, dtype) + field(8, name) + field(9, struct.pack(f"<{len(values)}{kind}", *values)))
 
 

@@ -1,0 +1,6 @@
+# How `gopt conformance` judges, and the operator table against ONNX's.
+if(Python3_FOUND)
+  add_test(NAME conformance.judging
+    COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/conformance/judging.py $<TARGET_FILE:gopt>)
+  set_tests_properties(conformance.judging PROPERTIES TIMEOUT 600)
+endif()
