@@ -1,4 +1,5 @@
 /* Rules of Gather by constant indices. */
+#include "passes/build.h"
 #include "passes/parts.h"
 
 static gi_value *make_x(gi_rewrite *r, const gi_match *m)
@@ -248,6 +249,139 @@ static gi_value *split_source(gi_rewrite *r, const gi_match *m)
         if (!gi_rw_also(r, taken[i], split->out[i]))
             return NULL;
     return split->out[0];
+}
+
+/* ---- parts of one entry ---- */
+
+enum { MAX_ENTRIES = 256 };
+
+/* Does a Squeeze take away this axis, and nothing else? */
+static bool squeezes_only(const gi_node *n, int axis)
+{
+    int64_t at;
+    uint32_t count;
+    int known;
+    const gi_value *x = n && n->op == OP_Squeeze ? gi_node_in(n, 0) : NULL;
+    return x && gi_node_in(n, 1) && gi_value_ints(gi_node_in(n, 1), &at, 1, &count) && count == 1 &&
+           gi_axis(at, gi_value_rank(x), &known) && known == axis;
+}
+
+/* Is each output of the Split that is read one entry of the axis, and is each reader such a Squeeze? */
+static bool splits_into_entries(const gi_match *m, gi_reason *why)
+{
+    gi_part p;
+    int64_t readers = 0;
+    const gi_node *split = gi_value_node(m->y);
+    (void)why;
+    if (!split || split->op != OP_Split || split->block != m->root->block || split->n_out > MAX_ENTRIES ||
+        !gi_part_of(m->y, &p) || !squeezes_only(m->root, p.axis))
+        return false;
+    for (uint32_t i = 0; i < split->n_out; i++) {
+        if (!split->out[i]->n_uses)
+            continue;
+        if (!gi_part_of(split->out[i], &p) || p.count != 1)
+            return false;
+        for (const gi_use *u = split->out[i]->uses; u; u = u->next)
+            if (++readers > MAX_ENTRIES || u->index != 0 || !u->node || u->node->block != split->block ||
+                !squeezes_only(u->node, p.axis))
+                return false;
+    }
+    return true;
+}
+
+static gi_value *gather_entry(gi_rewrite *r, const gi_match *m)
+{
+    gi_part p;
+    gi_value *i = gi_part_of(m->y, &p) ? gi_const_i64(r->g, 0, 1, &p.first) : NULL;
+    gi_node *n = i ? gi_rw_node(r, OP_Gather, 2, (gi_value *[]){ p.x, i }, 1) : NULL;
+    if (!n)
+        return NULL;
+    gi_attr_set_int(n, Gather_at_axis, p.axis);
+    return gi_rw_done(r, n);
+}
+
+/* ---- one row of each ---- */
+
+/* Is v 0, 1, 2, … of as many as x has rows? */
+static bool counts_rows(const gi_match *m, const gi_value *v)
+{
+    double start, delta;
+    const gi_node *n = gi_value_node(v);
+    return n && n->op == OP_Range && gi_value_rank(v) == 1 && gi_value_scalar(gi_node_in(n, Range_in_start), &start) &&
+           gi_value_scalar(gi_node_in(n, Range_in_delta), &delta) && start == 0 && delta == 1 &&
+           gi_dim_equal(m->g->dims, v->type->dims[0], m->x->type->dims[0]) == 1;
+}
+
+static bool is_dim(const gi_match *m, gi_value *v, int dim)
+{
+    uint32_t n;
+    const gi_dim *const *known = gi_value_known(v, &n);
+    return known && n == 1 && gi_dim_equal(m->g->dims, known[0], m->x->type->dims[dim]) == 1;
+}
+
+/* Rows of [b·s, …], seen as [b, s, …]: entry l[i] of row i. */
+static bool takes_one_of_each(const gi_match *m, gi_reason *why)
+{
+    const gi_value *x = m->x, *y = m->y;
+    const int rank = gi_value_rank(x);
+    if (rank < 2 || gi_value_rank(y) != rank - 1 || gi_value_rank(m->l) != 1 || gi_attr_int(m->root, Gather_at_axis) ||
+        gi_value_dtype(m->l) != GOPT_I64 || gi_dim_equal(m->g->dims, m->l->type->dims[0], x->type->dims[0]) != 1)
+        return false;
+    const gi_dim *rows = gi_dim_mul(m->g->dims, x->type->dims[0], x->type->dims[1]);
+    if (!rows || gi_dim_equal(m->g->dims, rows, y->type->dims[0]) != 1)
+        return false;
+    for (int i = 2; i < rank; i++)
+        if (gi_dim_equal(m->g->dims, x->type->dims[i], y->type->dims[i - 1]) != 1)
+            return false;
+    if (!(counts_rows(m, m->r) && is_dim(m, m->k, 1)) && !(counts_rows(m, m->k) && is_dim(m, m->r, 1)))
+        return false;
+    return gi_indices_within(m->g, m->l, x->type->dims[1]) ||
+           gi_decline(why, "an index of %s may lie outside of its row, and takes an entry of another one then",
+                      gi_value_ref(m->l, m->scratch));
+}
+
+static gi_value *gather_of_each(gi_rewrite *r, const gi_match *m)
+{
+    const int64_t one = 1;
+    gi_value *l = gi_rw_unsqueeze(r, m->l, 1, &one);
+    gi_node *n = l ? gi_rw_node(r, OP_GatherND, 2, (gi_value *[]){ m->x, l }, 1) : NULL;
+    if (!n)
+        return NULL;
+    gi_attr_set_int(n, GatherND_at_batch_dims, 1);
+    return gi_rw_done(r, n);
+}
+
+/* ---- rows of a matrix by one-hot rows ---- */
+
+static bool picks_rows(const gi_match *m, gi_reason *why)
+{
+    double depth;
+    const gi_node *hot = gi_value_node(m->o);
+    const gi_blob *values = gi_value_blob(m->v), *w = gi_value_blob(m->w);
+    const int rank = gi_value_rank(m->o);
+    if (w->rank != 2 || !gi_dtype_is_float(w->dtype) || gopt_dtype_bits(w->dtype) < 16 || rank < 2 ||
+        gi_blob_elements(values) != 2 || gi_value_dtype(gi_node_in(m->root, 0)) != w->dtype ||
+        (gi_value_dtype(m->i) != GOPT_I64 && gi_value_dtype(m->i) != GOPT_I32))
+        return false;
+    const bool bools = values->dtype == GOPT_BOOL;
+    const double off = bools ? gi_load_i64(values->dtype, values->data, 0) != 0
+                             : gi_load_f64(values->dtype, values->data, 0),
+                 on = bools ? gi_load_i64(values->dtype, values->data, 1) != 0
+                            : gi_load_f64(values->dtype, values->data, 1);
+    const int64_t axis = gi_attr_int(hot, OneHot_at_axis);
+    if (off != 0 || on != 1 || (axis != -1 && axis != rank - 1) || !gi_value_scalar(m->d, &depth) ||
+        depth != (double)w->dims[0])
+        return false;
+    if (!gi_blob_is_finite(w))
+        return gi_decline(why, "the matrix has elements that are not finite, of which 0 times is NaN");
+    return gi_indices_within(m->g, m->i, gi_dim_const(m->g->dims, w->dims[0])) ||
+           gi_decline(why, "an index of %s may be out of range: OneHot gives a row of zeros for it, Gather fails",
+                      gi_value_ref(m->i, m->scratch));
+}
+
+static gi_value *gather_rows(gi_rewrite *r, const gi_match *m)
+{
+    return gi_rw_build(r, OP_Gather, 2, (gi_value *[]){ m->w, m->i });
 }
 
 #include "passes/rows.h"

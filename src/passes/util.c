@@ -180,6 +180,80 @@ bool gi_value_ints(const gi_value *v, int64_t *out, uint32_t cap, uint32_t *n)
     return true;
 }
 
+/* Is n never more than d? */
+static bool is_at_most(gopt_graph *g, const gi_dim *n, const gi_dim *d)
+{
+    int64_t above;
+    const gi_dim *more = n && d ? gi_dim_sub(g->dims, d, n) : NULL;
+    return more && gi_dim_lower(more, &above) && above >= 0;
+}
+
+static bool constants_within(const gi_blob *b, const gi_dim *d)
+{
+    int64_t least;
+    if (!gi_dtype_is_int(b->dtype) || gopt_dtype_bits(b->dtype) < 8 || !gi_dim_lower(d, &least))
+        return false;
+    for (int64_t i = 0; i < gi_blob_elements(b); i++) {
+        const int64_t x = gi_load_i64(b->dtype, b->data, (size_t)i);
+        if (x < 0 || x >= least)
+            return false;
+    }
+    return true;
+}
+
+/* Of what n takes the place among, where it is an index: the reduced dim. */
+static const gi_dim *reduced_dim(const gi_node *n, int at)
+{
+    int axis;
+    const gi_value *x = gi_node_in(n, 0);
+    return gi_axis(gi_attr_int(n, at), gi_value_rank(x), &axis) ? x->type->dims[axis] : NULL;
+}
+
+bool gi_indices_within(gopt_graph *g, const gi_value *v, const gi_dim *d)
+{
+    enum { MAX_DEPTH = 16 };
+    for (int depth = 0; v && d && depth < MAX_DEPTH; depth++) {
+        const gi_node *n = gi_value_node(v);
+        double start, delta;
+        if (gi_value_blob(v))
+            return constants_within(gi_value_blob(v), d);
+        if (!n)
+            return false;
+        switch (n->op) {
+        case OP_ArgMax:
+            return is_at_most(g, reduced_dim(n, ArgMax_at_axis), d);
+        case OP_ArgMin:
+            return is_at_most(g, reduced_dim(n, ArgMin_at_axis), d);
+        case OP_TopK:
+            return v->index == TopK_out_Indices && is_at_most(g, reduced_dim(n, TopK_at_axis), d);
+        case OP_Range:
+            return gi_value_rank(v) == 1 && gi_value_scalar(gi_node_in(n, Range_in_start), &start) && start == 0 &&
+                   gi_value_scalar(gi_node_in(n, Range_in_delta), &delta) && delta == 1 &&
+                   is_at_most(g, v->type->dims[0], d);
+        case OP_Identity:
+        case OP_Reshape:
+        case OP_Squeeze:
+        case OP_Unsqueeze:
+        case OP_Flatten:
+        case OP_Transpose:
+        case OP_Expand:
+        case OP_Tile:
+        case OP_Slice:
+        case OP_Gather:
+            v = gi_node_in(n, 0);
+            break;
+        case OP_Cast: /* of integers to those that hold all others' places */
+            if (!gi_dtype_is_int(gi_value_dtype(gi_node_in(n, 0))) || gi_value_dtype(v) != GOPT_I64)
+                return false;
+            v = gi_node_in(n, 0);
+            break;
+        default:
+            return false;
+        }
+    }
+    return false;
+}
+
 bool gi_value_known_ints(gi_value *v, int64_t *out, uint32_t cap, uint32_t *n)
 {
     if (gi_value_ints(v, out, cap, n))

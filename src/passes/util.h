@@ -26,6 +26,9 @@ bool gi_value_is_zeros(const gi_value *v);
 bool gi_value_scalar(const gi_value *v, double *x);
 /* All elements of an integer constant of at most `cap`. */
 bool gi_value_ints(const gi_value *v, int64_t *out, uint32_t cap, uint32_t *n);
+/* Does every element of v, integers, lie within 0 … d - 1 for all values of the symbols? It is seen for constants, for
+ * what ArgMax, ArgMin and TopK of so many elements give, for counts, and behind what only moves elements. */
+bool gi_indices_within(gopt_graph *g, const gi_value *v, const gi_dim *d);
 /* The contents of a small integer value, constant or known to be; false where any is not constant. */
 bool gi_value_known_ints(gi_value *v, int64_t *out, uint32_t cap, uint32_t *n);
 /* The blobs one after another on an axis; they have the same dtype and other dims. Whole-byte types only. */
