@@ -1,5 +1,6 @@
 /* Are two tensors the same within a tolerance? And seeded tensors to ask with. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tool.h"
@@ -28,7 +29,10 @@ static bool is_real(gopt_dtype t)
 void type_text(const gopt_tensor *x, char *buffer, size_t size)
 {
     if (x->kind != GOPT_TENSOR) {
-        snprintf(buffer, size, "%s of %zu", x->kind == GOPT_SEQUENCE ? "sequence" : "optional", x->n_items);
+        if (x->kind == GOPT_MAP && x->n_items == 2)
+            snprintf(buffer, size, "map of %lld", (long long)gopt_tensor_elements(x->items[0]));
+        else
+            snprintf(buffer, size, "%s of %zu", x->kind == GOPT_SEQUENCE ? "sequence" : "optional", x->n_items);
         return;
     }
     size_t n = (size_t)snprintf(buffer, size, "%s[", gopt_dtype_name(x->dtype));
@@ -169,6 +173,59 @@ static double unsigned_nan(double x)
     return isnan(x) ? fabs(x) : x;
 }
 
+/* The values of a map in the order of another's keys; false where the keys differ. Maps have no order. Both are short
+ * as classes go, and mostly in one order: each key is looked for from where the last was found. */
+static bool key_order(const gopt_tensor *got, const gopt_tensor *want, int64_t *order)
+{
+    const int64_t n = gopt_tensor_elements(want);
+    int64_t from = 0;
+    if (!same_dims(got, want))
+        return false;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t k = 0;
+        for (; k < n; k++) {
+            const int64_t at = (from + k) % n;
+            if (want->dtype == GOPT_STRING) {
+                const gopt_string *a = (const gopt_string *)got->data + at, *b = (const gopt_string *)want->data + i;
+                if (a->n == b->n && (!a->n || !memcmp(a->p, b->p, a->n)))
+                    break;
+            } else if (gopt_tensor_get_i64(got, at) == gopt_tensor_get_i64(want, i)) {
+                break;
+            }
+        }
+        if (k == n)
+            return false;
+        order[i] = (from + k) % n;
+        from = order[i] + 1;
+    }
+    return true;
+}
+
+static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d,
+                    int depth);
+
+static void maps_diff(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d,
+                      int depth)
+{
+    const int64_t n = gopt_tensor_elements(want->items[0]);
+    const gopt_tensor *values = got->items[1];
+    const size_t item = values->dtype == GOPT_STRING ? sizeof(gopt_string) : (size_t)gopt_dtype_bits(values->dtype) / 8;
+    int64_t *order = calloc((size_t)n + 1, sizeof *order);
+    uint8_t *moved = calloc((size_t)n + 1, item);
+    if (order && moved && same_dims(values, want->items[1]) && key_order(got->items[0], want->items[0], order)) {
+        gopt_tensor sorted = *values;
+        for (int64_t i = 0; i < n; i++)
+            memcpy(moved + (size_t)i * item, (const uint8_t *)values->data + (size_t)order[i] * item, item);
+        sorted.data = moved;
+        diff_at(&sorted, want->items[1], rtol, atol, spread, d, depth + 1);
+    } else {
+        *d = (diff){ .worst = INFINITY };
+        snprintf(d->why, sizeof d->why, "has other keys or values of another type");
+    }
+    free(order);
+    free(moved);
+}
+
 static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol, double atol, bool spread, diff *d,
                     int depth)
 {
@@ -182,6 +239,10 @@ static void diff_at(const gopt_tensor *got, const gopt_tensor *want, double rtol
         snprintf(d->why, sizeof d->why, "is %.80s, expected %.80s", a, b);
         d->same = false;
         d->worst = INFINITY;
+        return;
+    }
+    if (got->kind == GOPT_MAP && got->n_items == 2) {
+        maps_diff(got, want, rtol, atol, spread, d, depth);
         return;
     }
     if (got->kind != GOPT_TENSOR) {

@@ -39,7 +39,7 @@ GOPT_API gopt_status gopt_onnx_save(gopt_graph *g, const char *path, const gopt_
 GOPT_API gopt_status gopt_gir_load(gopt_ctx *cx, const char *path, gopt_graph **out);
 GOPT_API gopt_status gopt_gir_save(gopt_graph *g, const char *path);
 
-/* A TensorProto, SequenceProto or OptionalProto file, as ONNX's test data have them. `like` gives the kind
+/* A TensorProto, SequenceProto, OptionalProto or MapProto file, as ONNX's test data have them. `like` gives the kind
  * expected, and may be NULL. */
 GOPT_API gopt_status gopt_onnx_load_tensor(gopt_ctx *cx, const char *path, gopt_kind kind, gopt_tensor **out);
 

@@ -49,14 +49,15 @@ GOPT_API gopt_dtype gopt_dtype_parse(const char *name); /* GOPT_UNDEFINED where 
 
 #define GOPT_MAX_RANK 16
 
-typedef enum gopt_kind { GOPT_TENSOR = 0, GOPT_SEQUENCE, GOPT_OPTIONAL } gopt_kind;
+typedef enum gopt_kind { GOPT_TENSOR = 0, GOPT_SEQUENCE, GOPT_OPTIONAL, GOPT_MAP } gopt_kind;
 
 typedef struct gopt_string {
     const char *p;
     size_t n;
 } gopt_string;
 
-/* A sequence holds items; an optional holds one item or none. `dtype`, `rank`, `dims`, `data` and `bytes`
+/* A sequence holds items; an optional holds one item or none; a map holds two, its keys and its values: tensors of
+ * one dimension, as long as each other, keys of i64 or strings. `dtype`, `rank`, `dims`, `data` and `bytes`
  * are those of a tensor alone. */
 typedef struct gopt_tensor {
     gopt_kind kind;

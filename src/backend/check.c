@@ -5,7 +5,9 @@
 
 static const char *tensor_text(gi_arena *a, const gopt_tensor *t)
 {
-    static const char *const kinds[] = { [GOPT_SEQUENCE] = "a sequence", [GOPT_OPTIONAL] = "an optional" };
+    static const char *const kinds[] = {
+        [GOPT_SEQUENCE] = "a sequence", [GOPT_OPTIONAL] = "an optional", [GOPT_MAP] = "a map"
+    };
     if (t->kind != GOPT_TENSOR)
         return kinds[t->kind];
     gi_str s;
@@ -91,6 +93,24 @@ static gopt_status check_bytes(gopt_ctx *cx, const gi_place *at, const gopt_tens
     return GOPT_OK;
 }
 
+/* Keys and values, as many of one as of the other, of the types wanted. */
+static gopt_status check_map(gopt_ctx *cx, const gi_place *at, const gi_type *want, const gopt_tensor *t)
+{
+    const gopt_tensor *const *part = (const gopt_tensor *const *)t->items;
+    bool ok = t->n_items == 2;
+    for (int i = 0; i < 2 && ok; i++)
+        ok = part[i] && part[i]->kind == GOPT_TENSOR && part[i]->rank == 1;
+    if (!ok || part[0]->dims[0] != part[1]->dims[0])
+        return gi_fail(cx, GOPT_BAD_INPUT, at, NULL, "the map given is no keys and as many values");
+    const gopt_dtype value = want && want->elem ? want->elem->dtype : GOPT_UNDEFINED;
+    if (want && ((want->key && part[0]->dtype != want->key) || (value && part[1]->dtype != value)))
+        return gi_fail(cx, GOPT_BAD_INPUT, at, NULL, "the map given is from %s to %s, expected from %s to %s",
+                       gopt_dtype_name(part[0]->dtype), gopt_dtype_name(part[1]->dtype), gopt_dtype_name(want->key),
+                       gopt_dtype_name(value));
+    GI_TRY(check_bytes(cx, at, part[0]));
+    return check_bytes(cx, at, part[1]);
+}
+
 gopt_status gi_check_input(gopt_ctx *cx, const gopt_graph *g, size_t i, const gopt_tensor *t)
 {
     if (i >= g->main->n_params)
@@ -100,10 +120,12 @@ gopt_status gi_check_input(gopt_ctx *cx, const gopt_graph *g, size_t i, const go
     const gi_place at = { .file = g->file, .input = v->name };
     if (!t)
         return gi_fail(cx, GOPT_USAGE, &at, NULL, "no tensor is given for it");
-    if (t->kind != GOPT_TENSOR && t->kind != GOPT_SEQUENCE && t->kind != GOPT_OPTIONAL)
+    if (t->kind != GOPT_TENSOR && t->kind != GOPT_SEQUENCE && t->kind != GOPT_OPTIONAL && t->kind != GOPT_MAP)
         return gi_fail(cx, GOPT_USAGE, &at, NULL, "the tensor given is of no known kind");
     if (fits(v->type, t))
-        return t->kind == GOPT_TENSOR ? check_bytes(cx, &at, t) : GOPT_OK;
+        return t->kind == GOPT_TENSOR ? check_bytes(cx, &at, t)
+               : t->kind == GOPT_MAP  ? check_map(cx, &at, v->type, t)
+                                      : GOPT_OK;
     gi_arena *a = gi_arena_create(cx);
     GI_NEED(a);
     const gopt_status st = gi_fail(cx, GOPT_BAD_INPUT, &at, hint_for(v->type, t), "found %s, expected %s",

@@ -19,7 +19,7 @@ const gi_type *gi_type_import(gopt_graph *g, const gi_type *t)
         return NULL;
     if (t->kind != GOPT_TENSOR) {
         const gi_type *elem = gi_type_import(g, t->elem);
-        return gi_type_of(g->types, t->kind, elem);
+        return gi_type_around(g->types, t, elem);
     }
     const gi_dim *dims[GOPT_MAX_RANK];
     for (int i = 0; i < t->rank; i++)

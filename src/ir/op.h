@@ -22,6 +22,8 @@
 
 /* The domain of the operators that ONNX Runtime brings with it. */
 #define GI_DOMAIN_MS "com.microsoft"
+/* Classical models: trees, linear ones, support vectors and what prepares their features. */
+#define GI_DOMAIN_ML "ai.onnx.ml"
 
 typedef enum gi_opcode {
     OP_Unknown = 0, /* an operator that the table lacks: domain, name and attributes kept as they came */
@@ -49,10 +51,21 @@ typedef enum gi_opcode {
 #define GI_FE_14(M, C, x, ...) M(C, x) GI_FE_13(M, C, __VA_ARGS__)
 #define GI_FE_15(M, C, x, ...) M(C, x) GI_FE_14(M, C, __VA_ARGS__)
 #define GI_FE_16(M, C, x, ...) M(C, x) GI_FE_15(M, C, __VA_ARGS__)
-#define GI_FE_PICK(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, NAME, ...) NAME
-#define GI_FE(M, C, ...)                                                                                            \
-    GI_FE_PICK(__VA_ARGS__, GI_FE_16, GI_FE_15, GI_FE_14, GI_FE_13, GI_FE_12, GI_FE_11, GI_FE_10, GI_FE_9, GI_FE_8, \
-               GI_FE_7, GI_FE_6, GI_FE_5, GI_FE_4, GI_FE_3, GI_FE_2, GI_FE_1, 0)                                    \
+#define GI_FE_17(M, C, x, ...) M(C, x) GI_FE_16(M, C, __VA_ARGS__)
+#define GI_FE_18(M, C, x, ...) M(C, x) GI_FE_17(M, C, __VA_ARGS__)
+#define GI_FE_19(M, C, x, ...) M(C, x) GI_FE_18(M, C, __VA_ARGS__)
+#define GI_FE_20(M, C, x, ...) M(C, x) GI_FE_19(M, C, __VA_ARGS__)
+#define GI_FE_21(M, C, x, ...) M(C, x) GI_FE_20(M, C, __VA_ARGS__)
+#define GI_FE_22(M, C, x, ...) M(C, x) GI_FE_21(M, C, __VA_ARGS__)
+#define GI_FE_23(M, C, x, ...) M(C, x) GI_FE_22(M, C, __VA_ARGS__)
+#define GI_FE_24(M, C, x, ...) M(C, x) GI_FE_23(M, C, __VA_ARGS__)
+#define GI_FE_PICK(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, \
+                   a22, a23, a24, NAME, ...)                                                                       \
+    NAME
+#define GI_FE(M, C, ...)                                                                                              \
+    GI_FE_PICK(__VA_ARGS__, GI_FE_24, GI_FE_23, GI_FE_22, GI_FE_21, GI_FE_20, GI_FE_19, GI_FE_18, GI_FE_17, GI_FE_16, \
+               GI_FE_15, GI_FE_14, GI_FE_13, GI_FE_12, GI_FE_11, GI_FE_10, GI_FE_9, GI_FE_8, GI_FE_7, GI_FE_6,        \
+               GI_FE_5, GI_FE_4, GI_FE_3, GI_FE_2, GI_FE_1, 0)                                                        \
     (M, C, __VA_ARGS__)
 
 /* Pass 1: the enums. REQ(X) is the bare name here. */
@@ -193,7 +206,7 @@ struct gi_eval;
 typedef gopt_status (*gi_infer_fn)(struct gi_infer *c);
 typedef gopt_status (*gi_eval_fn)(struct gi_eval *a);
 
-enum { GI_OP_MAX_IN = 16, GI_OP_MAX_OUT = 4, GI_OP_MAX_ATTR = 16 };
+enum { GI_OP_MAX_IN = 16, GI_OP_MAX_OUT = 4, GI_OP_MAX_ATTR = 24 };
 
 typedef struct gi_op {
     const char *name;

@@ -211,6 +211,16 @@ static bool looks_float(parser *p)
 
 /* ---- types and constants ---- */
 
+/* The keys' type of a map, and the comma behind it. */
+static bool parse_key(parser *p, gopt_dtype *key)
+{
+    const char *w = word(p);
+    *key = w ? gopt_dtype_parse(w) : GOPT_UNDEFINED;
+    if (*key != GOPT_STRING && !gi_dtype_is_int(*key))
+        return wrong(p, "expected the type of a map's keys: string, i64 or another integer");
+    return expect(p, ',');
+}
+
 static bool parse_type(parser *p, int depth, const gi_type **out)
 {
     if (take(p, '?')) {
@@ -220,14 +230,19 @@ static bool parse_type(parser *p, int depth, const gi_type **out)
     const char *w = word(p);
     if (!w)
         return wrong(p, "expected a type");
-    const gopt_kind kind = !strcmp(w, "seq") ? GOPT_SEQUENCE : !strcmp(w, "optional") ? GOPT_OPTIONAL : GOPT_TENSOR;
+    const gopt_kind kind = !strcmp(w, "seq")        ? GOPT_SEQUENCE
+                           : !strcmp(w, "optional") ? GOPT_OPTIONAL
+                           : !strcmp(w, "map")      ? GOPT_MAP
+                                                    : GOPT_TENSOR;
     if (kind != GOPT_TENSOR) {
         const gi_type *elem;
         if (depth > GI_TEXT_DEPTH)
             return wrong(p, "types nested deeper than %d", GI_TEXT_DEPTH);
-        if (!expect(p, '(') || !parse_type(p, depth + 1, &elem) || !expect(p, ')'))
+        gopt_dtype key = GOPT_UNDEFINED;
+        if (!expect(p, '(') || (kind == GOPT_MAP && !parse_key(p, &key)) || !parse_type(p, depth + 1, &elem) ||
+            !expect(p, ')'))
             return false;
-        *out = gi_type_of(p->g->types, kind, elem);
+        *out = kind == GOPT_MAP ? gi_type_map(p->g->types, key, elem) : gi_type_of(p->g->types, kind, elem);
         return *out ? true : no_memory(p);
     }
     const gopt_dtype t = gopt_dtype_parse(w);

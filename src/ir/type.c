@@ -23,14 +23,14 @@ gi_types *gi_types_create(gi_arena *a)
 
 static bool same(const gi_type *x, const gi_type *y)
 {
-    if (x->kind != y->kind || x->dtype != y->dtype || x->rank != y->rank || x->elem != y->elem)
+    if (x->kind != y->kind || x->dtype != y->dtype || x->rank != y->rank || x->elem != y->elem || x->key != y->key)
         return false;
     return x->rank <= 0 || !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims);
 }
 
 static const gi_type *intern(gi_types *t, const gi_type *want)
 {
-    uint64_t h = gi_hash(&want->kind, sizeof want->kind, (uint64_t)want->dtype);
+    uint64_t h = gi_hash(&want->kind, sizeof want->kind, (uint64_t)want->dtype | (uint64_t)want->key << 32);
     h = gi_hash(&want->elem, sizeof want->elem, h);
     h = gi_hash(want->dims, want->rank > 0 ? (size_t)want->rank * sizeof *want->dims : 0, h + (uint64_t)want->rank);
     entry *first = gi_map_get(&t->by_hash, h);
@@ -63,6 +63,16 @@ const gi_type *gi_type_tensor(gi_types *t, gopt_dtype dtype, int rank, const gi_
 const gi_type *gi_type_of(gi_types *t, gopt_kind kind, const gi_type *elem)
 {
     return intern(t, &(gi_type){ .kind = kind, .rank = -1, .elem = elem });
+}
+
+const gi_type *gi_type_map(gi_types *t, gopt_dtype key, const gi_type *elem)
+{
+    return intern(t, &(gi_type){ .kind = GOPT_MAP, .rank = -1, .elem = elem, .key = key });
+}
+
+const gi_type *gi_type_around(gi_types *t, const gi_type *like, const gi_type *elem)
+{
+    return intern(t, &(gi_type){ .kind = like->kind, .rank = -1, .elem = elem, .key = like->key });
 }
 
 bool gi_type_static_dims(const gi_type *t, int64_t *dims)
@@ -116,7 +126,9 @@ void gi_type_print(gi_str *s, const gi_type *t)
         return;
     }
     if (t->kind != GOPT_TENSOR) {
-        gi_str_add(s, t->kind == GOPT_SEQUENCE ? "seq(" : "optional(");
+        gi_str_add(s, t->kind == GOPT_SEQUENCE ? "seq(" : t->kind == GOPT_MAP ? "map(" : "optional(");
+        if (t->kind == GOPT_MAP)
+            gi_str_addf(s, "%s,", gopt_dtype_name(t->key));
         gi_type_print(s, t->elem);
         gi_str_add(s, ")");
         return;

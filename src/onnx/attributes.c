@@ -86,7 +86,7 @@ static gopt_status type_attr(gi_import *im, const pb_attr *p, const gi_place *at
     GI_NEED(gi_onnx_type(im->g, p->tp, &t));
     if (!t)
         return gi_fail(im->cx, GOPT_UNSUPPORTED, at, NULL,
-                       "attribute %s is a type that is no tensor, sequence or optional", a->name);
+                       "attribute %s is a type that is no tensor, sequence, optional or map", a->name);
     gi_str s;
     gi_str_init(&s, im->g->arena);
     gi_str_add(&s, GI_ONNX_TYPE_PREFIX);

@@ -99,7 +99,7 @@ static bool tensor_type(gi_export *x, const gi_type *t, const char *output, Gi__
     return true;
 }
 
-/* Sequences and optionals nest as deep as a type rule made them; import caps that at 100. */
+/* Sequences, optionals and maps nest as deep as a type rule made them; import caps that at 100. */
 static bool type_of(gi_export *x, const gi_type *t, const char *output, pb_type **out)
 {
     gi_arena *a = x->a;
@@ -114,6 +114,14 @@ static bool type_of(gi_export *x, const gi_type *t, const char *output, pb_type 
         if (!NEW_MESSAGE(a, Gi__Pb__TypeProto__Sequence, GI__PB__TYPE_PROTO__SEQUENCE__INIT, (*out)->sequence_type))
             return false;
         (*out)->sequence_type->elem_type = elem;
+        return true;
+    }
+    if (t->kind == GOPT_MAP) {
+        if (!NEW_MESSAGE(a, Gi__Pb__TypeProto__Map, GI__PB__TYPE_PROTO__MAP__INIT, (*out)->map_type))
+            return false;
+        (*out)->map_type->has_key_type = 1;
+        (*out)->map_type->key_type = (int32_t)t->key;
+        (*out)->map_type->value_type = elem;
         return true;
     }
     if (!NEW_MESSAGE(a, Gi__Pb__TypeProto__Optional, GI__PB__TYPE_PROTO__OPTIONAL__INIT, (*out)->optional_type))
@@ -196,22 +204,37 @@ static bool string_list(gi_arena *a, const gi_attr *from, pb_attr *to)
     return to->strings != NULL;
 }
 
+/* The keys of a map, and the comma behind them. */
+static bool parse_key(gi_export *x, const char **p, gopt_dtype *key)
+{
+    const size_t n = strcspn(*p, ",");
+    const char *name = gi_arena_strn(x->a, *p, n);
+    *p += n + ((*p)[n] == ',');
+    *key = name ? gopt_dtype_parse(name) : GOPT_UNDEFINED;
+    return *key != GOPT_UNDEFINED;
+}
+
 /* A type that import kept as text: seq(f32[2,n]), optional(…), f32[*]. */
 static bool parse_type(gi_export *x, const char **p, int depth, const gi_type **out)
 {
     static const struct {
         const char *word;
         gopt_kind kind;
-    } wraps[] = { { "seq(", GOPT_SEQUENCE }, { "optional(", GOPT_OPTIONAL }, { "opt(", GOPT_OPTIONAL } };
+    } wraps[] = {
+        { "seq(", GOPT_SEQUENCE }, { "optional(", GOPT_OPTIONAL }, { "opt(", GOPT_OPTIONAL }, { "map(", GOPT_MAP }
+    };
     for (size_t i = 0; i < GI_COUNT(wraps); i++) {
         const size_t n = strlen(wraps[i].word);
         const gi_type *elem;
         if (strncmp(*p, wraps[i].word, n) != 0)
             continue;
         *p += n;
+        gi_type around = { .kind = wraps[i].kind };
+        if (around.kind == GOPT_MAP && !parse_key(x, p, &around.key))
+            return false;
         if (depth > GI_PB_MAX_DEPTH || !parse_type(x, p, depth + 1, &elem) || *(*p)++ != ')')
             return false;
-        *out = gi_type_of(x->g->types, wraps[i].kind, elem);
+        *out = gi_type_around(x->g->types, &around, elem);
         return *out != NULL;
     }
     const size_t n = strcspn(*p, "[)");

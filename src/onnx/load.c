@@ -1,5 +1,6 @@
 /* gopt_load, which tells formats apart by their first bytes, and stored tensors. */
 #include "onnx/import.h"
+#include "ops/eval.h"
 #include "ops/infer.h"
 
 /* gopt's text form starts with `graph` or a comment. */
@@ -44,6 +45,7 @@ gopt_status gopt_onnx_load(gopt_ctx *cx, const char *path, gopt_graph **out)
 
 typedef Gi__Pb__SequenceProto pb_sequence;
 typedef Gi__Pb__OptionalProto pb_optional;
+typedef Gi__Pb__MapProto pb_map;
 
 static gopt_status tensor_of_blob(gopt_ctx *cx, const gi_blob *b, gopt_tensor **out)
 {
@@ -85,41 +87,30 @@ static gopt_status read_tensor(gi_payloads *p, const pb_tensor *t, const gi_plac
     return st;
 }
 
-/* A container without items yet. */
-static gopt_status container(gopt_ctx *cx, gopt_kind kind, size_t n, gopt_tensor **out)
-{
-    gopt_tensor *t = gi_alloc(cx, sizeof *t);
-    GI_NEED(t);
-    *t = (gopt_tensor){ .kind = kind, .cx = cx, .refs = 1 };
-    t->items = gi_alloc(cx, (n ? n : 1) * sizeof *t->items);
-    if (!t->items) {
-        gi_free(cx, t);
-        return GOPT_NO_MEMORY;
-    }
-    *out = t;
-    return GOPT_OK;
-}
-
 static gopt_status read_optional(gi_payloads *p, const pb_optional *o, const gi_place *at, gopt_tensor **out);
+
+static gopt_status read_map(gi_payloads *p, const pb_map *m, const gi_place *at, gopt_tensor **out);
 
 /* Recursion is bounded: the scanner caps how deep messages nest. */
 static gopt_status read_sequence(gi_payloads *p, const pb_sequence *s, const gi_place *at, gopt_tensor **out)
 {
     if (s->n_sparse_tensor_values)
         return gi_fail(p->cx, GOPT_UNSUPPORTED, at, NULL, "a sequence of sparse tensors");
-    const size_t n = s->n_tensor_values + s->n_sequence_values + s->n_optional_values;
+    const size_t n = s->n_tensor_values + s->n_sequence_values + s->n_optional_values + s->n_map_values;
     gopt_tensor *t;
-    GI_TRY(container(p->cx, GOPT_SEQUENCE, n, &t));
+    GI_TRY(gi_tensor_container(p->cx, GOPT_SEQUENCE, n, &t));
     gopt_status st = GOPT_OK;
     for (size_t i = 0; i < n && st == GOPT_OK; i++) {
-        const size_t k = i - s->n_tensor_values, m = k - s->n_sequence_values;
+        const size_t k = i - s->n_tensor_values, m = k - s->n_sequence_values, map = m - s->n_optional_values;
         gopt_tensor *item = NULL;
         if (i < s->n_tensor_values)
             st = read_tensor(p, s->tensor_values[i], at, &item);
         else if (k < s->n_sequence_values)
             st = read_sequence(p, s->sequence_values[k], at, &item);
-        else
+        else if (m < s->n_optional_values)
             st = read_optional(p, s->optional_values[m], at, &item);
+        else
+            st = read_map(p, s->map_values[map], at, &item);
         if (st == GOPT_OK)
             t->items[t->n_items++] = item;
     }
@@ -136,7 +127,7 @@ static gopt_status read_optional(gi_payloads *p, const pb_optional *o, const gi_
     if (o->sparse_tensor_value)
         return gi_fail(p->cx, GOPT_UNSUPPORTED, at, NULL, "an optional sparse tensor");
     gopt_tensor *t, *item = NULL;
-    GI_TRY(container(p->cx, GOPT_OPTIONAL, 1, &t));
+    GI_TRY(gi_tensor_container(p->cx, GOPT_OPTIONAL, 1, &t));
     gopt_status st = GOPT_OK;
     if (o->tensor_value)
         st = read_tensor(p, o->tensor_value, at, &item);
@@ -154,12 +145,71 @@ static gopt_status read_optional(gi_payloads *p, const pb_optional *o, const gi_
     return GOPT_OK;
 }
 
+static gopt_status map_keys(gi_payloads *p, const pb_map *m, const gi_place *at, gopt_tensor **out)
+{
+    const bool strings = m->key_type == GOPT_STRING;
+    const gopt_dtype type =
+        m->key_type > 0 && m->key_type < GOPT_DTYPE_COUNT ? (gopt_dtype)m->key_type : GOPT_UNDEFINED;
+    if (!strings && !gi_dtype_is_int(type))
+        return gi_fail(p->cx, GOPT_BAD_INPUT, at, NULL, "a map has keys of type %d, which are no integers or strings",
+                       (int)m->key_type);
+    const int64_t n = (int64_t)(strings ? m->n_string_keys : m->n_keys);
+    GI_TRY(gopt_tensor_create(p->cx, type, 1, &n, out));
+    for (int64_t i = 0; i < n; i++)
+        if (strings)
+            ((gopt_string *)(*out)->data)[i] =
+                (gopt_string){ (const char *)m->string_keys[i].data, m->string_keys[i].len };
+        else
+            gi_store_i64(type, (*out)->data, (size_t)i, m->keys[i]);
+    return strings ? gi_tensor_own_strings(p->cx, *out) : GOPT_OK;
+}
+
+/* The values, one tensor of one element each, as one tensor. */
+static gopt_status map_values(gi_payloads *p, const gopt_tensor *seq, const gi_place *at, gopt_tensor **out)
+{
+    const int64_t n = (int64_t)seq->n_items;
+    const gopt_dtype type = n && seq->items[0]->kind == GOPT_TENSOR ? seq->items[0]->dtype : GOPT_F32;
+    const size_t item = type == GOPT_STRING ? sizeof(gopt_string) : (size_t)gopt_dtype_bits(type) / 8;
+    GI_TRY(gopt_tensor_create(p->cx, type, 1, &n, out));
+    for (int64_t i = 0; i < n; i++) {
+        const gopt_tensor *t = seq->items[i];
+        if (t->kind != GOPT_TENSOR || t->dtype != type || gopt_tensor_elements(t) != 1 || !item)
+            return gi_fail(p->cx, GOPT_UNSUPPORTED, at, NULL,
+                           "a map whose values are no single numbers or strings of one type");
+        memcpy((uint8_t *)(*out)->data + (size_t)i * item, t->data, item);
+    }
+    return type == GOPT_STRING ? gi_tensor_own_strings(p->cx, *out) : GOPT_OK;
+}
+
+static gopt_status read_map(gi_payloads *p, const pb_map *m, const gi_place *at, gopt_tensor **out)
+{
+    gopt_tensor *t, *values = NULL;
+    const pb_sequence none = GI__PB__SEQUENCE_PROTO__INIT;
+    GI_TRY(gi_tensor_container(p->cx, GOPT_MAP, 2, &t));
+    t->n_items = 2;
+    gopt_status st = map_keys(p, m, at, &t->items[0]);
+    if (st == GOPT_OK)
+        st = read_sequence(p, m->values ? m->values : &none, at, &values);
+    if (st == GOPT_OK)
+        st = map_values(p, values, at, &t->items[1]);
+    gopt_tensor_unref(values);
+    if (st == GOPT_OK && t->items[0]->dims[0] != t->items[1]->dims[0])
+        st = gi_fail(p->cx, GOPT_BAD_INPUT, at, NULL, "a map has %lld keys and %lld values",
+                     (long long)t->items[0]->dims[0], (long long)t->items[1]->dims[0]);
+    if (st == GOPT_OK)
+        *out = t;
+    else
+        gopt_tensor_unref(t);
+    return st;
+}
+
 static gopt_status read_stored(gopt_ctx *cx, gi_file *f, gopt_kind kind, gi_arena *a, gopt_tensor **out)
 {
-    static const char *const kinds[] = { "a TensorProto", "a SequenceProto", "an OptionalProto" };
+    static const char *const kinds[] = { "a TensorProto", "a SequenceProto", "an OptionalProto", "a MapProto" };
     const ProtobufCMessageDescriptor *const roots[] = { &gi__pb__tensor_proto__descriptor,
                                                         &gi__pb__sequence_proto__descriptor,
-                                                        &gi__pb__optional_proto__descriptor };
+                                                        &gi__pb__optional_proto__descriptor,
+                                                        &gi__pb__map_proto__descriptor };
     const gi_place at = { .file = f->path };
     ProtobufCMessage *m = NULL;
     gi_payloads p;
@@ -169,8 +219,10 @@ static gopt_status read_stored(gopt_ctx *cx, gi_file *f, gopt_kind kind, gi_aren
         st = read_tensor(&p, (const pb_tensor *)m, &at, out);
     else if (st == GOPT_OK && kind == GOPT_SEQUENCE)
         st = read_sequence(&p, (const pb_sequence *)m, &at, out);
-    else if (st == GOPT_OK)
+    else if (st == GOPT_OK && kind == GOPT_OPTIONAL)
         st = read_optional(&p, (const pb_optional *)m, &at, out);
+    else if (st == GOPT_OK)
+        st = read_map(&p, (const pb_map *)m, &at, out);
     gi_payloads_fini(&p);
     return st;
 }
@@ -179,7 +231,7 @@ gopt_status gopt_onnx_load_tensor(gopt_ctx *cx, const char *path, gopt_kind kind
 {
     gi_file *f;
     *out = NULL;
-    if ((int)kind < GOPT_TENSOR || kind > GOPT_OPTIONAL)
+    if ((int)kind < GOPT_TENSOR || kind > GOPT_MAP)
         return GOPT_USAGE;
     GI_TRY(gi_file_open(cx, path, &f));
     gi_arena *a = gi_arena_create(cx);

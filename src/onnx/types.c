@@ -27,20 +27,25 @@ static bool tensor_type(gopt_graph *g, const Gi__Pb__TypeProto__Tensor *t, const
 
 bool gi_onnx_type(gopt_graph *g, const pb_type *t, const gi_type **out)
 {
-    /* The way down, as kinds; the file's depth is capped, and so is this. */
-    gopt_kind kinds[GI_PB_MAX_DEPTH];
+    /* The way down; the file's depth is capped, and so is this. */
+    gi_type around[GI_PB_MAX_DEPTH];
     int n = 0;
     *out = NULL;
-    while (t && (t->sequence_type || t->optional_type) && n < GI_PB_MAX_DEPTH) {
-        kinds[n++] = t->sequence_type ? GOPT_SEQUENCE : GOPT_OPTIONAL;
-        t = t->sequence_type ? t->sequence_type->elem_type : t->optional_type->elem_type;
+    while (t && (t->sequence_type || t->optional_type || t->map_type) && n < GI_PB_MAX_DEPTH) {
+        gi_type *to = &around[n++];
+        *to = (gi_type){ .kind = t->sequence_type ? GOPT_SEQUENCE : t->optional_type ? GOPT_OPTIONAL : GOPT_MAP };
+        if (to->kind == GOPT_MAP && t->map_type->key_type > 0 && t->map_type->key_type < GOPT_DTYPE_COUNT)
+            to->key = (gopt_dtype)t->map_type->key_type;
+        t = to->kind == GOPT_SEQUENCE   ? t->sequence_type->elem_type
+            : to->kind == GOPT_OPTIONAL ? t->optional_type->elem_type
+                                        : t->map_type->value_type;
     }
     if (!t || !t->tensor_type)
         return true;
     if (!tensor_type(g, t->tensor_type, out))
         return false;
     while (n > 0) {
-        *out = gi_type_of(g->types, kinds[--n], *out);
+        *out = gi_type_around(g->types, &around[--n], *out);
         if (!*out)
             return false;
     }
@@ -75,7 +80,7 @@ const gi_type *gi_onnx_refine(gopt_graph *g, const gi_type *have, const gi_type 
 {
     if (!have || !declared)
         return have ? have : declared;
-    if (have->kind != declared->kind) {
+    if (have->kind != declared->kind || have->key != declared->key) {
         *clash = true;
         return have;
     }

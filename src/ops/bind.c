@@ -87,7 +87,7 @@ static const gi_type *bound_type(putter *p, const gi_type *t)
         return NULL;
     if (t->kind != GOPT_TENSOR) {
         const gi_type *elem = bound_type(p, t->elem);
-        return elem == t->elem ? t : gi_type_of(p->g->types, t->kind, elem);
+        return elem == t->elem ? t : gi_type_around(p->g->types, t, elem);
     }
     const gi_dim *dims[GOPT_MAX_RANK];
     bool same = true;

@@ -149,10 +149,10 @@ static const gi_type *widen(fixpoint *f, const gi_type *state, const gi_type *ne
     gi_types *types = f->c->g->types;
     if (!state || state == next)
         return state;
-    if (!next || next->kind != state->kind)
+    if (!next || next->kind != state->kind || next->key != state->key)
         return NULL;
     if (state->kind != GOPT_TENSOR)
-        return gi_type_of(types, state->kind, widen(f, state->elem, next->elem, true));
+        return gi_type_around(types, state, widen(f, state->elem, next->elem, true));
     const gopt_dtype dtype = state->dtype == next->dtype ? state->dtype : GOPT_UNDEFINED;
     if (state->rank < 0 || next->rank != state->rank)
         return gi_type_tensor(types, dtype, -1, NULL);

@@ -54,6 +54,8 @@ gopt_status gi_tensor_copy(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor **out
 /* Gives the strings of a tensor that owns its data memory of their own: an evaluator may leave them pointing
  * into the inputs, the driver does this after it. */
 gopt_status gi_tensor_own_strings(gopt_ctx *cx, gopt_tensor *t);
+/* A sequence, optional or map with room for that many items and none yet. */
+gopt_status gi_tensor_container(gopt_ctx *cx, gopt_kind kind, size_t room, gopt_tensor **out);
 /* A blob with a copy of a tensor's bytes. */
 gopt_status gi_blob_of_tensor(gopt_ctx *cx, const gopt_tensor *t, gi_blob **out);
 

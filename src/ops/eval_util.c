@@ -62,6 +62,21 @@ gopt_status gi_blob_of_tensor(gopt_ctx *cx, const gopt_tensor *t, gi_blob **out)
     return GOPT_OK;
 }
 
+gopt_status gi_tensor_container(gopt_ctx *cx, gopt_kind kind, size_t room, gopt_tensor **out)
+{
+    size_t bytes;
+    gopt_tensor *t = gi_alloc(cx, sizeof *t);
+    GI_NEED(t);
+    *t = (gopt_tensor){ .kind = kind, .cx = cx, .refs = 1 };
+    t->items = gi_mul_size(room, sizeof *t->items, &bytes) ? gi_alloc(cx, bytes) : NULL;
+    if (!t->items) {
+        gi_free(cx, t);
+        return GOPT_NO_MEMORY;
+    }
+    *out = t;
+    return GOPT_OK;
+}
+
 static gopt_status copy_items(gopt_ctx *cx, const gopt_tensor *t, gopt_tensor *to)
 {
     if (t->n_items == 0)

@@ -42,13 +42,17 @@ static const gi_type *merge_tensor(gopt_graph *g, const gi_type *had, const gi_t
 
 const gi_type *gi_type_merge(gopt_graph *g, const gi_type *had, const gi_type *found, bool *clash)
 {
-    gopt_kind wrap[GI_MAX_NESTING];
+    const gi_type *wrap[GI_MAX_NESTING];
     int depth = 0;
     if (!had || !found || had == found)
         return found ? found : had;
     const gi_type *whole = found;
     while (had && found && had->kind == found->kind && had->kind != GOPT_TENSOR && depth < GI_MAX_NESTING) {
-        wrap[depth++] = had->kind;
+        if (had->key != found->key) {
+            *clash = true;
+            return NULL;
+        }
+        wrap[depth++] = had;
         had = had->elem;
         found = found->elem;
     }
@@ -60,7 +64,7 @@ const gi_type *gi_type_merge(gopt_graph *g, const gi_type *had, const gi_type *f
     else if (had && found)
         t = merge_tensor(g, had, found, clash);
     while (depth > 0 && !*clash)
-        t = gi_type_of(g->types, wrap[--depth], t);
+        t = gi_type_around(g->types, wrap[--depth], t);
     return *clash ? NULL : t;
 }
 
@@ -77,12 +81,12 @@ static const gi_type *union_tensor(gopt_graph *g, const gi_type *a, const gi_typ
 
 const gi_type *gi_type_union(gopt_graph *g, const gi_type *a, const gi_type *b)
 {
-    gopt_kind wrap[GI_MAX_NESTING];
+    const gi_type *wrap[GI_MAX_NESTING];
     int depth = 0;
     if (a == b)
         return a;
-    while (a && b && a->kind == b->kind && a->kind != GOPT_TENSOR && depth < GI_MAX_NESTING) {
-        wrap[depth++] = a->kind;
+    while (a && b && a->kind == b->kind && a->key == b->key && a->kind != GOPT_TENSOR && depth < GI_MAX_NESTING) {
+        wrap[depth++] = a;
         a = a->elem;
         b = b->elem;
     }
@@ -90,7 +94,7 @@ const gi_type *gi_type_union(gopt_graph *g, const gi_type *a, const gi_type *b)
         return NULL;
     const gi_type *t = a && b && a->kind == GOPT_TENSOR && b->kind == GOPT_TENSOR ? union_tensor(g, a, b) : NULL;
     while (depth > 0)
-        t = gi_type_of(g->types, wrap[--depth], t);
+        t = gi_type_around(g->types, wrap[--depth], t);
     return t;
 }
 

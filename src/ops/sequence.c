@@ -4,21 +4,6 @@
 
 /* ---- making and reading ---- */
 
-/* A sequence or optional with room for n items. */
-static gopt_status make(gi_eval *a, gopt_kind kind, size_t n, gopt_tensor **out)
-{
-    gopt_tensor *s = gi_alloc(a->cx, sizeof *s);
-    GI_NEED(s);
-    *s = (gopt_tensor){ .kind = kind, .cx = a->cx, .refs = 1 };
-    s->items = gi_alloc(a->cx, n * sizeof *s->items);
-    if (!s->items) {
-        gopt_tensor_unref(s);
-        return GOPT_NO_MEMORY;
-    }
-    *out = s;
-    return GOPT_OK;
-}
-
 static gopt_status append(gi_eval *a, gopt_tensor *s, const gopt_tensor *item)
 {
     GI_TRY(gi_tensor_keep(a->cx, item, &s->items[s->n_items]));
@@ -66,7 +51,7 @@ static gopt_status position_in(gi_eval *a, uint32_t i, size_t length, int64_t fa
 static gopt_status eval_construct(gi_eval *a)
 {
     gopt_tensor *s;
-    GI_TRY(make(a, GOPT_SEQUENCE, a->n_in, &s));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, a->n_in, &s));
     gopt_status st = GOPT_OK;
     for (uint32_t i = 0; i < a->n_in && st == GOPT_OK; i++)
         st = a->in[i] ? append(a, s, a->in[i]) : gi_eval_fail(a, (int)i, "it is missing");
@@ -76,7 +61,7 @@ static gopt_status eval_construct(gi_eval *a)
 static gopt_status eval_empty(gi_eval *a)
 {
     gopt_tensor *s;
-    GI_TRY(make(a, GOPT_SEQUENCE, 0, &s));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, 0, &s));
     return give(a, s, GOPT_OK);
 }
 
@@ -104,7 +89,7 @@ static gopt_status eval_insert(gi_eval *a)
     if (n > 0 && from->items[0]->dtype != item->dtype)
         return gi_eval_fail(a, SequenceInsert_in_tensor, "it has elements of type %s, the sequence holds %s",
                             gopt_dtype_name(item->dtype), gopt_dtype_name(from->items[0]->dtype));
-    GI_TRY(make(a, GOPT_SEQUENCE, from->n_items + 1, &s));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, from->n_items + 1, &s));
     gopt_status st = GOPT_OK;
     for (size_t i = 0; i <= from->n_items && st == GOPT_OK; i++)
         st = append(a, s, i == at ? item : from->items[i < at ? i : i - 1]);
@@ -119,7 +104,7 @@ static gopt_status eval_erase(gi_eval *a)
     GI_TRY(sequence_in(a, SequenceErase_in_input_sequence, &from));
     const int64_t last = (int64_t)from->n_items - 1;
     GI_TRY(position_in(a, SequenceErase_in_position, from->n_items, last, last, &at));
-    GI_TRY(make(a, GOPT_SEQUENCE, from->n_items, &s));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, from->n_items, &s));
     gopt_status st = GOPT_OK;
     for (size_t i = 0; i < from->n_items && st == GOPT_OK; i++)
         if (i != at)
@@ -239,7 +224,7 @@ static gopt_status eval_split(gi_eval *a)
     if (!listed && every <= 0)
         return gi_eval_fail(a, SplitToSequence_in_split, "pieces of %lld, expected at least 1", (long long)every);
     const int64_t n = listed ? split->dims[0] : length / every + (length % every != 0);
-    GI_TRY(make(a, GOPT_SEQUENCE, (size_t)n, &s));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, (size_t)n, &s));
     int64_t at = 0;
     gopt_status st = GOPT_OK;
     for (int64_t i = 0; i < n && st == GOPT_OK; i++) {
@@ -260,7 +245,7 @@ static gopt_status eval_split(gi_eval *a)
 static gopt_status eval_optional(gi_eval *a)
 {
     gopt_tensor *o;
-    GI_TRY(make(a, GOPT_OPTIONAL, 1, &o));
+    GI_TRY(gi_tensor_container(a->cx, GOPT_OPTIONAL, 1, &o));
     return give(a, o, a->n_in > 0 && a->in[0] ? append(a, o, a->in[0]) : GOPT_OK);
 }
 
@@ -309,7 +294,7 @@ static gopt_status run_map(gi_eval *a, const gi_block *body, size_t length, gopt
     const gopt_tensor **params = gi_eval_scratch(a, a->n_in, sizeof *params);
     GI_NEED(params);
     for (uint32_t i = 0; i < a->n_out; i++)
-        GI_TRY(make(a, GOPT_SEQUENCE, length, &s[i]));
+        GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, length, &s[i]));
     for (size_t k = 0; k < length; k++) {
         take_elements(a, k, params);
         GI_TRY(gi_eval_block(a->cx, body, params, a->lookup, a->user, results));

@@ -385,7 +385,7 @@ bool gi_type_differs(const gi_type *a, const gi_type *b)
 {
     if (!a || !b)
         return false;
-    if (a->kind != b->kind)
+    if (a->kind != b->kind || a->key != b->key)
         return true;
     if (a->kind != GOPT_TENSOR)
         return a->elem && b->elem && gi_type_differs(a->elem, b->elem);

@@ -29,9 +29,7 @@ def case(name, op, inputs, outputs=1, domain=ML, version=3, reference=False, typ
 def value_proto(x, name):
     """Test data of any kind that ONNX defines."""
     if isinstance(x, dict):
-        values = list(x.values())
-        dtype = np.float32 if isinstance(values[0], float) else None
-        return numpy_helper.from_dict({k: np.array(v, dtype) for k, v in x.items()}, name)
+        return map_proto(x, name)
     if isinstance(x, list):
         return numpy_helper.from_list(x, name) if not x or not isinstance(x[0], dict) else maps_proto(x, name)
     x = np.asarray(x)
@@ -40,9 +38,20 @@ def value_proto(x, name):
     return numpy_helper.from_array(x, name)
 
 
+def map_proto(x, name):
+    words = isinstance(next(iter(x)), str)
+    proto = onnx.MapProto(name=name, key_type=TensorProto.STRING if words else TensorProto.INT64)
+    (proto.string_keys if words else proto.keys).extend(k.encode() if words else int(k) for k in x)
+    proto.values.elem_type = onnx.SequenceProto.TENSOR
+    for v in x.values():
+        v = np.float32(v) if isinstance(v, float) else np.array(v, object) if isinstance(v, str) else np.int64(v)
+        proto.values.tensor_values.append(value_proto(v, ""))
+    return proto
+
+
 def maps_proto(maps, name):
     proto = onnx.SequenceProto(name=name, elem_type=onnx.SequenceProto.MAP)
-    proto.map_values.extend(value_proto(m, "") for m in maps)
+    proto.map_values.extend(map_proto(m, "") for m in maps)
     return proto
 
 

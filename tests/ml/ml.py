@@ -23,6 +23,8 @@ try:
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
+import features
+import models
 import strings
 
 
@@ -33,6 +35,8 @@ def main():
     parser.add_argument("regex", nargs="?", default="")
     o = parser.parse_args()
     strings.all_cases()
+    features.all_cases()
+    models.all_cases()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)
