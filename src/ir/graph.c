@@ -195,6 +195,30 @@ void gi_block_set_result(gi_block *b, uint32_t i, gi_value *v)
     b->graph->epoch++;
 }
 
+bool gi_graph_name_clash(const gopt_graph *g, gi_arena *scratch, const char **out)
+{
+    const gi_block *b = g->main;
+    gi_smap names;
+    *out = NULL;
+    gi_smap_init(&names, scratch);
+    for (uint32_t i = 0; i < b->n_params; i++) {
+        const char *name = b->params[i]->name;
+        if (name && gi_smap_get(&names, name))
+            *out = name;
+        else if (name && !gi_smap_put(&names, name, b->params[i]))
+            return false;
+    }
+    for (uint32_t i = 0; i < b->n_results; i++) {
+        const char *name = b->result_names[i];
+        const gi_value *other = name ? gi_smap_get(&names, name) : NULL;
+        if (other && other != b->results[i].value)
+            *out = name;
+        else if (name && !gi_smap_put(&names, name, b->results[i].value))
+            return false;
+    }
+    return true;
+}
+
 void gi_value_replace_uses(gi_value *from, gi_value *to)
 {
     if (from == to || !from->uses)

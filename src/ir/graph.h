@@ -209,6 +209,9 @@ bool gi_node_set_origins(gi_node *n, const char *const *names, uint32_t count);
 bool gi_node_merge_origins(gi_node *n, const gi_node *from); /* provenance, scope (common stem), position */
 bool gi_block_set_results(gi_block *b, uint32_t n, gi_value *const *v, const char *const *names);
 void gi_block_set_result(gi_block *b, uint32_t i, gi_value *v);
+/* A name that two values have among the graph's inputs and outputs; an output may be listed twice. *out is NULL where
+ * there is none. False without memory. */
+bool gi_graph_name_clash(const gopt_graph *g, gi_arena *scratch, const char **out);
 gi_block *gi_block_create(gopt_graph *g, gi_node *owner, const char *name);
 
 /* Moves the nodes, which lie in b, into a new Fusion put in place of the last of them. Values used outside

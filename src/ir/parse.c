@@ -751,7 +751,11 @@ static bool parse_results(parser *p, gi_block *b)
             return no_memory(p);
     }
     p->p++;
-    return gi_block_set_results(b, (uint32_t)v.n, v.p, names.p) ? true : no_memory(p);
+    const char *twice = NULL;
+    if (!gi_block_set_results(b, (uint32_t)v.n, v.p, names.p) ||
+        (!b->owner && !gi_graph_name_clash(p->g, p->scratch, &twice)))
+        return no_memory(p);
+    return !twice || wrong(p, "two values among inputs and outputs are named '%s'", twice);
 }
 
 static bool parse_block(parser *p, gi_block *b, int depth)

@@ -2,7 +2,7 @@
  *
  * What it checks: the chains (every use stands in its value's list, once, and nothing else does); that each
  * value is defined before it is used, in its own block or one around it; arity and attribute kinds against
- * the operator's row; results of Fusion against its outputs. */
+ * the operator's row; results of Fusion against its outputs; that names tell outputs apart. */
 #include "ir/graph.h"
 
 typedef struct checker {
@@ -150,6 +150,11 @@ gopt_status gi_verify(const gopt_graph *g)
         return GOPT_NO_MEMORY;
     }
     check_block(&c, g->main, 0);
+    const char *twice = NULL;
+    if (!gi_graph_name_clash(g, c.scratch, &twice))
+        fault(&c, NULL, "no memory to check the names of outputs");
+    if (twice)
+        fault(&c, NULL, "two values among inputs and outputs are named %s", twice);
     for (size_t i = 0; i < c.met.n; i++) {
         const gi_value *v = c.met.p[i];
         uint32_t listed = 0, results = 0;

@@ -48,12 +48,29 @@ gopt_status gopt_graph_create(gopt_ctx *cx, const char *name, int opset, gopt_gr
     return GOPT_OK;
 }
 
+/* Is that the name of another value's, among inputs and outputs? */
+static bool is_taken(const gopt_graph *g, const gi_value *v, const char *name)
+{
+    const gi_block *b = g->main;
+    for (uint32_t i = 0; i < b->n_params; i++)
+        if (b->params[i] != v && b->params[i]->name && !strcmp(b->params[i]->name, name))
+            return true;
+    for (uint32_t i = 0; i < b->n_results; i++)
+        if (b->results[i].value != v && !strcmp(b->result_names[i], name))
+            return true;
+    return false;
+}
+
 gopt_value *gopt_graph_input(gopt_graph *g, const char *name, gopt_dtype dtype, int rank, const char *const *dims)
 {
     const gi_dim *d[GOPT_MAX_RANK];
     const gi_place at = { .file = g->file, .input = name };
     if (!name || !*name || rank > GOPT_MAX_RANK) {
         gi_fail(g->cx, GOPT_USAGE, &at, NULL, "an input needs a name, and a rank of at most %d", GOPT_MAX_RANK);
+        return NULL;
+    }
+    if (is_taken(g, NULL, name)) {
+        gi_fail(g->cx, GOPT_USAGE, &at, "give it another name", "an input or output has this name");
         return NULL;
     }
     for (int i = 0; i < rank; i++) {
@@ -121,6 +138,9 @@ gopt_status gopt_graph_output(gopt_graph *g, gopt_value *v, const char *name)
     gi_block *b = g->main;
     if (!v || !name || !*name)
         return gi_fail(g->cx, GOPT_USAGE, &(gi_place){ .file = g->file }, NULL, "an output needs a value and a name");
+    if (is_taken(g, v, name))
+        return gi_fail(g->cx, GOPT_USAGE, &(gi_place){ .file = g->file }, "give it another name",
+                       "an output is named '%s', as another one or an input is", name);
     gi_value **values = GI_NEW_ARRAY(g->arena, gi_value *, b->n_results + 1);
     const char **names = GI_NEW_ARRAY(g->arena, const char *, b->n_results + 1);
     if (!values || !names)
