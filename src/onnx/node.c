@@ -80,17 +80,21 @@ bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n)
         if (!meta)
             return false;
         for (size_t i = 0; i < p->n_metadata_props; i++) {
-            meta[2 * i] = gi_arena_str(a, gi_pb_str(p->metadata_props[i]->key));
-            meta[2 * i + 1] = gi_arena_str(a, gi_pb_str(p->metadata_props[i]->value));
-            if (!meta[2 * i] || !meta[2 * i + 1])
+            const char *key = gi_pb_str(p->metadata_props[i]->key), *value = gi_pb_str(p->metadata_props[i]->value);
+            const uint32_t k = 2 * n->n_meta;
+            if (!strcmp(key, "gopt.origin")) {
+                if (!add_origins(a, n, value))
+                    return false;
+                continue;
+            }
+            meta[k] = gi_arena_str(a, key);
+            meta[k + 1] = gi_arena_str(a, value);
+            if (!meta[k] || !meta[k + 1])
                 return false;
+            n->n_meta++;
         }
         n->meta = meta;
-        n->n_meta = (uint32_t)p->n_metadata_props;
     }
-    for (uint32_t i = 0; i < n->n_meta; i++)
-        if (!strcmp(n->meta[2 * i], "gopt.origin") && !add_origins(a, n, n->meta[2 * i + 1]))
-            return false;
     return n->n_origins || gi_node_add_origin(n, r->origin);
 }
 
@@ -226,11 +230,24 @@ static gopt_status build_graphs(gi_import *im, const gi_raw *r, gi_node *n)
 
 /* ---- creating ---- */
 
+/* Does it lie in a branch of an If, which may be dead? */
+static bool is_in_branch(const gi_node *n)
+{
+    while (n && n->op != OP_If)
+        n = n->block->owner;
+    return n != NULL;
+}
+
+/* What cannot be inferred in a branch is the If's to judge: the branch may never be taken (control_infer.c). */
 static gopt_status infer(gi_import *im, gi_node *n)
 {
+    const size_t n_diags = im->cx->n_diags;
     const gopt_status st = gi_infer_node(n, im->scratch);
     gi_arena_reset(im->scratch);
-    return st;
+    if (st != GOPT_BAD_INPUT || !is_in_branch(n->block->owner))
+        return st;
+    im->cx->n_diags = n_diags;
+    return GOPT_OK;
 }
 
 gopt_status gi_raw_create(gi_import *im, gi_raw *r, gi_value ***out)

@@ -133,9 +133,57 @@ static void test_unknown(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* A branch that gives x through an operator of two inputs, x and other. */
+static bytes branch(const char *name, const char *op, const char *inputs, const char *result)
+{
+    bytes g = { 0 }, a = { 0 };
+    sub(&g, 1, node(op, inputs, result, result));
+    sub(&g, 12, value(result, 2, dims, NULL));
+    str(&a, 1, name);
+    sub(&a, 6, g);
+    num(&a, 20, 5);
+    return a;
+}
+
+/* An If of c whose branches give the operator's result, or the other's. */
+static gopt_status load_if(gopt_ctx *cx, const char *then_op, const char *else_op, gopt_graph **out)
+{
+    bytes g = { 0 }, cast = node("Cast", "c", "b", "b"), n = node("If", "b", "y", "y");
+    sub(&cast, 5, attr_int("to", 9));
+    sub(&n, 5, branch("then_branch", then_op, "x x", "t"));
+    sub(&n, 5, branch("else_branch", else_op, "x x", "e"));
+    sub(&g, 1, cast);
+    sub(&g, 1, n);
+    sub(&g, 11, value("c", 0, dims, NULL));
+    sub(&g, 11, value("x", 2, dims, NULL));
+    sub(&g, 12, value("y", 2, dims, NULL));
+    bytes m = model(g, 8, 17);
+    write_file(path, m.p, m.n);
+    free(m.p);
+    return gopt_onnx_load(cx, path, out);
+}
+
+/* A branch that no input can go through is never taken, and no reason to refuse the model; two are. */
+static void test_dead_branch(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g = NULL;
+    assert_int_equal(load_if(cx, "MatMul", "Add", &g), GOPT_OK);
+    char text[32];
+    gopt_value_type_text(gopt_graph_get_output(g, 0), text, sizeof text);
+    assert_string_equal(text, "f32[2,3]");
+    gopt_graph_destroy(g);
+    g = NULL;
+    assert_int_equal(load_if(cx, "MatMul", "MatMul", &g), GOPT_BAD_INPUT);
+    assert_null(g);
+    gopt_ctx_destroy(cx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_outputs), cmocka_unit_test(test_order),
-                                        cmocka_unit_test(test_opsets), cmocka_unit_test(test_unknown) };
+                                        cmocka_unit_test(test_opsets), cmocka_unit_test(test_unknown),
+                                        cmocka_unit_test(test_dead_branch) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
