@@ -240,9 +240,18 @@ static void sum_add(gi_arena *a, sum *s, int64_t k, const gi_dim *d)
     }
 }
 
+/* A number that can neither be negated nor written behind a minus stands in no sum with others. */
+static bool has_least(const sum *s)
+{
+    bool any = s->n && s->c == INT64_MIN;
+    for (uint32_t i = 0; i < s->n; i++)
+        any = any || s->t[i].coef == INT64_MIN;
+    return any;
+}
+
 static const gi_dim *sum_done(gi_dims *t, const sum *s, bool nonnegative)
 {
-    if (s->overflow)
+    if (s->overflow || has_least(s))
         return gi_dim_unknown(t, nonnegative);
     if (s->n == 0)
         return gi_dim_const(t, s->c);

@@ -578,10 +578,12 @@ static gopt_status infer_range(gi_infer *c)
     if (v[0] && v[1] && v[2] && gi_dim_is_const(v[2], &delta)) {
         const gi_dim *span = gi_dim_sub(t, v[1], v[0]);
         GI_NEED(span);
+        int64_t from, to, apart;
+        const bool fits = !gi_dim_is_const(v[0], &from) || !gi_dim_is_const(v[1], &to) || gi_dim_is_const(span, &apart);
         const gi_dim *steps = delta == 1 ? span : gi_dim_ceildiv(t, span, v[2]);
         const gi_dim *zero = gi_dim_const(t, 0);
         GI_NEED(steps && zero);
-        count = gi_dim_max(t, steps, zero);
+        count = fits ? gi_dim_max(t, steps, zero) : NULL; /* too many for a number are an unknown count */
     } else if (gi_dtype_is_float(gi_infer_dtype(c, 0))) {
         GI_TRY(range_of_floats(c, &count));
     }
