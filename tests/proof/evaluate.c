@@ -1,5 +1,8 @@
 /* Reference evaluation of a main block, node by node, with every number moved by about a rounding error where a
- * seed is given (Monte Carlo arithmetic): what comes out moves by what rounding does to it. */
+ * seed is given (Monte Carlo arithmetic): what comes out moves by what rounding does to it.
+ *
+ * Sizes may be computed in floats, and a floor of 0.9999999 is another size, which nothing else fits. Such a run is made
+ * again with all that floats decide (integers, truth values) as it is where nothing is moved. */
 #include <math.h>
 
 #include "proof/proof.h"
@@ -10,6 +13,7 @@ typedef struct frame {
     gi_arena *scratch; /* of one node */
     gopt_ctx *cx;
     uint64_t seed, state;
+    bool decided; /* values hold those of a run without a seed: what floats decide stays as it was there */
 } frame;
 
 /* Operators that round nothing: their results are their inputs, or the same for all inputs that are near. */
@@ -284,11 +288,28 @@ static gopt_status run_loop(frame *f, const gi_node *n, bool *overflows)
     return st;
 }
 
+/* Do its results, whole numbers and truth values, come of floats? */
+static bool decides(const frame *f, const gi_node *n)
+{
+    bool floats = false, others = n->n_out > 0;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gopt_tensor *t = gi_node_in(n, i) ? find(f, gi_node_in(n, i)) : NULL;
+        floats = floats || (t && t->kind == GOPT_TENSOR && gi_dtype_is_float(t->dtype));
+    }
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        const gopt_tensor *t = find(f, n->out[i]);
+        others = others && t && t->kind == GOPT_TENSOR && !gi_dtype_is_float(t->dtype);
+    }
+    return floats && others;
+}
+
 static gopt_status run_node(frame *f, const gi_node *n, bool *overflows)
 {
+    if (f->decided && decides(f, n))
+        return GOPT_OK;
     if (n->op == OP_If)
         return run_if(f, n, overflows);
-    if (n->op == OP_Loop && f->seed) {
+    if (n->op == OP_Loop && f->seed && !f->decided) {
         const gopt_status st = run_loop(f, n, overflows);
         if (st != GOPT_UNSUPPORTED)
             return st;
@@ -346,9 +367,45 @@ static gopt_status run_block(frame *f, const gi_block *b, const proof_inputs *s,
     for (uint32_t i = 0; i < b->n_results; i++) {
         const gopt_tensor *t = NULL;
         GI_TRY(read_value(f, b->results[i].value, &t));
+        gopt_tensor_unref(run->out[i]);
+        run->out[i] = NULL;
         GI_TRY(gi_tensor_keep(f->cx, t, &run->out[i]));
     }
     return GOPT_OK;
+}
+
+/* Constants are moved when they are read first: those that were are read again. */
+static bool read_constants(void *arg, gi_node *n)
+{
+    frame *f = arg;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *v = gi_node_in(n, i);
+        if (!v || !gi_value_blob(v) || !find(f, v))
+            continue;
+        gopt_tensor borrowed;
+        gi_tensor_of_blob(gi_value_blob(v), &borrowed);
+        if (keep_copy(f, v, &borrowed) != GOPT_OK)
+            return false;
+    }
+    return true;
+}
+
+/* The moved run, and where that cannot be done, the one in which what floats decide is as without a seed. */
+static gopt_status run_moved(frame *f, gi_block *b, const proof_inputs *s, proof_run *run)
+{
+    const uint64_t seed = f->seed;
+    const size_t n_diags = f->cx->n_diags;
+    const gopt_status st = run_block(f, b, s, run);
+    if (st == GOPT_OK || !seed)
+        return st;
+    f->cx->n_diags = n_diags;
+    f->seed = 0;
+    GI_NEED(gi_each_node(b, read_constants, f));
+    GI_TRY(run_block(f, b, s, run));
+    f->seed = f->state = seed;
+    f->decided = true;
+    GI_NEED(gi_each_node(b, read_constants, f));
+    return run_block(f, b, s, run);
 }
 
 gopt_status proof_evaluate(gopt_graph *g, const proof_inputs *s, uint64_t seed, gi_arena *a, proof_run *run)
@@ -358,7 +415,7 @@ gopt_status proof_evaluate(gopt_graph *g, const proof_inputs *s, uint64_t seed, 
     gopt_status st = GOPT_NO_MEMORY;
     if (run->out && f.arena) {
         gi_map_init(&f.values, f.arena);
-        st = run_block(&f, g->main, s, run);
+        st = run_moved(&f, g->main, s, run);
         for (size_t i = 0; i < f.values.cap; i++)
             gopt_tensor_unref(f.values.values[i]);
     }
