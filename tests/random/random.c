@@ -3,18 +3,20 @@
  * A graph is stitched from two to four golden cases, drawn by a seed: where an input of one has the type of a result of
  * those before it, it may read that result instead; all results stay outputs, so values in the middle of chains are
  * outputs too. It is mutated at up to two places (rules/mutate.h), sometimes put inside an If or a Loop, and optimized
- * at a drawn level, --fp, opset and --emit, with fusion or without. The verifier must find nothing, and the answers
- * must be what the rewrites promise (proof/proof.h).
+ * at a drawn level, --fp, opset and --emit, with fusion or without. The verifier must find nothing, the answers must be
+ * what the rewrites promise (proof/proof.h), and the graph must come back from its text and from ONNX as it was
+ * (back.c).
  *
  *   random N FOLDER...
  *
- * makes N graphs, with GOPT_TEST_FULL fifty times as many; GOPT_RANDOM_ONLY=SEED makes one. A failure prints the seed,
- * the rewrite that it takes to fail, and the graph. */
+ * makes N graphs, with GOPT_TEST_FULL fifty times as many; GOPT_RANDOM_ONLY=SEED makes one, GOPT_RANDOM_FROM=SEED
+ * begins there. A failure prints the seed, the rewrite that it takes to fail, and the smallest graph that does
+ * (shrink.c), which goes into the folder GOPT_RANDOM_KEEP too. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-#include "golden/case.h"
-#include "rules/mutate.h"
+#include "random/random.h"
 
 enum { MOST_SEEDS = 8192, SHOWN = 10, BIG = 1 << 14, MOST_TEXT = 1 << 16 };
 
@@ -49,17 +51,6 @@ typedef struct stitch {
     gi_vec(result) made;
     int parts;
 } stitch;
-
-static bool is_small(void *arg, gi_node *n)
-{
-    (void)arg;
-    if (gi_op_get(n->op)->traits & GI_RANDOM)
-        return false;
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (gi_value_blob(gi_node_in(n, i)) && gi_value_blob(gi_node_in(n, i))->bytes > BIG)
-            return false;
-    return true;
-}
 
 static const char *type_text(stitch *s, const gi_type *t)
 {
@@ -126,9 +117,8 @@ static gopt_graph *stitch_graph(stitch *s, const seeds *all)
     for (int tries = 0; (uint64_t)s->parts < parts && tries < 20; tries++) {
         const char *path = all->path[proof_random(&s->state) % all->n];
         golden_case c = { 0 };
-        gopt_graph *g = NULL;
-        if (!golden_read(s->cx, s->arena, path, &c) && c.run.optimize && !c.run.no_eval &&
-            golden_graph(s->cx, path, &c, &g) == GOPT_OK && gi_each_node(g->main, is_small, NULL))
+        gopt_graph *g = mutate_seed(s->cx, s->arena, path, BIG, &c);
+        if (g && !c.run.no_eval)
             (void)add_part(s, g);
         gopt_graph_destroy(g);
         gopt_diag_clear(s->cx);
@@ -161,62 +151,39 @@ static gopt_optimize_options draw_options(uint64_t *state)
                                     .verify_each = true };
 }
 
-/* NULL where all is well; *rewrites counts them, *last names the last one. */
-static const char *try_options(gopt_graph *g, const gopt_optimize_options *o, gi_arena *a, int64_t *rewrites,
-                               const char **last)
+const char *random_try(const random_trial *t, gi_arena *a, int64_t *rewrites, const char **last)
 {
     gopt_graph *after = NULL;
     gopt_report *report = NULL;
     gi_str why;
     const char *fault = NULL;
+    int64_t n = 0;
     gi_str_init(&why, a);
-    *rewrites = 0;
-    if (gopt_graph_clone(g, &after) != GOPT_OK) {
+    if (gopt_graph_clone(t->g, &after) != GOPT_OK) {
         fault = "it cannot be cloned";
-    } else if (gopt_optimize(after, o, &report) != GOPT_OK) {
-        if (prove(g, g, (proof_promise){ BITWISE, false }, 0, &why) == PROOF_SAME)
+    } else if (gopt_optimize(after, &t->o, &report) != GOPT_OK) {
+        if (prove(t->g, t->g, (proof_promise){ BITWISE, false }, 0, &why) == PROOF_SAME)
             fault = "the passes failed";
     } else {
         const gopt_report_summary *s = gopt_report_get(report);
         for (size_t i = 0; i < s->n_passes; i++)
             for (size_t k = 0; k < s->passes[i].n_rewrites; k++)
-                *rewrites += s->passes[i].rewrites[k].count;
-        for (size_t i = 0; i < s->n_remarks; i++)
+                n += s->passes[i].rewrites[k].count;
+        for (size_t i = 0; i < s->n_remarks && last; i++)
             if (s->remarks[i].kind == GOPT_APPLIED)
                 *last = gi_arena_printf(a, "%s at %s", s->remarks[i].rule, s->remarks[i].at);
         if (gi_verify(after) != GOPT_OK)
             fault = "the verifier finds faults afterwards";
-        else if (*rewrites && prove(g, after, proof_promised(report, o), 0, &why) == PROOF_DIFFERENT)
+        else if (n && prove(t->g, after, proof_promised(report, &t->o), 0, &why) == PROOF_DIFFERENT)
             fault = why.p;
+        else
+            fault = random_back(after, t->folder, a);
     }
+    if (rewrites)
+        *rewrites = n;
     gopt_report_destroy(report);
     gopt_graph_destroy(after);
     return fault;
-}
-
-static void show(gopt_graph *g, const gopt_optimize_options *o, uint64_t seed, const char *fault, int64_t rewrites,
-                 gi_arena *a)
-{
-    int64_t good = 0, bad = rewrites, ignored;
-    const char *culprit = "?", *last = "?";
-    while (bad - good > 1) {
-        gopt_optimize_options limited = *o;
-        limited.rewrite_limit = good + (bad - good) / 2;
-        if (try_options(g, &limited, a, &ignored, &last))
-            bad = limited.rewrite_limit;
-        else
-            good = limited.rewrite_limit;
-    }
-    gopt_optimize_options limited = *o;
-    limited.rewrite_limit = bad;
-    (void)try_options(g, &limited, a, &ignored, &culprit);
-    gi_str text;
-    gi_str_init(&text, a);
-    printf("FAILED seed %llu: level %d, fp %d, opset %d, emit %d, fuse %d: %s\n  by rewrite %lld, %s\n",
-           (unsigned long long)seed, o->level, (int)o->fp, o->opset, (int)o->emit, o->fuse, fault, (long long)bad,
-           culprit);
-    if (gi_print(g, &(gi_print_options){ 0 }, &text) == GOPT_OK)
-        printf("%s", text.p);
 }
 
 static bool mutate_some(gopt_graph *g, uint64_t *state, gi_arena *a)
@@ -233,7 +200,7 @@ static bool mutate_some(gopt_graph *g, uint64_t *state, gi_arena *a)
     return true;
 }
 
-static void try_seed(const seeds *all, uint64_t seed, tally *t)
+static void try_seed(const seeds *all, uint64_t seed, const char *folder, tally *t)
 {
     gopt_ctx *cx = proof_ctx();
     gi_arena *a = cx ? gi_arena_create(cx) : NULL;
@@ -242,15 +209,14 @@ static void try_seed(const seeds *all, uint64_t seed, tally *t)
     t->made++;
     if (g && gi_verify(g) == GOPT_OK && gi_infer_graph(g) == GOPT_OK && mutate_limit_rounds(g) &&
         mutate_some(g, &s.state, a) && mutate_ends(g)) {
-        const gopt_optimize_options o = draw_options(&s.state);
+        const random_trial r = { g, draw_options(&s.state), folder, seed };
         int64_t rewrites = 0;
-        const char *last = NULL;
         t->valid++;
-        const char *fault = try_options(g, &o, a, &rewrites, &last);
+        const char *fault = random_try(&r, a, &rewrites, NULL);
         t->applied += rewrites;
         if (fault && t->failed++ < SHOWN) {
-            show(g, &o, seed, fault, rewrites, a);
             gopt_diag_print(cx, stdout, false);
+            random_show(&r, fault, rewrites, a);
         }
     }
     gopt_graph_destroy(g);
@@ -261,23 +227,24 @@ static void try_seed(const seeds *all, uint64_t seed, tally *t)
 int main(int argc, char **argv)
 {
     static seeds all;
+    char folder[] = "/tmp/gopt-random-XXXXXX";
     tally t = { 0 };
-    const char *only = getenv("GOPT_RANDOM_ONLY");
+    const char *only = getenv("GOPT_RANDOM_ONLY"), *from = getenv("GOPT_RANDOM_FROM");
+    const uint64_t first = only ? strtoull(only, NULL, 10) : from ? strtoull(from, NULL, 10) : 1;
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     for (int i = 2; i < argc; i++)
         (void)golden_each(argv[i], add_seed, &all);
-    if (!all.n || !n) {
+    if (!all.n || !n || !mkdtemp(folder)) {
         fprintf(stderr, "usage: random N FOLDER...\n");
         return 2;
     }
     if (getenv("GOPT_TEST_FULL"))
         n *= 50;
-    for (uint64_t seed = 1; seed <= n && !only; seed++)
-        try_seed(&all, seed, &t);
-    if (only)
-        try_seed(&all, strtoull(only, NULL, 10), &t);
+    for (uint64_t i = 0; i < (only ? 1 : n); i++)
+        try_seed(&all, first + i, folder, &t);
     for (size_t i = 0; i < all.n; i++)
         free(all.path[i]);
+    (void)rmdir(folder);
     printf("%lld graphs, %lld of them valid, %lld rewrites, %lld failed\n", (long long)t.made, (long long)t.valid,
            (long long)t.applied, (long long)t.failed);
     return t.failed || !t.valid;

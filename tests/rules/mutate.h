@@ -5,7 +5,7 @@
 #ifndef GOPT_RULES_MUTATE_H
 #define GOPT_RULES_MUTATE_H
 
-#include "ir/graph.h"
+#include "golden/case.h"
 #include "proof/proof.h"
 
 typedef struct mutator {
@@ -32,6 +32,10 @@ void mutate_inputs(mutator *m);    /* types.c: sizes, ranks and types of inputs 
 void mutate_dtypes(mutator *m);    /* types.c: the whole graph in another type */
 void mutate_nodes(mutator *m);     /* nodes.c: operands, attributes, operators */
 void mutate_users(mutator *m);     /* users.c: further users, outputs and captures of each value */
+
+/* The case at path as a seed, every Loop with a limit, and what it says; NULL where it does not optimize, draws random
+ * numbers, or has a constant of more than `most` bytes or a result of more elements. */
+gopt_graph *mutate_seed(gopt_ctx *cx, gi_arena *a, const char *path, int64_t most, golden_case *c);
 
 /* All nodes, those inside blocks too, in order. */
 typedef gi_vec(gi_node *) mutate_node_list;

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "golden/case.h"
 #include "rules/mutate.h"
 
 enum { SOME = 120, PAIRS = 40, ALL_PAIRS = 400, SHOWN = 40, BIG = 1 << 16 };
@@ -22,23 +21,6 @@ typedef struct tally {
     bool full;
     int64_t made, valid, applied, failed, cases;
 } tally;
-
-/* A case of big constants shows what growing files come to, and is no seed for hundreds; random numbers are others
- * in every copy of a graph. */
-static bool is_seed(void *arg, gi_node *n)
-{
-    (void)arg;
-    if (gi_op_get(n->op)->traits & GI_RANDOM)
-        return false;
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (gi_value_blob(gi_node_in(n, i)) && gi_value_blob(gi_node_in(n, i))->bytes > BIG)
-            return false;
-    int64_t most;
-    for (uint32_t i = 0; i < n->n_out; i++)
-        if (n->out[i]->type && gi_type_elements(n->out[i]->type, &most) && most > BIG)
-            return false;
-    return true;
-}
 
 typedef struct trial {
     tally *tally;
@@ -203,13 +185,12 @@ static void run_case(void *arg, const char *path)
     gopt_ctx *cx = proof_ctx();
     gi_arena *a = gi_arena_create(cx);
     golden_case c = { 0 };
-    gopt_graph *seed = NULL;
-    if (cx && a && !golden_read(cx, a, path, &c) && c.run.optimize && golden_graph(cx, path, &c, &seed) == GOPT_OK &&
-        gi_each_node(seed->main, is_seed, NULL)) {
+    gopt_graph *seed = cx && a ? mutate_seed(cx, a, path, BIG, &c) : NULL;
+    if (seed) {
         trial t = { .tally = all, .cx = cx, .arena = gi_arena_create(cx), .path = path, .c = &c };
         all->cases++;
         c.run.o.rewrite_limit = 0;
-        if (t.arena && mutate_limit_rounds(seed))
+        if (t.arena)
             try_all(&t, seed);
         gi_arena_destroy(t.arena);
     }

@@ -22,8 +22,8 @@ static void add_output(mutator *m, gi_value *v)
         names[i] = b->result_names[i];
     }
     results[b->n_results] = v;
-    names[b->n_results] = "further";
-    m->made = gi_block_set_results(b, b->n_results + 1, results, names);
+    names[b->n_results] = gi_arena_printf(m->arena, "further_%u", b->n_results);
+    m->made = names[b->n_results] && gi_block_set_results(b, b->n_results + 1, results, names);
 }
 
 /* Where a user of v can stand: behind what makes it. */
@@ -43,7 +43,7 @@ static void add_capture(mutator *m, gi_value *v, bool bare)
 {
     gopt_graph *g = m->g;
     const gi_type *t = gi_type_tensor(g->types, GOPT_BOOL, 0, NULL);
-    gi_value *flag = t ? gi_block_add_param(g->main, "flag", t) : NULL;
+    gi_value *flag = t ? gi_block_add_param(g->main, gi_arena_printf(m->arena, "flag_%u", g->main->n_params), t) : NULL;
     gi_node *n = flag ? gi_node_create(g->main, NULL, OP_If, 1, &flag, 1) : NULL;
     gi_block *then_block = n ? gi_block_create(g, n, "then_branch") : NULL;
     gi_block *else_block = n ? gi_block_create(g, n, "else_branch") : NULL;

@@ -225,7 +225,8 @@ static void become_input(const place *p)
     for (int i = 0; i < p->blob->rank; i++)
         dims[i] = gi_dim_const(g->dims, p->blob->dims[i]);
     const gi_type *t = gi_type_tensor(g->types, p->blob->dtype, p->blob->rank, dims);
-    gi_value *v = t ? gi_block_add_param(g->main, "given", t) : NULL;
+    gi_value *v =
+        t ? gi_block_add_param(g->main, gi_arena_printf(p->m->arena, "given_%u", g->main->n_params), t) : NULL;
     if (!v)
         return;
     gi_value_replace_uses(gi_node_in(p->n, p->in), v);
