@@ -139,12 +139,23 @@ static const gi_dim *parse_name(parser *x)
     return gi_dim_sym(x->t, name, true);
 }
 
+static const gi_dim *parse_number(parser *x, int sign)
+{
+    int64_t v = 0;
+    for (; isdigit((unsigned char)*x->p); x->p++)
+        if (!gi_mul_i64(v, 10, &v) || !gi_add_i64(v, sign * (*x->p - '0'), &v))
+            return NULL;
+    return gi_dim_const(x->t, v);
+}
+
 static const gi_dim *parse_factor(parser *x)
 {
     if (*x->p == '-') {
         x->p++;
         if (*x->p == '-')
             return NULL;
+        if (isdigit((unsigned char)*x->p))
+            return parse_number(x, -1);
         return gi_dim_mul(x->t, gi_dim_const(x->t, -1), parse_factor(x));
     }
     if (*x->p == '(') {
@@ -152,13 +163,8 @@ static const gi_dim *parse_factor(parser *x)
         const gi_dim *d = parse_sum(x);
         return d && *x->p++ == ')' ? d : NULL;
     }
-    if (isdigit((unsigned char)*x->p)) {
-        int64_t v = 0;
-        for (; isdigit((unsigned char)*x->p); x->p++)
-            if (!gi_mul_i64(v, 10, &v) || !gi_add_i64(v, *x->p - '0', &v))
-                return NULL;
-        return gi_dim_const(x->t, v);
-    }
+    if (isdigit((unsigned char)*x->p))
+        return parse_number(x, 1);
     return parse_name(x);
 }
 

@@ -55,9 +55,12 @@ static void check_shape(checker *c, const gi_node *n)
         fault(c, n, "%u attribute entries, the row has %d", n->n_attrs, row->n_attrs);
         return;
     }
-    for (int i = 0; i < row->n_attrs; i++)
+    for (int i = 0; i < row->n_attrs; i++) {
         if (n->attrs[i].kind != GI_ATTR_NONE && n->attrs[i].kind != row->attrs[i].kind)
             fault(c, n, "attribute %s has another kind than the row says", row->attrs[i].name);
+        if (n->attrs[i].kind == GI_ATTR_NONE && row->attrs[i].required)
+            fault(c, n, "attribute %s is absent and required", row->attrs[i].name);
+    }
 }
 
 static void check_fusion(checker *c, const gi_node *n)

@@ -254,6 +254,10 @@ static gopt_status store_output(gi_infer *c, uint32_t i)
 {
     gi_value *v = c->n->out[i];
     bool clash = false;
+    int64_t size;
+    for (int k = 0; c->out[i] && c->out[i]->kind == GOPT_TENSOR && k < c->out[i]->rank; k++)
+        if (gi_dim_is_const(c->out[i]->dims[k], &size) && size < 0)
+            return gi_infer_fail_node(c, "output #%u would have %lld elements in dimension %d", i, (long long)size, k);
     const gi_type *t = gi_type_merge(c->g, v->type, c->out[i], &clash);
     if (clash) {
         char label[64];

@@ -88,6 +88,8 @@ static void text_comes_back_the_same(void **state)
     expect_text(D("-h+w*2"), "-h+2*w");
     expect_text(D("(h+1)/2*w"), "w*((h+1)/2)");
     expect_text(D("min(a,b+1)"), "min(a,b+1)");
+    expect_text(D("max(a,-9223372036854775808)"), "max(a,-9223372036854775808)");
+    assert_true(gi_dim_is_unknown(gi_dim_add(t, D("a"), gi_dim_const(t, INT64_MIN)))); /* no text could say it */
     expect_text(gi_dim_sym(t, "odd name`", true), "`odd name\\x60`");
     assert_null(gi_dim_parse(t, "a+", NULL));
     assert_null(gi_dim_parse(t, "--------a", NULL));
