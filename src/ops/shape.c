@@ -578,12 +578,12 @@ static gopt_status infer_range(gi_infer *c)
     if (v[0] && v[1] && v[2] && gi_dim_is_const(v[2], &delta)) {
         const gi_dim *span = gi_dim_sub(t, v[1], v[0]);
         GI_NEED(span);
-        int64_t from, to, apart;
-        const bool fits = !gi_dim_is_const(v[0], &from) || !gi_dim_is_const(v[1], &to) || gi_dim_is_const(span, &apart);
+        /* more than a number holds is unknown, of either sign; a count is none that is below 0 */
+        const bool fits = !gi_dim_is_unknown(span) || gi_dim_is_unknown(v[0]) || gi_dim_is_unknown(v[1]);
         const gi_dim *steps = delta == 1 ? span : gi_dim_ceildiv(t, span, v[2]);
         const gi_dim *zero = gi_dim_const(t, 0);
         GI_NEED(steps && zero);
-        count = fits ? gi_dim_max(t, steps, zero) : NULL; /* too many for a number are an unknown count */
+        count = fits ? gi_dim_max(t, steps, zero) : NULL;
     } else if (gi_dtype_is_float(gi_infer_dtype(c, 0))) {
         GI_TRY(range_of_floats(c, &count));
     }

@@ -41,9 +41,9 @@
  *          numbers (not f16's) are as good as zeros. A NaN in an input makes NaN of the same outputs. With an
  *          infinity in an input, outputs that are numbers or infinities stay as they are, and NaN (∞ − ∞, 0 · ∞) may
  *          become anything. In both, what a Where had left out may show as NaN, since fused operators add masks; and
- *          where the graph looks for NaN itself (IsNaN), it may find others as well. Where finite
- *          inputs overflow or underflow on the way, nothing is promised: a fused operator may well give the number
- *          that the parts lost.
+ *          where the graph looks for NaN itself (IsNaN), it may find others as well; where it looks twice, for what
+ *          infinities make, nothing is promised. Where finite inputs overflow or underflow on the way, nothing is
+ *          promised: a fused operator may well give the number that the parts lost.
  *          Rules that expand an operator (LOWER) may also differ by what rounding does to its parts.
  * FINITE   As REASSOC for finite inputs and finite outputs. Nothing is promised for others. */
 typedef enum gi_exact { BITWISE, REASSOC, FINITE } gi_exact;

@@ -27,8 +27,9 @@ typedef struct trial {
     gopt_graph *before, *after;
     gi_exact exact;
     bool expands;
-    bool leaves_out, finds_nan, picks; /* has the graph before a Where or a mask, an IsNaN, a Max? */
-    bool computes_target;              /* a Reshape to a shape that is computed */
+    bool leaves_out, picks; /* has the graph before a Where or a mask, a Max? */
+    int finds_nan;          /* so many IsNaN */
+    bool computes_target;   /* a Reshape to a shape that is computed */
     proof_inputs inputs;
     gi_arena *arena; /* of one case */
     gi_str *why;
@@ -203,7 +204,7 @@ static bool find_where(void *arg, gi_node *n)
 {
     trial *t = arg;
     t->leaves_out = t->leaves_out || n->op == OP_Where || (n->op_name && strstr(n->op_name, "Attention"));
-    t->finds_nan = t->finds_nan || n->op == OP_IsNaN;
+    t->finds_nan += n->op == OP_IsNaN;
     t->picks = t->picks || picks(n->op);
     t->computes_target =
         t->computes_target || (n->op == OP_Reshape && !gi_value_blob(gi_node_in(n, Reshape_in_shape)) &&
@@ -241,6 +242,8 @@ static bool is_asked(const trial *t, proof_floats floats)
     if (t->exact == BITWISE)
         return true;
     if (floats == FLOATS_EXTREME || (floats == FLOATS_NAN && t->finds_nan))
+        return false;
+    if (floats == FLOATS_INFINITE && t->finds_nan > 1) /* NaN may become anything, which the next IsNaN tells apart */
         return false;
     return t->exact != FINITE || (floats != FLOATS_NAN && floats != FLOATS_INFINITE);
 }
