@@ -129,12 +129,57 @@ typedef struct gopt_rule_info {
 } gopt_rule_info;
 GOPT_API bool gopt_rule_get(size_t i, gopt_rule_info *out);
 
-/* The operators that there are. False past the last. */
+/* The operators that there are, in their newest form. False past the last. */
 typedef struct gopt_op_info {
     const char *domain, *name, *means;
-    int since;
+    int since;      /* the opset of its domain that brought this form */
+    int first;      /* the opset of ai.onnx that brought the operator; 0 in another domain */
+    bool random;    /* draws numbers */
+    bool any_kind;  /* inputs may be sequences and optionals, too */
+    bool ours;      /* stands in ONNX's domain, but is no operator of ONNX */
+    bool evaluated; /* has a reference evaluation: the cpu backend runs it */
 } gopt_op_info;
 GOPT_API bool gopt_op_info_get(size_t i, gopt_op_info *out);
+
+typedef enum gopt_arg_presence { GOPT_ARG_REQUIRED, GOPT_ARG_OPTIONAL, GOPT_ARG_VARIADIC } gopt_arg_presence;
+
+/* Its inputs and outputs in order. A variadic one is the last, and stands for any number. False past the last. */
+typedef struct gopt_op_arg {
+    const char *name;
+    gopt_arg_presence presence;
+} gopt_op_arg;
+GOPT_API bool gopt_op_input(size_t op, size_t i, gopt_op_arg *out);
+GOPT_API bool gopt_op_output(size_t op, size_t i, gopt_op_arg *out);
+
+/* Its attributes. False past the last. */
+typedef struct gopt_op_attr {
+    const char *name;
+    const char *kind; /* int, float, string, tensor, graph, ints, floats, strings */
+    bool required, has_default;
+    int64_t i; /* the default, by kind */
+    float f;
+    const char *s;
+} gopt_op_attr;
+GOPT_API bool gopt_op_attribute(size_t op, size_t i, gopt_op_attr *out);
+
+/* May its first input have that type? Types come in classes: all floats, all signed integers and so on. */
+GOPT_API bool gopt_op_takes(size_t op, gopt_dtype t);
+
+/* What import changes in models of an opset before `before` (0: of any) to bring an operator to its newest form. `op`
+ * is NULL where it is done to all. False past the last. */
+typedef struct gopt_op_change {
+    const char *op, *means;
+    int before;
+} gopt_op_change;
+GOPT_API bool gopt_op_change_get(size_t i, gopt_op_change *out);
+
+/* Operators of ai.onnx that no graph holds, since import makes others of them. False past the last. */
+typedef struct gopt_op_by_import {
+    const char *name;
+    const char *becomes; /* an operator; "" where it is none */
+    const char *means;
+} gopt_op_by_import;
+GOPT_API bool gopt_op_by_import_get(size_t i, gopt_op_by_import *out);
 
 /* ---- operators that nothing here can run ---- */
 

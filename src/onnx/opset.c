@@ -1,4 +1,5 @@
 /* Old opsets brought to the newest form of each operator: one row a change, applied in order. */
+#include "gopt/pass.h"
 #include "onnx/import.h"
 
 typedef gopt_status (*shim_fn)(gi_import *im, gi_raw *r);
@@ -191,6 +192,12 @@ static gopt_status old_prelu(gi_import *im, gi_raw *r)
     return set_input(im, r, 1, s);
 }
 
+/* ONNX misspelt its default until opset 3. */
+static gopt_status gru_forward(gi_import *im, gi_raw *r)
+{
+    return has_str(r, "direction", "foward") ? set_str(im, r, "direction", "forward") : GOPT_OK;
+}
+
 static gopt_status old_gemm(gi_import *im, gi_raw *r)
 {
     (void)im;
@@ -228,10 +235,61 @@ static gopt_status rename_paddings(gi_import *im, gi_raw *r)
     return GOPT_OK;
 }
 
+static gopt_status cast_to(gi_import *im, gi_raw *r, gopt_dtype t, gi_value *v, gi_value **out)
+{
+    gi_raw_attrs to = { 0 };
+    GI_NEED(gi_push(im->a, &to, (gi_raw_attr){ .a = { .kind = GI_ATTR_INT, .name = "to", .u.i = (int64_t)t } }));
+    return emit(im, r, "Cast", NULL, &to, 1, &v, out);
+}
+
+/* Before opset 6, Tile repeated along one axis: now 1 everywhere but there. */
 static gopt_status old_tile(gi_import *im, gi_raw *r)
 {
-    return gi_fail(im->cx, GOPT_UNSUPPORTED, &r->at, "convert the model to opset 7 or later",
-                   "Tile of opset %d has another meaning than today's", r->opset);
+    const int rank = rank_of(input(r, 0));
+    if (!input(r, 1) || !input(r, 2))
+        return gi_fail(im->cx, GOPT_BAD_INPUT, &r->at, NULL, "it has %zu inputs, expected 3", r->in.n);
+    if (rank < 1)
+        return gi_fail(im->cx, GOPT_UNSUPPORTED, &r->at, "convert the model to opset 6 or later",
+                       "the rank of its input is not known");
+    int64_t index[GOPT_MAX_RANK];
+    for (int i = 0; i < rank; i++)
+        index[i] = i;
+    const int64_t one = 1;
+    gi_value *places = gi_const_i64(im->g, 1, rank, index), *ones = gi_const_i64(im->g, 0, 1, &one);
+    gi_value *tiles, *axis, *repeats;
+    GI_NEED(places && ones);
+    GI_TRY(cast_to(im, r, GOPT_I64, input(r, 1), &tiles));
+    GI_TRY(cast_to(im, r, GOPT_I64, input(r, 2), &axis));
+    GI_TRY(EMIT(im, r, "Equal", &repeats, places, axis));
+    GI_TRY(EMIT(im, r, "Where", &repeats, repeats, tiles, ones));
+    r->in.n = 2;
+    r->in.p[1] = repeats;
+    return GOPT_OK;
+}
+
+/* Selu of opset 1 had its constants to four decimals. */
+static gopt_status old_selu(gi_import *im, gi_raw *r)
+{
+    static const struct {
+        const char *name;
+        float v;
+    } was[] = { { "alpha", 1.6732f }, { "gamma", 1.0507f } };
+    for (size_t i = 0; i < GI_COUNT(was); i++)
+        if (!gi_raw_attr_find(r, was[i].name))
+            GI_TRY(set_attr(im, r, (gi_attr){ .kind = GI_ATTR_FLOAT, .name = was[i].name, .u.f = was[i].v }));
+    return GOPT_OK;
+}
+
+/* The norm's order was a float. */
+static gopt_status whole_p(gi_import *im, gi_raw *r)
+{
+    const gi_raw_attr *a = gi_raw_attr_find(r, "p");
+    if (!a || a->a.kind != GI_ATTR_FLOAT)
+        return GOPT_OK;
+    const float p = a->a.u.f;
+    if (!(p >= 1 && p < 1e6f && p == (float)(int64_t)p))
+        return gi_fail(im->cx, GOPT_UNSUPPORTED, &r->at, NULL, "attribute p is %g, expected a whole number", (double)p);
+    return set_int(im, r, "p", (int64_t)p);
 }
 
 /* ---- attributes that became inputs ---- */
@@ -286,6 +344,22 @@ static gopt_status clip_inputs(gi_import *im, gi_raw *r)
 static gopt_status dropout_inputs(gi_import *im, gi_raw *r)
 {
     return float_to_input(im, r, "ratio", 1);
+}
+
+/* Until opset 9 the mask had the data's type. */
+static gopt_status dropout_mask(gi_import *im, gi_raw *r)
+{
+    const gi_value *x = input(r, 0);
+    if (r->n_out < 2 || !*r->out[1] || rank_of(x) < 0)
+        return GOPT_OK;
+    const gopt_dtype t = x->type->dtype;
+    gi_raw both = *r;
+    gi_value **v;
+    GI_TRY(gi_raw_create(im, &both, &v));
+    r->done = GI_NEW_ARRAY(im->a, gi_value *, 2);
+    GI_NEED(r->done);
+    r->done[0] = v[0];
+    return cast_to(im, r, t, v[1], &r->done[1]);
 }
 
 static gopt_status topk_input(gi_import *im, gi_raw *r)
@@ -348,8 +422,8 @@ static gopt_status resize_empty(gi_import *im, gi_raw *r)
 {
     (void)im;
     for (size_t i = 1; i <= 3 && i < r->in.n; i++) {
-        const gi_blob *b = gi_value_blob(r->in.p[i]);
-        if (b && gi_blob_elements(b) == 0)
+        const gi_value *v = r->in.p[i];
+        if (rank_of(v) == 1 && gi_dim_is(v->type->dims[0], 0))
             r->in.p[i] = NULL;
     }
     return GOPT_OK;
@@ -383,6 +457,11 @@ static gopt_status old_batchnorm(gi_import *im, gi_raw *r)
             return gi_fail(im->cx, GOPT_UNSUPPORTED, &r->at, "export the model for inference",
                            "output '%s' is computed in training only", r->out[i]);
     r->n_out = r->n_out > 1 ? 1 : r->n_out;
+    return GOPT_OK;
+}
+
+static gopt_status batchnorm_spatial(gi_import *im, gi_raw *r)
+{
     const bool spatial = int_attr(r, "spatial", 1) != 0;
     gi_raw_attr_drop(r, "spatial");
     return spatial || rank_of(input(r, 0)) == 2 ? GOPT_OK : batchnorm_everywhere(im, r);
@@ -486,76 +565,109 @@ typedef struct shim {
     const char *op; /* NULL: every operator */
     int below;      /* applies to models of an earlier opset */
     shim_fn fn;
+    const char *means; /* what was otherwise */
 } shim;
 
 static const shim shims[] = {
-    { NULL, 7, drop_consumed },
-    { "BatchNormalization", 7, drop_is_test },
-    { "Dropout", 7, drop_is_test },
-    { "GRU", 7, drop_output_sequence },
-    { "LSTM", 7, drop_output_sequence },
-    { "RNN", 7, drop_output_sequence },
-    { "Add", 7, old_broadcast },
-    { "Sub", 7, old_broadcast },
-    { "Mul", 7, old_broadcast },
-    { "Div", 7, old_broadcast },
-    { "Pow", 7, old_broadcast },
-    { "And", 7, old_broadcast },
-    { "Or", 7, old_broadcast },
-    { "Xor", 7, old_broadcast },
-    { "Equal", 7, old_broadcast },
-    { "Greater", 7, old_broadcast },
-    { "Less", 7, old_broadcast },
-    { "PRelu", 7, old_prelu },
-    { "Gemm", 7, old_gemm },
-    { "Reshape", 5, reshape_shape },
-    { "Cast", 6, cast_by_name },
-    { "Concat", 4, concat_axis },
-    { "Pad", 2, rename_paddings },
-    { "Tile", 6, old_tile },
-    { "Scan", 9, gi_import_scan_8 },
-    { "Squeeze", 13, axes_to_input },
-    { "Unsqueeze", 13, axes_to_input },
-    { "ReduceSum", 13, axes_to_input },
-    { "ReduceL1", 18, axes_to_input },
-    { "ReduceL2", 18, axes_to_input },
-    { "ReduceLogSum", 18, axes_to_input },
-    { "ReduceLogSumExp", 18, axes_to_input },
-    { "ReduceMax", 18, axes_to_input },
-    { "ReduceMean", 18, axes_to_input },
-    { "ReduceMin", 18, axes_to_input },
-    { "ReduceProd", 18, axes_to_input },
-    { "ReduceSumSquare", 18, axes_to_input },
-    { "Split", 13, split_to_input },
-    { "Split", 18, split_count },
-    { "Slice", 10, slice_inputs },
-    { "Pad", 11, pad_inputs },
-    { "Clip", 11, clip_inputs },
-    { "Dropout", 12, dropout_inputs },
-    { "TopK", 10, topk_input },
-    { "DFT", 20, dft_axis },
-    { "Upsample", 7, old_upsample },
-    { "Upsample", 9, upsample_scales },
-    { "Upsample", 1000, resize_10 },
-    { "Resize", 11, resize_10 },
-    { "Resize", 1000, resize_empty },
-    { "BatchNormalization", 14, old_batchnorm },
-    { "GroupNormalization", 21, groupnorm_18 },
-    { "Softmax", 13, old_softmax },
-    { "LogSoftmax", 13, old_softmax },
-    { "Hardmax", 13, old_softmax },
-    { "GridSample", 20, grid_names },
-    { "RoiAlign", 16, roialign_mode },
-    { "Scatter", 1000, scatter_name },
+    { NULL, 7, drop_consumed, "consumed_inputs said which memory an output may take: dropped" },
+    { "BatchNormalization", 7, drop_is_test, "is_test is dropped: models are read for inference" },
+    { "Dropout", 7, drop_is_test, "is_test is dropped: models are read for inference" },
+    { "GRU", 3, gru_forward, "the default of direction was misspelt" },
+    { "GRU", 7, drop_output_sequence, "output_sequence said whether the first output was wanted: dropped" },
+    { "LSTM", 7, drop_output_sequence, "output_sequence said whether the first output was wanted: dropped" },
+    { "RNN", 7, drop_output_sequence, "output_sequence said whether the first output was wanted: dropped" },
+    { "Add", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Sub", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Mul", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Div", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Pow", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "And", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Or", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Xor", 7, old_broadcast, "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Equal", 7, old_broadcast,
+      "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Greater", 7, old_broadcast,
+      "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "Less", 7, old_broadcast,
+      "the second operand was broadcast only where asked, its dimensions lying from axis on" },
+    { "PRelu", 7, old_prelu, "a slope of one dimension lay along the channels" },
+    { "Gemm", 7, old_gemm, "broadcast said that C has fewer dimensions: dropped" },
+    { "Reshape", 5, reshape_shape, "attribute shape became an input" },
+    { "Cast", 6, cast_by_name, "the type was a name" },
+    { "Concat", 4, concat_axis, "axis could be left out, and was 1" },
+    { "Pad", 2, rename_paddings, "pads were called paddings" },
+    { "Tile", 6, old_tile, "repeated along one axis, given with the number of tiles" },
+    { "Selu", 6, old_selu, "alpha and gamma had four decimals where not said" },
+    { "LpPool", 2, whole_p, "p was a float" },
+    { "GlobalLpPool", 2, whole_p, "p was a float" },
+    { "Scan", 9, gi_import_scan_8, "ran over a batch: now a Scan within a Scan" },
+    { "Squeeze", 13, axes_to_input, "attribute axes became an input" },
+    { "Unsqueeze", 13, axes_to_input, "attribute axes became an input" },
+    { "ReduceSum", 13, axes_to_input, "attribute axes became an input" },
+    { "ReduceL1", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceL2", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceLogSum", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceLogSumExp", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceMax", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceMean", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceMin", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceProd", 18, axes_to_input, "attribute axes became an input" },
+    { "ReduceSumSquare", 18, axes_to_input, "attribute axes became an input" },
+    { "Split", 13, split_to_input, "attribute split became an input" },
+    { "Split", 18, split_count, "the number of outputs is said where the sizes are not" },
+    { "Slice", 10, slice_inputs, "attributes starts, ends and axes became inputs" },
+    { "Pad", 11, pad_inputs, "attributes pads and value became inputs" },
+    { "Clip", 11, clip_inputs, "attributes min and max became inputs" },
+    { "Dropout", 12, dropout_inputs, "attribute ratio became an input" },
+    { "Dropout", 10, dropout_mask, "the mask had the data's type" },
+    { "TopK", 10, topk_input, "attribute k became an input" },
+    { "DFT", 20, dft_axis, "attribute axis became an input" },
+    { "Upsample", 7, old_upsample, "attributes height_scale and width_scale became scales" },
+    { "Upsample", 9, upsample_scales, "attribute scales became an input" },
+    { "Upsample", 1000, resize_10, "scales are the third input, coordinates asymmetric, and the nearest is the floor" },
+    { "Resize", 11, resize_10, "scales are the third input, coordinates asymmetric, and the nearest is the floor" },
+    { "Resize", 1000, resize_empty, "inputs that are empty stand for none" },
+    { "BatchNormalization", 14, old_batchnorm, "outputs of training are refused" },
+    { "BatchNormalization", 9, batchnorm_spatial, "spatial = 0 becomes arithmetic over every position" },
+    { "GroupNormalization", 21, groupnorm_18, "scale and bias were one a group: repeated for its channels" },
+    { "Softmax", 13, old_softmax, "all dimensions from axis on (1 where not said) were one" },
+    { "LogSoftmax", 13, old_softmax, "all dimensions from axis on (1 where not said) were one" },
+    { "Hardmax", 13, old_softmax, "all dimensions from axis on (1 where not said) were one" },
+    { "GridSample", 20, grid_names, "modes were called bilinear and bicubic" },
+    { "RoiAlign", 16, roialign_mode, "coordinates had no half pixel" },
+    { "Scatter", 1000, scatter_name, "now called ScatterElements" },
 };
+
+/* Operators that no graph holds, since import makes others of them. */
+static const gopt_op_by_import by_import[] = {
+    { "Constant", "", "a constant value" },
+    { "Scatter", "ScatterElements", "ScatterElements, its newer name" },
+    { "Upsample", "Resize", "Resize" },
+};
+
+bool gopt_op_by_import_get(size_t i, gopt_op_by_import *out)
+{
+    if (i >= GI_COUNT(by_import))
+        return false;
+    *out = by_import[i];
+    return true;
+}
+
+bool gopt_op_change_get(size_t i, gopt_op_change *out)
+{
+    if (i >= GI_COUNT(shims))
+        return false;
+    const bool always = shims[i].below > GI_ONNX_NEWEST_OPSET; /* of whatever opset */
+    *out = (gopt_op_change){ .op = shims[i].op, .before = always ? 0 : shims[i].below, .means = shims[i].means };
+    return true;
+}
 
 /* What the table lacks stays as it came. */
 static bool has_row(const char *op)
 {
-    if (!strcmp(op, "Upsample"))
-        op = "Resize";
-    else if (!strcmp(op, "Scatter"))
-        op = "ScatterElements";
+    for (size_t i = 0; i < GI_COUNT(by_import); i++)
+        if (*by_import[i].becomes && !strcmp(by_import[i].name, op))
+            op = by_import[i].becomes;
     return gi_op_find("", op) != OP_Unknown;
 }
 

@@ -491,6 +491,8 @@ static const down downs[] = {
     { "BatchNormalization", 14, batchnorm_outputs },
     { "Attention", 24, attention_23 },
     { "GroupNormalization", 21, never },
+    { "Scan", 9, never },
+    { "Tile", 6, never },
     { "Softmax", 13, softmax_axis },
     { "LogSoftmax", 13, softmax_axis },
     { "Hardmax", 13, softmax_axis },

@@ -7,6 +7,7 @@ static const struct {
     int opset;
     const char *ops; /* each between spaces */
 } introduced[] = {
+    { 7, " Acos Asin Atan Cos Multinomial Sin Tan " },
     { 8, " Expand " },
     { 9, " Acosh Asinh Atanh Compress ConstantOfShape Cosh Erf EyeLike IsNaN MaxUnpool MeanVarianceNormalization"
          " NonZero OneHot Scan Shrink Sign Sinh TfIdfVectorizer Where " },

@@ -10,7 +10,8 @@ typedef enum coordinates {
     COORD_PYTORCH_HALF_PIXEL,
     COORD_ALIGN_CORNERS,
     COORD_ASYMMETRIC,
-    COORD_TF_CROP
+    COORD_TF_CROP,
+    COORD_TF_HALF_NEAREST /* of opsets 11 and 12 */
 } coordinates;
 
 typedef enum resize_mode { RESIZE_NEAREST, RESIZE_LINEAR, RESIZE_CUBIC } resize_mode;
@@ -63,8 +64,8 @@ static bool read_word(const gi_node *n, int at, const char *const *words, int co
 
 static const char *read_attributes(const gi_node *n, resize *r)
 {
-    static const char *const coords[] = { "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",
-                                          "align_corners", "asymmetric",           "tf_crop_and_resize" };
+    static const char *const coords[] = { "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",  "align_corners",
+                                          "asymmetric", "tf_crop_and_resize",   "tf_half_pixel_for_nn" };
     static const char *const modes[] = { "nearest", "linear", "cubic" };
     static const char *const roundings[] = { "round_prefer_floor", "round_prefer_ceil", "floor", "ceil" };
     static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
@@ -267,6 +268,8 @@ static double original(const resize *r, int d, double x)
         return width == 1 ? 0 : x * (in - 1) / (width - 1);
     case COORD_ASYMMETRIC:
         return x / scale;
+    case COORD_TF_HALF_NEAREST:
+        return (x + 0.5) / scale;
     case COORD_TF_CROP:
         return start * (in - 1) +
                (width == 1 ? (end - start) * (in - 1) / 2 : x * (end - start) * (in - 1) / (width - 1));

@@ -4,7 +4,7 @@
   judging.py GOPT
 
 The tests are written here, byte by byte."""
-import json, os, pathlib, random, struct, subprocess, sys, tempfile, unittest
+import json, math, os, pathlib, random, struct, subprocess, sys, tempfile, unittest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 import onnx_bytes as ox  # noqa: E402
@@ -44,7 +44,7 @@ def normal(mean, scale):
     return ox.model(ox.graph([op], [], [ox.value("y", [N])]))
 
 
-class Judging(unittest.TestCase):
+class Folder(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.dir = pathlib.Path(self.folder.name)
@@ -70,6 +70,8 @@ class Judging(unittest.TestCase):
         got = json.loads((self.dir / "c.json").read_text())
         return {pathlib.Path(t["name"]).name: t for t in got["tests"]}, got, p.stdout
 
+
+class Judging(Folder):
     def relu_test(self, name, want, dims=(2, 2), dtype=ox.F32):
         self.add(name, relu(), [([2, 2], [1.0, -2.0, 3.0, 4.0])], [(list(dims), want, dtype)])
 
@@ -169,6 +171,67 @@ class Judging(unittest.TestCase):
         p = subprocess.run([GOPT, "optimize", "two.gir", "--level", "0", "-o", "out.gir"], cwd=self.dir, capture_output=True, text=True)
         self.assertEqual(p.returncode, 0, p.stderr)
         self.assertIn('%0: f32[2] = Neg %"0"', (self.dir / "out.gir").read_text())
+
+
+def one(op, opset, inputs, out, initializers=(), extra=b"", outputs=("y",), **attributes):
+    """A model of one node: inputs are (name, dims), out the dims of all outputs."""
+    node = ox.node(op, [n for n, _ in inputs] + [name for name, _ in initializers], list(outputs), **attributes) + extra
+    return ox.model(ox.graph([node], [ox.value(n, d) for n, d in inputs], [ox.value(o, out) for o in outputs],
+                             [t for _, t in initializers]), opset=opset)
+
+
+class Opsets(Folder):
+    """Nodes as old opsets wrote them, whose meaning or form is another today."""
+
+    def passes(self, name, model, inputs, outputs):
+        self.add(name, model, inputs, outputs)
+        self.write(f"{name}/data.json", b'{"rtol": 1e-6}')
+        tests, _, _ = self.run_all()
+        self.assertEqual(tests[name]["result"], "passed", tests[name])
+
+    def test_tile_1(self):
+        """Along one axis; the number of tiles and the axis have the data's type."""
+        x, y = ([2, 2], [1.0, 2.0, 3.0, 4.0]), ([2, 6], [1.0, 2.0] * 3 + [3.0, 4.0] * 3)
+        self.passes("given", one("Tile", 5, [("x", [2, 2]), ("tiles", []), ("axis", [])], [2, 6]), [x, ([], [3.0]), ([], [1.0])], [y])
+        self.passes("constant", one("Tile", 5, [("x", [2, 2])], [2, 6], [("t", ox.tensor("t", [1], [3.0])), ("a", ox.tensor("a", [1], [1.0]))]),
+                    [x], [y])
+
+    def test_selu_1(self):
+        """Constants of four decimals."""
+        below = 1.0507 * 1.6732 * (math.exp(-1) - 1)
+        self.passes("old", one("Selu", 5, [("x", [2])], [2]), [([2], [-1.0, 2.0])], [([2], [below, 2.1014])])
+        self.add("new", one("Selu", 6, [("x", [2])], [2]), [([2], [-1.0, 2.0])], [([2], [below, 2.1014])])
+        self.write("new/data.json", b'{"rtol": 1e-6}')
+        self.assertEqual(self.run_all()[0]["new"]["result"], "failed")
+
+    def test_lp_pool_1(self):
+        """The order of the norm was a float."""
+        x = ([1, 1, 4], [1.0, -2.0, 3.0, -4.0])
+        self.passes("pool", one("LpPool", 1, [("x", [1, 1, 4])], [1, 1, 2], extra=number("p", 1.0), kernel_shape=[2], strides=[2]),
+                    [x], [([1, 1, 2], [3.0, 7.0])])
+        self.passes("global", one("GlobalLpPool", 1, [("x", [1, 1, 4])], [1, 1, 1], extra=number("p", 1.0)), [x], [([1, 1, 1], [10.0])])
+        self.add("part", one("GlobalLpPool", 1, [("x", [1, 1, 4])], [1, 1, 1], extra=number("p", 1.5)), [x], [([1, 1, 1], [10.0])])
+        self.assertIn("attribute p is 1.5", self.run_all()[0]["part"]["reason"])
+
+    def test_dropout_7(self):
+        """The mask has the data's type."""
+        self.passes("mask", one("Dropout", 7, [("x", [3])], [3], outputs=("y", "m")), [([3], [1.0, 2.0, 3.0])],
+                    [([3], [1.0, 2.0, 3.0]), ([3], [1.0, 1.0, 1.0])])
+
+    def test_batchnorm_7(self):
+        """spatial = 0: statistics for every position."""
+        names, v = ("x", "s", "b", "m", "v"), [[1.0, 2.0], [2.0, 3.0], [0.5, 0.25], [0.0, 1.0], [1.0, 4.0]]
+        inputs = [(n, [1, 1, 2] if n == "x" else [1, 2]) for n in names]
+        y = [s * (x - m) / math.sqrt(q + 1e-5) + b for x, s, b, m, q in zip(*v)]
+        self.passes("every", one("BatchNormalization", 7, inputs, [1, 1, 2], spatial=0), [(d, x) for (_, d), x in zip(inputs, v)],
+                    [([1, 1, 2], y)])
+
+    def test_resize_11(self):
+        """A way to count pixels that is gone since, and empty inputs for what is left out."""
+        sizes = [("r", ox.tensor("r", [0], [])), ("s", ox.tensor("s", [0], [])), ("z", ox.tensor("z", [3], [1, 1, 2], ox.I64))]
+        self.passes("half", one("Resize", 11, [("x", [1, 1, 4])], [1, 1, 2], sizes, mode="nearest", nearest_mode="floor",
+                                coordinate_transformation_mode="tf_half_pixel_for_nn"),
+                    [([1, 1, 4], [1.0, 2.0, 3.0, 4.0])], [([1, 1, 2], [2.0, 4.0])])
 
 
 if __name__ == "__main__":
