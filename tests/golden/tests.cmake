@@ -16,6 +16,7 @@ if(Python3_FOUND AND NOT CMAKE_C_FLAGS MATCHES "fsanitize")
 endif()
 # docs/rules.md is what the table and the cases say.
 if(Python3_FOUND)
+  add_test(NAME docs.conformance COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/scripts/conformance --check $<TARGET_FILE:gopt>)
   add_test(NAME docs.ops COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/scripts/ops --check $<TARGET_FILE:gopt>)
   add_test(NAME docs.rules COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/scripts/rules --check $<TARGET_FILE:gopt>)
 endif()
