@@ -45,7 +45,7 @@ typedef struct suite {
     regex_t include, exclude;
     bool has_include, has_exclude;
     json_t *overrides; /* NULL: none */
-    char scratch[64];  /* a folder of this run alone */
+    char scratch[512]; /* a folder of this run alone */
 } suite;
 
 /* ---- finding the folders ---- */
@@ -351,10 +351,12 @@ static gopt_status conformance_steps(suite *s)
                          s->has_include || s->has_exclude ? " that --include and --exclude leave" : "");
     TRY(conformance_overrides(t, &s->overrides));
     qsort(s->tests, s->n, sizeof *s->tests, by_path);
-    snprintf(s->scratch, sizeof s->scratch, "/tmp/gopt-conformance-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    tmp = tmp && *tmp && strlen(tmp) < sizeof s->scratch / 2 ? tmp : "/tmp";
+    snprintf(s->scratch, sizeof s->scratch, "%s/gopt-conformance-XXXXXX", tmp);
     if (!mkdtemp(s->scratch)) {
         *s->scratch = 0;
-        return tool_fail(t, GOPT_BAD_INPUT, "/tmp", NULL, "no folder can be made in it: %s", strerror(errno));
+        return tool_fail(t, GOPT_BAD_INPUT, tmp, NULL, "no folder can be made in it: %s", strerror(errno));
     }
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const int64_t jobs = t->o.jobs ? t->o.jobs : cores;

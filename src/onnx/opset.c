@@ -559,6 +559,59 @@ static gopt_status scatter_name(gi_import *im, gi_raw *r)
     return GOPT_OK;
 }
 
+/* ---- operators that ONNX had on trial, and dropped ---- */
+
+static gopt_status slice_name(gi_import *im, gi_raw *r)
+{
+    (void)im;
+    r->op = "Slice";
+    return GOPT_OK;
+}
+
+/* The shape of a ConstantFill: an attribute, the input's contents, or its shape. */
+static gopt_status fill_shape(gi_import *im, gi_raw *r, gi_value **out)
+{
+    const gi_raw_attr *shape = gi_raw_attr_find(r, "shape"), *extra = gi_raw_attr_find(r, "extra_shape");
+    gi_raw_attrs axis = { 0 };
+    if ((shape && shape->a.kind != GI_ATTR_INTS) || (extra && extra->a.kind != GI_ATTR_INTS) ||
+        (!shape && !input(r, 0)))
+        return gi_fail(im->cx, GOPT_BAD_INPUT, &r->at, NULL, "it needs an input, or a list of integers as shape");
+    if (!input(r, 0))
+        *out = gi_const_i64(im->g, 1, shape->a.n, shape->a.u.ints);
+    else if (int_attr(r, "input_as_shape", 0))
+        GI_TRY(cast_to(im, r, GOPT_I64, input(r, 0), out));
+    else
+        GI_TRY(EMIT(im, r, "Shape", out, input(r, 0)));
+    GI_NEED(*out);
+    if (!extra || !extra->a.n)
+        return GOPT_OK;
+    gi_value *more = gi_const_i64(im->g, 1, extra->a.n, extra->a.u.ints);
+    GI_NEED(more && gi_push(im->a, &axis, (gi_raw_attr){ .a = { .kind = GI_ATTR_INT, .name = "axis", .u.i = 0 } }));
+    return emit(im, r, "Concat", NULL, &axis, 2, (gi_value *[]){ *out, more }, out);
+}
+
+static gopt_status constant_fill(gi_import *im, gi_raw *r)
+{
+    const gi_raw_attr *value = gi_raw_attr_find(r, "value");
+    const int64_t dtype = int_attr(r, "dtype", GOPT_F32);
+    const gi_dclass c = dtype > 0 && dtype < GOPT_DTYPE_COUNT ? gi_dtype_class((gopt_dtype)dtype) : GI_NONE;
+    gi_value *shape, *filling;
+    gi_blob *b;
+    if (c != GI_FLOAT && c != GI_SINT && c != GI_UINT && c != GI_BOOLEAN)
+        return gi_fail(im->cx, GOPT_BAD_INPUT, &r->at, NULL, "attribute dtype is %lld, which is no type of numbers",
+                       (long long)dtype);
+    GI_TRY(fill_shape(im, r, &shape));
+    GI_TRY(gi_blob_create(im->cx, (gopt_dtype)dtype, 0, NULL, &b));
+    gi_store_f64((gopt_dtype)dtype, b->owned, 0,
+                 value && value->a.kind == GI_ATTR_FLOAT ? (double)value->a.u.f : (double)int_attr(r, "value", 0));
+    filling = gi_const(im->g, b, NULL);
+    r->in.n = 0;
+    GI_NEED(filling && gi_push(im->a, &r->in, filling) && gi_push(im->a, &r->in, shape));
+    r->attrs.n = 0;
+    r->op = "Expand";
+    return GOPT_OK;
+}
+
 /* ---- the table ---- */
 
 typedef struct shim {
@@ -569,6 +622,8 @@ typedef struct shim {
 } shim;
 
 static const shim shims[] = {
+    { "DynamicSlice", 1000, slice_name, "now called Slice" },
+    { "ConstantFill", 1000, constant_fill, "a value, and the shape that it fills" },
     { NULL, 7, drop_consumed, "consumed_inputs said which memory an output may take: dropped" },
     { "BatchNormalization", 7, drop_is_test, "is_test is dropped: models are read for inference" },
     { "Dropout", 7, drop_is_test, "is_test is dropped: models are read for inference" },
@@ -641,6 +696,8 @@ static const shim shims[] = {
 /* Operators that no graph holds, since import makes others of them. */
 static const gopt_op_by_import by_import[] = {
     { "Constant", "", "a constant value" },
+    { "ConstantFill", "Expand", "Expand of a constant (on trial until opset 9)" },
+    { "DynamicSlice", "Slice", "Slice (on trial until opset 9)" },
     { "Scatter", "ScatterElements", "ScatterElements, its newer name" },
     { "Upsample", "Resize", "Resize" },
 };

@@ -226,6 +226,17 @@ class Opsets(Folder):
         self.passes("every", one("BatchNormalization", 7, inputs, [1, 1, 2], spatial=0), [(d, x) for (_, d), x in zip(inputs, v)],
                     [([1, 1, 2], y)])
 
+    def test_on_trial(self):
+        """Operators that ONNX had on trial until opset 9: ConstantFill and DynamicSlice."""
+        self.passes("slice", one("DynamicSlice", 8, [("x", [4])], [2], [("s", ox.tensor("s", [1], [1], ox.I64)),
+                                                                        ("e", ox.tensor("e", [1], [3], ox.I64))]),
+                    [([4], [1.0, 2.0, 3.0, 4.0])], [([2], [2.0, 3.0])])
+        self.passes("fill", one("ConstantFill", 8, [], [2, 1], extra=number("value", 1.5), shape=[2, 1]), [], [([2, 1], [1.5, 1.5])])
+        self.passes("like", one("ConstantFill", 8, [("x", [2])], [2, 1], extra=number("value", 1.5), extra_shape=[1]),
+                    [([2], [0.0, 0.0])], [([2, 1], [1.5, 1.5])])
+        self.passes("told", one("ConstantFill", 8, [], [3], [("n", ox.tensor("n", [1], [3], ox.I64))], input_as_shape=1), [],
+                    [([3], [0.0, 0.0, 0.0])])
+
     def test_resize_11(self):
         """A way to count pixels that is gone since, and empty inputs for what is left out."""
         sizes = [("r", ox.tensor("r", [0], [])), ("s", ox.tensor("s", [0], [])), ("z", ox.tensor("z", [3], [1, 1, 2], ox.I64))]

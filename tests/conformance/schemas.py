@@ -256,7 +256,7 @@ def differences(program):
                     out.add(f"{name}-{a.since_version}: {d} in {b.since_version}")
         imported += [(f"{name}-{s.since_version}", s) for s in versions if not (s.deprecated and s is versions[-1])]
     for key, row in rows.items():
-        if key not in history and not row["ours"] and key[0] in {d for d, _ in history}:
+        if key not in history and row["becomes"] is None and not row["ours"] and key[0] in {d for d, _ in history}:
             out.add(f"{'::'.join(filter(None, key))}: no operator of ONNX")
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for (name, _), said in zip(imported, pool.map(lambda x: imports(program, folder, x[1]), imported)):
