@@ -223,14 +223,13 @@ static gopt_status name_block(gi_export *x, gi_xblock *b)
 static gopt_status finish_main(gi_export *x)
 {
     gi_xblock *b = x->main;
+    gi_smap seen;
+    gi_smap_init(&seen, x->a);
     for (uint32_t i = 0; i < b->b->n_results; i++) {
         gi_value *v = resolve(b->b->results[i].value);
-        if (strcmp(x->name[v->id], b->results[i]) == 0)
-            continue;
-        bool again = false;
-        for (uint32_t k = 0; k < i && !again; k++)
-            again = !strcmp(b->results[k], b->results[i]);
-        if (!again)
+        const bool again = gi_smap_get(&seen, b->results[i]);
+        GI_NEED(gi_smap_put(&seen, b->results[i], b));
+        if (strcmp(x->name[v->id], b->results[i]) != 0 && !again)
             GI_TRY(identity(x, b, v, b->results[i]));
     }
     return GOPT_OK;
@@ -242,13 +241,14 @@ static gopt_status finish_inner(gi_export *x, gi_xblock *b)
     if (b->parent) {
         b->results = GI_NEW_ARRAY(x->a, const char *, n + 1u);
         GI_NEED(b->results);
+        gi_map seen;
+        gi_map_init(&seen, x->a);
         for (uint32_t i = 0; i < n; i++) {
             gi_value *v = resolve(b->b->results[i].value);
             if (!v)
                 return gi_fail(x->cx, GOPT_INTERNAL, NULL, NULL, "result #%u of a subgraph has no value", i);
-            bool again = false;
-            for (uint32_t k = 0; k < i && !again; k++)
-                again = resolve(b->b->results[k].value) == v;
+            const bool again = gi_map_get(&seen, (uint64_t)v->id + 1);
+            GI_NEED(gi_map_put(&seen, (uint64_t)v->id + 1, v));
             b->results[i] = x->name[v->id];
             if (defined_here(x, b, v) && !again)
                 continue;

@@ -163,19 +163,23 @@ static gopt_status try_known_if(gi_pass_ctx *cx, gi_node *n)
 
 /* ---- Ifs on a turned condition ---- */
 
-static bool only_ifs_read(const gi_value *v)
+/* Asked once of each value: thousands may read it. What is turned since reads it no more. */
+static bool only_ifs_read(gi_map *asked, gi_value *v)
 {
-    for (const gi_use *u = v->uses; u; u = u->next)
-        if (!u->node || u->node->op != OP_If)
-            return false;
-    return true;
+    const void *known = gi_map_get(asked, (uint64_t)v->id + 1);
+    if (known)
+        return known == v;
+    bool all = true;
+    for (const gi_use *u = v->uses; u && all; u = u->next)
+        all = u->node && u->node->op == OP_If;
+    return gi_map_put(asked, (uint64_t)v->id + 1, all ? (void *)v : asked) && all;
 }
 
-static void try_turned_if(gi_pass_ctx *cx, gi_node *n)
+static void try_turned_if(gi_pass_ctx *cx, gi_node *n, gi_map *asked)
 {
     gi_node *not_ = gi_value_node(gi_node_in(n, If_in_cond));
     gi_block *a = gi_attr_graph(n, If_at_then_branch), *b = gi_attr_graph(n, If_at_else_branch);
-    if (!not_ || not_->op != OP_Not || !a || !b || !only_ifs_read(not_->out[0]) || !gi_pass_may(cx, "if_not"))
+    if (!not_ || not_->op != OP_Not || !a || !b || !only_ifs_read(asked, not_->out[0]) || !gi_pass_may(cx, "if_not"))
         return;
     gi_applied(cx, "if_not", n, "its branches change places, so that nothing needs to turn its condition");
     gi_node_set_in(n, If_in_cond, gi_node_in(not_, 0));
@@ -377,6 +381,8 @@ static gopt_status join_all(gopt_graph *g, gi_pass_ctx *cx)
 gopt_status gi_pass_control_flow(gopt_graph *g, gi_pass_ctx *cx)
 {
     found f = { .cx = cx };
+    gi_map asked;
+    gi_map_init(&asked, cx->scratch);
     GI_NEED(gi_each_node(g->main, collect, &f));
     /* Inner ones come first: whichever way, each node is still in a block when its turn comes. */
     for (size_t i = 0; i < f.nodes.n; i++) {
@@ -384,7 +390,7 @@ gopt_status gi_pass_control_flow(gopt_graph *g, gi_pass_ctx *cx)
         if (n->block && n->op == OP_If)
             GI_TRY(try_known_if(cx, n));
         if (n->block && n->op == OP_If)
-            try_turned_if(cx, n);
+            try_turned_if(cx, n, &asked);
         if (n->block && (n->op == OP_Loop || n->op == OP_Scan))
             GI_TRY(gi_control_loop(cx, n));
     }

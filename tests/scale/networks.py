@@ -440,6 +440,78 @@ def shapes(n):
     return whole(nodes, [value("x", [1])], ends, w)
 
 
+@kind
+def loops(n):
+    """Loops of tables, which come apart, one of a body as long as all of them, which stays, and Ifs on one condition"""
+    nodes, x = [], "x"
+    weights = [ints("three", [3]), ints("many", [40]), filled("table", [3, 8], 1)]
+    for i in range(n // 16):
+        p = f"l{i}/"
+        body = [node("Gather", ["table", p + "i"], [p + "row"], p + "row"), node("Add", [p + "v", p + "row"], [p + "w"], p + "add"),
+                node("Identity", [p + "c"], [p + "d"], p + "on")]
+        inner = graph(body, [value(p + "i", [], I64), value(p + "c", [], BOOL), value(p + "v", ["n", 8])],
+                      [value(p + "d", [], BOOL), value(p + "w", ["n", 8])], name="body")
+        nodes.append(node("Loop", ["three", "", x], [p + "y"], p + "loop", body=inner))
+        x = p + "y"
+        then = graph([node("Neg", [x], [p + "t"], p + "neg")], [], [value(p + "t", ["n", 8])], name="then")
+        other = graph([node("Exp", ["x"], [p + "e"], p + "exp")], [], [value(p + "e", ["n", 8])], name="else")
+        nodes.append(node("If", ["cond"], [p + "z"], p + "if", then_branch=then, else_branch=other))
+        if i % 8 == 7:
+            nodes.append(node("Add", [x, p + "z"], [p + "s"], p + "sum"))
+            x = p + "s"
+    body, v = [], "v"
+    for i in range(n // 4):
+        body.append(node("Exp", ["x"], [f"b{i}/c"], f"b{i}/fixed") if i % 4 == 0 else node("Abs", [v], [f"b{i}/c"], f"b{i}/abs"))
+        body.append(node("Mul", [v, f"b{i}/c"], [f"b{i}/v"], f"b{i}/mul"))
+        v = f"b{i}/v"
+    body.append(node("Identity", ["c"], ["d"], "on"))
+    inner = graph(body, [value("i", [], I64), value("c", [], BOOL), value("v", ["n", 8])],
+                  [value("d", [], BOOL), value(v, ["n", 8])], name="body")
+    nodes.append(node("Loop", ["many", "", x], ["y"], "long", body=inner))
+    return whole(nodes, [value("x", ["n", 8]), value("cond", [], BOOL)], [value("y", ["n", 8])], weights)
+
+
+@kind
+def conditions(n):
+    """Ifs on one condition, which become one: each reads the one before, as turned as not"""
+    nodes, x, ifs = [node("Not", ["cond"], ["not"], "/not")], "x", []
+    for i in range(n // 3):
+        p = f"c{i}/"
+        then = graph([node("Neg", [x], [p + "t"], p + "neg")], [], [value(p + "t", ["n", 8])], name="then")
+        other = graph([node("Exp", [x], [p + "e"], p + "exp")], [], [value(p + "e", ["n", 8])], name="else")
+        nodes.append(node("If", ["not" if i % 2 else "cond"], [p + "y"], p + "if", then_branch=then, else_branch=other))
+        x = p + "y"
+        ifs.append(x)
+    nodes.append(node("Concat", ifs, ["y"], "/all", axis=1))
+    return whole(nodes, [value("x", ["n", 8]), value("cond", [], BOOL)], [value("y", ["n", 8 * len(ifs)])])
+
+
+@kind
+def lists(n):
+    """lists: grown one by one at both ends, taken from a split, joined again"""
+    nodes, weights = [node("SequenceEmpty", [], ["s"], "/empty")], [scalar("unused", 1.0), tensor("front", [], [0], I64)]
+    s, k = "s", n // 5
+    for i in range(k):
+        nodes.append(node("Relu", ["x"], [f"r{i}"], f"/relu{i}") if i % 2 else node("Abs", ["x"], [f"r{i}"], f"/abs{i}"))
+        nodes.append(node("SequenceInsert", [s, f"r{i}"] + (["front"] if i % 64 == 5 else []), [f"s{i}"], f"/insert{i}"))
+        s = f"s{i}"
+    nodes.append(node("ConcatFromSequence", [s], ["joined"], "/join", axis=1))
+    m = min(k, 4000)  # of one sequence with more readers those are left
+    nodes.append(node("SplitToSequence", ["z"], ["parts"], "/split", axis=0, keepdims=0))
+    parts = []
+    for i in range(m):
+        weights.append(tensor(f"at{i}", [], [i], I64))
+        nodes.append(node("SequenceAt", ["parts", f"at{i}"], [f"p{i}"], f"/part{i}"))
+        nodes.append(node("Sigmoid", [f"p{i}"], [f"q{i}"], f"/sigmoid{i}"))
+        parts.append(f"q{i}")
+    nodes.append(node("Concat", parts, ["again"], "/again", axis=0))
+    nodes.append(node("SequenceConstruct", parts, ["made"], "/construct"))
+    nodes.append(node("SequenceAt", ["made", f"at{m - 1}"], ["last"], "/last"))
+    nodes.append(node("SequenceLength", ["made"], ["count"], "/count"))
+    return whole(nodes, [value("x", ["n", 1]), value("z", [m, 4])],
+                 [value("joined", ["n", k]), value("again", [4 * m]), value("last", [4]), value("count", [], I64)], weights)
+
+
 def with_large_weights(path, layers, side, channels):
     """Writes a network whose weights lie in a file beside it, PATH.weights, sparse but for the start of each one, so that
     no two are the same. Everything gives folding work on a whole weight: a product behind a Transpose, scaled by a number,
