@@ -210,7 +210,8 @@ static gopt_status eval_split(gi_eval *a)
 {
     const gopt_tensor *t = a->in[SplitToSequence_in_input];
     const gopt_tensor *split = a->n_in > SplitToSequence_in_split ? a->in[SplitToSequence_in_split] : NULL;
-    const bool keep = split || gi_attr_int(a->n, SplitToSequence_at_keepdims) != 0;
+    const bool ones = !split || (split->rank == 0 && gi_dtype_is_int(split->dtype) && gi_tensor_i64(split, 0) == 1);
+    const bool keep = !ones || gi_attr_int(a->n, SplitToSequence_at_keepdims) != 0;
     int axis;
     gopt_tensor *s;
     if (!gi_axis(gi_attr_int(a->n, SplitToSequence_at_axis), t->rank, &axis) || gopt_dtype_bits(t->dtype) < 8)
@@ -462,12 +463,30 @@ static gopt_status infer_concat(gi_infer *c)
     return GOPT_OK;
 }
 
+/* ONNX ignores keepdims where lengths are given. ONNX Runtime does where they are a list; of one number, which must be
+ * 1 then, it obeys keepdims, and PyTorch writes torch.unbind so: that is what such a file means. Where the number is
+ * another, ONNX alone has an answer. 1 where the axis stays, 0 where it goes, -1 where only the run knows. */
+static int keeps_axis(gi_infer *c)
+{
+    int64_t *v;
+    uint32_t n;
+    const int rank = gi_infer_rank(c, SplitToSequence_in_split);
+    if (gi_attr_int(c->n, SplitToSequence_at_keepdims))
+        return 1;
+    if (!gi_infer_has(c, SplitToSequence_in_split))
+        return 0;
+    if (rank < 0)
+        return -1;
+    if (rank > 0)
+        return 1;
+    return gi_infer_ints(c, SplitToSequence_in_split, c->scratch, &n, &v) && n == 1 ? v[0] != 1 : -1;
+}
+
 static gopt_status infer_split(gi_infer *c)
 {
     const gi_type *t = gi_infer_type(c, 0);
-    const int rank = gi_infer_rank(c, 0);
+    const int keep = keeps_axis(c), rank = keep < 0 ? -1 : gi_infer_rank(c, 0);
     const bool split = gi_infer_has(c, SplitToSequence_in_split);
-    const bool keep = split || gi_attr_int(c->n, SplitToSequence_at_keepdims) != 0;
     const gi_dim *dims[GOPT_MAX_RANK];
     int axis, n = 0;
     if (!t)

@@ -181,6 +181,7 @@ typedef struct cuts {
     int64_t dim;            /* -1: not known */
     const gi_blob *lengths; /* a list of them; NULL: all of them `every` long, but for the last */
     int64_t every, count;   /* count -1: not known */
+    bool drops;             /* the axis goes */
 } cuts;
 
 static bool read_cuts(const gi_node *split, cuts *c, gi_reason *why)
@@ -200,6 +201,7 @@ static bool read_cuts(const gi_node *split, cuts *c, gi_reason *why)
     }
     if (lengths)
         c->every = gi_load_i64(lengths->dtype, lengths->data, 0);
+    c->drops = c->every == 1 && !gi_attr_int(split, SplitToSequence_at_keepdims); /* ops/sequence.c says why */
     if (c->every > 0 && c->dim >= 0)
         c->count = c->dim / c->every + (c->dim % c->every != 0);
     return c->every > 0;
@@ -224,7 +226,7 @@ static bool read_piece(const gi_node *split, const gi_value *k, piece *p, gi_rea
         return false;
     *p = (piece){ .axis = c.axis };
     if (!c.lengths) {
-        p->drops = !gi_node_in(split, SplitToSequence_in_split) && !gi_attr_int(split, SplitToSequence_at_keepdims);
+        p->drops = c.drops;
         if (!gi_mul_i64(at, c.every, &p->first))
             return false;
         p->length = c.dim >= 0 ? gi_min_i64(c.every, c.dim - p->first) : c.every;
@@ -305,7 +307,12 @@ static bool joins_what_it_split(const gi_match *m, gi_reason *why)
     const gi_node *split = gi_value_node(m->s);
     int axis, own;
     const int rank = gi_value_rank(m->x);
-    const bool drops = !m->l && !gi_attr_int(split, SplitToSequence_at_keepdims);
+    int64_t every = 1;
+    const bool listed = m->l && gi_value_rank(m->l) > 0;
+    const bool may_drop = !listed && !gi_attr_int(split, SplitToSequence_at_keepdims);
+    if (may_drop && m->l && !read_number(m->l, &every))
+        return gi_decline(why, "whether it drops the axis is known only at run time");
+    const bool drops = may_drop && every == 1;
     const bool adds = gi_attr_int(m->root, ConcatFromSequence_at_new_axis) != 0;
     if (!gi_axis(gi_attr_int(split, SplitToSequence_at_axis), rank, &axis) ||
         !gi_axis(gi_attr_int(m->root, ConcatFromSequence_at_axis), rank, &own))

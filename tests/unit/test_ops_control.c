@@ -94,6 +94,18 @@ static void sequences(void **state)
               "1: 5");
     eval_refuses("%s = SequenceConstruct dense<f32[1], [1]>\n%y = SequenceAt %s, dense<i64[], [1]>", "lies outside");
     eval_refuses("%o = Optional\n%y = OptionalGetElement %o", "holds nothing");
+    /* keepdims counts where the pieces are of one number, which is 1, as ONNX Runtime has it */
+    infers("%x: f32[4,n]",
+           "%s = SplitToSequence %x, dense<i64[], 1> { keepdims = 0 }\n%y = SequenceAt %s, dense<i64[], 0>", "f32[n]");
+    evaluates("%s = SplitToSequence dense<f32[2,2], [1,2,3,4]>, dense<i64[], 1> { keepdims = 0 }\n%y = SequenceAt %s, "
+              "dense<i64[], 1>",
+              "2: 3 4");
+    evaluates("%s = SplitToSequence dense<f32[2,1], [1,2]>, dense<i64[], 2> { keepdims = 0 }\n%y = SequenceAt %s, "
+              "dense<i64[], 0>",
+              "2x1: 1 2");
+    evaluates("%s = SplitToSequence dense<f32[2,1], [1,2]>, dense<i64[2], [1,1]> { keepdims = 0 }\n%y = SequenceAt %s, "
+              "dense<i64[], 0>",
+              "1x1: 1");
     infers("%x: f32[4,n]", "%s = SplitToSequence %x { keepdims = 0 }\n%y = SequenceAt %s, dense<i64[], [0]>", "f32[n]");
 }
 
