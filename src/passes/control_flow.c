@@ -393,6 +393,8 @@ gopt_status gi_pass_control_flow(gopt_graph *g, gi_pass_ctx *cx)
             try_turned_if(cx, n, &asked);
         if (n->block && (n->op == OP_Loop || n->op == OP_Scan))
             GI_TRY(gi_control_loop(cx, n));
+        if (n->block && n->op == OP_Loop)
+            GI_TRY(gi_control_lists(cx, n));
     }
     return join_all(g, cx);
 }
