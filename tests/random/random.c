@@ -208,7 +208,7 @@ static void try_seed(const seeds *all, uint64_t seed, const char *folder, tally 
     gopt_graph *g = a ? stitch_graph(&s, all) : NULL;
     t->made++;
     if (g && gi_verify(g) == GOPT_OK && gi_infer_graph(g) == GOPT_OK && mutate_limit_rounds(g) &&
-        mutate_some(g, &s.state, a) && mutate_ends(g)) {
+        mutate_some(g, &s.state, a) && mutate_ends(g) && mutate_has_types(g)) {
         const random_trial r = { g, draw_options(&s.state), folder, seed };
         int64_t rewrites = 0;
         t->valid++;

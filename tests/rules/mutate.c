@@ -70,6 +70,20 @@ bool mutate_ends(gopt_graph *g)
     return gi_each_node(g->main, check_rounds, NULL);
 }
 
+static bool check_types(void *arg, gi_node *n)
+{
+    (void)arg;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->op != OP_Unknown && n->out[i]->n_uses && !n->out[i]->type)
+            return false;
+    return true;
+}
+
+bool mutate_has_types(gopt_graph *g)
+{
+    return gi_each_node(g->main, check_types, NULL);
+}
+
 static bool limit_rounds(void *arg, gi_node *n)
 {
     const int64_t most = MOST_ROUNDS;

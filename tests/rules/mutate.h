@@ -41,6 +41,10 @@ gopt_graph *mutate_seed(gopt_ctx *cx, gi_arena *a, const char *path, int64_t mos
 typedef gi_vec(gi_node *) mutate_node_list;
 bool mutate_list_nodes(gopt_graph *g, gi_arena *a, mutate_node_list *out);
 
+/* Has every result a type, once inferred? Inference leaves a branch without that cannot be: exporters write such, where
+ * only the other one is ever taken. ONNX refuses it. */
+bool mutate_has_types(gopt_graph *g);
+
 /* Does every Loop end soon? Gives those without a limit one. */
 bool mutate_ends(gopt_graph *g);
 bool mutate_limit_rounds(gopt_graph *g);
