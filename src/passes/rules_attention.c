@@ -20,6 +20,9 @@
 #include "passes/build.h"
 #include "passes/layout.h"
 
+/* Of a scale: larger ones make sums overflow that had not before. */
+static const double LARGEST = 0x1p64;
+
 enum { MAX_MASKS = 4, MAX_SCORES = 10 };
 
 /* One way that scores are masked: by a sum, or by a Where whose other arm is far below. */
@@ -340,7 +343,7 @@ static bool read_attention(const gi_match *m, attention *a)
             return false;
         }
     }
-    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || !isfinite(a->scale) || a->scale <= 0)
+    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || a->scale > LARGEST || !(a->scale > 0))
         return false;
     if (gi_value_dtype(a->q) == GOPT_F64 && (double)(float)a->scale != a->scale)
         a->why = "its scale is f64, and the attribute f32";

@@ -505,6 +505,83 @@ static const char *letter(const gi_match *m, int label)
     return gi_arena_printf(m->scratch, "%c", label < 26 ? 'a' + label : 'A' + label - 26);
 }
 
+/* ---- products of attention ---- */
+
+enum { MAX_STEPS = 8, ATTENTION_OPSET = 23 };
+
+static bool is_step_of_scores(const gi_node *n)
+{
+    return n && (n->op == OP_Mul || n->op == OP_Div || n->op == OP_Add || n->op == OP_Where);
+}
+
+static bool is_any_product(const gi_node *n)
+{
+    return n && (n->op == OP_MatMul || n->op == OP_Einsum) && n->n_in == 2;
+}
+
+static bool is_last_softmax(const gi_node *n)
+{
+    return n && n->op == OP_Softmax && gi_value_rank(n->out[0]) == 4 &&
+           (gi_attr_int(n, Softmax_at_axis) == -1 || gi_attr_int(n, Softmax_at_axis) == 3);
+}
+
+/* The Softmax that scores v come to through scales and masks alone; NULL where they do not. */
+static const gi_node *softmax_behind(const gi_value *v)
+{
+    for (int i = 0; i < MAX_STEPS; i++) {
+        const gi_node *n = gi_value_only_user(v);
+        if (is_last_softmax(n))
+            return n;
+        if (!is_step_of_scores(n))
+            return NULL;
+        v = n->out[0];
+    }
+    return NULL;
+}
+
+/* The product that a Softmax comes from through scales and masks alone; NULL where it does not. */
+static const gi_node *product_before(const gi_node *softmax)
+{
+    const gi_value *v = gi_node_in(softmax, 0);
+    for (int i = 0; i < MAX_STEPS; i++) {
+        const gi_node *n = gi_value_node(v);
+        if (!n || v->n_uses != 1 || is_any_product(n))
+            return n && v->n_uses == 1 ? n : NULL;
+        if (!is_step_of_scores(n))
+            return NULL;
+        const uint32_t at = n->op == OP_Where ? 1 : 0;
+        const gi_node *first = gi_value_node(gi_node_in(n, at));
+        v = gi_node_in(n, is_any_product(first) || is_step_of_scores(first) ? at : at + 1);
+    }
+    return NULL;
+}
+
+/* Are an Einsum's operands, but for `weights`, made by moves that nothing else reads? A MatMul has them already. */
+static bool takes_moved(const gi_node *n, const gi_value *weights)
+{
+    for (uint32_t i = 0; n->op == OP_Einsum && i < 2; i++) {
+        const gi_value *v = gi_node_in(n, i);
+        if (v != weights && (v->n_uses != 1 || !gi_is_move(gi_value_node(v))))
+            return false;
+    }
+    return true;
+}
+
+/* Is it one of attention's two products, over batch and heads? Where the opset has Attention, that takes both, and the
+ * moves that they need are one with those that take heads apart and put them together. */
+static bool is_of_attention(const gi_match *m, const roles *s)
+{
+    const gi_node *n = gi_value_node(m->x), *softmax = is_last_softmax(n) ? n : NULL;
+    if (m->opset < ATTENTION_OPSET || s->batch.n != 2 || s->rows.n != 1 || s->cols.n != 1 || s->sum.n != 1)
+        return false;
+    n = gi_value_node(m->y);
+    softmax = softmax ? softmax : is_last_softmax(n) ? n : softmax_behind(m->root->out[0]);
+    const gi_node *second = softmax ? gi_value_only_user(softmax->out[0]) : NULL,
+                  *first = softmax ? product_before(softmax) : NULL;
+    return first && is_any_product(second) && takes_moved(first, NULL) && takes_moved(second, softmax->out[0]) &&
+           (second->op == OP_MatMul || gi_is_move(gi_value_only_user(second->out[0])));
+}
+
 static bool is_product(const gi_match *m, gi_reason *why)
 {
     product p = { .e = read_root(m, why) };
@@ -519,7 +596,7 @@ static bool is_product(const gi_match *m, gi_reason *why)
     if (!plan_product(m, &p))
         return gi_decline(
             why, "the shapes around a product cannot be written: two of their dims are known only at run time");
-    if (p.net <= 0)
+    if (p.net <= 0 || is_of_attention(m, &s))
         return true;
     return gi_decline(why, "it would be a MatMul and %d more node%s that move%s its operands or result", p.net,
                       p.net == 1 ? "" : "s", p.net == 1 ? "s" : "");
