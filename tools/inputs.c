@@ -120,7 +120,9 @@ static gopt_status load_bytes(tool *t, const char *path, const wanted *w, const 
         return npy_load(t, path, p, n, out);
     if (ends_with(path, ".bin") || ends_with(path, ".raw"))
         return load_raw(t, path, w, p, n, out);
-    return tool_fail(t, GOPT_BAD_INPUT, path, "give .npy, .npz, .pb, .png, .jpg or .ppm, or raw bytes as .bin",
+    if (ends_with(path, ".json"))
+        return json_load_input(t, path, p, n, w->value, w->type, out);
+    return tool_fail(t, GOPT_BAD_INPUT, path, "give .npy, .npz, .pb, .json, .png, .jpg or .ppm, or raw bytes as .bin",
                      "is of no kind that is known here");
 }
 
@@ -211,7 +213,7 @@ static gopt_status from_flag(job *j, const char *text)
 /* --inputs DIR: NAME.npy and so on, or input_N.pb. */
 static gopt_status from_folder(job *j, const char *dir)
 {
-    static const char *const kinds[] = { "npy", "npz", "pb", "bin", "png", "jpg", "jpeg", "ppm", "pgm" };
+    static const char *const kinds[] = { "npy", "npz", "pb", "json", "bin", "png", "jpg", "jpeg", "ppm", "pgm" };
     if (access(dir, R_OK | X_OK))
         return tool_fail(j->t, GOPT_BAD_INPUT, dir, NULL, "cannot be read");
     for (size_t i = 0; i < j->n; i++) {
@@ -223,14 +225,12 @@ static gopt_status from_folder(job *j, const char *dir)
                                                       : text_of("%s/input_%zu.pb", dir, i);
             found = path && !access(path, R_OK);
         }
-        gopt_status s =
-            !stem || !path ? tool_no_memory(j->t)
-            : found
-                ? load_into(j, i, path)
-                : tool_fail(
-                      j->t, GOPT_BAD_INPUT, dir, NULL,
-                      "has no file for input %s: expected %s.npy, .npz, .pb, .bin, .png, .jpg, .ppm or input_%zu.pb",
-                      j->w[i].name, stem, i);
+        gopt_status s = !stem || !path ? tool_no_memory(j->t)
+                        : found        ? load_into(j, i, path)
+                                       : tool_fail(j->t, GOPT_BAD_INPUT, dir, NULL,
+                                                   "has no file for input %s: expected %s.npy, .npz, .pb, .json, .bin, .png, "
+                                                          ".jpg, .ppm or input_%zu.pb",
+                                                   j->w[i].name, stem, i);
         free(stem);
         free(path);
         TRY(s);
@@ -288,7 +288,7 @@ static gopt_status make_random(job *j, size_t i)
     char type[256];
     gopt_value_type_text(v, type, sizeof type);
     if (gopt_value_kind(v) != GOPT_TENSOR || gopt_value_dtype(v) == GOPT_STRING)
-        return tool_fail(t, GOPT_USAGE, tool_model(t), "give it with --input NAME=FILE.pb",
+        return tool_fail(t, GOPT_USAGE, tool_model(t), "give it with --input NAME=FILE, of kind .npy, .json or .pb",
                          "input %s is %s: no random one can be made", j->w[i].name, type);
     int64_t dims[GOPT_MAX_RANK];
     const int rank = gopt_value_rank(v);
@@ -361,8 +361,22 @@ void tensors_free(gopt_tensor **p, size_t n)
 
 /* ---- outputs ---- */
 
+static bool is_maps(const gopt_tensor *x)
+{
+    bool all = x->kind == GOPT_MAP || (x->kind == GOPT_SEQUENCE && x->n_items > 0);
+    for (size_t i = 0; x->kind == GOPT_SEQUENCE && i < x->n_items && all; i++)
+        all = x->items[i] && x->items[i]->kind == GOPT_MAP;
+    return all;
+}
+
 static gopt_status save_one(tool *t, const char *dir, const char *stem, const gopt_tensor *x)
 {
+    if (x && is_maps(x)) {
+        char *json = text_of("%s/%s.json", dir, stem);
+        const gopt_status s = json ? json_save_maps(t, json, x) : tool_no_memory(t);
+        free(json);
+        return s;
+    }
     if (!x || x->kind != GOPT_TENSOR) {
         if (!x || !x->n_items)
             tool_note(t, NULL, "output %s is empty: nothing written", stem);

@@ -17,8 +17,9 @@
 
 typedef struct npy_header {
     gopt_dtype dtype;
-    size_t item; /* bytes of one element */
-    size_t swap; /* bytes of the units to swap; 0: none */
+    size_t item;  /* bytes of one element */
+    size_t swap;  /* bytes of the units to swap; 0: none */
+    size_t units; /* of a string: bytes of a character */
     bool fortran;
     int rank;
     int64_t dims[GOPT_MAX_RANK];
@@ -55,6 +56,12 @@ static const char *value_of(const char *dict, const char *key)
     return *p == ':' ? p + 1 + strspn(p + 1, " ") : NULL;
 }
 
+/* Characters of 4 bytes (U) or bytes (S), filled up with zeros. */
+static bool is_text(char kind, unsigned long size)
+{
+    return (kind == 'U' && size > 0 && size < 1u << 24) || (kind == 'S' && size > 0 && size < 1u << 26);
+}
+
 static gopt_status parse_dict(tool *t, const char *path, const char *dict, npy_header *h)
 {
     const char *descr = value_of(dict, "descr"), *order = value_of(dict, "fortran_order");
@@ -67,12 +74,19 @@ static gopt_status parse_dict(tool *t, const char *path, const char *dict, npy_h
     errno = 0;
     const unsigned long size = kind && isdigit((unsigned char)descr[3]) ? strtoul(descr + 3, &end, 10) : 0;
     h->dtype = strchr("<>|=", endian) && endian ? dtype_of(kind, size) : GOPT_UNDEFINED;
+    if (is_text(kind, size) && strchr("<>|=", endian))
+        h->dtype = GOPT_STRING;
     if (h->dtype == GOPT_UNDEFINED)
-        return tool_fail(t, GOPT_BAD_INPUT, path, "convert it with array.astype(...), or give strings as a .pb file",
-                         "holds elements of %.*s, expected numbers or booleans", (int)strcspn(descr + 1, "'],") + 2,
-                         descr);
-    h->item = size;
-    h->swap = endian == '>' ? (kind == 'c' ? size / 2 : size) : 0;
+        return tool_fail(t, GOPT_BAD_INPUT, path,
+                         "convert it with array.astype(...); of Python's objects array.astype(str) makes strings",
+                         "holds elements of %.*s, expected numbers, booleans or strings",
+                         (int)strcspn(descr + 1, "'],") + 2, descr);
+    h->item = kind == 'U' ? 4 * size : size;
+    h->units = kind == 'U' ? 4 : 1;
+    if (h->dtype == GOPT_STRING)
+        h->swap = kind == 'U' && endian == '>' ? 4 : 0;
+    else
+        h->swap = endian == '>' ? (kind == 'c' ? size / 2 : size) : 0;
     if (h->swap == 1)
         h->swap = 0;
     h->fortran = !strncmp(order, "True", 4);
@@ -142,6 +156,69 @@ static void reorder(const npy_header *h, const uint8_t *from, uint8_t *to, int64
     }
 }
 
+static uint32_t u16_at(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t u32_at(const uint8_t *p)
+{
+    return u16_at(p) | u16_at(p + 2) << 16;
+}
+
+/* A code point as UTF-8; what is none becomes U+FFFD. */
+static size_t encode_utf8(uint32_t c, char *p)
+{
+    if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+        c = 0xfffd;
+    if (c < 0x80) {
+        p[0] = (char)c;
+        return 1;
+    }
+    const size_t length = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, c >>= 6)
+        p[i] = (char)(0x80 | (c & 0x3f));
+    p[0] = (char)((0xf00u >> length & 0xff) | c);
+    return length;
+}
+
+/* Elements in row-major order and this machine's order of bytes. */
+static gopt_status decode_strings(tool *t, const npy_header *h, const uint8_t *p, gopt_tensor *x)
+{
+    const int64_t n = gopt_tensor_elements(x);
+    char *text = malloc(h->item + 1);
+    gopt_status s = text ? GOPT_OK : tool_no_memory(t);
+    for (int64_t i = 0; i < n && s == GOPT_OK; i++, p += h->item) {
+        size_t length = h->item, out = 0; /* without the zeros at its end */
+        while (length && (h->units == 4 ? !u32_at(p + length - 4) : !p[length - 1]))
+            length -= h->units;
+        for (size_t k = 0; k < length; k += h->units)
+            if (h->units == 4)
+                out += encode_utf8(u32_at(p + k), text + out);
+            else
+                text[out++] = (char)p[k];
+        s = gopt_tensor_set_string(x, i, text, out);
+    }
+    free(text);
+    return s;
+}
+
+static gopt_status load_strings(tool *t, const npy_header *h, const uint8_t *p, size_t bytes, gopt_tensor *x)
+{
+    uint8_t *copy = malloc(bytes + 1);
+    if (!copy)
+        return tool_no_memory(t);
+    if (h->fortran && h->rank > 1)
+        reorder(h, p, copy, gopt_tensor_elements(x));
+    else
+        memcpy(copy, p, bytes);
+    if (h->swap)
+        swap_bytes(copy, bytes, h->swap);
+    const gopt_status s = decode_strings(t, h, copy, x);
+    free(copy);
+    return s;
+}
+
 gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out)
 {
     npy_header h;
@@ -156,6 +233,14 @@ gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt
                          overflow ? "more than " : "", overflow ? SIZE_MAX : bytes, n - h.data);
     TRY(gopt_tensor_create(t->cx, h.dtype, h.rank, h.dims, out));
     gopt_tensor *x = *out;
+    if (h.dtype == GOPT_STRING) {
+        const gopt_status s = load_strings(t, &h, p + h.data, bytes, x);
+        if (s != GOPT_OK) {
+            gopt_tensor_unref(x);
+            *out = NULL;
+        }
+        return s;
+    }
     if (x->bytes != bytes) {
         gopt_tensor_unref(x);
         *out = NULL;
@@ -176,16 +261,6 @@ gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt
 }
 
 /* ---- reading .npz ---- */
-
-static uint32_t u16_at(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t u32_at(const uint8_t *p)
-{
-    return u16_at(p) | u16_at(p + 2) << 16;
-}
 
 static uint64_t u64_at(const uint8_t *p)
 {

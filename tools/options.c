@@ -89,7 +89,8 @@ static const option_row rows[] = {
     { "workspace", 0, "BYTES", "memory that one step may take beside its tensors", G_RUN, C_R, BYTES, F(workspace) },
 
     { "input", 0, "NAME=FILE",
-      "an input: .npy .npz .pb .bin, or a picture .png .jpg .ppm (repeatable; NAME= may be left out where there is "
+      "an input: .npy .npz .pb .json .bin, or a picture .png .jpg .ppm (repeatable; NAME= may be left out where there "
+      "is "
       "one)",
       G_INPUT, C_VALUES, REPEATED, F(inputs) },
     { "inputs", 0, "DIR", "inputs from files called after them, or input_N.pb", G_INPUT, C_VALUES, TEXT,

@@ -107,6 +107,53 @@ static void print_top(const tool *t, const gopt_tensor *x)
     say(t, "\n");
 }
 
+/* The first few of a map: {setosa: 0.97, versicolor: 0.03, …} */
+static void print_map(const tool *t, const gopt_tensor *m)
+{
+    const int64_t n = m->n_items == 2 ? gopt_tensor_elements(m->items[0]) : 0;
+    for (int64_t i = 0; i < n && i < 5; i++) {
+        say(t, "%s", i ? ", " : "{");
+        for (size_t k = 0; k < 2; k++) {
+            const gopt_tensor *x = m->items[k];
+            if (x->dtype == GOPT_STRING) {
+                const gopt_string *s = (const gopt_string *)x->data + i;
+                say(t, "%.*s", (int)(s->n < 60 ? s->n : 60), s->p ? s->p : "");
+            } else {
+                say(t, "%.4g", gopt_tensor_get_f64(x, i));
+            }
+            say(t, "%s", k ? "" : ": ");
+        }
+    }
+    say(t, "%s", n > 5 ? ", …}" : n ? "}" : "{}");
+}
+
+static void print_maps(const tool *t, const gopt_tensor *x)
+{
+    if (x->kind == GOPT_MAP) {
+        say(t, "  ");
+        print_map(t, x);
+    }
+    for (size_t i = 0; x->kind == GOPT_SEQUENCE && i < x->n_items && i < 5 && x->items[i]->kind == GOPT_MAP; i++) {
+        say(t, "\n    [%zu] ", i);
+        print_map(t, x->items[i]);
+    }
+    say(t, "\n");
+}
+
+/* Classes, positions, counts: the first of them say more than their mean. */
+static bool is_list_of_integers(const gopt_tensor *x)
+{
+    return x->kind == GOPT_TENSOR && x->rank == 1 && (x->dtype == GOPT_I64 || x->dtype == GOPT_I32);
+}
+
+static void print_integers(const tool *t, const gopt_tensor *x)
+{
+    const int64_t n = gopt_tensor_elements(x);
+    for (int64_t i = 0; i < n && i < 10; i++)
+        say(t, "%s%lld", i ? ", " : "  ", (long long)gopt_tensor_get_i64(x, i));
+    say(t, "%s\n", n > 10 ? ", …" : "");
+}
+
 static void print_output(const tool *t, const char *name, const gopt_tensor *x)
 {
     char type[256];
@@ -116,6 +163,14 @@ static void print_output(const tool *t, const char *name, const gopt_tensor *x)
     }
     type_text(x, type, sizeof type);
     say(t, "  %s%s%s %s", bold(t), name, plain(t), type);
+    if (x->kind == GOPT_MAP || x->kind == GOPT_SEQUENCE) {
+        print_maps(t, x);
+        return;
+    }
+    if (is_list_of_integers(x)) {
+        print_integers(t, x);
+        return;
+    }
     const int64_t n = x->kind == GOPT_TENSOR ? gopt_tensor_elements(x) : 0;
     if (x->kind == GOPT_TENSOR && x->dtype == GOPT_STRING) {
         const gopt_string *s = x->data;
@@ -142,7 +197,7 @@ static void print_output(const tool *t, const char *name, const gopt_tensor *x)
             say(t, "%s, %lld NaN%s", red(t), (long long)nan, plain(t));
     }
     say(t, "\n");
-    if (n)
+    if (n && x->dtype != GOPT_STRING)
         print_top(t, x);
 }
 

@@ -186,6 +186,11 @@ void tensors_free(gopt_tensor **p, size_t n);
 gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out);
 gopt_status npz_load(tool *t, const char *path, const uint8_t *p, size_t n, const char *member, gopt_tensor **out);
 gopt_status npy_save(tool *t, const char *path, const gopt_tensor *x);
+/* A tensor or map of JSON (io_json.c) for the input v, whose type as text is `type`. */
+gopt_status json_load_input(tool *t, const char *path, const uint8_t *p, size_t n, const gopt_value *v,
+                            const char *type, gopt_tensor **out);
+/* A map, or a sequence of maps. */
+gopt_status json_save_maps(tool *t, const char *path, const gopt_tensor *x);
 /* Is the file a picture, by its first bytes? */
 bool image_is(const uint8_t *p, size_t n);
 /* Decodes to u8 [h,w,c]. */

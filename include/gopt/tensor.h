@@ -87,6 +87,12 @@ GOPT_API double gopt_tensor_get_f64(const gopt_tensor *t, int64_t i);
 GOPT_API int64_t gopt_tensor_get_i64(const gopt_tensor *t, int64_t i);
 GOPT_API void gopt_tensor_set_f64(gopt_tensor *t, int64_t i, double x);
 GOPT_API void gopt_tensor_set_i64(gopt_tensor *t, int64_t i, int64_t x);
+/* Element i of a tensor of strings is a copy of these n bytes, which lives as long as the tensor's context.
+ * GOPT_USAGE for other tensors. */
+GOPT_API gopt_status gopt_tensor_set_string(gopt_tensor *t, int64_t i, const char *p, size_t n);
+
+/* A map of these keys and values. Takes both references over, also where it fails. */
+GOPT_API gopt_status gopt_map_create(gopt_ctx *cx, gopt_tensor *keys, gopt_tensor *values, gopt_tensor **out);
 
 #ifdef __cplusplus
 }

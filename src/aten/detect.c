@@ -120,7 +120,7 @@ static const struct {
       "start from the model as it was before onnxruntime optimized it (SessionOptions.optimized_model_filepath, "
       "onnxruntime.transformers)" },
     { "ai.onnx.preview.training", "an operator for training", "export the model for inference: model.eval()" },
-    { "ai.onnx.ml", "an operator of classical machine learning", "run that part with ONNX Runtime" },
+    { "ai.onnx.ml", "no operator that ai.onnx.ml has, up to version 5", "look whether its name is spelled right" },
     { "torchvision", "an operator of torchvision",
       "export with torchvision imported and opset_version=16 or later, "
       "which gives RoiAlign, NonMaxSuppression and DeformConv" },

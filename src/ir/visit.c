@@ -110,3 +110,34 @@ void gopt_tensor_set_i64(gopt_tensor *t, int64_t i, int64_t x)
     if (is_number(t->dtype))
         gi_store_i64(t->dtype, t->data, (size_t)i, x);
 }
+
+gopt_status gopt_tensor_set_string(gopt_tensor *t, int64_t i, const char *p, size_t n)
+{
+    if (t->dtype != GOPT_STRING || !t->cx)
+        return GOPT_USAGE;
+    const char *copy = gi_text(t->cx, p, n);
+    if (!copy)
+        return GOPT_NO_MEMORY;
+    ((gopt_string *)t->data)[i] = (gopt_string){ .p = copy, .n = n };
+    return GOPT_OK;
+}
+
+gopt_status gopt_map_create(gopt_ctx *cx, gopt_tensor *keys, gopt_tensor *values, gopt_tensor **out)
+{
+    gopt_tensor *m = gi_alloc(cx, sizeof *m);
+    if (m) {
+        *m = (gopt_tensor){ .kind = GOPT_MAP, .cx = cx, .refs = 1 };
+        m->items = gi_alloc(cx, 2 * sizeof *m->items);
+    }
+    if (!m || !m->items) {
+        gi_free(cx, m);
+        gopt_tensor_unref(keys);
+        gopt_tensor_unref(values);
+        return GOPT_NO_MEMORY;
+    }
+    m->items[0] = keys;
+    m->items[1] = values;
+    m->n_items = 2;
+    *out = m;
+    return GOPT_OK;
+}

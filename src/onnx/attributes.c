@@ -55,7 +55,8 @@ static gopt_status strings(gopt_graph *g, const pb_attr *p, gi_attr *a)
     const char **own = GI_NEW_ARRAY(g->arena, const char *, p->n_strings ? p->n_strings : 1);
     GI_NEED(own);
     for (size_t i = 0; i < p->n_strings; i++) {
-        own[i] = gi_arena_strn(g->arena, (const char *)p->strings[i].data, p->strings[i].len);
+        const ProtobufCBinaryData *s = &p->strings[i]; /* an empty one has no data */
+        own[i] = gi_arena_strn(g->arena, s->data ? (const char *)s->data : "", s->len);
         GI_NEED(own[i]);
     }
     a->n = (uint32_t)p->n_strings;

@@ -424,6 +424,79 @@ class Outputs(Case):
             self.fails(3, *args, says="no/such")
 
 
+class Classes(Case):
+    """Classical models: strings in, classes and maps of scores out."""
+    MODEL = ('opset 21\nopset "ai.onnx.ml" 3\ngraph "pipe" (%town: string[n,1], %age: f32[n,1]) {\n'
+             '  %o = ai.onnx.ml::OneHotEncoder %town { cats_strings = ["Zürich", "Paris"] }\n'
+             '  %shape = Identity dense<i64[2], [-1,2]>\n  %t = Reshape %o, %shape\n'
+             '  %f = Concat %t, %age { axis = 1 }\n'
+             '  %l, %p = ai.onnx.ml::LinearClassifier %f { classlabels_strings = ["no", "yes"], '
+             'coefficients = [1.0,0.0,-1.0,0.0,1.0,1.0], intercepts = [0.0,0.5], post_transform = "SOFTMAX" }\n'
+             '  %z = ai.onnx.ml::ZipMap %p { classlabels_strings = ["no", "yes"] }\n'
+             '  return %l as "label", %z as "scores"\n}\n')
+
+    def setUp(self):
+        super().setUp()
+        self.write("pipe.gir", self.MODEL.encode())
+        self.gopt("optimize", "pipe.gir", "--level", "0", "-o", "pipe.onnx", "-q")
+        self.write("town.json", '[["Zürich"], ["Paris"], ["Rome"]]'.encode())
+        self.write("age.json", b"[[0.5], [1], [-2.0]]")
+
+    def run_it(self, *more, model="pipe.onnx", town="town.json", code=0):
+        return self.gopt("run", model, "--input", f"town={town}", "--input", "age=age.json", *more, code=code)
+
+    def test_prints_classes_and_scores(self):
+        for model in ("pipe.onnx", "pipe.gir"):
+            for level in ("0", "3"):
+                said = self.run_it("--level", level, model=model).stdout
+                self.assertIn("'yes', 'yes', 'no'", said)
+                self.assertIn("sequence of 3", said)
+                self.assertIn("[0] {no: 0.3775, yes: 0.6225}", said)
+
+    def test_saves_maps_as_json(self):
+        self.run_it("--output-dir", "out")
+        scores = json.loads((self.dir / "out/scores.json").read_text())
+        self.assertEqual([sorted(s) for s in scores], [["no", "yes"]] * 3)
+        self.assertAlmostEqual(scores[1]["yes"], 0.970688, places=5)
+        self.assertTrue((self.dir / "out/label.npy").exists())
+
+    def npy(self, descr, data, shape="(3, 1)"):
+        head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+        return b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head.encode() + data
+
+    def test_reads_strings_of_numpy(self):
+        expected = self.run_it().stdout
+        words = ("Zürich", "Paris", "Rome")
+        for descr, code in (("<U6", "utf-32-le"), (">U6", "utf-32-be")):
+            self.write("town.npy", self.npy(descr, b"".join(w.ljust(6, "\0").encode(code) for w in words)))
+            self.assertEqual(self.run_it(town="town.npy").stdout.split("label")[-1], expected.split("label")[-1])
+        self.write("town.npy", self.npy("|S7", b"".join(w.encode().ljust(7, b"\0") for w in words)))
+        self.assertIn("'yes', 'yes', 'no'", self.run_it(town="town.npy").stdout)
+
+    def test_refuses(self):
+        for text, says in ((b'["a", "b"]', "string[2]"), (b'[["a"], ["b", "c"]]', "not all as long"),
+                           (b"[[1]]", "no string"), (b'{"a": 1}', "holds an object"), (b"[", "is no JSON"),
+                           (b"[" * 40 + b"]" * 40, "nest deeper")):
+            self.write("bad.json", text)
+            self.fails(3, "run", "pipe.onnx", "--input", "town=bad.json", "--input", "age=age.json", says=says)
+        self.write("object.npy", self.npy("|O", b"\0" * 24))
+        self.fails(3, "run", "pipe.onnx", "--input", "town=object.npy", "--input", "age=age.json", says="|O")
+        self.fails(2, "run", "pipe.onnx", "--input", "age=age.json", says="no random one can be made", hint=".json")
+
+    def test_reads_maps(self):
+        self.write("map.gir", b'opset 21\nopset "ai.onnx.ml" 3\ngraph "m" (%x: map(i64,f32[])) {\n'
+                   b'  %y = ai.onnx.ml::CastMap %x\n  return %y as "y"\n}\n')
+        self.write("x.json", b'{"7": 1.5, "-2": 3}')
+        self.assertIn("f32[1,2]  min 1.5, max 3", self.gopt("run", "map.gir", "--input", "x=x.json").stdout)
+        self.write("x.json", b'{"seven": 1.5}')
+        self.fails(3, "run", "map.gir", "--input", "x=x.json", says="'seven' is no integer")
+
+    def test_inspects(self):
+        said = self.gopt("inspect", "pipe.onnx").stdout
+        self.assertIn("seq(map(string,f32[]))", said)
+        self.assertIn("string[n,1]", said)
+
+
 class Pictures(Case):
     def draw(self, data):
         self.write("net.onnx", data)

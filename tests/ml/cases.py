@@ -83,7 +83,8 @@ def build(folder, c):
     graph = helper.make_graph([node], c["name"],
                               [output_info(n, c["types"]) if n in c["types"] else type_of(x, n) for n, x in given],
                               [output_info(n, c["types"]) for n in outs])
-    opsets = [helper.make_opsetid("", 21)] + ([helper.make_opsetid(ML, c["version"])] if c["domain"] == ML else [])
+    opsets = [helper.make_opsetid("", 21)] + ([helper.make_opsetid(c["domain"], c["version"] if c["domain"] == ML else 1)]
+                                             if c["domain"] else [])
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     at = folder / c["name"]
     (at / "test_data_set_0").mkdir(parents=True)

@@ -64,6 +64,7 @@ def labels():
             if k == v == "int64" or (k, v) == ("string", "string") or k != v or v == "float":
                 case(f"encoder_2_{k}_{v}", "LabelEncoder", [x], version=2, **key, **value)
                 case(f"encoder_2_{k}_{v}_default", "LabelEncoder", [x], version=2, **key, **value, **defaults[v])
+    case("encoder_empty", "LabelEncoder", [text("", "a")], version=2, keys_strings=["a", ""], values_strings=["", "x"])
     def tensor(kind, x):
         return helper.make_tensor("t", kind, [len(x)], x)
     case("encoder_4_doubles", "LabelEncoder", [np.array([1.5, NAN, 3, -0.0])], version=4,

@@ -83,7 +83,29 @@ def vectorizers():
     strings("tfidf_gap", "TfIdfVectorizer", [line], **plain, **dict(words, ngram_indexes=[2, 0, 9, 1, 3, 5]))
 
 
+def tokenizers():
+    words = text("a quick,brown fox", "été à Zürich", "x", "", "a,b;c  d", "一二 三")
+    plain = dict(mark=0, mincharnum=1, pad_value="#")
+
+    def one(name, x, **attributes):
+        case(f"tokenizer_{name}", "Tokenizer", [x], domain="com.microsoft", **dict(plain, **attributes))
+
+    one("words", words, tokenexp="[a-zA-Z0-9_]+")
+    one("words_min", words, tokenexp=r"\w+", mincharnum=2)
+    one("words_utf8", words, tokenexp=r"\pL+")
+    one("words_mark", words, tokenexp=r"\pL+", mark=1)
+    one("longest", words, tokenexp=r"q|qu|quick|b")
+    one("columns", words.reshape(2, 3), tokenexp="[a-z]+")
+    one("separators", words, separators=[" "])
+    one("separators_two", words, separators=[",", "[ ;]+"])
+    one("separators_min", words, separators=[" "], mincharnum=3)
+    one("separators_mark", words, separators=[" "], mark=1)
+    one("letters", words, separators=[""])
+    one("nothing", text("", ""), tokenexp="a")
+
+
 def all_cases():
+    tokenizers()
     regexes()
     splits()
     joins()

@@ -82,6 +82,28 @@ static void matches(void **state)
 #endif
 }
 
+static void tokens(void **state)
+{
+    (void)state;
+    infers("%x: string[n]",
+           "%y = com.microsoft::Tokenizer %x { mark = 0, mincharnum = 1, pad_value = \"#\", tokenexp = \"a\" }",
+           "string[n,?1]");
+#ifdef GI_HAVE_PCRE2
+    eval_refuses(
+        "%y = com.microsoft::Tokenizer dense<string[1], [\"a\"]> { mark = 0, mincharnum = 1, pad_value = \"#\" }",
+        "one of the attributes separators and tokenexp");
+    eval_refuses(
+        "%y = com.microsoft::Tokenizer dense<string[1], [\"a\"]> { mark = 0, mincharnum = 1, pad_value = \"#\", "
+        "separators = [\" \", \"(\"] }",
+        "attribute separators is '('");
+    /* What matches nothing separates nothing, and does not go on for ever. */
+    evaluates(
+        "%t = com.microsoft::Tokenizer dense<string[1], [\"abc\"]> { mark = 0, mincharnum = 1, pad_value = \"#\", "
+        "separators = [\"x*\"] }\n%y = Equal %t, dense<string[], [\"abc\"]>",
+        "1x1: 1");
+#endif
+}
+
 static const char *count(const char *attrs)
 {
     static char body[512];
@@ -117,7 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits),  cmocka_unit_test(joins),  cmocka_unit_test(normalizes),
-        cmocka_unit_test(matches), cmocka_unit_test(counts),
+        cmocka_unit_test(matches), cmocka_unit_test(counts), cmocka_unit_test(tokens),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
