@@ -34,7 +34,7 @@ static bool reads_known_shapes(const gi_node *n, gi_arena *scratch, const gi_val
     *ok = true;
     for (size_t i = 0; i < reads.n && *ok; i++) {
         const gi_type *t = reads.p[i]->type;
-        *ok = t && gi_type_is_static(t);
+        *ok = t && gi_type_is_static(t) && t->dtype != GOPT_UNDEFINED; /* the run's input may say which */
         *unknown = reads.p[i];
     }
     return true;

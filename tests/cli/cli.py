@@ -483,6 +483,12 @@ class Classes(Case):
         self.fails(3, "run", "pipe.onnx", "--input", "town=object.npy", "--input", "age=age.json", says="|O")
         self.fails(2, "run", "pipe.onnx", "--input", "age=age.json", says="no random one can be made", hint=".json")
 
+    def test_input_of_no_declared_type(self):
+        self.write("any.gir", b'opset 21\ngraph "any" (%x: undefined[2,3]) {\n'
+                   b'  %y = ArgMax %x { axis = 1, keepdims = 0 }\n  return %y as "y"\n}\n')
+        self.write("x.json", b"[[1, 5, 2], [7, 1, 0]]")
+        self.assertIn("y i64[2]  1, 0", self.gopt("run", "any.gir", "--input", "x=x.json").stdout)
+
     def test_reads_maps(self):
         self.write("map.gir", b'opset 21\nopset "ai.onnx.ml" 3\ngraph "m" (%x: map(i64,f32[])) {\n'
                    b'  %y = ai.onnx.ml::CastMap %x\n  return %y as "y"\n}\n')
