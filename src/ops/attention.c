@@ -220,7 +220,6 @@ static gopt_status eval_attention(gi_eval *a)
     const int rank = a->in[Attention_in_Q]->rank;
     const gopt_dtype dtype = a->in[Attention_in_Q]->dtype, real = gi_real_of(dtype);
     gi_kv q, k, v;
-    gi_real y, scores = { 0 };
     if (rank > 4 || !is_mode(gi_attr_int(a->n, Attention_at_qk_matmul_output_mode)))
         return gi_eval_fail(a, Attention_in_Q, "has rank %d, or attribute qk_matmul_output_mode is none of 0 to 3",
                             rank);
@@ -259,21 +258,10 @@ static gopt_status eval_attention(gi_eval *a)
                                  .counts = input(a, Attention_in_nonpad_kv_seqlen),
                                  .causal = gi_attr_int(a->n, Attention_at_is_causal) != 0,
                                  .past = k.tokens - a->in[Attention_in_K]->dims[rank - 2] }));
-    const int64_t apart[] = { q.batch, q.heads, q.tokens, v.size },
-                  together[] = { q.batch, q.tokens, q.heads * v.size },
-                  score_dims[] = { q.batch, q.heads, q.tokens, k.tokens };
-    t.y = rank == 4 ? gi_heads_apart(q.heads, q.tokens, v.size) : gi_heads_together(q.heads, q.tokens, v.size);
-    GI_TRY(gi_real_out_as(a, Attention_out_Y, dtype, real, rank, rank == 4 ? apart : together, &y));
-    if (a->n_out > Attention_out_qk_matmul_output)
-        GI_TRY(gi_real_out_as(a, Attention_out_qk_matmul_output, dtype, real, 4, score_dims, &scores));
-    t.scores = scores.p;
-    if (y.p)
-        GI_TRY(gi_attention_run(a, real, &t, q.p, k.p, v.p, y.p));
-    gi_real_store(&y);
-    gi_real_store(&k.out);
-    gi_real_store(&v.out);
-    gi_real_store(&scores);
-    return GOPT_OK;
+    return gi_attention_finish(
+        a, &t,
+        &(gi_attention_ends){
+            .q = &q, .k = &k, .v = &v, .dtype = dtype, .rank = rank, .scores_out = Attention_out_qk_matmul_output });
 }
 
 /* ---- RotaryEmbedding ---- */

@@ -53,6 +53,17 @@ void gi_kv_append(size_t item, const void *past, int64_t before, void *p, gi_kv 
  * where the node has one. */
 gopt_status gi_kv_join(gi_eval *a, gopt_dtype real, gopt_dtype dtype, uint32_t past, uint32_t out, gi_kv *kv);
 
+/* Queries, keys and values where they lie. Outputs: y is the node's first one, of rank 4, [batch, heads, queries, v_size],
+ * or 3, [batch, queries, heads · v_size]; `scores_out` the one of the scores, which a node may lack; what k and v have
+ * to give. Computes them and stores them all. */
+typedef struct gi_attention_ends {
+    const gi_kv *q, *k, *v;
+    gopt_dtype dtype; /* of the outputs */
+    int rank;
+    uint32_t scores_out; /* UINT32_MAX: the operator has none */
+} gi_attention_ends;
+gopt_status gi_attention_finish(gi_eval *a, gi_attention *t, const gi_attention_ends *e);
+
 /* Rotates the first `rotary` elements of each head: pairs (x1, x2) that lie beside each other where interleaved,
  * half of them apart else, become (x1 cos − x2 sin, x1 sin + x2 cos). The rest is copied. */
 typedef struct gi_rotary {

@@ -64,6 +64,28 @@ gopt_status gi_attention_run(gi_eval *a, gopt_dtype real, const gi_attention *t,
     return GOPT_OK;
 }
 
+gopt_status gi_attention_finish(gi_eval *a, gi_attention *t, const gi_attention_ends *e)
+{
+    const gopt_dtype real = gi_real_of(e->dtype);
+    const int64_t apart[] = { t->batch, t->heads, t->queries, t->v_size },
+                  together[] = { t->batch, t->queries, t->heads * t->v_size },
+                  score_dims[] = { t->batch, t->heads, t->queries, t->keys };
+    gi_real y, scores = { 0 };
+    t->y = e->rank == 4 ? gi_heads_apart(t->heads, t->queries, t->v_size)
+                        : gi_heads_together(t->heads, t->queries, t->v_size);
+    GI_TRY(gi_real_out(a, 0, e->dtype, e->rank, e->rank == 4 ? apart : together, &y));
+    if (e->scores_out < a->n_out)
+        GI_TRY(gi_real_out(a, e->scores_out, e->dtype, 4, score_dims, &scores));
+    t->scores = scores.p;
+    if (y.p)
+        GI_TRY(gi_attention_run(a, real, t, e->q->p, e->k->p, e->v->p, y.p));
+    gi_real_store(&y);
+    gi_real_store(&e->k->out);
+    gi_real_store(&e->v->out);
+    gi_real_store(&scores);
+    return GOPT_OK;
+}
+
 void gi_kv_append(size_t item, const void *past, int64_t before, void *p, gi_kv *kv)
 {
     const gi_heads to = gi_heads_apart(kv->heads, before + kv->tokens, kv->size);

@@ -254,7 +254,6 @@ static gopt_status eval_multi_head(gi_eval *a)
 {
     const int64_t heads = gi_attr_int(a->n, MultiHeadAttention_at_num_heads);
     gi_kv q, k, v;
-    gi_real y, scores = { 0 };
     GI_TRY(gi_eval_rank_at_least(a, QUERY, 3));
     const gopt_dtype dtype = a->in[QUERY]->dtype, real = gi_real_of(dtype);
     if (heads < 1)
@@ -283,7 +282,6 @@ static gopt_status eval_multi_head(gi_eval *a)
                        .q = q.at,
                        .k = k.at,
                        .v = v.at,
-                       .y = gi_heads_together(heads, q.tokens, v.size),
                        .scale = scale != 0 ? scale : 1 / sqrt((double)q.size),
                        .scores_of = GI_SCORES_BIASED };
     GI_TRY(check_mask(a, MultiHeadAttention_in_key_padding_mask, false, &t));
@@ -294,18 +292,10 @@ static gopt_status eval_multi_head(gi_eval *a)
                                  .filter = (double)gi_attr_float(a->n, MultiHeadAttention_at_mask_filter_value),
                                  .causal = gi_attr_int(a->n, MultiHeadAttention_at_unidirectional) != 0,
                                  .past = k.tokens - added }));
-    GI_TRY(gi_real_out(a, 0, dtype, 3, (int64_t[]){ q.batch, q.tokens, heads * v.size }, &y));
-    if (a->n_out > MultiHeadAttention_out_qk)
-        GI_TRY(gi_real_out(a, MultiHeadAttention_out_qk, dtype, 4, (int64_t[]){ q.batch, heads, q.tokens, k.tokens },
-                           &scores));
-    t.scores = scores.p;
-    if (y.p)
-        GI_TRY(gi_attention_run(a, real, &t, q.p, k.p, v.p, y.p));
-    gi_real_store(&y);
-    gi_real_store(&k.out);
-    gi_real_store(&v.out);
-    gi_real_store(&scores);
-    return GOPT_OK;
+    return gi_attention_finish(
+        a, &t,
+        &(gi_attention_ends){
+            .q = &q, .k = &k, .v = &v, .dtype = dtype, .rank = 3, .scores_out = MultiHeadAttention_out_qk });
 }
 
 /* ---- Attention ---- */
@@ -432,7 +422,7 @@ static gopt_status eval_projected(gi_eval *a)
     const gi_node *n = a->n;
     int64_t sizes[3];
     void *all = NULL;
-    gi_real y, present = { 0 };
+    gi_real present = { 0 };
     gi_kv part[3];
     GI_TRY(gi_eval_rank(a, INPUT, 3));
     GI_TRY(gi_eval_rank(a, WEIGHTS, 2));
@@ -474,7 +464,6 @@ static gopt_status eval_projected(gi_eval *a)
                        .q = part[0].at,
                        .k = k->at,
                        .v = v->at,
-                       .y = gi_heads_together(heads, tokens, v->size),
                        .scale = scale != 0 ? scale : 1 / sqrt((double)k->size) };
     const gopt_tensor *mask = input(a, MASK_INDEX);
     if (mask && mask->rank == 2 && mask->dims[1] == 1)
@@ -488,10 +477,9 @@ static gopt_status eval_projected(gi_eval *a)
                                  .filter = (double)gi_attr_float(n, MsAttention_at_mask_filter_value),
                                  .causal = gi_attr_int(n, MsAttention_at_unidirectional) != 0,
                                  .past = k->tokens - tokens }));
-    GI_TRY(gi_real_out(a, 0, x->dtype, 3, (int64_t[]){ x->dims[0], tokens, sizes[2] }, &y));
-    if (y.p)
-        GI_TRY(gi_attention_run(a, real, &t, part[0].p, k->p, v->p, y.p));
-    gi_real_store(&y);
+    GI_TRY(gi_attention_finish(
+        a, &t,
+        &(gi_attention_ends){ .q = &part[0], .k = k, .v = v, .dtype = x->dtype, .rank = 3, .scores_out = UINT32_MAX }));
     gi_real_store(&present);
     return GOPT_OK;
 }

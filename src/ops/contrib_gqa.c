@@ -402,7 +402,6 @@ static gopt_status eval_group_query(gi_eval *a)
     const char *why = unknown_feature(n);
     group_query g = { .heads = gi_attr_int(n, GroupQueryAttention_at_num_heads),
                       .kv_heads = gi_attr_int(n, GroupQueryAttention_at_kv_num_heads) };
-    gi_real y;
     if (why)
         return gi_eval_fail(a, -1, "%s", why);
     if (g.heads < 1 || g.kv_heads < 1 || g.heads % g.kv_heads || g.heads > INT32_MAX)
@@ -433,18 +432,13 @@ static gopt_status eval_group_query(gi_eval *a)
                        .q = g.q.at,
                        .k = g.k.at,
                        .v = g.v.at,
-                       .y = gi_heads_together(g.heads, g.tokens, g.size),
                        .scale = scale != 0 ? scale : 1 / sqrt((double)g.size),
                        .softcap = (double)gi_attr_float(n, GroupQueryAttention_at_softcap) };
     GI_TRY(make_bias(a, real, &g, &t));
     GI_TRY(read_sinks(a, &g, &t.sinks));
-    GI_TRY(gi_real_out(a, 0, dtype, 3, (int64_t[]){ g.batch, g.tokens, g.heads * g.size }, &y));
-    if (y.p)
-        GI_TRY(gi_attention_run(a, real, &t, g.q.p, g.k.p, g.v.p, y.p));
-    gi_real_store(&y);
-    gi_real_store(&g.k.out);
-    gi_real_store(&g.v.out);
-    return GOPT_OK;
+    return gi_attention_finish(
+        a, &t,
+        &(gi_attention_ends){ .q = &g.q, .k = &g.k, .v = &g.v, .dtype = dtype, .rank = 3, .scores_out = UINT32_MAX });
 }
 
 #include "ops/rows.h"

@@ -25,6 +25,18 @@ bool gi_transpose_perm(const gi_node *n, int64_t *perm, int *rank)
     return true;
 }
 
+bool gi_swaps_last_two(const gi_node *n)
+{
+    int64_t perm[GOPT_MAX_RANK];
+    int rank;
+    if (!n || n->op != OP_Transpose || !gi_transpose_perm(n, perm, &rank) || rank < 2)
+        return false;
+    for (int i = 0; i < rank - 2; i++)
+        if (perm[i] != i)
+            return false;
+    return perm[rank - 1] == rank - 2;
+}
+
 int gi_reshape_target(gopt_graph *g, int rank, const gi_dim *const *from, int rank_to, const gi_dim *const *to,
                       int64_t *target)
 {

@@ -70,6 +70,8 @@ bool gi_is_move(const gi_node *n); /* Transpose or a view */
 bool gi_is_view(const gi_node *n);
 /* The permutation of a Transpose; false where neither the attribute nor the rank gives it, or it is none. */
 bool gi_transpose_perm(const gi_node *n, int64_t *perm, int *rank);
+/* Is n a Transpose that swaps the last two dims and leaves the others where they are? n may be NULL. */
+bool gi_swaps_last_two(const gi_node *n);
 /* The target of a Reshape from dims to dims: 0 where a dim stays in its place, -1 for one that is known only at run
  * time. Returns how many those are: more than one cannot be written. -1 where a dim of 0 cannot be said. */
 int gi_reshape_target(gopt_graph *g, int rank, const gi_dim *const *from, int rank_to, const gi_dim *const *to,

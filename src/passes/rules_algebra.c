@@ -104,45 +104,19 @@ static gi_value *make_or_equal(gi_rewrite *r, const gi_match *m)
 
 /* ---- signs ---- */
 
-static gi_value *make_sub(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Sub, m->x, m->y);
-}
-
-static gi_value *make_add(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Add, m->x, m->y);
-}
-
-static gi_value *make_mul(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Mul, m->x, m->y);
-}
-
-static gi_value *make_div(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Div, m->x, m->y);
-}
-
-static gi_value *turn_sub(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Sub, m->y, m->x);
-}
-
-static gi_value *turn_div(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, OP_Div, m->y, m->x);
-}
-
-static gi_value *drop_signs(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, m->root->op, m->x, m->y);
-}
-
-static gi_value *make_same(gi_rewrite *r, const gi_match *m)
-{
-    return build(r, m->root->op, m->x, NULL);
-}
+#define MAKE(NAME, OP, A, B)                                \
+    static gi_value *NAME(gi_rewrite *r, const gi_match *m) \
+    {                                                       \
+        return build(r, OP, m->A, m->B);                    \
+    }
+MAKE(make_sub, OP_Sub, x, y)
+MAKE(make_add, OP_Add, x, y)
+MAKE(make_mul, OP_Mul, x, y)
+MAKE(make_div, OP_Div, x, y)
+MAKE(turn_sub, OP_Sub, y, x)
+MAKE(turn_div, OP_Div, y, x)
+MAKE(make_same, m->root->op, x, y) /* of one operand, where the pattern has no y */
+#undef MAKE
 
 static bool is_square(const gi_match *m, gi_reason *why)
 {

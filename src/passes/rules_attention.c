@@ -203,14 +203,6 @@ static gi_value *unrepeated(attention *a, gopt_graph *g, gi_value *v)
     return take(a, join) && take(a, expand) && take(a, open) ? x : v;
 }
 
-static bool swaps_last(const gi_node *n)
-{
-    int64_t perm[GOPT_MAX_RANK];
-    int rank;
-    return n && n->op == OP_Transpose && gi_transpose_perm(n, perm, &rank) && rank == 4 && perm[0] == 0 &&
-           perm[1] == 1 && perm[2] == 3;
-}
-
 /* q and k of the product, with what scales them; k without the heads that were repeated. */
 static bool read_product(attention *a, gopt_graph *g, const gi_node *product)
 {
@@ -233,7 +225,7 @@ static bool read_product(attention *a, gopt_graph *g, const gi_node *product)
         a->scale *= factor;
         a->k = x;
     }
-    if (a->k->n_uses == 1 && swaps_last(gi_value_node(a->k))) {
+    if (a->k->n_uses == 1 && gi_value_rank(a->k) == 4 && gi_swaps_last_two(gi_value_node(a->k))) {
         gi_value *k = gi_node_in(gi_value_node(a->k), 0), *fewer = unrepeated(a, g, k);
         if (fewer != k && take(a, gi_value_node(a->k))) {
             a->k = fewer;

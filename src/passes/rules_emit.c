@@ -180,15 +180,7 @@ static gi_value *activate_gemm(gi_rewrite *r, const gi_match *m)
 
 static bool swaps_last(const gi_value *v)
 {
-    int64_t perm[GOPT_MAX_RANK];
-    int rank;
-    const gi_node *n = gi_value_node(v);
-    if (!n || n->op != OP_Transpose || v->n_uses != 1 || !gi_transpose_perm(n, perm, &rank) || rank < 2)
-        return false;
-    for (int i = 0; i < rank - 2; i++)
-        if (perm[i] != i)
-            return false;
-    return perm[rank - 1] == rank - 2;
+    return v->n_uses == 1 && gi_swaps_last_two(gi_value_node(v));
 }
 
 /* Products of computed matrices: those with weights are better left to what packs them. */

@@ -399,12 +399,7 @@ static gi_value *fold_moved_batchnorm(gi_rewrite *r, const gi_match *m)
 static bool transpose_swaps_two(const gi_match *m, gi_reason *why)
 {
     (void)why;
-    const gi_node *t = m->nodes[1];
-    const int64_t *perm;
-    const uint32_t n = gi_attr_ints(t, Transpose_at_perm, &perm);
-    if (gi_value_rank(m->w) != 2)
-        return false;
-    return !gi_attr_has(t, Transpose_at_perm) || (n == 2 && perm[0] == 1 && perm[1] == 0);
+    return gi_value_rank(m->w) == 2 && gi_swaps_last_two(m->nodes[1]);
 }
 
 static gi_value *fold_transpose(gi_rewrite *r, const gi_match *m)
