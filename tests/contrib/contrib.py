@@ -9,7 +9,6 @@ onnx` makes of it must be ONNX's own operators alone, and ONNX Runtime must answ
 Runs in the interpreter that GOPT_PEERS_PYTHON names, where there is one. Exits with 77 (skipped) where onnx or
 onnxruntime are missing."""
 import argparse
-import os
 import pathlib
 import re
 import shutil
@@ -17,17 +16,13 @@ import subprocess
 import sys
 import tempfile
 
-python = os.environ.get("GOPT_PEERS_PYTHON")
-if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
-    sys.exit(subprocess.run([python, *sys.argv]).returncode)
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
-    from onnx import TensorProto, helper, numpy_helper
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(77)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import peers  # noqa: E402
+
+peers.need()
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 MS = "com.microsoft"
 CASES = []
@@ -308,7 +303,7 @@ def build(folder, name, op, inputs, outputs, domain, constants, attributes):
     (at / "test_data_set_0").mkdir(parents=True)
     onnx.save(model, at / "model.onnx")
     try:
-        found = run_ort(at / "model.onnx").run(None, dict(given))
+        found = peers.session(at / "model.onnx").run(None, dict(given))
     except Exception as failure:
         shutil.rmtree(at)
         return str(failure)
@@ -322,13 +317,6 @@ def build(folder, name, op, inputs, outputs, domain, constants, attributes):
         (at / "test_data_set_0" / f"input_{k}.pb").write_bytes(numpy_helper.from_array(x, n).SerializeToString())
     onnx.save(model, at / "model.onnx")
     return None
-
-
-def run_ort(path):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def read_all(folder, kind):
@@ -347,7 +335,7 @@ def emit(gopt, folder):
     if left:
         return f"{', '.join(left)} stayed"
     try:
-        session = run_ort(out)
+        session = peers.session(out)
         found = session.run(None, dict(zip([i.name for i in session.get_inputs()], read_all(folder, "input"))))
     except Exception as failure:
         return str(failure)

@@ -9,34 +9,21 @@ they mean elsewhere, and the files load there. A case that ONNX Runtime cannot r
 for) says nothing. Needs onnx, onnxruntime and numpy, of the interpreter that GOPT_PEERS_PYTHON names, else of this one;
 exits with 77 where they are missing.
 """
-import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
-python = os.environ.get("GOPT_PEERS_PYTHON")
-if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
-    sys.exit(subprocess.run([python, *sys.argv]).returncode)
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
-except ImportError as e:
-    print(f"skipped: {e.name} is not installed (pip install numpy onnx onnxruntime)")
-    sys.exit(77)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import peers  # noqa: E402
 
-ort.set_default_logger_severity(4)
+peers.need()
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": np.bool_,
          **{f"tensor({s}int{b})": np.dtype(f"{s}int{b}").type for s in ("", "u") for b in (8, 16, 32, 64)}}
-
-
-def session(path):
-    o = ort.SessionOptions()
-    o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    o.intra_op_num_threads = 1
-    return ort.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])
 
 
 def make_inputs(s):
@@ -79,13 +66,13 @@ def check(gopt, case, folder):
     if before.read_bytes() == after.read_bytes():
         return "skipped: nothing changed"
     try:
-        s = session(before)
+        s = peers.session(before)
         inputs = make_inputs(s)
         want = s.run(None, inputs)
     except Exception as e:  # noqa: BLE001: whatever ONNX Runtime has no kernel for
         return f"skipped: {str(e).splitlines()[0][:160]}"
     try:
-        t = session(after)
+        t = peers.session(after)
         got = t.run(None, inputs)
     except Exception as e:  # noqa: BLE001
         return f"ONNX Runtime does not run what was made: {str(e).splitlines()[0][:300]}"

@@ -8,24 +8,20 @@ conformance` then runs the model as it is (level 0) and optimized (level 3).
 Runs in the interpreter that GOPT_PEERS_PYTHON names, where there is one. Exits with 77 (skipped) where onnx or
 onnxruntime are missing."""
 import argparse
-import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
-python = os.environ.get("GOPT_PEERS_PYTHON")
-if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
-    sys.exit(subprocess.run([python, *sys.argv]).returncode)
-try:
-    import cases
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(77)
-import features
-import models
-import strings
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import peers  # noqa: E402
+
+peers.need()
+import cases  # noqa: E402
+import features  # noqa: E402
+import models  # noqa: E402
+import strings  # noqa: E402
 
 
 def main():

@@ -29,14 +29,11 @@ import subprocess
 import sys
 import tempfile
 
-SKIP = 77
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import peers  # noqa: E402
+
 # Levels and what the output may use: level 3 takes operators of the newest opset.
 WAYS = [("--level", "1"), ("--level", "2"), ("--level", "3"), ("--emit", "ort")]
-
-
-def skip(why):
-    print("skipped:", why)
-    sys.exit(SKIP)
 
 
 def gopt(program, *args, expect=0, timeout=900):
@@ -56,16 +53,6 @@ def models(root, full=None):
         cache = pathlib.Path.home() / ".cache" / "gopt-models"
         found += sorted(p for p in cache.glob("*/*.onnx") if p.with_suffix(".weights").exists())
     return [p for p in found if p.stem != "superres_custom_ops"]
-
-
-def need_packages():
-    python = os.environ.get("GOPT_PEERS_PYTHON")
-    if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
-        sys.exit(subprocess.run([python, *sys.argv]).returncode)
-    try:
-        import numpy, onnx, onnxruntime  # noqa: F401, E401
-    except ImportError as e:
-        skip(f"{e.name} is not installed (pip install numpy onnx onnxruntime)")
 
 
 def read_npy_f32(path):
@@ -127,7 +114,6 @@ def make_inputs(session):
 
 def session_of(path):
     import onnxruntime as ort
-    ort.set_default_logger_severity(4)
     return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
@@ -149,7 +135,7 @@ def answers(path, x):
 
 
 def optimize(program, root, tmp):
-    need_packages()
+    peers.need()
     import onnx
     for m in models(root):
         s = session_of(m)
@@ -175,7 +161,7 @@ def optimize(program, root, tmp):
 
 
 def run(program, root, tmp):
-    need_packages()
+    peers.need()
     import numpy as np
     for m in models(root):
         if m.stem == "ssdlite320":
@@ -198,7 +184,7 @@ def run(program, root, tmp):
 def aten(program, root, tmp):
     exports = sorted((root.parent / "shared" / "models" / "aten").glob("*/model.onnx"))
     if not exports:
-        skip("there are no ATen exports here (shared/models/aten)")
+        peers.skip("there are no ATen exports here (shared/models/aten)")
     for m in exports:
         gopt(program, "inspect", m, "--json", tmp / "i.json")
         found = json.loads((tmp / "i.json").read_text())["unsupported"]
@@ -212,7 +198,7 @@ def aten(program, root, tmp):
 def opencl(program, root, tmp):
     listed = gopt(program, "devices").stdout
     if not re.search(r"^opencl\b(?!.*(missing|no |not ))", listed, re.M):
-        skip("no OpenCL device: " + (re.search(r"^opencl.*$", listed, re.M) or [""])[0])
+        peers.skip("no OpenCL device: " + (re.search(r"^opencl.*$", listed, re.M) or [""])[0])
     for m in (root / "examples/digits.onnx", root.parent / "shared/models/trained/mnist.onnx"):
         if m.exists():
             gopt(program, "compare", m, "--a", "cpu", "--b", "opencl")
@@ -234,11 +220,11 @@ CONFORMANCE_FLOOR = 1887
 
 def onnx_tests(program, root, tmp, *args):
     """Runs those that `args` leave, in every way; what is kept of the outcome, and the data's folder."""
-    need_packages()
+    peers.need()
     import onnx
     data = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
     if not (data / "node").is_dir():
-        skip("this onnx package ships no test data (1.22 is the last that does)")
+        peers.skip("this onnx package ships no test data (1.22 is the last that does)")
     p = gopt(program, "conformance", data, "--overrides", root / "tests/conformance/overrides.json", "--timeout", 900,
              "--json", tmp / "c.json", *args, expect=(0, 1), timeout=1700)
     print("\n".join(p.stdout.strip().splitlines()[-20:]), flush=True)
