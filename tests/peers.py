@@ -1,6 +1,6 @@
 """What tests that hold gopt against ONNX and ONNX Runtime share.
 
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
     import peers
     peers.need()            # from here on numpy, onnx and onnxruntime can be imported
 """

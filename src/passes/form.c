@@ -1,12 +1,12 @@
 /* Forms: sums of terms over atoms. A sum under construction takes terms one by one; each is reduced by what is
  * known of its factors (exponentials of one product become one, a step times x becomes a ramp), and then joined
- * with one that has the same factors. */
-#include "passes/form.h"
+ * with one that has the same factors. Maxima and comparisons are in form_lines.c. */
+#include "passes/form_inner.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_DEPTH = 24, MAX_KNOTS = 8, MOST_POWER = 4 /* that a sum is multiplied out to */ };
+enum { MAX_DEPTH = 24, MOST_POWER = 4 /* that a sum is multiplied out to */ };
 
 /* A sum under construction. */
 typedef struct sum {
@@ -241,8 +241,6 @@ static bool reduce_exp_sigmoid(sum *to, const gi_term *t)
     return true;
 }
 
-static const gi_form *atom_form(gi_forms *s, gi_atom atom);
-
 /* The product of a step with x, a ramp or another step is a sum of single ones. */
 static bool reduce_step(sum *to, const gi_term *t)
 {
@@ -270,14 +268,14 @@ static bool reduce_step(sum *to, const gi_term *t)
             to->bad = true;
             return true;
         }
-        const gi_form *ramp = atom_form(s, (gi_atom){ .kind = GI_ATOM_RAMP, .at = step.at }), *by = NULL;
-        const gi_form *self = atom_form(s, step);
+        const gi_form *ramp = gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_RAMP, .at = step.at }), *by = NULL;
+        const gi_form *self = gi_form_of_atom(s, step);
         if (is_x) /* x·(x > t) = max(x − t, 0) + t·(x > t) */
             by = gi_form_add(s, ramp, gi_form_scale(s, self, step.at));
         else if (other.at >= step.at || gi_close(s, other.at, step.at)) /* the other is 0 until there */
             by = is_step && step.kind != other.kind && gi_close(s, other.at, step.at)
-                     ? atom_form(s, (gi_atom){ .kind = GI_ATOM_ABOVE, .at = step.at })
-                     : atom_form(s, other);
+                     ? gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_ABOVE, .at = step.at })
+                     : gi_form_of_atom(s, other);
         else if (is_ramp)
             by = gi_form_add(s, ramp, gi_form_scale(s, self, step.at - other.at));
         else
@@ -333,7 +331,7 @@ static bool same_atom(const gi_forms *s, const gi_atom *a, const gi_atom *b)
            (a->arg == b->arg || gi_form_equal(s, a->arg, b->arg));
 }
 
-static const gi_form *atom_form(gi_forms *s, gi_atom atom)
+const gi_form *gi_form_of_atom(gi_forms *s, gi_atom atom)
 {
     int i = 0;
     while (i < s->n && !same_atom(s, &s->atoms[i], &atom))
@@ -350,7 +348,7 @@ static const gi_form *atom_form(gi_forms *s, gi_atom atom)
 
 const gi_form *gi_form_x(gi_forms *s)
 {
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_X });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_X });
 }
 
 const gi_form *gi_form_num(gi_forms *s, double k)
@@ -363,7 +361,7 @@ const gi_form *gi_form_num(gi_forms *s, double k)
 
 const gi_form *gi_form_const(gi_forms *s, gi_value *v)
 {
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_CONST, .value = v });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_CONST, .value = v });
 }
 
 /* ---- arithmetic ---- */
@@ -415,8 +413,7 @@ const gi_form *gi_form_div(gi_forms *s, const gi_form *a, const gi_form *b)
     return gi_form_mul(s, a, gi_form_pow(s, b, -1));
 }
 
-/* c·exp(q) with c above 0? */
-static bool is_exp(const gi_forms *s, const gi_form *a, double *c, const gi_form **q)
+bool gi_form_is_exp(const gi_forms *s, const gi_form *a, double *c, const gi_form **q)
 {
     if (!a || a->n != 1 || a->t[0].n != 1 || a->t[0].f[0].power != 1 || a->t[0].k <= 0)
         return false;
@@ -466,7 +463,7 @@ static const gi_form *inverse_of_two(gi_forms *s, const gi_form *a)
     double c;
     const gi_form *q;
     const gi_form *first = gi_form_pow(s, one_term(s, &a->t[0]), -1);
-    if (!is_exp(s, gi_form_mul(s, one_term(s, &a->t[1]), first), &c, &q))
+    if (!gi_form_is_exp(s, gi_form_mul(s, one_term(s, &a->t[1]), first), &c, &q))
         return NULL;
     const gi_form *arg = gi_form_sub(s, gi_form_scale(s, q, -1), gi_form_num(s, log(c)));
     return gi_form_mul(s, first, gi_form_sigmoid(s, arg));
@@ -494,7 +491,7 @@ const gi_form *gi_form_pow(gi_forms *s, const gi_form *a, double p)
             return gi_form_pow(s, r, -p);
     }
     const double k = fabs(a->t[a->n - 1].k);
-    const gi_form *base = atom_form(s, (gi_atom){ .kind = GI_ATOM_SUM, .arg = gi_form_scale(s, a, 1 / k) });
+    const gi_form *base = gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_SUM, .arg = gi_form_scale(s, a, 1 / k) });
     /* an atom of the first power is multiplied out: build the power at once */
     if (!base && s->n == GI_FORM_ATOMS)
         return NULL;
@@ -507,8 +504,7 @@ const gi_form *gi_form_pow(gi_forms *s, const gi_form *a, double p)
 
 /* ---- functions ---- */
 
-/* Splits a into a number and the rest. */
-static const gi_form *split_number(gi_forms *s, const gi_form *a, double *k)
+const gi_form *gi_form_split(gi_forms *s, const gi_form *a, double *k)
 {
     *k = a->n && a->t[0].n == 0 ? a->t[0].k : 0;
     return gi_form_sub(s, a, gi_form_num(s, *k));
@@ -524,18 +520,18 @@ const gi_form *gi_form_exp(gi_forms *s, const gi_form *a)
     double k;
     if (!a)
         return NULL;
-    const gi_form *q = split_number(s, a, &k);
+    const gi_form *q = gi_form_split(s, a, &k);
     if (!q || q->n == 0)
         return q ? gi_form_num(s, exp(k)) : NULL;
     /* exp(c·min(x, 0)) = x > 0 ? 1 : exp(c·x) */
     const int r = gi_form_atom(s, q, GI_ATOM_RAMP);
     const double c = gi_form_get(q, 1, 0, 1.0);
     if (r >= 0 && q->n == 2 && s->atoms[r].at == 0 && c != 0 && gi_form_get(q, 1, r, 1.0) == -c) {
-        const gi_form *step = atom_form(s, (gi_atom){ .kind = GI_ATOM_ABOVE });
+        const gi_form *step = gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_ABOVE });
         const gi_form *e = gi_form_exp(s, gi_form_scale(s, gi_form_x(s), c));
         return gi_form_scale(s, gi_form_where(s, step, gi_form_num(s, 1), e), exp(k));
     }
-    return gi_form_scale(s, atom_form(s, (gi_atom){ .kind = GI_ATOM_EXP, .arg = q }), exp(k));
+    return gi_form_scale(s, gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_EXP, .arg = q }), exp(k));
 }
 
 const gi_form *gi_form_log(gi_forms *s, const gi_form *a)
@@ -546,14 +542,14 @@ const gi_form *gi_form_log(gi_forms *s, const gi_form *a)
         return NULL;
     if (gi_form_is_num(a, &k))
         return k > 0 ? gi_form_num(s, log(k)) : NULL;
-    if (is_exp(s, a, &c, &q))
+    if (gi_form_is_exp(s, a, &c, &q))
         return gi_form_add(s, q, gi_form_num(s, log(c)));
-    const gi_form *rest = split_number(s, a, &k);
-    if (k > 0 && is_exp(s, rest, &c, &q)) {
+    const gi_form *rest = gi_form_split(s, a, &k);
+    if (k > 0 && gi_form_is_exp(s, rest, &c, &q)) {
         const gi_form *arg = gi_form_add(s, q, gi_form_num(s, log(c / k)));
         return gi_form_add(s, gi_form_softplus(s, arg), gi_form_num(s, log(k)));
     }
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_LOG, .arg = a });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_LOG, .arg = a });
 }
 
 const gi_form *gi_form_erf(gi_forms *s, const gi_form *a)
@@ -563,7 +559,7 @@ const gi_form *gi_form_erf(gi_forms *s, const gi_form *a)
         return a ? gi_form_num(s, erf(k)) : NULL;
     if (is_negative(a))
         return gi_form_scale(s, gi_form_erf(s, gi_form_scale(s, a, -1)), -1);
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_ERF, .arg = a });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_ERF, .arg = a });
 }
 
 const gi_form *gi_form_sigmoid(gi_forms *s, const gi_form *a)
@@ -573,7 +569,7 @@ const gi_form *gi_form_sigmoid(gi_forms *s, const gi_form *a)
         return a ? gi_form_num(s, 1 / (1 + exp(-k))) : NULL;
     if (is_negative(a))
         return gi_form_sub(s, gi_form_num(s, 1), gi_form_sigmoid(s, gi_form_scale(s, a, -1)));
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_SIGMOID, .arg = a });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_SIGMOID, .arg = a });
 }
 
 const gi_form *gi_form_tanh(gi_forms *s, const gi_form *a)
@@ -589,170 +585,10 @@ const gi_form *gi_form_softplus(gi_forms *s, const gi_form *a)
         return a ? gi_form_num(s, fmax(k, 0) + log1p(exp(-fabs(k)))) : NULL;
     if (is_negative(a))
         return gi_form_add(s, gi_form_softplus(s, gi_form_scale(s, a, -1)), a);
-    return atom_form(s, (gi_atom){ .kind = GI_ATOM_SOFTPLUS, .arg = a });
+    return gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_SOFTPLUS, .arg = a });
 }
 
-/* ---- piecewise linear ---- */
-
-/* Line i holds from knot i-1 to knot i. */
-typedef struct lines {
-    int n; /* lines: one more than knots */
-    double knot[MAX_KNOTS], slope[MAX_KNOTS + 1], at0[MAX_KNOTS + 1];
-} lines;
-
-static bool lines_of(const gi_forms *s, const gi_form *a, lines *l)
-{
-    *l = (lines){ .n = 1 };
-    double turn[MAX_KNOTS];
-    for (int i = 0; i < a->n; i++) {
-        const gi_term *t = &a->t[i];
-        if (t->n > 1 || (t->n == 1 && t->f[0].power != 1))
-            return false;
-        if (t->n == 0) {
-            l->at0[0] = t->k;
-        } else if (s->atoms[t->f[0].atom].kind == GI_ATOM_X) {
-            l->slope[0] = t->k;
-        } else if (s->atoms[t->f[0].atom].kind == GI_ATOM_RAMP && l->n <= MAX_KNOTS) {
-            const double at = s->atoms[t->f[0].atom].at;
-            int k = l->n++ - 1;
-            for (; k > 0 && l->knot[k - 1] > at; k--) {
-                l->knot[k] = l->knot[k - 1];
-                turn[k] = turn[k - 1];
-            }
-            l->knot[k] = at;
-            turn[k] = t->k;
-        } else {
-            return false;
-        }
-    }
-    for (int i = 1; i < l->n; i++) {
-        l->slope[i] = l->slope[i - 1] + turn[i - 1];
-        l->at0[i] = l->at0[i - 1] - turn[i - 1] * l->knot[i - 1];
-        if (fabs(l->slope[i]) <= s->close * fabs(turn[i - 1]))
-            l->slope[i] = 0;
-    }
-    return true;
-}
-
-/* Continues r with the line from `at` on, if it turns there. */
-static bool add_line(const gi_forms *s, lines *r, double at, double slope, double at0)
-{
-    if (r->n && fabs(r->slope[r->n - 1] - slope) <= s->close * fmax(fabs(slope), fabs(r->slope[r->n - 1])))
-        return true;
-    if (r->n > MAX_KNOTS)
-        return false;
-    if (r->n)
-        r->knot[r->n - 1] = at;
-    r->slope[r->n] = slope;
-    r->at0[r->n++] = at0;
-    return true;
-}
-
-static const gi_form *form_of_lines(gi_forms *s, const lines *l)
-{
-    const gi_form *f = gi_form_add(s, gi_form_num(s, l->at0[0]), gi_form_scale(s, gi_form_x(s), l->slope[0]));
-    for (int i = 1; i < l->n; i++)
-        f = gi_form_add(s, f,
-                        gi_form_scale(s, atom_form(s, (gi_atom){ .kind = GI_ATOM_RAMP, .at = l->knot[i - 1] }),
-                                      l->slope[i] - l->slope[i - 1]));
-    return f;
-}
-
-/* max(a, 0) of a piecewise linear form. */
-static const gi_form *positive_lines(gi_forms *s, const lines *l)
-{
-    lines r = { 0 };
-    for (int i = 0; i < l->n; i++) {
-        const double from = i ? l->knot[i - 1] : -INFINITY, to = i + 1 < l->n ? l->knot[i] : INFINITY;
-        const double slope = l->slope[i], at0 = l->at0[i];
-        double zero = slope != 0 ? -at0 / slope : NAN;
-        if (zero == 0)
-            zero = 0; /* not -0 */
-        const bool cuts = zero > from && zero < to && !gi_close(s, zero, from) && !gi_close(s, zero, to);
-        for (int half = 0; half <= cuts; half++) {
-            const double a = half ? zero : from, b = cuts && !half ? zero : to;
-            const double inside = isinf(a)   ? (isinf(b) ? 0 : b - 1 - fabs(b))
-                                  : isinf(b) ? a + 1 + fabs(a)
-                                             : (a + b) / 2;
-            const bool positive = slope * inside + at0 > 0;
-            if (!add_line(s, &r, a, positive ? slope : 0, positive ? at0 : 0))
-                return NULL;
-        }
-    }
-    return form_of_lines(s, &r);
-}
-
-/* max(a, 0) */
-static const gi_form *positive(gi_forms *s, const gi_form *a)
-{
-    lines l;
-    double c;
-    const gi_form *q;
-    if (!a)
-        return NULL;
-    if (lines_of(s, a, &l))
-        return positive_lines(s, &l);
-    /* k·(exp(c·x) − 1) has the sign of k·c·x */
-    double k;
-    const gi_form *rest = split_number(s, a, &k);
-    const gi_form *up = k < 0 ? rest : gi_form_scale(s, rest, -1);
-    if (k != 0 && is_exp(s, up, &c, &q) && gi_close(s, c, fabs(k)) && q->n == 1) {
-        const double slope = gi_form_get(q, 1, 0, 1.0);
-        const gi_form *above = atom_form(s, (gi_atom){ .kind = GI_ATOM_ABOVE });
-        if (slope != 0)
-            return (slope > 0) == (k < 0) ? gi_form_mul(s, above, a) : gi_form_sub(s, a, gi_form_mul(s, above, a));
-    }
-    return NULL;
-}
-
-const gi_form *gi_form_max(gi_forms *s, const gi_form *a, const gi_form *b)
-{
-    return gi_form_add(s, b, positive(s, gi_form_sub(s, a, b)));
-}
-
-const gi_form *gi_form_min(gi_forms *s, const gi_form *a, const gi_form *b)
-{
-    return gi_form_sub(s, a, positive(s, gi_form_sub(s, a, b)));
-}
-
-/* Where a piecewise linear form crosses zero, once: -1 downwards, 1 upwards. 0 where it does not, touches it, or crosses
- * more often. */
-static int crossing(const gi_forms *s, const lines *l, double *at)
-{
-    double before = 0;
-    int found = 0;
-    for (int i = 0; i < l->n; i++) {
-        const double from = i ? l->knot[i - 1] : -INFINITY, to = i + 1 < l->n ? l->knot[i] : INFINITY;
-        const double slope = l->slope[i], at0 = l->at0[i];
-        if (slope == 0 && at0 == 0)
-            return 0;
-        if (i == 0)
-            before = slope != 0 ? -slope : at0; /* the sign far below */
-        const double zero = slope != 0 ? -at0 / slope : NAN;
-        if (!(zero >= from && zero <= to) && !gi_close(s, zero, from) && !gi_close(s, zero, to))
-            continue;
-        if (found && !gi_close(s, zero, *at))
-            return 0;
-        found = 1;
-        *at = zero == 0 ? 0 : zero; /* not -0 */
-    }
-    const double last = l->slope[l->n - 1], after = last != 0 ? last : l->at0[l->n - 1];
-    return !found || before * after >= 0 ? 0 : after > 0 ? 1 : -1;
-}
-
-const gi_form *gi_form_above(gi_forms *s, const gi_form *a, const gi_form *b, bool or_equal)
-{
-    lines l;
-    double at = 0;
-    const gi_form *d = gi_form_sub(s, a, b);
-    const int crosses = d && lines_of(s, d, &l) ? crossing(s, &l, &at) : 0;
-    if (!crosses)
-        return NULL;
-    if (crosses > 0)
-        return atom_form(s, (gi_atom){ .kind = or_equal ? GI_ATOM_FROM : GI_ATOM_ABOVE, .at = at });
-    return gi_form_sub(s, gi_form_num(s, 1),
-                       atom_form(s, (gi_atom){ .kind = or_equal ? GI_ATOM_ABOVE : GI_ATOM_FROM, .at = at }));
-}
+/* ---- choices and means ---- */
 
 const gi_form *gi_form_where(gi_forms *s, const gi_form *c, const gi_form *a, const gi_form *b)
 {
@@ -765,7 +601,8 @@ const gi_form *gi_form_mean(gi_forms *s, const gi_form *a, uint64_t axes)
         return a;
     const double k = a->t[a->n - 1].k;
     const gi_form *arg = gi_form_scale(s, a, 1 / k);
-    return arg ? gi_form_scale(s, atom_form(s, (gi_atom){ .kind = GI_ATOM_MEAN, .arg = arg, .axes = axes }), k) : NULL;
+    return arg ? gi_form_scale(s, gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_MEAN, .arg = arg, .axes = axes }), k)
+               : NULL;
 }
 
 /* ---- steps at their own place ---- */
@@ -863,7 +700,7 @@ const gi_form *gi_form_settle(gi_forms *s, const gi_form *a)
         }
         if (!known || fabs(jump) > s->close * most)
             continue;
-        const gi_form *above = atom_form(s, (gi_atom){ .kind = GI_ATOM_ABOVE, .at = s->atoms[h].at });
+        const gi_form *above = gi_form_of_atom(s, (gi_atom){ .kind = GI_ATOM_ABOVE, .at = s->atoms[h].at });
         sum b;
         begin(&b, s);
         for (int i = 0; i < a->n; i++) {
