@@ -131,7 +131,7 @@ static bool has_infinity(const gopt_tensor *t)
 }
 
 /* Is anything subnormal, of a type in which that is as good as zero; or zero, as the product or quotient of what is
- * not? */
+ * not, or by a function that is above it? A zero of the latter is not moved, though rounding made it. */
 static bool underflows(const gi_node *n, const gopt_tensor *const *in, const gopt_tensor *y)
 {
     int64_t a[GOPT_MAX_RANK], b[GOPT_MAX_RANK], index[GOPT_MAX_RANK] = { 0 };
@@ -147,6 +147,8 @@ static bool underflows(const gi_node *n, const gopt_tensor *const *in, const gop
     for (int64_t i = 0, count = gopt_tensor_elements(y); i < count; i++) {
         const double v = gi_tensor_f64(y, i);
         if (v != 0 && fabs(v) < least)
+            return true;
+        if (v == 0 && (n->op == OP_Exp || n->op == OP_Sigmoid) && isfinite(gi_tensor_f64(in[0], i)))
             return true;
         if (!product)
             continue;
