@@ -21,10 +21,14 @@ bool mutate_list_nodes(gopt_graph *g, gi_arena *a, mutate_node_list *out)
     return gi_each_node(g->main, list_node, &l);
 }
 
-/* What nodes give is inferred anew. What blocks are given is not: nobody else says it. */
+/* What nodes give is inferred anew, and what a Loop carries, which follows from what it begins with. What else blocks
+ * are given is not: nobody else says it. */
 static bool forget_types(void *arg, gi_node *n)
 {
     (void)arg;
+    const gi_block *body = n->op == OP_Loop ? gi_attr_graph(n, Loop_at_body) : NULL;
+    for (uint32_t i = 2; body && i < body->n_params; i++)
+        body->params[i]->type = NULL;
     for (uint32_t i = 0; i < n->n_out; i++) {
         n->out[i]->type = NULL;
         n->out[i]->known = NULL;
