@@ -1,4 +1,5 @@
-/* How a dimension looks inside: for dim.c, which makes them, and dim_text.c, which prints and parses them. */
+/* How a dimension looks inside: for dim.c, which makes them, dim_ask.c, which answers what is asked of them, and
+ * dim_text.c, which prints and parses them. */
 #ifndef GI_DIM_FORM_H
 #define GI_DIM_FORM_H
 
@@ -27,5 +28,12 @@ struct gi_dim {
     const term *t;
     struct gi_dim *next; /* of the same hash */
 };
+
+/* a / b, rounded down; b is not 0. */
+static inline int64_t gi_floordiv(int64_t a, int64_t b)
+{
+    const int64_t q = a / b;
+    return q - (a % b != 0 && (a < 0) != (b < 0));
+}
 
 #endif
