@@ -10,6 +10,9 @@
 
 enum { GI_VP_TILE = 512, GI_VP_MAX_RANK = GOPT_MAX_RANK + 1, GI_VP_MAX_REGS = 48, GI_VP_MAX_INPUTS = 64 };
 
+/* Operands: 0 … GI_VP_MAX_REGS-1 are registers, tiles of scratch; GI_VP_INPUT + i is input i, read where it lies. */
+enum { GI_VP_INPUT = 1 << 16 };
+
 /* Something read from outside. Strides are in elements, along the iteration space's dims; 0 where broadcast. */
 typedef struct gi_vp_input {
     int arg;           /* index into the run's input pointers; -1: `data` */
@@ -22,7 +25,7 @@ typedef struct gi_vp_input {
 
 typedef struct gi_vp_insn {
     gk_vop op;
-    int dst, a, b, c; /* operands: see OPERAND_ in vecprog.c */
+    int dst, a, b, c; /* operands */
     float p, q;
 } gi_vp_insn;
 
@@ -55,6 +58,10 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
 
 /* Can this node be an instruction? What gi_cpu_takes_blocked asks, and gi_vp_build keeps. */
 bool gi_vp_takes(const gi_node *n);
+
+/* A broadcast input repeats itself: one number over the last dim, or one row of it over the last but one. The length of
+ * what repeats, and over how many elements it does; false where it does not. */
+bool gi_vp_repeats(const gi_vp *p, const gi_vp_input *in, int64_t *row, int64_t *size);
 
 size_t gi_vp_scratch(const gi_vp *p); /* bytes a worker needs */
 
