@@ -234,7 +234,8 @@ static gopt_status json_weights(gopt_graph *g, json_t **out)
     return GOPT_OK;
 }
 
-static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u)
+static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u,
+                              const gopt_aten_finding *aten, size_t n_aten)
 {
     const char *domain;
     int64_t version;
@@ -255,6 +256,7 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
     json_object_set_new(j, "flops", json_amount(m->flops));
     json_object_set_new(j, "peak_activation_bytes", json_amount(m->peak_activation_bytes));
     json_object_set_new(j, "unsupported", json_unsupported(u, n_u));
+    json_object_set_new(j, "aten", json_aten(aten, n_aten));
     json_object_set_new(j, "diagnostics", json_diagnostics(t));
     if (t->o.nodes)
         json_object_set_new(j, "node_list", json_nodes(g));
@@ -272,13 +274,15 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
 
 /* ---- the whole ---- */
 
-static gopt_status look(tool *t, gopt_graph *g)
+static gopt_status look(tool *t, gopt_graph *g, gopt_graph *lowered)
 {
     const gopt_inspection *m;
     const gopt_unsupported *u;
-    size_t n_u;
+    const gopt_aten_finding *aten;
+    size_t n_u, n_aten;
     TRY(gopt_inspect(g, &m));
-    TRY(gopt_find_unsupported(g, &u, &n_u));
+    TRY(gopt_lower_aten(lowered, &aten, &n_aten)); /* what optimize and run would do */
+    TRY(gopt_find_unsupported(lowered, &u, &n_u));
     const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
                        (t->o.svg && !strcmp(t->o.svg, "-"));
     if (!taken && !t->o.quiet) {
@@ -287,21 +291,29 @@ static gopt_status look(tool *t, gopt_graph *g)
             print_nodes(t, g);
         if (t->o.weights)
             TRY(print_weights(t, g));
+        if (n_aten > n_u) {
+            printf("\n%sOperators of PyTorch%s\n", bold(t), plain(t));
+            print_aten(t, stdout, aten, n_aten);
+        }
         if (n_u) {
             printf("\n%s%zu node%s cannot run here%s\n", bold(t), n_u, n_u == 1 ? "" : "s", plain(t));
             print_unsupported(t, stdout, u, n_u);
         }
     }
     if (t->o.json)
-        TRY(write_json(t, g, m, u, n_u));
+        TRY(write_json(t, g, m, u, n_u, aten, n_aten));
     return tool_pictures(t, g, NULL, tool_model(t));
 }
 
 gopt_status inspect(tool *t)
 {
-    gopt_graph *g = NULL;
-    TRY(tool_load(t, tool_model(t), &g));
-    const gopt_status s = look(t, g);
+    gopt_graph *g = NULL, *lowered = NULL;
+    gopt_status s = tool_load(t, tool_model(t), &g);
+    if (s == GOPT_OK)
+        s = gopt_graph_clone(g, &lowered);
+    if (s == GOPT_OK)
+        s = look(t, g, lowered);
+    gopt_graph_destroy(lowered);
     gopt_graph_destroy(g);
     return s;
 }

@@ -195,6 +195,7 @@ gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path)
 {
     const gopt_unsupported *list;
     size_t n, distinct = 0;
+    TRY(tool_lower_aten(t, g));
     TRY(gopt_find_unsupported(g, &list, &n));
     if (!n)
         return GOPT_OK;

@@ -287,6 +287,8 @@ static gopt_status optimize_steps(work *w)
     TRY(check_options(t));
     TRY(tool_optimize_options(t, &w->o, &w->skip));
     TRY(tool_load(t, tool_model(t), &w->after));
+    if (w->o.level > 0)
+        TRY(tool_lower_aten(t, w->after));
     if (drawn || o->verify)
         TRY(gopt_graph_clone(w->after, &w->before));
     progress *p = progress_start(t, "optimizing");

@@ -160,7 +160,11 @@ json_t *json_value_type(const char *type_text, json_t *into); /* adds dtype, sha
 
 /* --level, --fp, --passes and so on. `skip` holds memory for the joined list. */
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip);
-/* Exit 4 with every operator named, where the model holds some that nothing here can run. */
+/* Brings PyTorch's operators to ones that run, and says so. */
+gopt_status tool_lower_aten(tool *t, gopt_graph *g);
+void print_aten(const tool *t, FILE *to, const gopt_aten_finding *list, size_t n);
+json_t *json_aten(const gopt_aten_finding *list, size_t n);
+/* The same; then exit 4 with every operator named, where the model holds some that nothing here can run. */
 gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path);
 /* --dot and --svg of one graph, or of two side by side (after != NULL). */
 gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title);

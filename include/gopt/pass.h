@@ -192,6 +192,26 @@ typedef struct gopt_unsupported {
 /* Finds them all, ATen ones decoded. The array belongs to the graph. Never fails on a strange model. */
 GOPT_API gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n);
 
+/* ---- operators of PyTorch that an exporter left (ATen) ---- */
+
+typedef enum gopt_aten_outcome {
+    GOPT_ATEN_LOWERED, /* to operators of ONNX */
+    GOPT_ATEN_OWN,     /* to operators of which some are gopt's own: no other runtime will run them */
+    GOPT_ATEN_LEFT     /* stays as it is: gopt_find_unsupported tells what to do about it */
+} gopt_aten_outcome;
+
+typedef struct gopt_aten_finding {
+    const char *node, *scope; /* scope: of PyTorch's modules, "" where the file does not say */
+    const char *op, *overload;
+    const char *inputs; /* their types: "f32[2,3], i64[]" */
+    gopt_aten_outcome outcome;
+    const char *what; /* the operators that took its place; why not, where it stays */
+} gopt_aten_finding;
+
+/* Puts operators of ONNX, or of gopt's own, in the place of PyTorch's. Those that cannot be stay. The list, one entry a
+ * node that was found, belongs to the graph; list and n may be NULL. Fails only where the graph contradicts itself. */
+GOPT_API gopt_status gopt_lower_aten(gopt_graph *g, const gopt_aten_finding **list, size_t *n);
+
 /* ---- inspecting ---- */
 
 typedef struct gopt_inspection {

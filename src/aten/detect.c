@@ -5,61 +5,11 @@
 #include "aten/aten.h"
 #include "ops/eval.h"
 
-static const gi_aten_op rows[] = {
-#define ATEN(NAME, SCHEMA, ONNX, SINCE, ADVICE) { NAME, SCHEMA, ONNX, SINCE, ADVICE },
-#include "aten/aten.def"
-#undef ATEN
-};
-
-const gi_aten_op *gi_aten_find(const char *name)
-{
-    for (size_t i = 0; name && i < GI_COUNT(rows); i++)
-        if (!strcmp(rows[i].name, name))
-            return &rows[i];
-    return NULL;
-}
-
-static const char *string_attr(const gi_node *n, const char *name)
-{
-    const gi_attr *a = gi_attr_find(n, name);
-    return a && a->kind == GI_ATTR_STRING ? a->u.s : NULL;
-}
-
-static bool is_domain(const gi_node *n, const char *domain)
-{
-    return n->domain && !strcmp(n->domain, domain);
-}
-
-/* "aten::relu.out" in a name: the part behind the prefix, split at the first dot. */
-static const char *strip_prefix(const char *name)
-{
-    return !strncmp(name, "aten::", 6) ? name + 6 : name;
-}
-
-bool gi_aten_decode(const gi_node *n, const char **op, const char **overload)
-{
-    const char *name = n->op_name ? n->op_name : "";
-    const bool generic = !strcmp(name, "ATen") || !strcmp(name, "ATenOp");
-    const char *given = string_attr(n, "operator");
-    if (generic && (is_domain(n, "org.pytorch.aten") || is_domain(n, "aten") || is_domain(n, "com.microsoft") ||
-                    (given && n->op == OP_Unknown))) {
-        *op = given ? strip_prefix(given) : "?";
-    } else if (is_domain(n, "org.pytorch.aten") || is_domain(n, "aten") || !strncmp(name, "aten::", 6)) {
-        *op = strip_prefix(name);
-    } else {
-        return false;
-    }
-    const char *o = string_attr(n, "overload_name");
-    const char *dot = strchr(*op, '.');
-    *overload = o && *o ? o : dot ? dot + 1 : "";
-    return true;
-}
-
 /* ---- what to say ---- */
 
 typedef struct finder {
     gopt_graph *g;
-    gi_arena *arena;
+    gi_arena *arena, *scratch;
     gi_vec(gopt_unsupported) list;
 } finder;
 
@@ -69,17 +19,24 @@ static const char *text(const char *s, const char *otherwise)
     return s ? s : otherwise;
 }
 
-static void explain_aten(finder *f, const gi_node *n, gopt_unsupported *u)
+/* Why a node stays that has a lowering: it is tried once more, and what it would build taken away again. */
+static const char *why_not(finder *f, gi_node *n)
+{
+    gi_aten a;
+    const char *why = "it can be lowered";
+    if (gi_aten_build(&a, n, f->scratch))
+        gi_aten_undo(&a);
+    else
+        why = text(a.why, "there is no memory");
+    why = gi_arena_str(f->arena, why);
+    gi_arena_reset(f->scratch);
+    return text(why, "");
+}
+
+static void explain_aten(finder *f, gi_node *n, gopt_unsupported *u)
 {
     const char *op = u->aten_operator;
     const gi_aten_op *row = gi_aten_find(op);
-    char base[64];
-    const char *dot = strchr(op, '.');
-    if (!row && dot && (size_t)(dot - op) < sizeof base) {
-        memcpy(base, op, (size_t)(dot - op));
-        base[dot - op] = 0;
-        row = gi_aten_find(base);
-    }
     const char *overload = u->overload[0] ? gi_arena_printf(f->arena, " (overload %s)", u->overload) : "";
     const int opset = gi_graph_opset(f->g, "");
     if (!row) {
@@ -90,8 +47,11 @@ static void explain_aten(finder *f, const gi_node *n, gopt_unsupported *u)
                  "with operators that ONNX has";
         return;
     }
-    u->reason = gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s%s", row->name, text(overload, ""),
-                                row->schema[0] == '(' ? gi_arena_printf(f->arena, ", %s", row->schema) : "");
+    u->reason = row->lower
+                    ? gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s: %s", row->name, text(overload, ""),
+                                      why_not(f, n))
+                    : gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s%s", row->name, text(overload, ""),
+                                      row->schema[0] == '(' ? gi_arena_printf(f->arena, ", %s", row->schema) : "");
     if (!row->onnx)
         u->fix = gi_arena_printf(f->arena, "ONNX has nothing like it: %s",
                                  text(row->advice, "write it with other operators"));
@@ -105,7 +65,6 @@ static void explain_aten(finder *f, const gi_node *n, gopt_unsupported *u)
                             "export with operator_export_type=OperatorExportTypes.ONNX (the default): opset %d has "
                             "it as %s%s%s",
                             opset, row->onnx, row->advice ? "; or " : "", text(row->advice, ""));
-    (void)n;
 }
 
 /* Domains that are met often: what they are, and what to do. Prefixes, the longest first. */
@@ -193,9 +152,11 @@ static bool look(void *arg, gi_node *n)
 
 gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n)
 {
-    finder f = { .g = g, .arena = g->arena };
-    if (!gi_each_node(g->main, look, &f))
-        return GOPT_NO_MEMORY;
+    finder f = { .g = g, .arena = g->arena, .scratch = gi_arena_create(g->cx) };
+    GI_NEED(f.scratch);
+    const bool done = gi_each_node(g->main, look, &f);
+    gi_arena_destroy(f.scratch);
+    GI_NEED(done);
     *list = f.list.p;
     *n = f.list.n;
     return GOPT_OK;

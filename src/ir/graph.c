@@ -275,11 +275,12 @@ void gi_const_drop(gi_value *v)
 
 void gi_graph_drop_consts(gopt_graph *g, uint32_t first)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < g->consts.n; i++) {
+    size_t kept = g->consts.n;
+    while (kept && g->consts.p[kept - 1]->id >= first) /* they lie in the order of their ids */
+        kept--;
+    for (size_t i = kept; i < g->consts.n; i++) {
         gi_value *v = g->consts.p[i];
-        if (v->id >= first)
-            gi_const_drop(v);
+        gi_const_drop(v);
         if (v->def.blob)
             g->consts.p[kept++] = v;
     }

@@ -24,6 +24,8 @@
 #define GI_DOMAIN_MS "com.microsoft"
 /* Classical models: trees, linear ones, support vectors and what prepares their features. */
 #define GI_DOMAIN_ML "ai.onnx.ml"
+/* That of the operators that exist here alone: what PyTorch has and ONNX has no way to say. */
+#define GI_DOMAIN_OWN "gopt"
 
 typedef enum gi_opcode {
     OP_Unknown = 0, /* an operator that the table lacks: domain, name and attributes kept as they came */

@@ -482,17 +482,27 @@ static bool add_opset(gi_export *x, pb_model *m, const char *domain, int64_t ver
     return true;
 }
 
-/* Those of the model, and of what the passes brought in; not that of ONNX Runtime's operators where none is left. */
+/* Domains whose operators gopt takes the place of, or brings in: not imported where none is left. */
+static bool may_go(const char *domain)
+{
+    static const char *const all[] = { GI_DOMAIN_MS, GI_DOMAIN_OWN, "org.pytorch.aten", "aten", "prim" };
+    for (size_t i = 0; i < GI_COUNT(all); i++)
+        if (!strcmp(all[i], domain))
+            return true;
+    return false;
+}
+
+/* Those of the model, and of what the passes brought in. */
 static bool opsets(gi_export *x, pb_model *m)
 {
-    static const char *const brought[] = { "", GI_DOMAIN_MS };
+    static const char *const brought[] = { "", GI_DOMAIN_MS, GI_DOMAIN_OWN };
     const gopt_graph *g = x->g;
     m->opset_import = GI_NEW_ARRAY(x->a, Gi__Pb__OperatorSetIdProto *, g->n_opsets + GI_COUNT(brought));
     if (!m->opset_import)
         return false;
     for (uint32_t i = 0; i < g->n_opsets; i++) {
         const gi_opset *o = &g->opsets[i];
-        if (!strcmp(o->domain, GI_DOMAIN_MS) && !uses_domain(x->main, o->domain))
+        if (may_go(o->domain) && !uses_domain(x->main, o->domain))
             continue;
         if (!add_opset(x, m, o->domain, *o->domain ? o->version : x->opset))
             return false;
