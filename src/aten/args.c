@@ -10,27 +10,42 @@
 
 /* ---- what an input is ---- */
 
-/* The parts of a list of tensors: what a SequenceConstruct or prim::ListConstruct put together. */
-static gi_node *list_node(const gi_value *v)
+static bool is_prim(const gi_node *n, const char *name)
+{
+    return n && n->op == OP_Unknown && n->domain && !strcmp(n->domain, "prim") && n->op_name &&
+           !strcmp(n->op_name, name);
+}
+
+gi_node *gi_aten_list_node(const gi_value *v)
 {
     gi_node *n = gi_value_node(v);
-    if (!n)
-        return NULL;
-    const bool is_prim = n->op == OP_Unknown && n->domain && !strcmp(n->domain, "prim") && n->op_name &&
-                         !strcmp(n->op_name, "ListConstruct");
-    return n->op == OP_SequenceConstruct || n->op == OP_SequenceEmpty || is_prim ? n : NULL;
+    return n && (n->op == OP_SequenceConstruct || n->op == OP_SequenceEmpty || is_prim(n, "ListConstruct")) ? n : NULL;
+}
+
+bool gi_aten_is_prim_constant(const gi_node *n)
+{
+    return is_prim(n, "Constant") && !n->n_in;
+}
+
+/* The text of such a constant; NULL where it is none. */
+static const char *prim_text(const gi_value *v)
+{
+    const gi_node *n = gi_value_node(v);
+    const gi_attr *a = n && gi_aten_is_prim_constant(n) ? gi_attr_find(n, "value") : NULL;
+    return a && a->kind == GI_ATTR_STRING ? a->u.s : NULL;
 }
 
 static bool is_list(const gi_value *v)
 {
-    return list_node(v) || (v->type && v->type->kind == GOPT_SEQUENCE);
+    return gi_aten_list_node(v) || (v->type && v->type->kind == GOPT_SEQUENCE);
 }
 
-/* A constant whose type was lost says no more than that something stood there. */
+/* A constant whose type was lost says no more than that something stood there; None says that nothing did. */
 static bool is_lost(const gi_value *v)
 {
     const gi_blob *b = gi_value_blob(v);
-    return b && b->dtype == GOPT_UNDEFINED;
+    const gi_node *n = gi_value_node(v);
+    return b ? b->dtype == GOPT_UNDEFINED : n && gi_aten_is_prim_constant(n) && !prim_text(v);
 }
 
 static int rank_of(const gi_value *v)
@@ -47,7 +62,8 @@ static bool is_number(const gi_value *v)
 {
     const int rank = rank_of(v);
     const gi_dclass c = gi_dtype_class(dtype_of(v));
-    return !is_list(v) && c != GI_TEXT && (rank <= 0 || (rank == 1 && v->type && gi_dim_is(v->type->dims[0], 1)));
+    return !is_list(v) && !prim_text(v) && c != GI_TEXT &&
+           (rank <= 0 || (rank == 1 && v->type && gi_dim_is(v->type->dims[0], 1)));
 }
 
 static bool is_whole(const gi_value *v)
@@ -86,7 +102,7 @@ static bool fits(const gi_aten_param *p, const gi_value *v)
     return false;
 }
 
-/* A Tensor parameter with a constant number fits, a Scalar one fits better. */
+/* How well: a Tensor parameter takes a constant number too, a Scalar one fits better; a bool is more likely to be one. */
 static int fitness(const gi_aten_schema *s, const gi_node *n)
 {
     if (n->n_in > s->n_params)
@@ -102,7 +118,9 @@ static int fitness(const gi_aten_schema *s, const gi_node *n)
         if (!fits(p, v))
             return -1;
         const bool number = gi_value_blob(v) && rank_of(v) == 0;
-        score += number == (p->kind != GI_ATEN_TENSOR);
+        const bool truth = number && gi_dtype_class(dtype_of(v)) == GI_BOOLEAN;
+        score += 2 * (number == (p->kind != GI_ATEN_TENSOR)) + (truth == (p->kind == GI_ATEN_BOOL)) -
+                 (number && p->kind == GI_ATEN_OTHER);
     }
     return score;
 }
@@ -117,8 +135,8 @@ static const char *inputs_text(const gi_aten *a)
         gi_str_add(&s, i ? ", " : "");
         if (!v)
             gi_str_add(&s, "None");
-        else if (list_node(v))
-            gi_str_addf(&s, "list of %u", list_node(v)->n_in);
+        else if (gi_aten_list_node(v))
+            gi_str_addf(&s, "list of %u", gi_aten_list_node(v)->n_in);
         else
             gi_type_print(&s, v->type);
     }
@@ -186,7 +204,7 @@ gi_value *gi_aten_tensor(const gi_aten *a, const char *name)
 bool gi_aten_tensors(gi_aten *a, const char *name, uint32_t *n, gi_value ***list)
 {
     const arg x = find(a, name);
-    gi_node *made = x.value ? list_node(x.value) : NULL;
+    gi_node *made = x.value ? gi_aten_list_node(x.value) : NULL;
     *n = 0;
     *list = NULL;
     if (!x.value)
@@ -298,7 +316,7 @@ bool gi_aten_ints(gi_aten *a, const char *name, uint32_t *n, const int64_t **v)
     if (!x.value)
         return !x.given || read_list(a, x.given, n, v);
     int64_t *numbers;
-    gi_node *list = list_node(x.value);
+    gi_node *list = gi_aten_list_node(x.value);
     if (!list) {
         if (!whole_numbers(a, x.value, n, &numbers))
             return false;
@@ -345,6 +363,8 @@ bool gi_aten_str(gi_aten *a, const char *name, const char **v)
             *v = n >= 2 && x.given[0] == '\'' ? gi_arena_strn(a->scratch, x.given + 1, n - 2) : x.given;
         return !x.given || *v;
     }
+    if (prim_text(x.value))
+        return (*v = gi_arena_str(a->scratch, prim_text(x.value))) != NULL;
     const gi_blob *b = gi_value_blob(x.value);
     if (!b || b->dtype != GOPT_STRING || gi_blob_elements(b) != 1)
         return computed(a, name);
@@ -427,7 +447,7 @@ gi_value *gi_aten_int_value(gi_aten *a, const char *name)
 gi_value *gi_aten_ints_value(gi_aten *a, const char *name)
 {
     const arg x = find(a, name);
-    const gi_node *list = x.value ? list_node(x.value) : NULL;
+    const gi_node *list = x.value ? gi_aten_list_node(x.value) : NULL;
     const int64_t one = -1;
     if (!x.value || gi_value_blob(x.value)) {
         uint32_t n;

@@ -29,6 +29,11 @@ const gi_aten_op *gi_aten_find(const char *name);
  *   torchvision::nms                      prim::ListUnpack */
 bool gi_aten_decode(const gi_node *n, const char **op, const char **overload);
 
+/* The node that put a list of tensors together, NULL where v is none: SequenceConstruct or prim::ListConstruct. */
+gi_node *gi_aten_list_node(const gi_value *v);
+/* Is it a constant of TorchScript's that ONNX has no tensor for: None, a text, a device? */
+bool gi_aten_is_prim_constant(const gi_node *n);
+
 /* Finds the overload that the node's inputs fit and binds them to a->args. False with a->why where none does. */
 bool gi_aten_bind(gi_aten *a, const char *overload);
 

@@ -144,14 +144,11 @@ static bool visit(void *arg, gi_node *n)
     return w->status == GOPT_OK;
 }
 
-/* Lists that were read by what is gone now. */
-static bool sweep_list(void *arg, gi_node *n)
+/* Lists and constants of TorchScript's that were read by what is gone now. */
+static bool sweep(void *arg, gi_node *n)
 {
     (void)arg;
-    const bool is_list = n->op == OP_SequenceConstruct || n->op == OP_SequenceEmpty ||
-                         (n->op == OP_Unknown && n->domain && !strcmp(n->domain, "prim") && n->op_name &&
-                          !strcmp(n->op_name, "ListConstruct"));
-    if (is_list && n->n_out == 1 && !n->out[0]->n_uses)
+    if (n->n_out == 1 && !n->out[0]->n_uses && (gi_aten_list_node(n->out[0]) || gi_aten_is_prim_constant(n)))
         gi_node_remove(n);
     return true;
 }
@@ -174,7 +171,7 @@ gopt_status gopt_lower_aten(gopt_graph *g, const gopt_aten_finding **list, size_
     walk w = { .g = g, .scratch = gi_arena_create(g->cx) };
     GI_NEED(w.scratch);
     if (gi_each_node(g->main, visit, &w))
-        gi_each_node(g->main, sweep_list, NULL);
+        gi_each_node(g->main, sweep, NULL);
     gi_arena_destroy(w.scratch);
     GI_TRY(w.status);
     if (list)

@@ -1,5 +1,5 @@
 /* The table of ATen operators, and how a node is recognized as one. */
-#include "aten/aten.h"
+#include "aten/ops/pointwise.h"
 
 static const gi_aten_op rows[] = {
 #define ATEN(NAME, SCHEMA, LOWER, ARG, ONNX, SINCE, ADVICE) { NAME, SCHEMA, LOWER, ARG, ONNX, SINCE, ADVICE },
@@ -28,6 +28,10 @@ const gi_aten_op *gi_aten_find(const char *name)
     const gi_aten_op *row = n ? find(name, n) : NULL;
     if (!row && n > 1 && name[n - 1] == '_') /* "add_" works in place */
         row = find(name, --n);
+    if (!row && n > 3 && !strncmp(name, "__", 2)) /* exporters write "__and__" as "__and_", taking it for in place */
+        for (size_t i = 0; i < GI_COUNT(rows) && !row; i++)
+            if (!strncmp(rows[i].name, "__", 2) && !strncmp(rows[i].name, name, n) && !strcmp(rows[i].name + n, "__"))
+                row = &rows[i];
     if (!row && n > 8 && !strncmp(name, "special_", 8)) /* torch.special has many a function once more */
         row = find(name + 8, n - 8);
     return row;

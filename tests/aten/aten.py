@@ -53,7 +53,7 @@ def here(gopt, folder):
     """The cases that gopt does not run with PyTorch's answers."""
     wrong = 0
     for level in ("0", "3"):
-        r = subprocess.run([gopt, "conformance", str(folder), "--level", level, "--rtol", "1e-4", "--atol", "1e-5"],
+        r = subprocess.run([gopt, "conformance", str(folder), "--level", level, "--atol", "1e-5"],
                            text=True, capture_output=True)
         print(f"level {level}:", *(r.stdout + r.stderr).splitlines(), sep="\n  ", flush=True)
         last = re.search(r"(\d+) passed, (\d+) failed, (\d+) skipped", r.stdout)
