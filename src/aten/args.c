@@ -66,10 +66,13 @@ static bool is_number(const gi_value *v)
            (rank <= 0 || (rank == 1 && v->type && gi_dim_is(v->type->dims[0], 1)));
 }
 
+/* An empty list has no type to speak of: exporters write f32. */
 static bool is_whole(const gi_value *v)
 {
     const gi_dclass c = gi_dtype_class(dtype_of(v));
-    return c == GI_SINT || c == GI_UINT || c == GI_BOOLEAN || c == GI_NONE;
+    const gi_blob *b = gi_value_blob(v);
+    return (b && b->rank == 1 && !gi_blob_elements(b)) || c == GI_SINT || c == GI_UINT || c == GI_BOOLEAN ||
+           c == GI_NONE;
 }
 
 /* May an input that is given stand for the parameter? */
@@ -107,7 +110,7 @@ static int fitness(const gi_aten_schema *s, const gi_node *n)
 {
     if (n->n_in > s->n_params)
         return -1;
-    int score = 0;
+    int score = n->n_in == s->n_params ? 4 : 0; /* exporters write all arguments, None too */
     for (uint32_t i = 0; i < s->n_params; i++) {
         const gi_aten_param *p = &s->params[i];
         const gi_value *v = gi_node_in(n, i);

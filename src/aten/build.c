@@ -141,7 +141,7 @@ static bool infer(gi_aten *a, gi_node *n)
 static gi_node *node_of(gi_aten *a, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out, const char *attrs,
                         va_list args)
 {
-    gi_node *n = gi_node_create(a->n->block, a->n, op, n_in, in, n_out);
+    gi_node *n = gi_node_create(a->at, a->before, op, n_in, in, n_out);
     char *text = n && attrs ? gi_arena_vprintf(a->scratch, attrs, args) : NULL;
     if (!n || (attrs && !text))
         return NULL;
@@ -238,7 +238,7 @@ gi_value *gi_aten_transpose(gi_aten *a, gi_value *x, int rank, const int64_t *pe
         moved |= perm[i] != i;
     if (!x || !moved)
         return x;
-    gi_node *n = gi_node_create(a->n->block, a->n, OP_Transpose, 1, &x, 1);
+    gi_node *n = gi_node_create(a->at, a->before, OP_Transpose, 1, &x, 1);
     return n && gi_attr_set_ints(n, Transpose_at_perm, (uint32_t)rank, perm) && infer(a, n) ? gi_node_out(n, 0) : NULL;
 }
 
@@ -300,6 +300,56 @@ gi_value *gi_aten_expand(gi_aten *a, gi_value *x, gi_value *shape)
 gi_value *gi_aten_full_like(gi_aten *a, gi_value *x, gopt_dtype t, double v)
 {
     return gi_aten_expand(a, gi_aten_number(a, t, v), gi_aten_shape(a, x));
+}
+
+/* ---- loops ---- */
+
+/* The type of a slice: the dim that is walked along goes. */
+static const gi_type *slice_type(const gi_aten *a, const gi_value *x, int64_t axis)
+{
+    const gi_dim *dims[GOPT_MAX_RANK];
+    int rank = 0;
+    for (int i = 0; i < x->type->rank; i++)
+        if (i != axis)
+            dims[rank++] = x->type->dims[i];
+    return gi_type_tensor(a->g->types, x->type->dtype, rank, dims);
+}
+
+gi_node *gi_aten_scan(gi_aten *a, uint32_t n_in, gi_value *const *in, uint32_t n_out, int64_t axis, gi_aten *body)
+{
+    const uint32_t states = n_in - 1;
+    for (uint32_t i = 0; i < n_in; i++)
+        if (!in[i] || !in[i]->type || in[i]->type->kind != GOPT_TENSOR || in[i]->type->rank < 0)
+            return NULL;
+    gi_node *scan = gi_node_create(a->at, a->before, OP_Scan, n_in, in, states + n_out);
+    gi_block *b = scan ? gi_block_create(a->g, scan, "body") : NULL;
+    int64_t axes[GOPT_MAX_RANK];
+    for (uint32_t i = 0; i < n_out && i < GOPT_MAX_RANK; i++)
+        axes[i] = axis;
+    if (!b || !gi_attr_set_ints(scan, Scan_at_scan_input_axes, 1, axes) ||
+        !gi_attr_set_ints(scan, Scan_at_scan_output_axes, n_out, axes))
+        return NULL;
+    gi_attr_set_int(scan, Scan_at_num_scan_inputs, 1);
+    gi_attr_set_graph(scan, Scan_at_body, b);
+    for (uint32_t i = 0; i < n_in; i++) {
+        const gi_type *t = i < states ? in[i]->type : slice_type(a, in[i], axis);
+        if (!t || !gi_block_add_param(b, NULL, t))
+            return NULL;
+    }
+    *body = *a;
+    body->at = b;
+    body->before = NULL;
+    return scan;
+}
+
+bool gi_aten_scan_done(gi_aten *a, gi_node *scan, gi_aten *body, uint32_t n, gi_value *const *results)
+{
+    const char **names = GI_NEW_ARRAY(a->g->arena, const char *, n);
+    bool have = names != NULL;
+    for (uint32_t i = 0; have && i < n; i++)
+        have = results[i] != NULL;
+    a->why = body->why;
+    return have && gi_block_set_results(body->at, n, results, names) && infer(a, scan);
 }
 
 /* ---- ends ---- */

@@ -27,7 +27,9 @@ typedef struct gi_aten_op gi_aten_op;
 
 typedef struct gi_aten {
     gopt_graph *g;
-    gi_node *n; /* what is lowered; new nodes go before it */
+    gi_node *n;      /* what is lowered */
+    gi_block *at;    /* where new nodes go: the node's block, or the body of a loop that is being built */
+    gi_node *before; /* in it; NULL: at its end */
     gi_arena *scratch;
     const gi_aten_op *row;
     const gi_aten_schema *schema;
@@ -109,6 +111,11 @@ gi_value *gi_aten_slice(gi_aten *a, gi_value *x, int64_t axis, int64_t from, int
 gi_value *gi_aten_shape(gi_aten *a, gi_value *x);
 gi_value *gi_aten_dim(gi_aten *a, gi_value *x, int i);
 gi_value *gi_aten_expand(gi_aten *a, gi_value *x, gi_value *shape);
+/* A Scan over one tensor, the last of n_in inputs, along its axis, the others being states; n_out outputs are stacked
+ * along that axis. *body then builds inside: body->at->params are the states and the element. gi_aten_scan_done gives
+ * the body its results, new states first, and infers the types; false where they do not fit. */
+gi_node *gi_aten_scan(gi_aten *a, uint32_t n_in, gi_value *const *in, uint32_t n_out, int64_t axis, gi_aten *body);
+bool gi_aten_scan_done(gi_aten *a, gi_node *scan, gi_aten *body, uint32_t n, gi_value *const *results);
 /* A value of x's shape, filled with a number of type t. */
 gi_value *gi_aten_full_like(gi_aten *a, gi_value *x, gopt_dtype t, double v);
 

@@ -13,9 +13,13 @@
 bool gi_aten_build(gi_aten *a, gi_node *n, gi_arena *scratch)
 {
     const char *op, *overload;
-    *a = (gi_aten){
-        .g = n->block->graph, .n = n, .scratch = scratch, .before_it = n->prev, .first = n->block->graph->n_values
-    };
+    *a = (gi_aten){ .g = n->block->graph,
+                    .n = n,
+                    .at = n->block,
+                    .before = n,
+                    .scratch = scratch,
+                    .before_it = n->prev,
+                    .first = n->block->graph->n_values };
     if (!gi_aten_decode(n, &op, &overload))
         return gi_aten_decline(a, "it is no operator of PyTorch");
     a->row = gi_aten_find(op);

@@ -201,6 +201,17 @@ static gopt_status name_main(gi_export *x)
     return GOPT_OK;
 }
 
+/* May the output be left out where nobody reads it? Not where ONNX requires it, nor out of a list. */
+static bool may_lack_name(const gi_xnode *n, size_t k)
+{
+    if (!k || !n->n)
+        return k > 0;
+    if (n->n->op == OP_Unknown)
+        return true;
+    const gi_op *row = gi_op_get(n->n->op);
+    return row->n_out && row->out[k < (size_t)row->n_out ? k : (size_t)row->n_out - 1].presence == GI_OPTIONAL;
+}
+
 static gopt_status name_block(gi_export *x, gi_xblock *b)
 {
     for (size_t i = 0; i < b->consts.n; i++)
@@ -210,7 +221,8 @@ static gopt_status name_block(gi_export *x, gi_xblock *b)
     for (size_t i = 0; i < b->nodes.n; i++) {
         gi_xnode *n = b->nodes.p[i];
         for (size_t k = 0; k < n->out.n; k++)
-            if ((n->out.p[k]->name && *n->out.p[k]->name) || n->out.p[k]->n_uses || x->name[n->out.p[k]->id] || k == 0)
+            if ((n->out.p[k]->name && *n->out.p[k]->name) || n->out.p[k]->n_uses || x->name[n->out.p[k]->id] ||
+                !may_lack_name(n, k))
                 GI_TRY(name_value(x, n->out.p[k]));
         for (size_t k = 0; k < n->attrs.n; k++)
             if (n->attrs.p[k].graph)

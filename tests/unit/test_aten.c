@@ -124,7 +124,7 @@ static void what_does_not_fit_stays_with_a_reason(void **state)
              "  %a = aten::frobnicate %x\n"
              "  %b = aten::relu %x, %x, %x\n"
              "  %c = aten::add %x, %l\n"
-             "  %d = aten::relu %a\n"
+             "  %d = aten::contiguous %a\n"
              "  %e = aten::add _, %x\n"
              "  return %a, %b, %c, %d, %e\n"
              "}\n");
