@@ -120,9 +120,9 @@ static int fitness(const gi_aten_schema *s, const gi_node *n)
             continue;
         if (!fits(p, v))
             return -1;
-        const bool number = gi_value_blob(v) && rank_of(v) == 0;
+        const bool number = gi_value_blob(v) && rank_of(v) == 0, list = gi_value_blob(v) && rank_of(v) == 1;
         const bool truth = number && gi_dtype_class(dtype_of(v)) == GI_BOOLEAN;
-        score += 2 * (number == (p->kind != GI_ATEN_TENSOR)) + (truth == (p->kind == GI_ATEN_BOOL)) -
+        score += 2 * ((number || list) == (p->kind != GI_ATEN_TENSOR)) + (truth == (p->kind == GI_ATEN_BOOL)) -
                  (number && p->kind == GI_ATEN_OTHER);
     }
     return score;

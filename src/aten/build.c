@@ -363,5 +363,14 @@ bool gi_aten_return(gi_aten *a, uint32_t i, gi_value *v)
 
 bool gi_aten_return_list(gi_aten *a, uint32_t n, gi_value *const *list)
 {
+    const gi_type *t = a->n->n_out ? a->n->out[0]->type : NULL;
+    if (a->n->n_out != 1 || (n == 1 && t && t->kind == GOPT_TENSOR)) { /* taken apart by the exporter */
+        if (a->n->n_out != n)
+            return gi_aten_decline(a, "it gives %u tensors, the node has %u results", n, a->n->n_out);
+        for (uint32_t i = 0; i < n; i++)
+            if (!gi_aten_return(a, i, list[i]))
+                return false;
+        return true;
+    }
     return gi_aten_return(a, 0, gi_aten_make(a, OP_SequenceConstruct, n, list, NULL));
 }
