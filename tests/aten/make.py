@@ -3,7 +3,8 @@
 
   make.py [--only REGEX] [--out FOLDER] [FAMILY...]
 
-A family is a file cases/FAMILY.py: a list CASES of `case(name, function, inputs…)`. Each case is exported by PyTorch's
+A family is a file cases/FAMILY.py: a list CASES of `case(name, function, inputs…)` and `call(name, operator,
+arguments…)`. Each case is exported by PyTorch's
 TorchScript exporter with operator_export_type=ONNX_ATEN, so that every operator stays PyTorch's, and run by PyTorch for
 the answers: a folder of the shape of ONNX's backend tests, FAMILY/NAME with model.onnx and test_data_set_0. They are
 packed as cases/FAMILY.tar.xz, which is what the tests read: making needs PyTorch (2.15) and onnx, testing does not.
@@ -31,9 +32,15 @@ OPSET = 18
 
 
 class Case:
-    def __init__(self, name, function, *inputs, opset=OPSET, dynamic=None, fallthrough=False, keep_constant=False):
+    def __init__(self, name, function, *inputs, opset=OPSET, dynamic=None, fallthrough=False):
         self.name, self.function, self.inputs = name, function, inputs
         self.opset, self.dynamic, self.fallthrough = opset, dynamic, fallthrough
+
+
+class Call:
+    def __init__(self, name, operator, arguments, opset, domain):
+        self.name, self.operator, self.arguments = name, operator, arguments
+        self.opset, self.domain = opset, domain
 
 
 def case(name, function, *inputs, **options):
@@ -45,9 +52,11 @@ def case(name, function, *inputs, **options):
     return Case(name, function, *inputs, **options)
 
 
-def seeded(name):
-    """A generator of its own for each case: adding one changes no other."""
-    return torch.Generator().manual_seed(int.from_bytes(name.encode()[-8:], "little") % (1 << 31))
+def call(name, operator, *arguments, opset=OPSET, domain="org.pytorch.aten"):
+    """One call of "operator" or "operator.overload" with all its arguments by position, as the exporter writes it:
+    tensors become inputs, numbers and lists constants, None an empty name, lists of tensors a SequenceConstruct. For
+    operators that PyTorch's exporter always turns into ONNX's. domain: "aten" writes aten::operator."""
+    return Call(name, operator, arguments, opset, domain)
 
 
 class Wrapped(torch.nn.Module):
@@ -103,6 +112,70 @@ def make(c, folder):
         (data / f"output_{i}.pb").write_bytes(tensor_proto(t, model.graph.output[i].name).SerializeToString())
 
 
+def constant(nodes, value):
+    """The name of a Constant in the exporter's way."""
+    name = f"constant_{len(nodes)}"
+    if isinstance(value, bool):
+        array = np.array(value)
+    elif isinstance(value, int) or (isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)):
+        array = np.array(value, np.int64) if value != [] else np.zeros(0, np.float32)
+    else:
+        array = np.array(value, np.float64)
+    if isinstance(value, str):
+        nodes.append(onnx.helper.make_node("Constant", [], [name], value_string=value))
+    else:
+        nodes.append(onnx.helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
+    return name
+
+
+def make_call(c, folder):
+    """Writes the folder of a call."""
+    operator, _, overload = c.operator.partition(".")
+    answer = getattr(getattr(torch.ops.aten, operator), overload or "default")(*c.arguments)
+    answer = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+    nodes, inputs, tensors, names = [], [], [], []
+
+    def value(x):
+        if x is None:
+            return ""
+        if isinstance(x, torch.Tensor):
+            tensors.append(x)
+            inputs.append(f"in{len(inputs)}")
+            return inputs[-1]
+        if isinstance(x, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in x):
+            parts, made = [value(v) for v in x], f"list_{len(nodes)}"
+            kind = {"op_type": "SequenceConstruct"} if all(parts) else {"op_type": "ListConstruct", "domain": "prim"}
+            nodes.append(onnx.helper.make_node(inputs=parts, outputs=[made], **kind))
+            return made
+        if isinstance(x, torch.dtype):
+            x = DTYPES.index(x)
+        return constant(nodes, x)
+
+    names = [value(x) for x in c.arguments]
+    outputs = [f"out{i}" for i in range(len(answer))]
+    if c.domain == "aten":
+        nodes.append(onnx.helper.make_node(operator, names, outputs, domain="aten"))
+    else:
+        nodes.append(onnx.helper.make_node("ATen", names, outputs, domain=c.domain, operator=operator, overload_name=overload))
+    element = {t: tensor_proto(t, "").data_type for t in [*tensors, *answer]}
+    graph = onnx.helper.make_graph(
+        nodes, "main_graph", [onnx.helper.make_tensor_value_info(n, element[t], list(t.shape)) for n, t in zip(inputs, tensors)],
+        [onnx.helper.make_tensor_value_info(n, element[t], None) for n, t in zip(outputs, answer)])
+    domains = [("", c.opset)] + sorted({(n.domain, 1) for n in nodes if n.domain})
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(*d) for d in domains], ir_version=8)
+    data = folder / "test_data_set_0"
+    data.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    for kind, all_names, all_tensors in (("input", inputs, tensors), ("output", outputs, answer)):
+        for i, t in enumerate(all_tensors):
+            (data / f"{kind}_{i}.pb").write_bytes(tensor_proto(t, all_names[i]).SerializeToString())
+
+
+# c10/core/ScalarType.h, by number
+DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64, None,
+          torch.complex64, torch.complex128, torch.bool, None, None, None, torch.bfloat16]
+
+
 def cases_of(family):
     spec = importlib.util.spec_from_file_location(family, HERE / f"{family}.py")
     module = importlib.util.module_from_spec(spec)
@@ -149,7 +222,7 @@ def main():
                     import shutil
                     shutil.rmtree(folder)
                 try:
-                    make(c, folder)
+                    (make_call if isinstance(c, Call) else make)(c, folder)
                     total += 1
                 except Exception as e:  # what PyTorch refuses is for the author of the case to see
                     failed += 1
