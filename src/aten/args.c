@@ -343,6 +343,26 @@ bool gi_aten_ints(gi_aten *a, const char *name, uint32_t *n, const int64_t **v)
     return true;
 }
 
+bool gi_aten_floats(gi_aten *a, const char *name, uint32_t *n, const double **v)
+{
+    const arg x = find(a, name);
+    const gi_blob *b = gi_value_blob(x.value);
+    *n = 0;
+    *v = NULL;
+    if (!x.value)
+        return true;
+    const gi_dclass c = b ? gi_dtype_class(b->dtype) : GI_NONE;
+    if (!b || gi_blob_elements(b) > UINT16_MAX || c == GI_TEXT || c == GI_COMPLEX)
+        return computed(a, name);
+    double *to = GI_NEW_ARRAY(a->scratch, double, gi_blob_elements(b) + 1);
+    if (!to)
+        return false;
+    for (*n = 0; *n < gi_blob_elements(b); ++*n)
+        to[*n] = gi_load_f64(b->dtype, b->data, *n);
+    *v = to;
+    return true;
+}
+
 bool gi_aten_ints_of(gi_aten *a, const char *name, uint32_t n, int64_t *v)
 {
     uint32_t have;

@@ -352,6 +352,17 @@ bool gi_aten_scan_done(gi_aten *a, gi_node *scan, gi_aten *body, uint32_t n, gi_
     return have && gi_block_set_results(body->at, n, results, names) && infer(a, scan);
 }
 
+const char *gi_aten_ints_text(gi_aten *a, uint32_t n, const int64_t *v)
+{
+    gi_str s;
+    gi_str_init(&s, a->scratch);
+    gi_str_add(&s, "[");
+    for (uint32_t i = 0; i < n; i++)
+        gi_str_addf(&s, "%s%lld", i ? "," : "", (long long)v[i]);
+    gi_str_add(&s, "]");
+    return s.failed ? NULL : s.p;
+}
+
 /* ---- ends ---- */
 
 bool gi_aten_return(gi_aten *a, uint32_t i, gi_value *v)

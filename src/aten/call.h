@@ -52,6 +52,7 @@ bool gi_aten_tensors(gi_aten *a, const char *name, uint32_t *n, gi_value ***list
 bool gi_aten_int(gi_aten *a, const char *name, int64_t *v);
 bool gi_aten_ints(gi_aten *a, const char *name, uint32_t *n, const int64_t **v); /* n = 0 for None and [] */
 bool gi_aten_float(gi_aten *a, const char *name, double *v);
+bool gi_aten_floats(gi_aten *a, const char *name, uint32_t *n, const double **v); /* n = 0 for None and [] */
 bool gi_aten_bool(gi_aten *a, const char *name, bool *v);
 bool gi_aten_str(gi_aten *a, const char *name, const char **v);  /* NULL for None */
 bool gi_aten_dtype(gi_aten *a, const char *name, gopt_dtype *v); /* GOPT_UNDEFINED for None */
@@ -118,6 +119,9 @@ gi_node *gi_aten_scan(gi_aten *a, uint32_t n_in, gi_value *const *in, uint32_t n
 bool gi_aten_scan_done(gi_aten *a, gi_node *scan, gi_aten *body, uint32_t n, gi_value *const *results);
 /* A value of x's shape, filled with a number of type t. */
 gi_value *gi_aten_full_like(gi_aten *a, gi_value *x, gopt_dtype t, double v);
+
+/* "[1,1]", for attributes; NULL where there is no memory. */
+const char *gi_aten_ints_text(gi_aten *a, uint32_t n, const int64_t *v);
 
 /* ---- ends ---- */
 

@@ -68,6 +68,11 @@ class Wrapped(torch.nn.Module):
         return self.function(*inputs)
 
 
+def flat(x):
+    """The tensors of nested tuples, in order."""
+    return [t for y in x for t in flat(y)] if isinstance(x, (tuple, list)) else [x]
+
+
 def tensor_proto(t, name):
     t = t.detach().contiguous()
     if t.dtype == torch.bfloat16:
@@ -83,7 +88,7 @@ def make(c, folder):
     module.eval()
     with torch.no_grad():
         outputs = module(*[i.clone() for i in c.inputs])
-    outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    outputs = flat(outputs)
     names = [f"in{i}" for i in range(len(c.inputs))]
     axes = {names[i]: a for i, a in (c.dynamic or {}).items()}
     kind = torch.onnx.OperatorExportTypes
@@ -115,16 +120,16 @@ def make(c, folder):
 def constant(nodes, value):
     """The name of a Constant in the exporter's way."""
     name = f"constant_{len(nodes)}"
+    if isinstance(value, str):
+        nodes.append(onnx.helper.make_node("Constant", [], [name], value=value))
+        return name
     if isinstance(value, bool):
         array = np.array(value)
     elif isinstance(value, int) or (isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)):
         array = np.array(value, np.int64) if value != [] else np.zeros(0, np.float32)
     else:
         array = np.array(value, np.float64)
-    if isinstance(value, str):
-        nodes.append(onnx.helper.make_node("Constant", [], [name], value_string=value))
-    else:
-        nodes.append(onnx.helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
+    nodes.append(onnx.helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
     return name
 
 
@@ -132,7 +137,7 @@ def make_call(c, folder):
     """Writes the folder of a call."""
     operator, _, overload = c.operator.partition(".")
     answer = getattr(getattr(torch.ops.aten, operator), overload or "default")(*c.arguments)
-    answer = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+    answer = flat(answer)
     nodes, inputs, tensors, names = [], [], [], []
 
     def value(x):
