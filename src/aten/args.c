@@ -94,7 +94,7 @@ static bool fits(const gi_aten_param *p, const gi_value *v)
         return is_number(v);
     case GI_ATEN_INTS:
     case GI_ATEN_BOOLS:
-        return is_list(v) || (rank_of(v) <= 1 && is_whole(v));
+        return is_list(v) || (rank_of(v) <= 1 && (is_whole(v) || !gi_value_blob(v)));
     case GI_ATEN_FLOATS:
         return is_list(v) || rank_of(v) <= 1;
     case GI_ATEN_STR:

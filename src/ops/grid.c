@@ -84,6 +84,8 @@ static double place_inside(const grid *g, int d, double x)
     const double low = g->align ? 0 : -0.5, high = (double)g->size[d] - (g->align ? 1 : 0.5);
     if (x >= low && x <= high)
         return x;
+    if (g->padding == GRID_BORDER && g->mode == GRID_CUBIC) /* each of its taps is brought to the border for itself */
+        return x;
     if (g->padding == GRID_BORDER)
         return fmin(fmax(x, 0), (double)g->size[d] - 1);
     return g->padding == GRID_REFLECTION ? reflect(x, low, high) : x;

@@ -57,6 +57,9 @@ bool gi_aten_batch_norm(gi_aten *a)
         return false;
     w = w ? w : gi_aten_full_like(a, mean, t, 1);
     b = b ? b : gi_aten_full_like(a, mean, t, 0);
+    for (uint32_t i = 1; i < a->n->n_out; i++) /* the moments that native_batch_norm gives beside are none then */
+        if (!gi_aten_return(a, i, gi_aten_expand(a, gi_aten_number(a, t, 0), gi_aten_list(a, 1, (int64_t[]){ 0 }))))
+            return false;
     return gi_aten_return(
         a, 0, gi_aten_make(a, OP_BatchNormalization, 5, (gi_value *[]){ x, w, b, mean, var }, "epsilon = %.9g", eps));
 }

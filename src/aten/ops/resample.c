@@ -14,8 +14,13 @@ static const char *resize_text(gi_aten *a, bool align)
                "\"round_prefer_ceil\"";
     if (strstr(name, "nearest"))
         return "mode = \"nearest\", coordinate_transformation_mode = \"asymmetric\", nearest_mode = \"floor\"";
-    return gi_arena_printf(a->scratch, "mode = \"%s\", coordinate_transformation_mode = \"%s\", antialias = %d",
-                           strstr(name, "bicubic") ? "cubic" : "linear", linear, antialias);
+    const char *mode = strstr(name, "bicubic") ? "cubic" : "linear";
+    if (antialias) /* weights of what lies outside are shared out; a is Pillow's */
+        return gi_arena_printf(a->scratch,
+                               "mode = \"%s\", coordinate_transformation_mode = \"%s\", antialias = 1, exclude_outside "
+                               "= 1, cubic_coeff_a = -0.5",
+                               mode, linear);
+    return gi_arena_printf(a->scratch, "mode = \"%s\", coordinate_transformation_mode = \"%s\"", mode, linear);
 }
 
 /* Sizes win over scales only where there are none: PyTorch reckons places with the scale that it was given. */
