@@ -140,6 +140,9 @@ void gi_raw_attr_drop(gi_raw *r, const char *name);
 /* Brings a raw node of ai.onnx to the newest form (opset.c). */
 gopt_status gi_opset_upgrade(gi_import *im, gi_raw *r);
 
+/* Operators of ONNX Runtime that ONNX has, or can express, become ONNX's (contrib.c); others stay. */
+gopt_status gi_contrib_import(gi_import *im, gi_raw *r);
+
 /* Scan of opset 8 (scan_batch.c). */
 gopt_status gi_import_scan_8(gi_import *im, gi_raw *r);
 

@@ -561,6 +561,8 @@ gopt_status gi_import_node(gi_import *im, gi_scope *s, const pb_node *p)
             return gi_fail(im->cx, GOPT_BAD_INPUT, &r.at, NULL, "the model does not say which opset it uses");
         if (!*r.domain)
             GI_TRY(gi_opset_upgrade(im, &r));
+        else if (!strcmp(r.domain, GI_DOMAIN_MS))
+            GI_TRY(gi_contrib_import(im, &r));
         if (r.done)
             out = r.done;
         else

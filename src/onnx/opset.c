@@ -1,56 +1,10 @@
 /* Old opsets brought to the newest form of each operator: one row a change, applied in order. */
 #include "gopt/pass.h"
-#include "onnx/import.h"
+#include "onnx/raw.h"
 
 typedef gopt_status (*shim_fn)(gi_import *im, gi_raw *r);
 
 /* ---- helpers ---- */
-
-static gopt_status set_input(gi_import *im, gi_raw *r, size_t i, gi_value *v)
-{
-    GI_NEED(v);
-    while (r->in.n <= i)
-        GI_NEED(gi_push(im->a, &r->in, NULL));
-    r->in.p[i] = v;
-    return GOPT_OK;
-}
-
-static gi_value *input(const gi_raw *r, size_t i)
-{
-    return i < r->in.n ? r->in.p[i] : NULL;
-}
-
-static gopt_status set_attr(gi_import *im, gi_raw *r, gi_attr a)
-{
-    gi_raw_attr *have = gi_raw_attr_find(r, a.name);
-    if (have) {
-        have->a = a;
-        return GOPT_OK;
-    }
-    return gi_push(im->a, &r->attrs, (gi_raw_attr){ .a = a }) ? GOPT_OK : GOPT_NO_MEMORY;
-}
-
-static gopt_status set_int(gi_import *im, gi_raw *r, const char *name, int64_t v)
-{
-    return set_attr(im, r, (gi_attr){ .kind = GI_ATTR_INT, .name = name, .u.i = v });
-}
-
-static gopt_status set_str(gi_import *im, gi_raw *r, const char *name, const char *v)
-{
-    return set_attr(im, r, (gi_attr){ .kind = GI_ATTR_STRING, .name = name, .n = (uint32_t)strlen(v), .u.s = v });
-}
-
-static bool has_str(gi_raw *r, const char *name, const char *v)
-{
-    const gi_raw_attr *a = gi_raw_attr_find(r, name);
-    return a && a->a.kind == GI_ATTR_STRING && !strcmp(a->a.u.s, v);
-}
-
-static int64_t int_attr(gi_raw *r, const char *name, int64_t otherwise)
-{
-    const gi_raw_attr *a = gi_raw_attr_find(r, name);
-    return a && a->a.kind == GI_ATTR_INT ? a->a.u.i : otherwise;
-}
 
 /* A 0-d constant of the dtype of input 0 (f32 where that is unknown). */
 static gi_value *scalar_like(gi_import *im, const gi_raw *r, double v)
@@ -89,43 +43,6 @@ static gopt_status int_to_input(gi_import *im, gi_raw *r, const char *name, size
     const int64_t v = a->a.u.i;
     a->a.kind = GI_ATTR_NONE;
     return set_input(im, r, i, gi_const_i64(im->g, rank, 1, &v));
-}
-
-/* One more node, before the one at hand. */
-static gopt_status emit(gi_import *im, gi_raw *r, const char *op, const char *name, const gi_raw_attrs *attrs,
-                        size_t n_in, gi_value *const *in, gi_value **out)
-{
-    gi_raw c = *r;
-    c.op = op;
-    c.name = name;
-    c.opset = r->opset;
-    c.in = (gi_values){ 0 };
-    c.attrs = attrs ? *attrs : (gi_raw_attrs){ 0 };
-    c.n_out = 1;
-    for (size_t i = 0; i < n_in; i++)
-        GI_NEED(gi_push(im->a, &c.in, in[i]));
-    gi_value **v;
-    GI_TRY(gi_raw_create(im, &c, &v));
-    *out = v[0];
-    return GOPT_OK;
-}
-
-#define EMIT(im, r, op, out, ...)                                                                 \
-    emit((im), (r), (op), NULL, NULL, sizeof((gi_value *[]){ __VA_ARGS__ }) / sizeof(gi_value *), \
-         (gi_value *[]){ __VA_ARGS__ }, (out))
-
-static gopt_status finish(gi_import *im, gi_raw *r, gi_value *v)
-{
-    r->done = GI_NEW_ARRAY(im->a, gi_value *, r->n_out + 1u);
-    GI_NEED(r->done);
-    for (uint32_t i = 0; i < r->n_out; i++)
-        r->done[i] = v;
-    return GOPT_OK;
-}
-
-static int rank_of(const gi_value *v)
-{
-    return v && v->type && v->type->kind == GOPT_TENSOR ? v->type->rank : -1;
 }
 
 /* ---- opset 1 to 6 ---- */

@@ -452,6 +452,79 @@ static bool gemm_bias(gi_export *x, gi_xnode *n, bool apply)
     return in(n, 2) != NULL;
 }
 
+/* The opset in which QuantizeLinear and DequantizeLinear took elements of that type. */
+static int quantized_since(const gi_value *v)
+{
+    switch (v && v->type && v->type->kind == GOPT_TENSOR ? v->type->dtype : GOPT_UNDEFINED) {
+    case GOPT_F16:
+    case GOPT_BF16:
+    case GOPT_F8E4M3FN:
+    case GOPT_F8E4M3FNUZ:
+    case GOPT_F8E5M2:
+    case GOPT_F8E5M2FNUZ:
+        return 19;
+    case GOPT_I16:
+    case GOPT_U16:
+    case GOPT_I4:
+    case GOPT_U4:
+        return 21;
+    case GOPT_F4E2M1:
+        return 23;
+    case GOPT_F8E8M0:
+        return 24;
+    case GOPT_I2:
+    case GOPT_U2:
+        return 25;
+    default:
+        return 10;
+    }
+}
+
+static bool quantized_before(const gi_xnode *n, int opset)
+{
+    for (size_t i = 0; i < n->in.n; i++)
+        if (quantized_since(in(n, i)) >= opset)
+            return false;
+    return !n->out.n || quantized_since(n->out.p[0]) < opset;
+}
+
+static bool quantized_24(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return quantized_before(n, 25);
+}
+
+static bool quantized_23(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return quantized_before(n, 24);
+}
+
+static bool quantized_21(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return quantized_before(n, 23);
+}
+
+static bool quantized_19(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return quantized_before(n, 21);
+}
+
+/* Scales of one axis came with opset 13. */
+static bool quantized_13(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return quantized_before(n, 19);
+}
+
+static bool quantized_10(gi_export *x, gi_xnode *n, bool apply)
+{
+    (void)x, (void)apply;
+    return rank_of(in(n, 1)) <= 0;
+}
+
 typedef struct down {
     const char *op;
     int below;
@@ -502,6 +575,18 @@ static const down downs[] = {
     { "ScatterND", 18, scatter_reduction },
     { "ScatterElements", 11, to_scatter },
     { "Gemm", 11, gemm_bias },
+    { "QuantizeLinear", 25, quantized_24 },
+    { "QuantizeLinear", 24, quantized_23 },
+    { "QuantizeLinear", 23, quantized_21 },
+    { "QuantizeLinear", 21, quantized_19 },
+    { "QuantizeLinear", 19, quantized_13 },
+    { "QuantizeLinear", 13, quantized_10 },
+    { "DequantizeLinear", 25, quantized_24 },
+    { "DequantizeLinear", 24, quantized_23 },
+    { "DequantizeLinear", 23, quantized_21 },
+    { "DequantizeLinear", 21, quantized_19 },
+    { "DequantizeLinear", 19, quantized_13 },
+    { "DequantizeLinear", 13, quantized_10 },
 };
 
 /* ---- attributes ---- */

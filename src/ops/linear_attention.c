@@ -20,6 +20,22 @@ enum {
     BETA = LinearAttention_in_beta
 };
 
+/* ONNX Runtime's have more attributes behind those of ONNX. */
+_Static_assert((int)MsLinearAttention_at_update_rule == (int)LinearAttention_at_update_rule &&
+                   (int)MsCausalConvWithState_at_activation == (int)CausalConvWithState_at_activation,
+               "ONNX Runtime's operators begin as ONNX's do");
+
+/* Windows of states, other layouts and distances are not known here. */
+static bool is_beyond_onnx(const gi_node *n)
+{
+    if (n->op == OP_MsLinearAttention)
+        return gi_attr_int(n, MsLinearAttention_at_state_window) != 0;
+    return n->op == OP_MsCausalConvWithState && (gi_attr_int(n, MsCausalConvWithState_at_channels_last) ||
+                                                 gi_attr_int(n, MsCausalConvWithState_at_state_window) ||
+                                                 gi_attr_int(n, MsCausalConvWithState_at_dilation) != 1 ||
+                                                 gi_attr_int(n, MsCausalConvWithState_at_ndim) != 1);
+}
+
 typedef struct rule {
     const char *name;
     bool decays, corrects;
@@ -44,6 +60,8 @@ static const char *complaint(const gi_node *n)
     const int64_t heads = gi_attr_int(n, LinearAttention_at_q_num_heads),
                   kv_heads = gi_attr_int(n, LinearAttention_at_kv_num_heads);
     const rule *r = find_rule(n);
+    if (is_beyond_onnx(n))
+        return "a window of states is not known here";
     if (heads < 1 || kv_heads < 1 || heads % kv_heads)
         return "expected attribute q_num_heads to be a multiple of kv_num_heads, both 1 or more";
     if (!r)
@@ -261,6 +279,8 @@ static gopt_status infer_causal_conv(gi_infer *c)
     gi_dims *t = c->g->dims;
     const gi_dim *batch = gi_infer_dim(c, INPUT, 0), *channels = gi_infer_dim(c, INPUT, 1), *one = gi_dim_const(t, 1);
     int64_t k;
+    if (is_beyond_onnx(c->n))
+        return gi_infer_fail_node(c, "channels_last, dilation, ndim and state_window are not known here");
     if (!is_activation(c->n))
         return gi_infer_fail_node(c, "attribute activation is \"%s\", expected none, silu or swish",
                                   gi_attr_str(c->n, CausalConvWithState_at_activation));
@@ -296,6 +316,8 @@ static gopt_status check_causal_conv(const gi_eval *a)
     GI_TRY(gi_eval_rank(a, INPUT, 3));
     GI_TRY(gi_eval_rank(a, WEIGHT, 3));
     const int64_t *x = a->in[INPUT]->dims, *w = a->in[WEIGHT]->dims;
+    if (is_beyond_onnx(a->n))
+        return gi_eval_fail(a, -1, "channels_last, dilation, ndim and state_window are not known here");
     if (!is_activation(a->n))
         return gi_eval_fail(a, -1, "attribute activation is \"%s\", expected none, silu or swish",
                             gi_attr_str(a->n, CausalConvWithState_at_activation));

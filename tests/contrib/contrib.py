@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 MS = "com.microsoft"
 CASES = []
 # What has no expansion in plain ONNX of this opset, as regular expressions.
-STAYS = ("matmul_2_bits", "_float$", "group_query")
+STAYS = ("matmul_2_bits", "_float$", "group_query", "linear_attention", "gated_delta", "causal_conv")
 
 
 def f32(*shape, seed=0, scale=1.0):
@@ -281,7 +281,73 @@ def group_query():
     one("not_causal", *first, causal=0)
 
 
+def renamed():
+    """What is brought to ONNX's own operators as the model is read."""
+    x = f32(2, 3, 4)
+    case("trilu", "Trilu", [x, np.array(1, np.int64)], upper=0)
+    case("gather_nd", "GatherND", [x, np.array([[0, 1], [1, 2]], np.int64)])
+    case("range", "Range", [np.array([1], np.float32), np.array([3.5], np.float32), np.array([0.5], np.float32)])
+    case("range_by_one", "Range", [np.array(2, np.int32), np.array(7, np.int32)])
+    case("pad", "Pad", [x, np.array([[0, 1, 0, 1, 0, 2]], np.int64), np.array([9], np.float32)])
+    case("pad_reflect", "Pad", [x, np.array([0, 1, 0, 0, 0, 2], np.int64)], mode="reflect")
+    case("expand_dims", "ExpandDims", [x, np.array(-1, np.int32)], constants=(1,))
+    case("unique", "Unique", [np.array([3, 1, 3, 2, 1], np.float32)], ("y", "idx", "counts"))
+    case("transpose_matmul", "TransposeMatMul", [f32(2, 3, 4), f32(2, 5, 4)], transB=1, alpha=0.5)
+    image, grid = f32(2, 3, 4, 5), f32(2, 2, 3, 2)
+    case("grid_sample", "GridSample", [image, grid])
+    case("grid_sample_border", "GridSample", [image, grid], mode="nearest", padding_mode="border", align_corners=1)
+    case("conv_transpose_pads", "ConvTransposeWithDynamicPads", [f32(1, 2, 4, 4), f32(2, 3, 3, 3),
+         np.array([1, 0, 1, 2], np.int64)], strides=[2, 2], constants=(2,))
+    case("linear_attention", "LinearAttention", [f32(2, 3, 8), f32(2, 3, 4), f32(2, 3, 6)], ("y", "state"),
+         q_num_heads=2, kv_num_heads=1, update_rule="linear")
+    case("gated_delta", "LinearAttention",
+         [f32(2, 3, 8, scale=0.5), f32(2, 3, 8, seed=1, scale=0.5), f32(2, 3, 6), f32(2, 2, 4, 3), -abs(f32(2, 3, 2)),
+          abs(f32(2, 3, 2, seed=4))], ("y", "state"), q_num_heads=2, kv_num_heads=2)
+    case("causal_conv", "CausalConvWithState", [f32(2, 3, 5), f32(3, 1, 4), f32(3), f32(2, 3, 3)], ("y", "state"),
+         activation="silu")
+    rng = np.random.default_rng(13)
+    scale = np.array(0.04, np.float32)
+    for t in (np.uint8, np.int8, np.uint16, np.int16):
+        least = np.iinfo(t).min
+        case(f"quantize_{t.__name__}", "QuantizeLinear", [x, scale, np.array(least + 100, t)])
+        case(f"dequantize_{t.__name__}", "DequantizeLinear",
+             [rng.integers(least, np.iinfo(t).max, (3, 4), t), np.array([0.1, 0.2, 0.3], np.float32),
+              np.array([1, 2, 3], t)], axis=0)
+    for t in (np.uint8, np.int8):
+        least, name = np.iinfo(t).min, t.__name__
+        some = lambda *shape: rng.integers(least, least + 256, shape, t)
+        scaled = lambda scale, zero: [np.array(scale, np.float32), np.array(zero, t)]
+        case(f"nhwc_max_pool_{name}", "NhwcMaxPool", [some(2, 6, 7, 3)], kernel_shape=[3, 2], strides=[2, 1],
+             pads=[1, 0, 1, 0])
+        image, zero = some(1, 6, 7, 4), np.array(0, np.int8)
+        w = rng.integers(-127, 128, (5, 4, 3, 3), np.int8)
+        for last in (0, 1):
+            case(f"contrib_qlinear_conv_{last}_{name}", "QLinearConv",
+                 [image if last else image.transpose(0, 3, 1, 2).copy(), *scaled(0.02, 3), w, scale, zero, *scaled(0.5, 5),
+                  rng.integers(-99, 99, 5, np.int32)], pads=[1] * 4, channels_last=last, constants=(3, 4, 5, 8))
+        case(f"qlinear_softmax_{name}", "QLinearSoftmax", [some(2, 5), *scaled(0.03, 7), *scaled(1 / 256, least)], axis=-1,
+             opset=13)
+        case(f"qlinear_where_{name}", "QLinearWhere", [rng.random((2, 5)) > 0.5, some(2, 5), *scaled(0.03, 7), some(5),
+             *scaled(0.02, 1), *scaled(0.05, 3)])
+        columns = [(rng.random(6) * 0.1).astype(np.float32), some(6)]
+        c = rng.integers(-99, 99, 6, np.int32)
+        case(f"qgemm_{name}", "QGemm", [some(3, 5), *scaled(0.03, 7), some(5, 6), *scaled(0.02, 1), c, *scaled(1.5, 3)])
+        case(f"qgemm_columns_{name}", "QGemm", [some(5, 3), *scaled(0.03, 7), some(6, 5), *columns, c], transA=1,
+             transB=1, alpha=0.5)
+        if t == np.uint8:
+            case("qattention", "QAttention",
+                 [some(2, 3, 5), some(5, 24), f32(24), np.array(0.01, np.float32), np.array(0.02, np.float32),
+                  np.array([2, 3], np.int32), np.array(3, t), np.array(9, t)], num_heads=2)
+    few = [rng.integers(0, 256, shape, np.uint8) for shape in ((11, 8), (9, 8), (2, 8), (8,), (8,))]
+    ids, kinds = rng.integers(0, 11, (2, 5), np.int32), rng.integers(0, 2, (2, 5), np.int32)
+    case("qembed_layer_norm", "QEmbedLayerNormalization",
+         [ids, kinds, *few, None, *[np.array(0.01 * (i + 1), np.float32) for i in range(5)],
+          *[np.array(120 + i, np.uint8) for i in range(5)]], ("y", "mask_index"), constants=range(2, 18))
+
+
 def out_type(op, name, inputs):
+    if op in ("QuantizeLinear", "GatherND", "Unique", "Range", "NhwcMaxPool", "QGemm") or op.endswith("Where"):
+        return None
     if op.startswith("QLinear"):
         return helper.np_dtype_to_tensor_dtype(inputs[2].dtype if op != "QLinearConcat" else inputs[1].dtype)
     return TensorProto.INT32 if name == "mask_index" else TensorProto.FLOAT
@@ -291,12 +357,13 @@ def build(folder, name, op, inputs, outputs, domain, constants, attributes):
     """Writes the model and its data set; returns why not where ONNX Runtime does not run it."""
     names = ["" if x is None else f"i{k}" for k, x in enumerate(inputs)]
     node = helper.make_node(op, names, outputs, domain=domain, name="node", **attributes)
-    held = [numpy_helper.from_array(inputs[k], names[k]) for k in constants]
+    held = [numpy_helper.from_array(inputs[k], names[k]) for k in constants if inputs[k] is not None]
     given = [(n, x) for k, (n, x) in enumerate(zip(names, inputs)) if n and k not in constants]
     graph = helper.make_graph(
         [node], name,
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in given],
-        [helper.make_tensor_value_info(n, out_type(op, n, inputs), None) for n in outputs if n], held)
+        [onnx.ValueInfoProto(name=n) if out_type(op, n, inputs) is None
+         else helper.make_tensor_value_info(n, out_type(op, n, inputs), None) for n in outputs if n], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(MS, 1)],
                               ir_version=10)
     at = folder / name
@@ -362,6 +429,7 @@ def main():
     packed()
     integer_products()
     group_query()
+    renamed()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)
