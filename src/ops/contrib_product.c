@@ -104,14 +104,33 @@ static gopt_status check_nbits(const gi_eval *a, const packed *p)
         GI_TRY(gi_eval_rank(a, MatMulNBits_in_bias, 1));
         GI_TRY(want_elements(a, MatMulNBits_in_bias, p->n));
     }
-    return input(a, MatMulNBits_in_g_idx) ? gi_eval_fail(a, MatMulNBits_in_g_idx, "groups by index are not known here")
-                                          : GOPT_OK;
+    return GOPT_OK;
+}
+
+/* The block whose scale each of the k numbers of a row has: its own, or what g_idx says, which may go on to the end of
+ * the last block. */
+static gopt_status read_groups(gi_eval *a, const packed *p, int64_t **out)
+{
+    const gopt_tensor *g = input(a, MatMulNBits_in_g_idx);
+    int64_t *group = gi_eval_scratch(a, (size_t)p->k, sizeof *group);
+    GI_NEED(group);
+    if (g &&
+        (g->dtype != GOPT_I32 || (gopt_tensor_elements(g) != p->k && gopt_tensor_elements(g) != p->blocks * p->block)))
+        return gi_eval_fail(a, MatMulNBits_in_g_idx, "expected %lld numbers of i32", (long long)p->k);
+    for (int64_t i = 0; i < p->k; i++) {
+        group[i] = g ? gi_tensor_i64(g, i) : i / p->block;
+        if (group[i] < 0 || group[i] >= p->blocks)
+            return gi_eval_fail(a, MatMulNBits_in_g_idx, "holds %lld, expected 0 to %lld", (long long)group[i],
+                                (long long)p->blocks - 1);
+    }
+    *out = group;
+    return GOPT_OK;
 }
 
 static gopt_status eval_nbits(gi_eval *a)
 {
     packed p;
-    int64_t dims[GOPT_MAX_RANK];
+    int64_t dims[GOPT_MAX_RANK], *group = NULL;
     const void *x, *bias;
     gi_real y;
     const char *why = read_packed(a->n, &p);
@@ -121,13 +140,13 @@ static gopt_status eval_nbits(gi_eval *a)
     const gopt_tensor *t = a->in[MatMulNBits_in_A], *scales = a->in[MatMulNBits_in_scales];
     float *w = gi_eval_scratch(a, (size_t)(p.k * p.n) + 1, sizeof *w); /* [K, N] */
     GI_NEED(w);
+    GI_TRY(read_groups(a, &p, &group));
     for (int64_t j = 0; j < p.n; j++)
-        for (int64_t b = 0; b < p.blocks; b++) {
-            const float scale = (float)gi_tensor_f64(scales, j * p.blocks + b), zero = (float)zero_point(a, &p, j, b);
-            const size_t at = (size_t)((j * p.blocks + b) * p.block);
-            for (int64_t i = 0; i < p.block && b * p.block + i < p.k; i++)
-                w[(b * p.block + i) * p.n + j] =
-                    ((float)gi_load_i64(p.type, a->in[MatMulNBits_in_B]->data, at + (size_t)i) - zero) * scale;
+        for (int64_t i = 0; i < p.k; i++) {
+            const float scale = (float)gi_tensor_f64(scales, j * p.blocks + group[i]);
+            const float q =
+                (float)gi_load_i64(p.type, a->in[MatMulNBits_in_B]->data, (size_t)(j * p.blocks * p.block + i));
+            w[i * p.n + j] = (q - (float)zero_point(a, &p, j, group[i])) * scale;
         }
     GI_TRY(gi_real_in(a, MatMulNBits_in_A, GOPT_F32, &x));
     GI_TRY(gi_real_in(a, MatMulNBits_in_bias, GOPT_F32, &bias));
@@ -140,6 +159,99 @@ static gopt_status eval_nbits(gi_eval *a)
     for (int64_t i = 0; i < rows * p.n; i++)
         ((float *)y.p)[i] = bias ? ((const float *)bias)[i % p.n] : 0;
     gi_gemm_f32(rows, p.n, p.k, x, p.k, w, p.n, y.p, p.n);
+    gi_real_store(&y);
+    return GOPT_OK;
+}
+
+/* ---- MatMulBnb4 ---- */
+
+/* QLoRA's types of 4 bits (Dettmers et al., 2023): floats with a sign, and quantiles of the normal distribution. */
+static const float four_bits[2][16] = {
+    { 0, 0.005208333333f, 0.666666667f, 1, 0.333333333f, 0.5f, 0.166666667f, 0.25f, -0.0f, -0.005208333333f,
+      -0.666666667f, -1, -0.333333333f, -0.5f, -0.166666667f, -0.25f },
+    { -1, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
+      -0.18477343022823334f, -0.09105003625154495f, 0, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f,
+      0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1 }
+};
+
+/* The weights are [N, K]; the product is with their transpose unless transB is 0. */
+typedef struct bnb4 {
+    int64_t k, n, block;
+    bool turned;
+    const float *values;
+} bnb4;
+
+static const char *read_bnb4(const gi_node *n, bnb4 *p)
+{
+    const int64_t kind = gi_attr_int(n, MatMulBnb4_at_quant_type);
+    *p = (bnb4){ .k = gi_attr_int(n, MatMulBnb4_at_K),
+                 .n = gi_attr_int(n, MatMulBnb4_at_N),
+                 .block = gi_attr_int(n, MatMulBnb4_at_block_size),
+                 .turned = gi_attr_int(n, MatMulBnb4_at_transB) != 0 };
+    if (kind != 0 && kind != 1)
+        return "attribute quant_type must be 0 (FP4) or 1 (NF4)";
+    if (p->k < 1 || p->n < 1 || p->k > INT32_MAX || p->n > INT32_MAX)
+        return "attributes K and N must be 1 or more";
+    if (p->block < 16 || p->block > INT32_MAX || (p->block & (p->block - 1)))
+        return "attribute block_size must be a power of two, 16 or more";
+    p->values = four_bits[kind];
+    return NULL;
+}
+
+static gopt_status infer_bnb4(gi_infer *c)
+{
+    bnb4 p;
+    const gi_dim *dims[GOPT_MAX_RANK];
+    const char *why = read_bnb4(c->n, &p);
+    if (why)
+        return gi_infer_fail_node(c, "%s", why);
+    GI_TRY(gi_infer_want_rank_at_least(c, MatMulBnb4_in_A, 1));
+    GI_TRY(gi_infer_want_dtype(c, MatMulBnb4_in_absmax, MatMulBnb4_in_A));
+    const int rank = gi_dims_of(c, MatMulBnb4_in_A, dims);
+    if (rank > 0) {
+        const gi_dim *k = gi_dim_const(c->g->dims, p.turned ? p.k : p.n);
+        GI_NEED(k);
+        GI_TRY(gi_infer_want_dim(c, MatMulBnb4_in_A, rank - 1, k, "the size that its attributes say"));
+        dims[rank - 1] = gi_dim_const(c->g->dims, p.turned ? p.n : p.k);
+        GI_NEED(dims[rank - 1]);
+    }
+    gi_infer_set_like(c, 0, MatMulBnb4_in_A, rank, rank < 0 ? NULL : dims);
+    return GOPT_OK;
+}
+
+static gopt_status eval_bnb4(gi_eval *a)
+{
+    bnb4 p;
+    int64_t dims[GOPT_MAX_RANK];
+    const float *x, *most;
+    gi_real y;
+    const char *why = read_bnb4(a->n, &p);
+    if (why)
+        return gi_eval_fail(a, -1, "%s", why);
+    const int64_t size = p.k * p.n, from = p.turned ? p.k : p.n, to = p.turned ? p.n : p.k;
+    GI_TRY(gi_eval_rank_at_least(a, MatMulBnb4_in_A, 1));
+    const gopt_tensor *t = a->in[MatMulBnb4_in_A], *b = a->in[MatMulBnb4_in_B];
+    GI_TRY(gi_eval_dim(a, MatMulBnb4_in_A, t->rank - 1, from));
+    if (b->dtype != GOPT_U8)
+        return gi_eval_fail(a, MatMulBnb4_in_B, "expected u8");
+    GI_TRY(want_elements(a, MatMulBnb4_in_B, (size + 1) / 2));
+    GI_TRY(want_elements(a, MatMulBnb4_in_absmax, (size + p.block - 1) / p.block));
+    GI_TRY(gi_real_in(a, MatMulBnb4_in_A, GOPT_F32, (const void **)&x));
+    GI_TRY(gi_real_in(a, MatMulBnb4_in_absmax, GOPT_F32, (const void **)&most));
+    memcpy(dims, t->dims, sizeof dims);
+    dims[t->rank - 1] = to;
+    GI_TRY(gi_real_out_as(a, 0, t->dtype, GOPT_F32, t->rank, dims, &y));
+    float *w = gi_eval_scratch(a, (size_t)size, sizeof *w); /* as it is multiplied: [from, to] */
+    GI_NEED(w);
+    for (int64_t i = 0; i < size; i++) {
+        const uint8_t two = ((const uint8_t *)b->data)[i / 2]; /* the upper half is the first */
+        w[p.turned ? i % p.k * p.n + i / p.k : i] = p.values[i % 2 ? two & 15 : two >> 4] * most[i / p.block];
+    }
+    if (!y.p || gopt_tensor_elements(y.t) == 0)
+        return GOPT_OK;
+    const int64_t rows = gi_product(0, t->rank - 1, dims);
+    memset(y.p, 0, (size_t)(rows * to) * sizeof(float));
+    gi_gemm_f32(rows, to, from, x, from, w, to, y.p, to);
     gi_real_store(&y);
     return GOPT_OK;
 }

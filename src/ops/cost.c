@@ -171,6 +171,7 @@ static const product products[] = {
     { "QLinearMatMul", of_matmul, 0, 3 },
     { "Gemm", of_matmul, 0, 1 },
     { "MatMulNBits", of_matmul, 0, 1 },
+    { "MatMulBnb4", of_matmul, 0, 1 },
     { "LSTM", of_recurrence, 0, 1 },
     { "GRU", of_recurrence, 0, 1 },
     { "RNN", of_recurrence, 0, 1 },

@@ -27,7 +27,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 MS = "com.microsoft"
 CASES = []
 # What has no expansion in plain ONNX of this opset, as regular expressions.
-STAYS = ("matmul_2_bits", "_float$", "group_query", "linear_attention", "gated_delta", "causal_conv")
+STAYS = ("matmul_2_bits", "_float$", "groups$", "group_query", "linear_attention", "gated_delta", "causal_conv", "bnb4",
+         "inverse", "cdist", "gather_blocks", "moe")
 
 
 def f32(*shape, seed=0, scale=1.0):
@@ -345,6 +346,33 @@ def renamed():
           *[np.array(120 + i, np.uint8) for i in range(5)]], ("y", "mask_index"), constants=range(2, 18))
 
 
+def more():
+    rng = np.random.default_rng(17)
+    b, groups = rng.integers(0, 256, (5, 3, 16), np.uint8), rng.integers(0, 3, 80, np.int32)
+    case("matmul_4_bits_groups", "MatMulNBits", [f32(2, 80), b, f32(5, 3), None, groups], bits=4, K=80, N=5,
+         block_size=32, constants=(1, 2, 4))
+    for kind in (0, 1):
+        b = rng.integers(0, 256, 48 * 5 // 2, np.uint8)
+        case(f"bnb4_{kind}", "MatMulBnb4", [f32(2, 3, 48), b, abs(f32(15))], K=48, N=5, block_size=16, quant_type=kind,
+             constants=(1, 2))
+    case("inverse", "Inverse", [f32(2, 5, 5)])
+    case("cdist", "CDist", [f32(3, 4), f32(5, 4)])
+    case("cdist_root", "CDist", [f32(3, 4), f32(5, 4)], metric="euclidean")
+    ids = np.array([[1, 0], [-1, 2]], np.int64)
+    for bits in (2, 4, 8):
+        data = rng.integers(0, 256, (3, 2, 48 * bits // 8), np.uint8)
+        zeros = rng.integers(0, 256, (3, 2, -(-3 * bits // 8)), np.uint8)
+        for name, zero in (("", None), ("_zeros", zeros)):
+            case(f"gather_blocks_{bits}{name}", "GatherBlockQuantized", [data, ids, f32(3, 2, 3), zero], bits=bits,
+                 block_size=16, quantize_axis=2, constants=(0, 2) if zero is None else (0, 2, 3))
+    x, router, w1, w2 = f32(2, 3, 4), f32(6, 5), f32(5, 6, 4), f32(5, 4, 6)
+    for activation in ("relu", "gelu", "silu", "identity"):
+        case(f"moe_{activation}", "MoE", [x, router, w1, f32(5, 6), w2, f32(5, 4)], k=2, activation_type=activation)
+    case("moe_normalized", "MoE", [f32(6, 4), router, w1, None, w2], k=3, normalize_routing_weights=1)
+    case("moe_swiglu", "MoE", [x, router, f32(5, 12, 4), f32(5, 12), w2], k=2, activation_type="swiglu",
+         swiglu_fusion=1, activation_alpha=1.702, activation_beta=1.0, swiglu_limit=0.7, normalize_routing_weights=1)
+
+
 def out_type(op, name, inputs):
     if op in ("QuantizeLinear", "GatherND", "Unique", "Range", "NhwcMaxPool", "QGemm") or op.endswith("Where"):
         return None
@@ -430,6 +458,7 @@ def main():
     integer_products()
     group_query()
     renamed()
+    more()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(o.keep or temporary)
