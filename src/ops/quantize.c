@@ -99,6 +99,24 @@ static void store_quantized(gopt_dtype t, void *y, size_t i, float x, float scal
     }
 }
 
+/* The type in which x is divided by its scale: what the attribute says, else the scale's. */
+static gopt_dtype division_dtype(const gi_node *n, gopt_dtype scale)
+{
+    const int64_t asked = gi_attr_int(n, QuantizeLinear_at_precision);
+    return asked > 0 && asked < GOPT_DTYPE_COUNT ? (gopt_dtype)asked : scale;
+}
+
+static float rounded_to(gopt_dtype t, float x)
+{
+    return t == GOPT_F16 ? gi_f16_to_f32(gi_f32_to_f16(x)) : t == GOPT_BF16 ? gi_bf16_to_f32(gi_f32_to_bf16(x)) : x;
+}
+
+/* x / scale in that type: of narrow floats, the quotient in f32 rounded once more is theirs. */
+static float divided(gopt_dtype t, float x, float scale)
+{
+    return rounded_to(t, rounded_to(t, x) / rounded_to(t, scale));
+}
+
 static gopt_dtype quantized_dtype(int64_t attr, gopt_dtype zero_point, bool has_zero_point)
 {
     if (has_zero_point)
@@ -120,6 +138,10 @@ static gopt_status infer_quantize(gi_infer *c)
     if (t != GOPT_UNDEFINED && !is_quantized(t))
         return gi_infer_fail_node(c, "it gives %s, expected an integer of 16 bits or less, or a float of 8 or less",
                                   gopt_dtype_name(t));
+    const int64_t precision = gi_attr_int(c->n, QuantizeLinear_at_precision);
+    if (precision != 0 && precision != GOPT_F32 && precision != GOPT_F16 && precision != GOPT_BF16 &&
+        precision != GOPT_F64)
+        return gi_infer_fail_node(c, "attribute precision is %lld, which is no type of floats", (long long)precision);
     if (given && asked && zero != GOPT_UNDEFINED && (int64_t)zero != asked)
         return gi_infer_fail(c, QuantizeLinear_in_y_zero_point, "expected the dtype of attribute output_dtype");
     GI_TRY(infer_grain(c, QuantizeLinear_at_axis, QuantizeLinear_at_block_size));
@@ -163,7 +185,9 @@ static gopt_status eval_quantize(gi_eval *a)
     if (!y)
         return GOPT_OK;
     const bool saturate = gi_attr_int(a->n, QuantizeLinear_at_saturate) != 0;
-    const bool sign = gi_dtype_class(t) == GI_SINT, fast = (t == GOPT_I8 || t == GOPT_U8) && g.step_inner == 0;
+    const gopt_dtype within = division_dtype(a->n, a->in[1]->dtype);
+    const bool sign = gi_dtype_class(t) == GI_SINT, narrow = within == GOPT_F16 || within == GOPT_BF16;
+    const bool fast = (t == GOPT_I8 || t == GOPT_U8) && g.step_inner == 0 && !narrow;
     for (int64_t row = 0; row < g.outer * g.size; row++) {
         const int64_t is = row / g.size * g.step_outer + row % g.size / g.block * g.step_axis, at = row * g.inner;
         if (fast) {
@@ -173,8 +197,8 @@ static gopt_status eval_quantize(gi_eval *a)
         }
         for (int64_t i = 0; i < g.inner; i++) {
             const int64_t k = is + i * g.step_inner;
-            store_quantized(t, y->data, (size_t)(at + i), from[at + i], scale[k], z ? gi_tensor_f64(z, k) : 0,
-                            saturate);
+            store_quantized(t, y->data, (size_t)(at + i), divided(within, from[at + i], scale[k]), 1,
+                            z ? gi_tensor_f64(z, k) : 0, saturate);
         }
     }
     return GOPT_OK;

@@ -137,6 +137,14 @@ static void quantizes(void **state)
     evaluates("%y = DequantizeLinear dense<i8[1,4], [1,2,3,4]>, dense<f32[1,2], [1,10]> { block_size = 2 }",
               "1x4: 1 2 30 40");
     infer_refuses("%x: f32[2,4], %s: f32[3]", "%y = QuantizeLinear %x, %s", "expected 4 in dimension 0");
+    /* The quotient is one of the scale's type, or of that asked for: f16 has no 2049 and no 3645. */
+    evaluates("%y = QuantizeLinear dense<f32[1], [2049]>, dense<f32[], [1]>, dense<u16[], [0]> { precision = 10 }",
+              "1: 2048");
+    evaluates("%y = QuantizeLinear dense<f32[1], [2049]>, dense<f32[], [1]>, dense<u16[], [0]>", "1: 2049");
+    evaluates("%y = QuantizeLinear dense<f16[1], [1367]>, dense<f16[], [0.375]>, dense<u16[], [0]>", "1: 3646");
+    evaluates("%y = QuantizeLinear dense<f16[1], [1367]>, dense<f16[], [0.375]>, dense<u16[], [0]> { precision = 1 }",
+              "1: 3645");
+    infer_refuses("%x: f32[n]", "%y = QuantizeLinear %x, dense<f32[], [2]> { precision = 7 }", "no type of floats");
 }
 
 static void resizes(void **state)
