@@ -26,6 +26,8 @@
 #define GI_DOMAIN_ML "ai.onnx.ml"
 /* That of the operators that exist here alone: what PyTorch has and ONNX has no way to say. */
 #define GI_DOMAIN_OWN "gopt"
+/* The domain of ONNX's optimizers, and of Gradient. */
+#define GI_DOMAIN_TRAINING "ai.onnx.preview.training"
 
 typedef enum gi_opcode {
     OP_Unknown = 0, /* an operator that the table lacks: domain, name and attributes kept as they came */

@@ -485,7 +485,8 @@ static bool add_opset(gi_export *x, pb_model *m, const char *domain, int64_t ver
 /* Domains whose operators gopt takes the place of, or brings in: not imported where none is left. */
 static bool may_go(const char *domain)
 {
-    static const char *const all[] = { GI_DOMAIN_MS, GI_DOMAIN_OWN, "org.pytorch.aten", "aten", "prim" };
+    static const char *const all[] = { GI_DOMAIN_MS,       GI_DOMAIN_OWN, GI_DOMAIN_TRAINING,
+                                       "org.pytorch.aten", "aten",        "prim" };
     for (size_t i = 0; i < GI_COUNT(all); i++)
         if (!strcmp(all[i], domain))
             return true;

@@ -1,7 +1,5 @@
 /* One node on its way in: Constant, a call of a function, or an operator, checked against its row. */
-#include "onnx/import.h"
-
-#include "ops/infer.h"
+#include "onnx/gradient.h"
 
 /* ---- raw nodes ---- */
 
@@ -556,6 +554,8 @@ gopt_status gi_import_node(gi_import *im, gi_scope *s, const pb_node *p)
         GI_TRY(inline_call(im, s, &r, f, &out));
     } else if (!*r.domain && !strcmp(r.op, "Constant")) {
         GI_TRY(constant(im, &r, &out));
+    } else if (!strcmp(r.domain, GI_DOMAIN_TRAINING) && !strcmp(r.op, "Gradient")) {
+        GI_TRY(gi_import_gradient(im, s, &r, &out));
     } else {
         if (!r.opset && !*r.domain)
             return gi_fail(im->cx, GOPT_BAD_INPUT, &r.at, NULL, "the model does not say which opset it uses");

@@ -48,13 +48,29 @@ static bool depend(sorter *s, uint32_t node, const inner *in, const char *name)
 
 static bool depend_graph(sorter *s, uint32_t node, const inner *parent, const pb_graph *g);
 
+/* A Gradient needs what it names, too. */
+static bool depend_named(sorter *s, uint32_t node, const inner *in, const pb_attr *at)
+{
+    for (size_t i = 0; i < at->n_strings + 1; i++) {
+        const ProtobufCBinaryData *t = i < at->n_strings ? &at->strings[i] : &at->s;
+        const char *name = t->len ? gi_arena_strn(s->a, (const char *)t->data, t->len) : "";
+        if (!name || !depend(s, node, in, name))
+            return false;
+    }
+    return true;
+}
+
 static bool depend_node(sorter *s, uint32_t node, const inner *in, const pb_node *p)
 {
+    const bool gradient =
+        !strcmp(gi_onnx_domain(p->domain), GI_DOMAIN_TRAINING) && !strcmp(gi_pb_str(p->op_type), "Gradient");
     for (size_t i = 0; i < p->n_input; i++)
         if (!depend(s, node, in, p->input[i]))
             return false;
     for (size_t i = 0; i < p->n_attribute; i++) {
         const pb_attr *at = p->attribute[i];
+        if (gradient && !depend_named(s, node, in, at))
+            return false;
         if (at->g && !depend_graph(s, node, in, at->g))
             return false;
         for (size_t k = 0; k < at->n_graphs; k++)
