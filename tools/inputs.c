@@ -107,9 +107,9 @@ static gopt_status load_raw(tool *t, const char *path, const wanted *w, const ui
 
 static gopt_status load_bytes(tool *t, const char *path, const wanted *w, const uint8_t *p, size_t n, gopt_tensor **out)
 {
-    if (image_is(p, n)) {
+    if (gopt_image_is(p, n)) {
         gopt_tensor *pixels;
-        TRY(image_decode(t, path, p, n, &pixels));
+        TRY(gopt_image_decode(t->cx, path, p, n, &pixels));
         const gopt_status s = image_to_input(t, path, pixels, w->value, w->name, out);
         gopt_tensor_unref(pixels);
         return s;
@@ -122,7 +122,7 @@ static gopt_status load_bytes(tool *t, const char *path, const wanted *w, const 
         return load_raw(t, path, w, p, n, out);
     if (ends_with(path, ".json"))
         return json_load_input(t, path, p, n, w->value, w->type, out);
-    return tool_fail(t, GOPT_BAD_INPUT, path, "give .npy, .npz, .pb, .json, .png, .jpg or .ppm, or raw bytes as .bin",
+    return tool_fail(t, GOPT_BAD_INPUT, path, "give .npy, .npz, .pb, .json, a picture, or raw bytes as .bin",
                      "is of no kind that is known here");
 }
 

@@ -195,10 +195,6 @@ gopt_status json_load_input(tool *t, const char *path, const uint8_t *p, size_t 
                             const char *type, gopt_tensor **out);
 /* A map, or a sequence of maps. */
 gopt_status json_save_maps(tool *t, const char *path, const gopt_tensor *x);
-/* Is the file a picture, by its first bytes? */
-bool image_is(const uint8_t *p, size_t n);
-/* Decodes to u8 [h,w,c]. */
-gopt_status image_decode(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out);
 /* A u8 [h,w,c] or [1,h,w,c] picture as the input wants it, by the --image flags. */
 gopt_status image_to_input(tool *t, const char *path, const gopt_tensor *pixels, const gopt_value *input,
                            const char *name, gopt_tensor **out);

@@ -4,6 +4,7 @@
 
 #include "gopt/engine.h"
 #include "gopt/graph.h"
+#include "gopt/image.h"
 #include "gopt/pass.h"
 #include "gopt/report.h"
 #include "gopt/status.h"
