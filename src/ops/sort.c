@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- TopK: a heap of the k best, the worst of them on top ---- */
+/* ---- TopK: a heap of the k best, the worst of them on top; or all sorted, where k is a good part of them ---- */
 
 /* Keys of a line as doubles, or as integers where a double would not hold them. */
 typedef struct line {
@@ -68,6 +68,63 @@ static void select_best(const line *l, int64_t n, int64_t k, int64_t *heap)
     }
 }
 
+typedef struct keyed {
+    uint64_t key; /* less is better */
+    int64_t at;
+} keyed;
+
+static uint64_t key_of(const line *l, int64_t x)
+{
+    const uint64_t top = UINT64_C(1) << 63;
+    uint64_t u = 0;
+    if (l->i) {
+        u = (uint64_t)l->i[x] ^ top;
+    } else if (isnan(l->f[x])) {
+        u = UINT64_MAX;
+    } else {
+        const double v = l->f[x] + 0.0; /* both zeros are one */
+        memcpy(&u, &v, sizeof u);
+        u = u & top ? ~u : u | top;
+    }
+    return l->largest ? ~u : u;
+}
+
+/* Sorts n of them byte by byte, from the lowest, keeping the order of equals; bytes that all have in common are
+ * passed over. `other` has room for n too; gives the one of both that holds the result. */
+static keyed *sort_keyed(keyed *from, keyed *other, int64_t n)
+{
+    int64_t counts[8][256] = { 0 };
+    for (int64_t i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            counts[b][from[i].key >> (8 * b) & 255]++;
+    for (int b = 0; b < 8; b++) {
+        int64_t *count = counts[b], at = 0;
+        if (n == 0 || count[from[0].key >> (8 * b) & 255] == n)
+            continue;
+        for (int v = 0; v < 256; v++) {
+            const int64_t first = at;
+            at += count[v];
+            count[v] = first;
+        }
+        for (int64_t i = 0; i < n; i++)
+            other[count[from[i].key >> (8 * b) & 255]++] = from[i];
+        keyed *t = from;
+        from = other;
+        other = t;
+    }
+    return from;
+}
+
+/* The k best of n as select_best gives them; room: for 2n. */
+static void select_sorted(const line *l, int64_t n, int64_t k, keyed *room, int64_t *best)
+{
+    for (int64_t i = 0; i < n; i++)
+        room[i] = (keyed){ key_of(l, i), i };
+    const keyed *sorted = sort_keyed(room, room + n, n);
+    for (int64_t i = 0; i < k; i++)
+        best[i] = sorted[i].at;
+}
+
 static gopt_status eval_topk(gi_eval *a)
 {
     const gopt_tensor *x = a->in[TopK_in_X], *count = a->in[TopK_in_K];
@@ -92,7 +149,9 @@ static gopt_status eval_topk(gi_eval *a)
     int64_t *heap = gi_eval_scratch(a, (size_t)k, sizeof *heap);
     double *f = gi_eval_scratch(a, ints ? 0 : (size_t)n, sizeof *f);
     int64_t *v = gi_eval_scratch(a, ints ? (size_t)n : 0, sizeof *v);
-    GI_NEED(heap && f && v);
+    const bool sorts = n >= 256 && k >= n / 16;
+    keyed *room = gi_eval_scratch(a, sorts ? 2 * (size_t)n : 0, sizeof *room);
+    GI_NEED(heap && f && v && room);
     const uint64_t flip = x->dtype == GOPT_U64 ? (uint64_t)1 << 63 : 0;
     const line l = { .f = f, .i = ints ? v : NULL, .largest = gi_attr_int(a->n, TopK_at_largest) != 0 };
     for (int64_t o = 0; o < outer; o++)
@@ -104,7 +163,10 @@ static gopt_status eval_topk(gi_eval *a)
                 else
                     f[p] = gi_tensor_f64(x, at);
             }
-            select_best(&l, n, k, heap);
+            if (sorts)
+                select_sorted(&l, n, k, room, heap);
+            else
+                select_best(&l, n, k, heap);
             for (int64_t p = 0; p < k; p++) {
                 const size_t to = (size_t)((o * k + p) * inner + i);
                 if (values)

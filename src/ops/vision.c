@@ -37,14 +37,64 @@ static box read_box(const float *p, bool centred)
     return (box){ fminf(p[0], p[2]), fminf(p[1], p[3]), fmaxf(p[0], p[2]), fmaxf(p[1], p[3]) };
 }
 
-static bool overlap(const box *a, const box *b, float threshold)
+/* Boxes that were kept, coordinate by coordinate, so that one box is held against LANES of them at a time. What lies
+ * behind the last has no area. */
+enum { LANES = 16 };
+
+typedef struct kept {
+    int64_t n;
+    float *y0, *x0, *y1, *x1, *area;
+} kept;
+
+static bool make_room(gi_eval *a, int64_t n, kept *k)
 {
-    const float height = fminf(a->y1, b->y1) - fmaxf(a->y0, b->y0), width = fminf(a->x1, b->x1) - fmaxf(a->x0, b->x0);
-    const float area_a = (a->y1 - a->y0) * (a->x1 - a->x0), area_b = (b->y1 - b->y0) * (b->x1 - b->x0);
-    if (!(height > 0 && width > 0 && area_a > 0 && area_b > 0))
+    float **const lists[] = { &k->y0, &k->x0, &k->y1, &k->x1, &k->area };
+    for (size_t i = 0; i < GI_COUNT(lists); i++) {
+        *lists[i] = gi_eval_scratch(a, (size_t)n + LANES, sizeof(float));
+        if (!*lists[i])
+            return false;
+    }
+    return true;
+}
+
+static float area_of(const box *b)
+{
+    return (b->y1 - b->y0) * (b->x1 - b->x0);
+}
+
+static void keep(kept *k, const box *b)
+{
+    k->y0[k->n] = b->y0;
+    k->x0[k->n] = b->x0;
+    k->y1[k->n] = b->y1;
+    k->x1[k->n] = b->x1;
+    k->area[k->n++] = area_of(b);
+}
+
+static void drop_all(kept *k)
+{
+    memset(k->area, 0, (size_t)(k->n + LANES) * sizeof *k->area);
+    k->n = 0;
+}
+
+/* Does one of them share more than that of what both cover? */
+static bool is_hidden(const kept *k, const box *b, float threshold)
+{
+    const float area = area_of(b);
+    if (!(area > 0))
         return false;
-    const float both = height * width;
-    return both / (area_a + area_b - both) > threshold;
+    for (int64_t i = 0; i < k->n; i += LANES) {
+        int hidden = 0;
+        for (int64_t j = i; j < i + LANES; j++) {
+            const float y0 = b->y0 > k->y0[j] ? b->y0 : k->y0[j], y1 = b->y1 < k->y1[j] ? b->y1 : k->y1[j];
+            const float x0 = b->x0 > k->x0[j] ? b->x0 : k->x0[j], x1 = b->x1 < k->x1[j] ? b->x1 : k->x1[j];
+            const float height = y1 - y0, width = x1 - x0, both = height * width;
+            hidden |= (height > 0) & (width > 0) & (k->area[j] > 0) & (both / (area + k->area[j] - both) > threshold);
+        }
+        if (hidden)
+            return true;
+    }
+    return false;
 }
 
 typedef struct candidate {
@@ -67,31 +117,29 @@ typedef struct nms {
     bool has_score, centred;
     const float *box, *scores;
     candidate *order;
-    box *kept;
-    int64_t *out, n_out; /* triples */
+    kept kept;
+    gi_vec(int64_t) out; /* triples */
 } nms;
 
-static void suppress(nms *s, int64_t batch, int64_t class)
+static bool suppress(nms *s, gi_arena *arena, int64_t batch, int64_t class)
 {
     const float *scores = s->scores + (batch * s->classes + class) * s->boxes, *boxes = s->box + batch * s->boxes * 4;
-    int64_t n = 0, kept = 0;
+    int64_t n = 0;
     for (int64_t i = 0; i < s->boxes; i++)
         if (scores[i] == scores[i] && (!s->has_score || scores[i] > s->score))
             s->order[n++] = (candidate){ scores[i], i };
     qsort(s->order, (size_t)n, sizeof *s->order, by_score);
-    for (int64_t i = 0; i < n && kept < s->most; i++) {
+    drop_all(&s->kept);
+    for (int64_t i = 0; i < n && s->kept.n < s->most; i++) {
         const box b = read_box(boxes + s->order[i].index * 4, s->centred);
-        bool hidden = false;
-        for (int64_t k = 0; k < kept && !hidden; k++)
-            hidden = overlap(&b, &s->kept[k], s->iou);
-        if (hidden)
+        if (is_hidden(&s->kept, &b, s->iou))
             continue;
-        s->kept[kept++] = b;
-        int64_t *out = s->out + 3 * s->n_out++;
-        out[0] = batch;
-        out[1] = class;
-        out[2] = s->order[i].index;
+        keep(&s->kept, &b);
+        if (!gi_push(arena, &s->out, batch) || !gi_push(arena, &s->out, class) ||
+            !gi_push(arena, &s->out, s->order[i].index))
+            return false;
     }
+    return true;
 }
 
 /* The one number of an optional input, or what it is without. */
@@ -105,7 +153,6 @@ static gopt_status eval_nms(gi_eval *a)
 {
     nms s = { 0 };
     gopt_tensor *t;
-    int64_t room;
     GI_TRY(gi_eval_rank(a, NonMaxSuppression_in_boxes, 3));
     GI_TRY(gi_eval_rank(a, NonMaxSuppression_in_scores, 3));
     const int64_t *boxes = a->in[NonMaxSuppression_in_boxes]->dims, *scores = a->in[NonMaxSuppression_in_scores]->dims;
@@ -123,18 +170,14 @@ static gopt_status eval_nms(gi_eval *a)
     s.centred = gi_attr_int(a->n, NonMaxSuppression_at_center_point_box) != 0;
     GI_TRY(gi_real_in(a, NonMaxSuppression_in_boxes, GOPT_F32, (const void **)&s.box));
     GI_TRY(gi_real_in(a, NonMaxSuppression_in_scores, GOPT_F32, (const void **)&s.scores));
-    if (!gi_mul_i64(s.batches * s.classes, s.most, &room) || !gi_mul_i64(room, 3, &room))
-        return gi_eval_fail(a, NonMaxSuppression_in_scores, "the output would be too large");
     s.order = gi_eval_scratch(a, (size_t)s.boxes + 1, sizeof *s.order);
-    s.kept = gi_eval_scratch(a, (size_t)s.boxes + 1, sizeof *s.kept);
-    s.out = gi_eval_scratch(a, (size_t)room + 1, sizeof *s.out);
-    GI_NEED(s.order && s.kept && s.out);
+    GI_NEED(s.order && make_room(a, s.boxes, &s.kept));
     for (int64_t b = 0; b < s.batches; b++)
         for (int64_t k = 0; k < s.classes; k++)
-            suppress(&s, b, k);
-    GI_TRY(gi_eval_out(a, 0, GOPT_I64, 2, (const int64_t[]){ s.n_out, 3 }, &t));
-    if (t && s.n_out)
-        memcpy(t->data, s.out, t->bytes);
+            GI_NEED(suppress(&s, a->scratch, b, k));
+    GI_TRY(gi_eval_out(a, 0, GOPT_I64, 2, (const int64_t[]){ (int64_t)s.out.n / 3, 3 }, &t));
+    if (t && s.out.n)
+        memcpy(t->data, s.out.p, t->bytes);
     return GOPT_OK;
 }
 
