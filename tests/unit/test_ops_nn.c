@@ -183,6 +183,20 @@ static void selects_boxes(void **state)
     evaluates("%y = NonMaxSuppression dense<f32[1,3,4], [0,0,1,1,0,0.1,1,1.1,0,10,1,11]>,"
               " dense<f32[1,1,3], [0.9,0.75,0.6]>, dense<i64[1], [3]>, dense<f32[1], [0.5]>",
               "2x3: 0 0 0 0 0 2");
+    /* 40 boxes apart, each twice: more than are held against one at a time */
+    evaluates("%r = Range dense<f32[], [0]>, dense<f32[], [40]>, dense<f32[], [1]>\n"
+              "%c = Unsqueeze %r, dense<i64[1], [1]>\n"
+              "%b = Mul %c, dense<f32[4], [2,0,2,0]>\n%d = Add %b, dense<f32[4], [0,0,1,1]>\n"
+              "%e = Concat %d, %d { axis = 0 }\n%f = Unsqueeze %e, dense<i64[1], [0]>\n"
+              "%s = Expand dense<f32[1,1,1], [1]>, dense<i64[3], [1,1,80]>\n"
+              "%n = NonMaxSuppression %f, %s, dense<i64[], [99]>, dense<f32[], [0.5]>\n"
+              "%y = Slice %n, dense<i64[1], [38]>, dense<i64[1], [99]>, dense<i64[1], [0]>",
+              "2x3: 0 0 38 0 0 39");
+    /* a NaN hides nothing and is not hidden */
+    evaluates("%a = Sqrt dense<f32[1,3,4], [0,0,1,1,0,0,1,-1,0,0,1,1]>\n"
+              "%y = NonMaxSuppression %a, dense<f32[1,1,3], [0.9,0.75,0.6]>, dense<i64[1], [3]>, dense<f32[1], [0.5]>"
+              " { center_point_box = 1 }",
+              "2x3: 0 0 0 0 0 1");
     evaluates("%y = Col2Im dense<f32[1,2,2], [1,2,3,4]>, dense<i64[1], [3]>, dense<i64[1], [2]>", "1x1x3: 1 5 4");
     evaluates("%y = MaxUnpool dense<f32[1,1,2], [5,7]>, dense<i64[1,1,2], [1,2]> { kernel_shape = [2], strides = [2] }",
               "1x1x4: 0 5 7 0");

@@ -110,6 +110,24 @@ static void sorts(void **state)
     evaluates("%y = NonZero dense<f32[2,2], [1,0,1,1]>", "2x3: 0 1 1 0 0 1");
     evaluates("%y = Unique dense<f32[5], [2,1,1,3,2]>", "3: 1 2 3");
     evaluates("%a, %b, %y = Unique dense<f32[5], [2,1,1,3,2]> { sorted = 0 }", "5: 0 1 1 2 0");
+    /* where much is asked for all are sorted: the first are those that a heap finds */
+    for (int k = 0; k < 8; k++) {
+        static const char *const kinds[] = { "Identity %s", "Cast %s { to = 7 }", "Cast %s { to = 13 }", "Log %s" };
+        char body[800];
+        snprintf(body, sizeof body,
+                 "%%r = Range dense<f32[], [0]>, dense<f32[], [400]>, dense<f32[], [1]>\n"
+                 "%%m = Mul %%r, dense<f32[], [7]>\n%%s = Mod %%m, dense<f32[], [90]> { fmod = 1 }\n%%x = %s\n"
+                 "%%v, %%i = TopK %%x, dense<i64[1], [400]> { largest = %d }\n"
+                 "%%w, %%j = TopK %%x, dense<i64[1], [9]> { largest = %d }\n"
+                 "%%h = Slice %%i, dense<i64[1], [0]>, dense<i64[1], [9]>\n%%d = Sub %%h, %%j\n"
+                 "%%p = Abs %%d\n%%y = ReduceMax %%p { keepdims = 0 }",
+                 kinds[k / 2], k % 2, k % 2);
+        evaluates(body, ": 0");
+    }
+    evaluates("%x = Sqrt dense<f32[5], [4,-1,0,-0,1]>\n%e = Expand dense<f32[1], [0.5]>, dense<i64[1], [300]>\n"
+              "%c = Concat %x, %e { axis = 0 }\n%v, %i = TopK %c, dense<i64[1], [304]>\n"
+              "%y = Gather %i, dense<i64[6], [0,1,2,3,302,303]>",
+              "6: 1 0 4 5 304 2");
     eval_refuses("%y, %i = TopK dense<f32[2], [1,2]>, dense<i64[1], [3]>", "there are 2 elements");
 }
 
