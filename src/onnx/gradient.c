@@ -60,6 +60,10 @@ gi_value *gi_grad_scalar(gi_gradient *d, const gi_value *like, double v)
     const gopt_dtype t = gi_grad_dtype(like);
     if (!like || d->st != GOPT_OK)
         return NULL;
+    if (!t) {
+        gi_grad_refuse(d, "the type of its elements is not known");
+        return NULL;
+    }
     const gopt_status st = gi_blob_create(d->im->cx, t, 0, NULL, &b);
     if (st != GOPT_OK) {
         failed(d, st);
@@ -308,9 +312,9 @@ static gopt_status find(gi_gradient *d, const gi_scope *s, const char *attr, con
     if (!*v)
         return gi_fail(d->im->cx, GOPT_BAD_INPUT, &d->r->at, NULL,
                        "attribute %s names '%s', which no node, input or initializer defines", attr, name);
-    if (!is_real(*v))
+    if (!is_real(*v) || !gi_grad_dtype(*v))
         return gi_fail(d->im->cx, GOPT_BAD_INPUT, &d->r->at, NULL,
-                       "attribute %s names '%s', whose elements are no real numbers", attr, name);
+                       "attribute %s names '%s', whose elements are not known to be real numbers", attr, name);
     return GOPT_OK;
 }
 

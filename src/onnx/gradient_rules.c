@@ -187,6 +187,58 @@ static void of_leaky_relu(gi_gradient *d)
     gi_grad_give(d, 0, NODE(Where, NODE(Less, in(d, 0), SCALAR(0)), slow, d->dy));
 }
 
+/* x · Φ(x): Φ(x) + x · φ(x); by Tanh: of h = tanh(u), u = √(2/π) · (x + 0.044715 · x³), half of
+ * 1 + h + x · (1 - h²) · du. */
+static void of_gelu(gi_gradient *d)
+{
+    gi_value *x = in(d, 0), *square = NODE(Mul, x, x), *slope;
+    if (gi_attr_is(d->n, Gelu_at_approximate, "tanh")) {
+        const double k = M_2_SQRTPI * M_SQRT1_2, c = 0.044715;
+        gi_value *u = NODE(Mul, NODE(Mul, x, SCALAR(k)), NODE(Add, SCALAR(1), NODE(Mul, square, SCALAR(c))));
+        gi_value *h = NODE(Tanh, u), *du = NODE(Add, SCALAR(k), NODE(Mul, square, SCALAR(3 * k * c)));
+        slope = NODE(Mul, NODE(Mul, x, NODE(Sub, SCALAR(1), NODE(Mul, h, h))), du);
+        slope = NODE(Mul, SCALAR(0.5), NODE(Add, NODE(Add, SCALAR(1), h), slope));
+    } else {
+        gi_value *below = NODE(Add, SCALAR(0.5), NODE(Mul, SCALAR(0.5), NODE(Erf, NODE(Mul, x, SCALAR(M_SQRT1_2)))));
+        gi_value *bell = NODE(Mul, NODE(Exp, NODE(Mul, square, SCALAR(-0.5))), SCALAR(M_2_SQRTPI * M_SQRT1_2 / 2));
+        slope = NODE(Add, below, NODE(Mul, x, bell));
+    }
+    gi_grad_give(d, 0, NODE(Mul, d->dy, slope));
+}
+
+/* Where the input lies between the bounds, or on one. */
+static void of_clip(gi_gradient *d)
+{
+    gi_value *dy = d->dy, *least = in(d, Clip_in_min), *most = in(d, Clip_in_max);
+    if (wants(d, Clip_in_min) || wants(d, Clip_in_max)) {
+        gi_grad_refuse(d, "a bound depends on xs");
+        return;
+    }
+    if (least)
+        dy = NODE(Where, NODE(Less, in(d, 0), least), SCALAR(0), dy);
+    if (most)
+        dy = NODE(Where, NODE(Greater, in(d, 0), most), SCALAR(0), dy);
+    gi_grad_give(d, 0, dy);
+}
+
+/* To the input that is the answer; of two that are, to the first. */
+static void of_extreme(gi_gradient *d)
+{
+    if (d->n->n_in > 2) {
+        gi_grad_refuse(d, "it has %u inputs, expected at most 2", d->n->n_in);
+        return;
+    }
+    if (d->n->n_in == 1) {
+        gi_grad_give(d, 0, d->dy);
+        return;
+    }
+    gi_value *second = d->n->op == OP_Max ? NODE(Less, in(d, 0), in(d, 1)) : NODE(Greater, in(d, 0), in(d, 1));
+    if (wants(d, 0))
+        gi_grad_give(d, 0, NODE(Where, second, SCALAR(0), d->dy));
+    if (wants(d, 1))
+        gi_grad_give(d, 1, NODE(Where, second, d->dy, SCALAR(0)));
+}
+
 /* ---- softmax and losses ---- */
 
 /* y · (dy - sum of dy · y) */
@@ -432,7 +484,33 @@ static void of_conv(gi_gradient *d)
     }
 }
 
-/* ---- reductions and movement ---- */
+/* ---- pooling ---- */
+
+static gi_value *flat(gi_gradient *d, gi_value *x)
+{
+    const int64_t all = -1;
+    return NODE(Reshape, x, gi_grad_ints(d, 1, &all));
+}
+
+/* Each dy is added where the greatest of its window lies, which MaxPool's other output counts over the whole input. */
+static void of_max_pool(gi_gradient *d)
+{
+    gi_value *x = in(d, 0);
+    if (gi_attr_int(d->n, MaxPool_at_storage_order) != 0) {
+        gi_grad_refuse(d, "its storage_order is 1");
+        return;
+    }
+    gi_node *pool = gi_grad_begin(d, OP_MaxPool, 1, &x, 2);
+    if (pool && !gi_attrs_copy(pool, d->n))
+        pool = NULL;
+    if (!gi_grad_done(d, pool))
+        return;
+    gi_value *const parts[] = { flat(d, gi_grad_filled(d, x, 0)), flat(d, pool->out[1]), flat(d, d->dy) };
+    gi_node *n = gi_grad_begin(d, OP_ScatterElements, 3, parts, 1);
+    if (n && !gi_attr_set_str(n, ScatterElements_at_reduction, "add"))
+        n = NULL;
+    gi_grad_give(d, 0, NODE(Reshape, gi_grad_done(d, n), gi_grad_shape(d, x)));
+}
 
 static gi_value *count_ratio(gi_gradient *d, gi_value *many, gi_value *few)
 {
@@ -442,6 +520,14 @@ static gi_value *count_ratio(gi_gradient *d, gi_value *many, gi_value *few)
         gi_attr_set_int(c, Cast_at_to, gi_grad_dtype(d->dy));
     return gi_grad_done(d, c);
 }
+
+static void of_global_average_pool(gi_gradient *d)
+{
+    gi_value *share = NODE(Div, d->dy, count_ratio(d, in(d, 0), out(d)));
+    gi_grad_give(d, 0, NODE(Expand, share, gi_grad_shape(d, in(d, 0))));
+}
+
+/* ---- reductions and movement ---- */
 
 /* Sums and means: dy for every element, of a mean over how many there are. */
 static void of_reduce(gi_gradient *d)
@@ -559,6 +645,71 @@ static void of_gather(gi_gradient *d)
     if (n && !gi_attr_set_str(n, ScatterND_at_reduction, "add"))
         n = NULL;
     gi_grad_give(d, Gather_in_data, gi_grad_done(d, n));
+}
+
+/* Constant integers of input i; false where they are not known, `otherwise` where it is absent. */
+static bool constants(const gi_gradient *d, uint32_t i, uint32_t n, int64_t otherwise, int64_t *v)
+{
+    uint32_t found;
+    gi_value *x = in(d, i);
+    const gi_dim *const *known = x ? gi_value_known(x, &found) : NULL;
+    for (uint32_t k = 0; k < n; k++)
+        v[k] = otherwise;
+    if (!x)
+        return true;
+    bool ok = known && found == n;
+    for (uint32_t k = 0; ok && k < n; k++)
+        ok = gi_dim_is_const(known[k], &v[k]);
+    return ok;
+}
+
+static gi_value *padded(gi_gradient *d, gi_value *x, int rank, const int64_t *pads)
+{
+    return NODE(Pad, x, gi_grad_ints(d, 2 * (uint32_t)rank, pads));
+}
+
+/* dy between zeros; of sizes and bounds that are known, in steps of 1. */
+static void of_slice(gi_gradient *d)
+{
+    const int rank = gi_grad_rank(in(d, 0));
+    uint32_t n = 0;
+    int64_t starts[GOPT_MAX_RANK], axes[GOPT_MAX_RANK], steps[GOPT_MAX_RANK], pads[2 * GOPT_MAX_RANK] = { 0 };
+    bool known = rank >= 0 && gi_value_known(in(d, Slice_in_starts), &n) && n <= (uint32_t)rank &&
+                 constants(d, Slice_in_starts, n, 0, starts) && constants(d, Slice_in_axes, n, 0, axes) &&
+                 constants(d, Slice_in_steps, n, 1, steps);
+    for (uint32_t i = 0; known && i < n; i++) {
+        int axis;
+        int64_t from, to;
+        known = steps[i] == 1 && gi_axis(in(d, Slice_in_axes) ? axes[i] : i, rank, &axis) &&
+                gi_type_dim_const(in(d, 0)->type, axis, &from) && gi_type_dim_const(out(d)->type, axis, &to);
+        if (!known)
+            break;
+        const int64_t start = starts[i] < 0 ? starts[i] + from : starts[i];
+        pads[axis] = start < 0 ? 0 : start > from ? from : start;
+        pads[rank + axis] = from - to - pads[axis];
+    }
+    if (known)
+        gi_grad_give(d, 0, padded(d, d->dy, rank, pads));
+    else
+        gi_grad_refuse(d, "its bounds and sizes are not known, or its steps are not 1");
+}
+
+/* What is not padding of dy; what is read twice is refused. */
+static void of_pad(gi_gradient *d)
+{
+    const int rank = gi_grad_rank(in(d, 0));
+    int64_t pads[2 * GOPT_MAX_RANK];
+    if (!gi_attr_is(d->n, Pad_at_mode, "constant") || wants(d, Pad_in_constant_value)) {
+        gi_grad_refuse(d, "it pads with what depends on xs");
+        return;
+    }
+    if (rank < 0 || in(d, Pad_in_axes) || !constants(d, Pad_in_pads, 2 * (uint32_t)rank, 0, pads)) {
+        gi_grad_refuse(d, "its pads are not known");
+        return;
+    }
+    for (int i = 0; i < 2 * rank; i++)
+        pads[i] = -pads[i];
+    gi_grad_give(d, 0, padded(d, d->dy, rank, pads));
 }
 
 /* ---- the table ---- */

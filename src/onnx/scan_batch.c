@@ -72,7 +72,9 @@ static gopt_status enter(batched *b, gi_value *const *given, gi_value *lengths, 
     if (lengths) {
         gi_value *one = add_param(b, "length", lengths);
         GI_NEED(one);
-        b->length = node(b, OP_Unsqueeze, 2, (gi_value *[]){ one, ints(b, 0) });
+        /* below 0 an end would be counted from the other one */
+        b->length = node(b, OP_Max, 2,
+                         (gi_value *[]){ node(b, OP_Unsqueeze, 2, (gi_value *[]){ one, ints(b, 0) }), ints(b, 0) });
         GI_NEED(b->length);
     }
     for (uint32_t i = 0; i < b->n_state + b->n_scanned; i++) {

@@ -9,7 +9,7 @@ static void NAME(activate)(const activation *f, double clip, int64_t n, WORD *x)
     switch (f->kind) {
     case ACT_RELU:
         for (int64_t i = 0; i < n; i++)
-            x[i] = x[i] < 0 ? 0 : x[i];
+            x[i] = x[i] <= 0 ? 0 : x[i]; /* a NaN stays, as in Relu */
         break;
     case ACT_TANH:
         for (int64_t i = 0; i < n; i++)

@@ -272,11 +272,23 @@ static gopt_status eval_get_element(gi_eval *a)
 
 /* ---- SequenceMap ---- */
 
-/* Parameters of the body for element k: that element of each sequence, each tensor as it is. */
-static void take_elements(const gi_eval *a, size_t k, const gopt_tensor **params)
+/* One run of the body for each element: its parameters are that element of each sequence, and each tensor as it is. */
+typedef struct mapping {
+    const gi_block *body;
+    size_t length;
+    gopt_tensor **kept, **results, **s; /* s: the sequences that come of it; kept: see keep_tensors */
+    const gopt_tensor **params;
+} mapping;
+
+/* A block copies a parameter that borrows its data: once for all elements will do. */
+static gopt_status keep_tensors(gi_eval *a, mapping *m)
 {
     for (uint32_t i = 0; i < a->n_in; i++)
-        params[i] = a->in[i]->kind == GOPT_SEQUENCE ? a->in[i]->items[k] : a->in[i];
+        if (a->in[i]->kind != GOPT_SEQUENCE) {
+            GI_TRY(gi_tensor_keep(a->cx, a->in[i], &m->kept[i]));
+            m->params[i] = m->kept[i];
+        }
+    return GOPT_OK;
 }
 
 /* Output i of one run of the body; takes the reference over. */
@@ -290,26 +302,27 @@ static gopt_status append_result(gi_eval *a, uint32_t i, gopt_tensor *s, gopt_te
     return gi_eval_fail(a, -1, "result %u of its body is not a tensor of one type for every element", i);
 }
 
-static gopt_status run_map(gi_eval *a, const gi_block *body, size_t length, gopt_tensor **results, gopt_tensor **s)
+static gopt_status run_map(gi_eval *a, mapping *m)
 {
-    const gopt_tensor **params = gi_eval_scratch(a, a->n_in, sizeof *params);
-    GI_NEED(params);
+    GI_TRY(keep_tensors(a, m));
     for (uint32_t i = 0; i < a->n_out; i++)
-        GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, length, &s[i]));
-    for (size_t k = 0; k < length; k++) {
-        take_elements(a, k, params);
-        GI_TRY(gi_eval_block(a->cx, body, params, a->lookup, a->user, results));
+        GI_TRY(gi_tensor_container(a->cx, GOPT_SEQUENCE, m->length, &m->s[i]));
+    for (size_t k = 0; k < m->length; k++) {
+        for (uint32_t i = 0; i < a->n_in; i++)
+            if (!m->kept[i])
+                m->params[i] = a->in[i]->items[k];
+        GI_TRY(gi_eval_block(a->cx, m->body, m->params, a->lookup, a->user, m->results));
         gopt_status st = GOPT_OK;
-        for (uint32_t i = 0; i < body->n_results; i++)
+        for (uint32_t i = 0; i < m->body->n_results; i++)
             if (i < a->n_out && st == GOPT_OK)
-                st = append_result(a, i, s[i], results[i]);
+                st = append_result(a, i, m->s[i], m->results[i]);
             else
-                gopt_tensor_unref(results[i]);
+                gopt_tensor_unref(m->results[i]);
         GI_TRY(st);
     }
     for (uint32_t i = 0; i < a->n_out; i++) {
-        gopt_tensor *t = s[i];
-        s[i] = NULL;
+        gopt_tensor *t = m->s[i];
+        m->s[i] = NULL;
         GI_TRY(gi_eval_out_tensor(a, i, t));
     }
     return GOPT_OK;
@@ -330,12 +343,17 @@ static gopt_status eval_map(gi_eval *a)
             return gi_eval_fail(a, (int)i, "input %u has %zu elements, the first has %zu", i, a->in[i]->n_items,
                                 a->in[0]->n_items);
     }
-    gopt_tensor **results = gi_eval_scratch(a, body->n_results, sizeof(gopt_tensor *));
-    gopt_tensor **s = gi_eval_scratch(a, a->n_out, sizeof(gopt_tensor *));
-    GI_NEED(results && s);
-    const gopt_status st = run_map(a, body, a->in[0]->n_items, results, s);
+    mapping m = { .body = body, .length = a->in[0]->n_items };
+    m.kept = gi_eval_scratch(a, a->n_in, sizeof *m.kept);
+    m.params = gi_eval_scratch(a, a->n_in, sizeof *m.params);
+    m.results = gi_eval_scratch(a, body->n_results, sizeof *m.results);
+    m.s = gi_eval_scratch(a, a->n_out, sizeof *m.s);
+    GI_NEED(m.kept && m.params && m.results && m.s);
+    const gopt_status st = run_map(a, &m);
+    for (uint32_t i = 0; i < a->n_in; i++)
+        gopt_tensor_unref(m.kept[i]);
     for (uint32_t i = 0; i < a->n_out; i++)
-        gopt_tensor_unref(s[i]);
+        gopt_tensor_unref(m.s[i]);
     return st;
 }
 

@@ -11,7 +11,7 @@ target_link_libraries(memory PRIVATE gopt_flags gopt_static gopt_deps)
 
 set(fuzz_digits ${CMAKE_SOURCE_DIR}/examples/digits)
 file(GLOB fuzz_gir CONFIGURE_DEPENDS golden/*/*.gir)
-file(GLOB fuzz_onnx ${CMAKE_SOURCE_DIR}/../shared/models/aten/c*/model.onnx)
+file(GLOB fuzz_onnx CONFIGURE_DEPENDS fuzz/models/*.onnx ${CMAKE_SOURCE_DIR}/../shared/models/aten/c*/model.onnx)
 file(GLOB fuzz_png CONFIGURE_DEPENDS ${fuzz_digits}/*.png fuzz/seeds/*)
 add_test(NAME fuzz.onnx COMMAND fuzz model 400 ${fuzz_digits}.onnx ${fuzz_onnx})
 add_test(NAME fuzz.gir COMMAND fuzz model 600 ${fuzz_gir})

@@ -33,6 +33,7 @@ typedef struct {
         const char *name;
         int64_t n; /* 0: one integer, not a list */
         int64_t v[4];
+        const char *text; /* NULL: of integers */
     } attrs[MAX_ATTRS];
 } line;
 
@@ -114,7 +115,7 @@ static bytes training_model(bytes graph)
     str(&o, 1, "ai.onnx.preview.training");
     num(&o, 2, 1);
     sub(&m, 8, o);
-    bytes rest = model(graph, 8, 18);
+    bytes rest = model(graph, 9, 20);
     put(&m, rest.p, rest.n);
     free(rest.p);
     return m;
@@ -127,8 +128,9 @@ static void add_lines(bytes *g, const function *f)
         bytes n = node(l->op, l->in, l->out, l->out);
         for (int k = 0; k < MAX_ATTRS && l->attrs[k].name; k++)
             sub(&n, 5,
-                l->attrs[k].n ? attr_ints(l->attrs[k].name, (size_t)l->attrs[k].n, l->attrs[k].v)
-                              : attr_int(l->attrs[k].name, l->attrs[k].v[0]));
+                l->attrs[k].text ? attr_str(l->attrs[k].name, l->attrs[k].text)
+                : l->attrs[k].n  ? attr_ints(l->attrs[k].name, (size_t)l->attrs[k].n, l->attrs[k].v)
+                                 : attr_int(l->attrs[k].name, l->attrs[k].v[0]));
         sub(g, 1, n);
     }
 }
@@ -238,19 +240,17 @@ static void holds(const function *f)
     {                                                                                                     \
         .what = #OP, .rank_a = 2, .a = { 2, 3 }, __VA_ARGS__, .lines = { { #OP, "a b", "t", { { 0 } } } } \
     }
-#define LIST(NAME, ...)                               \
-    {                                                 \
-        NAME, sizeof((int64_t[]){ __VA_ARGS__ }) / 8, \
-        {                                             \
-            __VA_ARGS__                               \
-        }                                             \
+#define LIST(NAME, ...)                                                     \
+    {                                                                       \
+        NAME, sizeof((int64_t[]){ __VA_ARGS__ }) / 8, { __VA_ARGS__ }, NULL \
     }
-#define NUMBER(NAME, V) \
-    {                   \
-        NAME, 0,        \
-        {               \
-            V           \
-        }               \
+#define NUMBER(NAME, V)      \
+    {                        \
+        NAME, 0, { V }, NULL \
+    }
+#define WORD(NAME, V)     \
+    {                     \
+        NAME, 0, { 0 }, V \
     }
 
 static const function functions[] = {
@@ -269,6 +269,7 @@ static const function functions[] = {
     ONE(Softplus),
     ONE(Relu),
     ONE(LeakyRelu),
+    ONE(Gelu),
     ONE(Softmax),
     ONE(LogSoftmax),
     ONE(Flatten),
@@ -280,6 +281,8 @@ static const function functions[] = {
     TWO(Mul, .rank_b = 0),
     TWO(Div, .rank_b = 2, .b = { 2, 1 }),
     TWO(Pow, .rank_b = 2, .b = { 1, 3 }),
+    TWO(Max, .rank_b = 1, .b = { 3 }),
+    TWO(Min, .rank_b = 2, .b = { 2, 1 }),
     TWO(Sum, .rank_b = 1, .b = { 3 }),
     TWO(MatMul, .rank_b = 2, .b = { 3, 4 }),
     TWO(MatMul, .rank_b = 1, .b = { 3 }),
@@ -416,6 +419,56 @@ static const function functions[] = {
       3,
       { 2, 1, 2 },
       .lines = { { "Conv", "a b", "t", { LIST("dilations", 3), LIST("strides", 2) } } } },
+    { "MaxPool, windows apart",
+      4,
+      { 1, 2, 4, 4 },
+      -1,
+      { 0 },
+      .lines = { { "MaxPool", "a", "t", { LIST("kernel_shape", 2, 2), LIST("strides", 2, 2) } } } },
+    { "MaxPool, windows upon each other",
+      4,
+      { 2, 1, 4, 4 },
+      -1,
+      { 0 },
+      .lines = { { "MaxPool", "a", "t", { LIST("kernel_shape", 3, 2), LIST("pads", 1, 0, 1, 0) } } } },
+    { "GlobalAveragePool", 4, { 2, 2, 2, 3 }, -1, { 0 }, .lines = { { "GlobalAveragePool", "a", "t", { { 0 } } } } },
+    { "Clip from below",
+      2,
+      { 2, 3 },
+      -1,
+      { 0 },
+      1,
+      { 0 },
+      .lines = { { "Size", "i", "n", { { 0 } } },
+                 { "Cast", "n", "m", { NUMBER("to", 11) } },
+                 { "Clip", "a m", "t", { { 0 } } } } },
+    { "Clip from above",
+      2,
+      { 2, 3 },
+      -1,
+      { 0 },
+      1,
+      { 0 },
+      .lines = { { "Size", "i", "n", { { 0 } } },
+                 { "Cast", "n", "m", { NUMBER("to", 11) } },
+                 { "Clip", "a - m", "t", { { 0 } } } } },
+    { "Gelu by Tanh", 2, { 2, 3 }, -1, { 0 }, .lines = { { "Gelu", "a", "t", { WORD("approximate", "tanh") } } } },
+    { "Slice",
+      3,
+      { 2, 4, 3 },
+      -1,
+      { 0 },
+      2,
+      { 1, 1 },
+      .lines = { { "Add", "i i", "e", { { 0 } } }, { "Slice", "a i e", "t", { { 0 } } } } },
+    { "Pad",
+      1,
+      { 3 },
+      1,
+      { 6 },
+      2,
+      { 2, 1 },
+      .lines = { { "Pad", "a i", "c", { { 0 } } }, { "Mul", "c b", "t", { { 0 } } } } },
     { "a network",
       2,
       { 2, 3 },
@@ -525,15 +578,15 @@ static void refused(void **state)
     (void)state;
     refuses(GOPT_UNSUPPORTED, node("Atan", "a", "y", "n"), gradient("a", "d", "a", "y"),
             "no gradient through Atan 'y': there is no rule for that operator");
-    bytes pool = node("GlobalAveragePool", "a", "y", "n");
-    refuses(GOPT_UNSUPPORTED, pool, gradient("a", "d", "a", "y"), "no gradient through GlobalAveragePool");
+    bytes topk = node("TopK", "a i", "v y", "n");
+    refuses(GOPT_UNSUPPORTED, topk, gradient("a", "d", "a", "v"), "no gradient through TopK");
     bytes gather = node("Gather", "a i", "y", "n");
     sub(&gather, 5, attr_int("axis", 1));
     refuses(GOPT_UNSUPPORTED, gather, gradient("a", "d", "a", "y"),
             "no gradient through Gather 'y': it gathers along axis 1");
     refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("a", "d", "a", "z"), "attribute y names 'z'");
     refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("a", "d", "z", "y"), "attribute xs names 'z'");
-    refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("i", "d", "i", "y"), "no real numbers");
+    refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("i", "d", "i", "y"), "not known to be real numbers");
     refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("a", "d e", "a", "y"), "1 inputs and 2 outputs");
     refuses(GOPT_BAD_INPUT, node("Relu", "a", "y", "n"), gradient("a", "d", "", "y"), "xs has 0 names");
 }
