@@ -197,6 +197,67 @@ static gopt_status gemm_operand(gi_eval *a, uint32_t in, gopt_dtype real, bool t
     return GOPT_OK;
 }
 
+/* The elements of an operand in 64 bits, transposed where asked. */
+static uint64_t *gemm_words(gi_eval *a, const gopt_tensor *t, bool transposed)
+{
+    const int64_t count = gopt_tensor_elements(t);
+    uint64_t *w = gi_eval_scratch(a, (size_t)count + 1, sizeof *w), *turned = w;
+    if (transposed)
+        turned = gi_eval_scratch(a, (size_t)count + 1, sizeof *turned);
+    if (!w || !turned)
+        return NULL;
+    for (int64_t i = 0; i < count; i++)
+        w[i] = (uint64_t)gi_tensor_i64(t, i);
+    if (transposed)
+        gi_transpose_words(sizeof *w, t->dims[0], t->dims[1], w, turned);
+    return turned;
+}
+
+static bool is_whole(float x)
+{
+    return x == floorf(x) && fabsf(x) < 0x1p31f;
+}
+
+/* beta · c in 64 bits: wraps where beta is whole, else it is rounded to the nearest even number and saturates. */
+static uint64_t scaled_bias(float beta, int64_t c)
+{
+    if (is_whole(beta))
+        return (uint64_t)(int64_t)beta * (uint64_t)c;
+    const double x = (double)beta * (double)c;
+    return (uint64_t)(x >= 0x1p63 ? INT64_MAX : x <= -0x1p63 ? INT64_MIN : (int64_t)nearbyint(x));
+}
+
+/* Integers wrap, as those of a MatMul and an Add do, where alpha is whole. */
+static gopt_status gemm_ints(gi_eval *a, const gopt_tensor *c, const int64_t *dims, int64_t k)
+{
+    const bool flip_a = gi_attr_int(a->n, Gemm_at_transA) != 0, flip_b = gi_attr_int(a->n, Gemm_at_transB) != 0;
+    const uint64_t alpha = (uint64_t)(int64_t)gi_attr_float(a->n, Gemm_at_alpha);
+    const float beta = gi_attr_float(a->n, Gemm_at_beta);
+    const int64_t m = dims[0], n = dims[1];
+    int64_t step[2] = { 0, 0 };
+    gopt_tensor *y;
+    GI_TRY(gi_eval_out(a, 0, a->in[Gemm_in_A]->dtype, 2, dims, &y));
+    if (!y || m * n == 0)
+        return GOPT_OK;
+    const uint64_t *x = gemm_words(a, a->in[Gemm_in_A], flip_a), *w = gemm_words(a, a->in[Gemm_in_B], flip_b);
+    uint64_t *sum = gi_eval_scratch(a, (size_t)(m * n) + 1, sizeof *sum);
+    GI_NEED(x && w && sum);
+    for (int i = 0; c && i < c->rank; i++) {
+        if (c->rank > 2 || (c->dims[i] != 1 && c->dims[i] != dims[2 - c->rank + i]))
+            return gi_eval_fail(a, Gemm_in_C, "does not broadcast to the product's shape [%lld,%lld]", (long long)m,
+                                (long long)n);
+        step[2 - c->rank + i] = c->dims[i] == 1 ? 0 : i + 1 == c->rank ? 1 : c->dims[1];
+    }
+    gi_gemm(GI_WORD_U64, m, n, k, x, w, sum);
+    for (int64_t i = 0; i < m * n; i++) {
+        uint64_t r = alpha * sum[i];
+        if (c)
+            r += scaled_bias(beta, gi_tensor_i64(c, i / n * step[0] + i % n * step[1]));
+        gi_store_i64(y->dtype, y->data, (size_t)i, (int64_t)r);
+    }
+    return GOPT_OK;
+}
+
 /* Integers through f64: alpha and beta are floats, whatever the elements. */
 static gopt_dtype gemm_real(gopt_dtype t)
 {
@@ -233,6 +294,8 @@ gopt_status gi_eval_gemm(gi_eval *a)
     const float alpha = gi_attr_float(a->n, Gemm_at_alpha), beta = gi_attr_float(a->n, Gemm_at_beta);
     const void *x, *w, *bias = NULL;
     gi_real y;
+    if (gi_dtype_is_int(ta->dtype) && is_whole(alpha) && isfinite(beta))
+        return gemm_ints(a, beta != 0 ? tc : NULL, dims, k);
     GI_TRY(gemm_operand(a, Gemm_in_A, real, flip_a, &x));
     GI_TRY(gemm_operand(a, Gemm_in_B, real, flip_b, &w));
     if (tc && beta != 0) {

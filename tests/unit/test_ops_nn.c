@@ -94,6 +94,11 @@ static void multiplies(void **state)
     evaluates("%y = MatMul dense<f32[2], [1,10]>, dense<f32[2], [3,4]>", ": 43");
     evaluates("%y = MatMul dense<i32[2,1,2], [1,2,3,4]>, dense<i32[2,1], [5,-6]>", "2x1x1: -7 -9");
     evaluates("%y = MatMul dense<f32[1,0], []>, dense<f32[0,2], []>", "1x2: 0 0");
+    /* Integers wrap, as in a MatMul. */
+    evaluates("%y = Gemm dense<i8[1,2], [-128,3]>, dense<i8[2,2], [-1,2,0,5]>, dense<i8[2], [1,-7]> { beta = 2.0 }",
+              "1x2: -126 1");
+    evaluates("%y = Gemm dense<i32[1,1], [7]>, dense<i32[1,1], [3]>, dense<i32[1,1], [10]> { alpha = 0.5, beta = 0.1 }",
+              "1x1: 12");
     evaluates("%y = Gemm dense<f32[2,1], [1,2]>, dense<f32[2,2], [3,4,5,6]>, dense<f32[], [10]>"
               " { transA = 1, transB = 1, alpha = 2, beta = 0.5 }",
               "1x2: 27 39");
