@@ -67,14 +67,15 @@ static const char *compare(gopt_graph *was, gopt_graph *is, const char *way, gi_
 static const char *back_from_text(gopt_graph *g, gi_arena *a)
 {
     gopt_graph *again = NULL;
-    const char *text = print(g, true, a), *first = print(g, false, a), *fault = NULL;
+    const char *text = print(g, true, a), *first = renumbered(print(g, false, a), a), *fault = NULL;
     if (!text || !first)
         return "it cannot be printed";
     if (gi_parse(g->cx, "printed", text, strlen(text), &again) != GOPT_OK || gi_verify(again) != GOPT_OK ||
         gi_infer_graph(again) != GOPT_OK) {
         fault = "what is printed cannot be read";
     } else {
-        const char *second = print(again, false, a); /* of dims that are equal, types may come to show another */
+        const char *second =
+            renumbered(print(again, false, a), a); /* of dims that are equal, types may come to show another */
         if (!second || strcmp(first, second) != 0)
             fault = gi_arena_printf(a, "read from its text it prints differently:%s",
                                     second ? difference(first, second, a) : "");
