@@ -38,9 +38,9 @@ class Case:
 
 
 class Call:
-    def __init__(self, name, operator, arguments, opset, domain):
+    def __init__(self, name, operator, arguments, opset, domain, results):
         self.name, self.operator, self.arguments = name, operator, arguments
-        self.opset, self.domain = opset, domain
+        self.opset, self.domain, self.results = opset, domain, results
 
 
 def case(name, function, *inputs, **options):
@@ -52,11 +52,12 @@ def case(name, function, *inputs, **options):
     return Case(name, function, *inputs, **options)
 
 
-def call(name, operator, *arguments, opset=OPSET, domain="org.pytorch.aten"):
+def call(name, operator, *arguments, opset=OPSET, domain="org.pytorch.aten", results=None):
     """One call of "operator" or "operator.overload" with all its arguments by position, as the exporter writes it:
     tensors become inputs, numbers and lists constants, None an empty name, lists of tensors a SequenceConstruct. For
-    operators that PyTorch's exporter always turns into ONNX's. domain: "aten" writes aten::operator."""
-    return Call(name, operator, arguments, opset, domain)
+    operators that PyTorch's exporter always turns into ONNX's. domain: "aten" writes aten::operator.
+    results: how many of its results anybody reads (all)."""
+    return Call(name, operator, arguments, opset, domain, results)
 
 
 class Wrapped(torch.nn.Module):
@@ -136,8 +137,16 @@ def constant(nodes, value):
 def make_call(c, folder):
     """Writes the folder of a call."""
     operator, _, overload = c.operator.partition(".")
-    answer = getattr(getattr(torch.ops.aten, operator), overload or "default")(*c.arguments)
-    answer = flat(answer)
+    if c.domain == "prim":  # only lists are taken apart so
+        return write_call(c, folder, operator, "", c.arguments[0])
+    function = getattr(getattr(torch.ops.aten, operator), overload or "default")
+    by_name = {p.name: v for p, v in zip(function._schema.arguments, c.arguments) if p.kwarg_only}
+    answer = function(*c.arguments[: len(c.arguments) - len(by_name)], **by_name)
+    write_call(c, folder, operator, overload, answer)
+
+
+def write_call(c, folder, operator, overload, answer):
+    answer = [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in flat(answer)[: c.results]]
     nodes, inputs, tensors, names = [], [], [], []
 
     def value(x):
@@ -158,8 +167,8 @@ def make_call(c, folder):
 
     names = [value(x) for x in c.arguments]
     outputs = [f"out{i}" for i in range(len(answer))]
-    if c.domain == "aten":
-        nodes.append(onnx.helper.make_node(operator, names, outputs, domain="aten"))
+    if c.domain in ("aten", "prim"):
+        nodes.append(onnx.helper.make_node(operator, names, outputs, domain=c.domain))
     else:
         nodes.append(onnx.helper.make_node("ATen", names, outputs, domain=c.domain, operator=operator, overload_name=overload))
     element = {t: tensor_proto(t, "").data_type for t in [*tensors, *answer]}

@@ -480,8 +480,13 @@ bool gi_aten_unique(gi_aten *a)
     if (!u)
         return false;
     gi_value *inverse = gi_aten_has(a, "dim") ? u->out[2] : gi_aten_2(a, OP_Reshape, u->out[2], gi_aten_shape(a, x));
-    return gi_aten_return(a, 0, gi_aten_cast(a, u->out[0], t)) && gi_aten_return(a, 1, inverse) &&
-           gi_aten_return(a, 2, u->out[3]);
+    bool where, times = false;
+    gi_value *none = gi_aten_list(a, 0, NULL); /* what is not asked for is empty */
+    if (!gi_aten_bool(a, "return_inverse", &where) ||
+        (gi_aten_has(a, "return_counts") && !gi_aten_bool(a, "return_counts", &times)))
+        return false;
+    return gi_aten_return(a, 0, gi_aten_cast(a, u->out[0], t)) && gi_aten_return(a, 1, where ? inverse : none) &&
+           gi_aten_return(a, 2, times ? u->out[3] : none);
 }
 
 /* Each number as a row with a one in its place. */

@@ -143,6 +143,15 @@ bool gi_aten_group_norm(gi_aten *a)
     gi_value *in = rank == 2 ? gi_aten_unsqueeze(a, x, 1, behind) : x;
     gi_value *y = gi_aten_make(a, OP_GroupNormalization, 3, (gi_value *[]){ in, w, b },
                                "num_groups = %lld, epsilon = %.9g", (long long)groups, eps);
+    if (a->n->n_out > 1) { /* native_group_norm: the moments of each group, [batch, groups] */
+        static const int64_t last[] = { 2 };
+        gi_value *g = gi_aten_reshape(a, x, 3, (int64_t[]){ 0, groups, -1 });
+        gi_value *mean = gi_aten_reduce(a, OP_ReduceMean, g, 1, last, true), *c0 = gi_aten_2(a, OP_Sub, g, mean);
+        gi_value *var = gi_aten_reduce(a, OP_ReduceMean, gi_aten_2(a, OP_Mul, c0, c0), 1, last, false);
+        gi_value *inverse = gi_aten_1(a, OP_Reciprocal, gi_aten_1(a, OP_Sqrt, gi_aten_with(a, OP_Add, var, eps)));
+        if (!gi_aten_return(a, 1, gi_aten_squeeze(a, mean, 1, last)) || !gi_aten_return(a, 2, inverse))
+            return false;
+    }
     return gi_aten_return(a, 0, rank == 2 ? gi_aten_squeeze(a, y, 1, behind) : y);
 }
 
