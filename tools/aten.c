@@ -28,8 +28,8 @@ void print_aten(const tool *t, FILE *to, const gopt_aten_finding *list, size_t n
         size_t places = 0, shown = 0;
         for (size_t k = i; k < n; k++)
             places += alike(&list[k], f);
-        fprintf(to, "%slowered:%s aten::%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
-                f->op, *f->overload ? "." : "", f->overload, f->what,
+        fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
+                strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
                 f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
                 places == 1 ? "" : "s");
         for (size_t k = i; k < n && (shown < 3 || t->o.verbose); k++)

@@ -33,6 +33,12 @@ static const char *why_not(finder *f, gi_node *n)
     return text(why, "");
 }
 
+/* Operators of PyTorch's companions have their own. */
+static const char *prefix(const char *name)
+{
+    return strstr(name, "::") ? "" : "aten::";
+}
+
 static void explain_aten(finder *f, gi_node *n, gopt_unsupported *u)
 {
     const char *op = u->aten_operator;
@@ -48,9 +54,10 @@ static void explain_aten(finder *f, gi_node *n, gopt_unsupported *u)
         return;
     }
     u->reason = row->lower
-                    ? gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s: %s", row->name, text(overload, ""),
-                                      why_not(f, n))
-                    : gi_arena_printf(f->arena, "the PyTorch operator aten::%s%s%s", row->name, text(overload, ""),
+                    ? gi_arena_printf(f->arena, "the PyTorch operator %s%s%s: %s", prefix(row->name), row->name,
+                                      text(overload, ""), why_not(f, n))
+                    : gi_arena_printf(f->arena, "the PyTorch operator %s%s%s%s", prefix(row->name), row->name,
+                                      text(overload, ""),
                                       row->schema[0] == '(' ? gi_arena_printf(f->arena, ", %s", row->schema) : "");
     if (!row->onnx)
         u->fix = gi_arena_printf(f->arena, "ONNX has nothing like it: %s",

@@ -7,7 +7,8 @@ A family is a file cases/FAMILY.py: a list CASES of `case(name, function, inputs
 arguments…)`. Each case is exported by PyTorch's
 TorchScript exporter with operator_export_type=ONNX_ATEN, so that every operator stays PyTorch's, and run by PyTorch for
 the answers: a folder of the shape of ONNX's backend tests, FAMILY/NAME with model.onnx and test_data_set_0. They are
-packed as cases/FAMILY.tar.xz, which is what the tests read: making needs PyTorch (2.15) and onnx, testing does not.
+packed as cases/FAMILY.tar.xz, which is what the tests read: making needs PyTorch (2.15), torchvision and onnx,
+testing does not.
 
 With --out nothing is packed: the folders stay in FOLDER. With --only (a search in the names) the others are kept as
 they were packed.
@@ -139,7 +140,9 @@ def make_call(c, folder):
     operator, _, overload = c.operator.partition(".")
     if c.domain == "prim":  # only lists are taken apart so
         return write_call(c, folder, operator, "", c.arguments[0])
-    function = getattr(getattr(torch.ops.aten, operator), overload or "default")
+    if c.domain == "torchvision":
+        import torchvision  # noqa: F401  it brings its operators
+    function = getattr(getattr(getattr(torch.ops, c.domain.split(".")[-1]), operator), overload or "default")
     by_name = {p.name: v for p, v in zip(function._schema.arguments, c.arguments) if p.kwarg_only}
     answer = function(*c.arguments[: len(c.arguments) - len(by_name)], **by_name)
     write_call(c, folder, operator, overload, answer)
@@ -167,7 +170,7 @@ def write_call(c, folder, operator, overload, answer):
 
     names = [value(x) for x in c.arguments]
     outputs = [f"out{i}" for i in range(len(answer))]
-    if c.domain in ("aten", "prim"):
+    if c.domain != "org.pytorch.aten":
         nodes.append(onnx.helper.make_node(operator, names, outputs, domain=c.domain))
     else:
         nodes.append(onnx.helper.make_node("ATen", names, outputs, domain=c.domain, operator=operator, overload_name=overload))
