@@ -215,7 +215,7 @@ def script(path):
 
 
 # Of ONNX's own backend tests, at least so many pass, and none fails.
-CONFORMANCE_FLOOR = 1887
+CONFORMANCE_FLOOR = 1905
 
 
 def onnx_tests(program, root, tmp, *args):
