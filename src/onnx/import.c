@@ -72,6 +72,7 @@ static gopt_status read_initializers(gi_import *im, const pb_graph *p, gi_scope 
 static gopt_status read_inputs(gi_import *im, const pb_graph *p, gi_scope *s)
 {
     const gi_place at = place_of(im, s);
+    const bool main = s->block == im->g->main;
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = gi_pb_str(p->input[i]->name);
         if (!*name)
@@ -85,6 +86,9 @@ static gopt_status read_inputs(gi_import *im, const pb_graph *p, gi_scope *s)
         GI_NEED(gi_onnx_type(im->g, p->input[i]->type, &type));
         gi_value *v = gi_block_add_param(s->block, named(im, s, name), type);
         GI_NEED(v);
+        for (int k = 0; main && type && type->kind == GOPT_TENSOR && k < type->rank; k++)
+            if (!gi_dim_is_const(type->dims[k], NULL))
+                GI_NEED(gi_map_put(&im->inputs, (uint64_t)(uintptr_t)type->dims[k], v));
         GI_TRY(gi_scope_define(im, s, name, v, &at));
     }
     return GOPT_OK;
@@ -277,6 +281,8 @@ static gopt_status read_model(gi_import *im, const gi_file *f)
     gi_scope s = { .block = im->g->main, .opsets = im->g->opsets, .n_opsets = im->g->n_opsets };
     gi_smap_init(&s.values, im->a);
     gi_smap_init(&s.declared, im->a);
+    for (size_t i = 0; i < m->graph->n_output; i++)
+        GI_NEED(gi_smap_put(&im->outputs, gi_pb_str(m->graph->output[i]->name), im));
     GI_TRY(gi_import_graph(im, m->graph, &s));
     im->g->main->name = im->g->name;
     GI_TRY(keep_symbols(im, m->graph));
@@ -292,6 +298,8 @@ gopt_status gi_onnx_import(gopt_ctx *cx, gi_file *f, gopt_graph **out)
         gi_payloads_init(&im.payloads, cx, f, im.a);
         gi_smap_init(&im.functions, im.a);
         gi_smap_init(&im.domains, im.a);
+        gi_smap_init(&im.outputs, im.a);
+        gi_map_init(&im.inputs, im.a);
         st = read_model(&im, f);
         gi_payloads_fini(&im.payloads);
     }

@@ -48,8 +48,11 @@ gopt_status gi_onnx_external_file(gi_payloads *p, const char *location, const gi
 
 /* NULL type where nothing is said, or where it is a kind that gopt does not know. False: no memory. */
 bool gi_onnx_type(gopt_graph *g, const pb_type *t, const gi_type **out);
-/* Fills gaps of `have` from `declared`; where they contradict, `have` stays and *clash is set. */
-const gi_type *gi_onnx_refine(gopt_graph *g, const gi_type *have, const gi_type *declared, bool *clash);
+/* Fills gaps of `have` from `declared`; where they contradict, `have` stays and *clash is set. A dim that is known by
+ * those of the model's inputs (`inputs`: gi_dim of each symbol there) is no gap, named or not: a constant or another
+ * input's symbol would hold for some inputs only. */
+const gi_type *gi_onnx_refine(gopt_graph *g, const gi_map *inputs, const gi_type *have, const gi_type *declared,
+                              bool *clash);
 
 /* ---- one node on its way in (node.c, shims in opset.c) ---- */
 
@@ -112,9 +115,12 @@ typedef struct gi_import {
     gi_payloads payloads;
     gi_smap functions; /* "domain name overload" → FunctionProto */
     gi_smap domains;   /* those that nodes use */
+    gi_map inputs;     /* symbols of the main graph's inputs, by address */
+    gi_smap outputs;   /* names of the main graph's outputs */
     int64_t number;    /* nodes met so far */
     uint64_t inlined;
-    uint32_t stale;    /* declared types that contradict what was inferred */
+    uint32_t stale;    /* declared types that contradict what was inferred, but for those warned of by name */
+    uint32_t named;    /* of outputs, warned of by name */
     uint32_t sorted;   /* graphs that had to be sorted */
     uint32_t defaults; /* inputs with initializers */
 } gi_import;

@@ -522,6 +522,28 @@ static gopt_status read_node(gi_import *im, const gi_scope *s, const pb_node *p,
     return GOPT_OK;
 }
 
+enum { MAX_NAMED = 8 };
+
+/* A user asks for outputs, and reads what is said of them; of the rest their number will do. */
+static void warn_of_declared(gi_import *im, const gi_scope *s, const char *name, const gi_type *found,
+                             const gi_type *declared)
+{
+    if (s->parent || s->call || !gi_smap_get(&im->outputs, name) || im->named >= MAX_NAMED) {
+        im->stale++;
+        return;
+    }
+    gi_str text;
+    gi_str_init(&text, im->a);
+    gi_str_addf(&text, "output '%.200s' is declared ", name);
+    gi_type_print(&text, declared);
+    gi_str_addf(&text, ", but the operators yield ");
+    gi_type_print(&text, found);
+    const gi_place at = { .file = im->g->file };
+    if (!text.failed)
+        gi_warn(im->cx, &at, NULL, "%s: the declaration is ignored", text.p);
+    im->named++;
+}
+
 /* Gives a value its name and what the file declares of its type. */
 static gopt_status define_output(gi_import *im, gi_scope *s, const gi_raw *r, const char *name, gi_value *v)
 {
@@ -536,10 +558,11 @@ static gopt_status define_output(gi_import *im, gi_scope *s, const gi_raw *r, co
         const gi_type *t;
         bool clash = false;
         GI_NEED(gi_onnx_type(im->g, declared->type, &t));
-        const gi_type *refined = gi_onnx_refine(im->g, v->type, t, &clash);
+        const gi_type *refined = gi_onnx_refine(im->g, &im->inputs, v->type, t, &clash);
+        if (clash)
+            warn_of_declared(im, s, name, v->type, t);
         if (refined)
             gi_value_set_type(v, refined);
-        im->stale += clash;
     }
     return gi_scope_define(im, s, name, v, &r->at);
 }

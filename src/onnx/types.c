@@ -52,7 +52,45 @@ bool gi_onnx_type(gopt_graph *g, const pb_type *t, const gi_type **out)
     return true;
 }
 
-static const gi_type *refine_tensor(gopt_graph *g, const gi_type *have, const gi_type *declared, bool *clash)
+typedef struct from_inputs {
+    const gi_map *inputs;
+    bool any, all;
+} from_inputs;
+
+static void is_input(void *arg, const gi_dim *symbol)
+{
+    from_inputs *f = arg;
+    const bool found = gi_map_get(f->inputs, (uint64_t)(uintptr_t)symbol) != NULL;
+    f->any |= found;
+    f->all &= found;
+}
+
+static from_inputs symbols_of(const gi_map *inputs, const gi_dim *d)
+{
+    from_inputs f = { inputs, false, true };
+    gi_dim_each_symbol(d, is_input, &f);
+    return f;
+}
+
+static const gi_dim *refine_dim(const gi_map *inputs, const gi_dim *have, const gi_dim *declared, bool *clash)
+{
+    if (have == declared || gi_dim_is_unknown(declared))
+        return have;
+    const bool number = gi_dim_is_const(declared, NULL);
+    if (gi_dim_is_const(have, NULL)) {
+        *clash |= number;
+        return have;
+    }
+    const from_inputs h = symbols_of(inputs, have);
+    if (h.any && h.all) {
+        *clash |= number;
+        return gi_dim_is_unknown(have) && !number && !symbols_of(inputs, declared).any ? declared : have;
+    }
+    return gi_dim_is_unknown(have) ? declared : have;
+}
+
+static const gi_type *refine_tensor(gopt_graph *g, const gi_map *inputs, const gi_type *have, const gi_type *declared,
+                                    bool *clash)
 {
     gopt_dtype dtype = have->dtype;
     if (dtype == GOPT_UNDEFINED)
@@ -66,17 +104,13 @@ static const gi_type *refine_tensor(gopt_graph *g, const gi_type *have, const gi
         dims[i] = have->dims[i];
     if (declared->rank >= 0 && declared->rank != have->rank)
         *clash = true;
-    for (int i = 0; i < have->rank && declared->rank == have->rank; i++) {
-        int64_t a, b;
-        if (gi_dim_is_unknown(dims[i]) && !gi_dim_is_unknown(declared->dims[i]))
-            dims[i] = declared->dims[i];
-        else if (gi_dim_is_const(dims[i], &a) && gi_dim_is_const(declared->dims[i], &b) && a != b)
-            *clash = true;
-    }
+    for (int i = 0; i < have->rank && declared->rank == have->rank; i++)
+        dims[i] = refine_dim(inputs, dims[i], declared->dims[i], clash);
     return gi_type_tensor(g->types, dtype, have->rank, dims);
 }
 
-const gi_type *gi_onnx_refine(gopt_graph *g, const gi_type *have, const gi_type *declared, bool *clash)
+const gi_type *gi_onnx_refine(gopt_graph *g, const gi_map *inputs, const gi_type *have, const gi_type *declared,
+                              bool *clash)
 {
     if (!have || !declared)
         return have ? have : declared;
@@ -86,5 +120,5 @@ const gi_type *gi_onnx_refine(gopt_graph *g, const gi_type *have, const gi_type 
     }
     if (have->kind != GOPT_TENSOR)
         return have->elem ? have : declared;
-    return refine_tensor(g, have, declared, clash);
+    return refine_tensor(g, inputs, have, declared, clash);
 }

@@ -180,10 +180,83 @@ static void test_dead_branch(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* Relu → y, of an input f32[of]; -1 is a dim that the file leaves out, as exporters write an open batch. */
+static void declared_as(int64_t of, const char *symbol, int64_t said, const char *said_symbol, const char *expected,
+                        const char *warning)
+{
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    bytes g = { 0 };
+    sub(&g, 1, node("Relu", "x", "y", "r"));
+    sub(&g, 11, value("x", 1, &of, symbol));
+    sub(&g, 11, value("other", 1, &of, "other"));
+    sub(&g, 12, value("y", 1, &said, said_symbol));
+    bytes m = model(g, 8, 17);
+    write_file(path, m.p, m.n);
+    free(m.p);
+    gopt_graph *b = load(cx, path);
+    char text[32];
+    gopt_value_type_text(gopt_graph_get_output(b, 0), text, sizeof text);
+    assert_string_equal(text, expected);
+    bool warned = false;
+    for (size_t i = 0; i < gopt_diag_count(cx); i++) {
+        const char *said_of = gopt_diag_get(cx, i)->message;
+        warned |= strstr(said_of, "is declared") != NULL;
+        if (strstr(said_of, "is declared"))
+            assert_string_equal(said_of, warning ? warning : "no warning");
+    }
+    assert_int_equal(warned, warning != NULL);
+    gopt_graph_destroy(b);
+    gopt_ctx_destroy(cx);
+}
+
+/* What an output is declared as holds where nothing is known, and never against what follows from the inputs. */
+static void test_declared_outputs(void **state)
+{
+    (void)state;
+    declared_as(-1, NULL, 1, NULL, "f32[?1]",
+                "output 'y' is declared f32[1], but the operators yield f32[?1]: the declaration is ignored");
+    declared_as(1, "batch", 1, NULL, "f32[batch]",
+                "output 'y' is declared f32[1], but the operators yield f32[batch]: the declaration is ignored");
+    declared_as(3, NULL, 1, NULL, "f32[3]",
+                "output 'y' is declared f32[1], but the operators yield f32[3]: the declaration is ignored");
+    declared_as(-1, NULL, 1, "other", "f32[?1]", NULL); /* another input's: not for every x */
+    declared_as(-1, NULL, 1, "n", "f32[n]", NULL);      /* a name, which says nothing of the size */
+    declared_as(3, NULL, 3, NULL, "f32[3]", NULL);
+}
+
+/* How many elements are not zero nobody knows before: there the declaration helps. */
+static void test_declared_of_unknown(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    bytes g = { 0 };
+    const int64_t open = -1, two = 2;
+    sub(&g, 1, node("Compress", "x c", "y", "choose"));
+    bytes c = node("Cast", "k", "c", "cast");
+    sub(&c, 5, attr_int("to", 9));
+    sub(&g, 1, c);
+    sub(&g, 11, value("x", 1, &open, NULL));
+    sub(&g, 11, value("k", 1, &open, NULL));
+    sub(&g, 12, value("y", 1, &two, NULL));
+    bytes m = model(g, 8, 17);
+    write_file(path, m.p, m.n);
+    free(m.p);
+    gopt_graph *b = load(cx, path);
+    char text[32];
+    gopt_value_type_text(gopt_graph_get_output(b, 0), text, sizeof text);
+    assert_string_equal(text, "f32[2]");
+    gopt_graph_destroy(b);
+    gopt_ctx_destroy(cx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_outputs), cmocka_unit_test(test_order),
-                                        cmocka_unit_test(test_opsets), cmocka_unit_test(test_unknown),
-                                        cmocka_unit_test(test_dead_branch) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_outputs),
+                                        cmocka_unit_test(test_order),
+                                        cmocka_unit_test(test_opsets),
+                                        cmocka_unit_test(test_unknown),
+                                        cmocka_unit_test(test_dead_branch),
+                                        cmocka_unit_test(test_declared_outputs),
+                                        cmocka_unit_test(test_declared_of_unknown) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
