@@ -258,6 +258,7 @@ void gi_attr_set_float(gi_node *n, int at, float v);
 bool gi_attr_set_str(gi_node *n, int at, const char *s);
 bool gi_attr_set_ints(gi_node *n, int at, uint32_t count, const int64_t *v);
 bool gi_attr_set_floats(gi_node *n, int at, uint32_t count, const float *v);
+bool gi_attr_set_strings(gi_node *n, int at, uint32_t count, const char *const *v);
 void gi_attr_set_tensor(gi_node *n, int at, gi_blob *b); /* takes the reference over */
 void gi_attr_set_graph(gi_node *n, int at, gi_block *b);
 void gi_attr_clear(gi_node *n, int at);

@@ -129,6 +129,17 @@ bool gi_attr_set_floats(gi_node *n, int at, uint32_t count, const float *v)
     return true;
 }
 
+bool gi_attr_set_strings(gi_node *n, int at, uint32_t count, const char *const *v)
+{
+    const char **own = GI_NEW_ARRAY(arena_of(n), const char *, count ? count : 1);
+    for (uint32_t i = 0; own && i < count; i++)
+        if (!(own[i] = gi_arena_str(arena_of(n), v[i])))
+            return false;
+    if (own)
+        put(n, at, (gi_attr){ .kind = GI_ATTR_STRINGS, .n = count, .u.strings = own });
+    return own != NULL;
+}
+
 void gi_attr_set_tensor(gi_node *n, int at, gi_blob *b)
 {
     gopt_graph *g = n->block->graph;

@@ -81,6 +81,11 @@ gi_value *gi_rw_unsqueeze(gi_rewrite *r, gi_value *x, uint32_t n, const int64_t 
     return gi_rw_binary(r, OP_Unsqueeze, x, x ? gi_rw_ints(r, n, axes) : NULL);
 }
 
+gi_value *gi_rw_squeeze(gi_rewrite *r, gi_value *x, uint32_t n, const int64_t *axes)
+{
+    return gi_rw_binary(r, OP_Squeeze, x, x ? gi_rw_ints(r, n, axes) : NULL);
+}
+
 gi_value *gi_rw_concat(gi_rewrite *r, uint32_t n, gi_value *const *parts, int64_t axis)
 {
     for (uint32_t i = 0; i < n; i++)

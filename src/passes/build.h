@@ -23,6 +23,7 @@ gi_value *gi_rw_cast(gi_rewrite *r, gi_value *x, gopt_dtype t); /* x itself wher
 gi_value *gi_rw_transpose(gi_rewrite *r, gi_value *x, int rank, const int64_t *perm); /* x itself where in order */
 gi_value *gi_rw_reshape(gi_rewrite *r, gi_value *x, int rank, const int64_t *target); /* as Reshape reads it */
 gi_value *gi_rw_unsqueeze(gi_rewrite *r, gi_value *x, uint32_t n, const int64_t *axes);
+gi_value *gi_rw_squeeze(gi_rewrite *r, gi_value *x, uint32_t n, const int64_t *axes);
 gi_value *gi_rw_concat(gi_rewrite *r, uint32_t n, gi_value *const *parts, int64_t axis);
 gi_value *gi_rw_softmax(gi_rewrite *r, gi_value *x, int64_t axis);
 /* A mean or sum over one axis, which is kept as 1. */

@@ -171,6 +171,20 @@ bool gi_part_of(const gi_value *v, gi_part *p)
                                 : false;
 }
 
+gi_value *gi_flipped(const gi_value *v, int axis)
+{
+    const gi_node *n = gi_value_node(v);
+    gi_span s;
+    gi_part p;
+    if (n && n->op == OP_Slice && gi_span_read(n, &s) && s.n == 1 && s.axis[0] == axis && s.step[0] == -1) {
+        const int64_t dim = gi_value_dim(gi_node_in(n, 0), axis);
+        const bool from_last = s.start[0] == -1 || (dim > 0 && s.start[0] >= dim - 1) || s.start[0] >= INT32_MAX;
+        const bool to_first = s.end[0] <= -(int64_t)INT32_MAX || (dim > 0 && s.end[0] < -dim);
+        return from_last && to_first ? gi_node_in(n, 0) : NULL;
+    }
+    return gi_part_of(v, &p) && p.axis == axis && p.step == -1 && p.count == p.dim ? p.x : NULL;
+}
+
 gi_node *gi_split_build(gi_rewrite *r, gi_value *x, int axis, uint32_t n, const int64_t *lengths)
 {
     gi_value *split = gi_const_i64(r->g, 1, n, lengths);

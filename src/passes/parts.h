@@ -37,6 +37,8 @@ typedef struct gi_part {
 
 /* Is v such a part of another value, whose axis has a constant length? */
 bool gi_part_of(const gi_value *v, gi_part *p);
+/* What v has along the axis from last to first, all of it; NULL where it is no such thing. */
+gi_value *gi_flipped(const gi_value *v, int axis);
 /* The lengths that a Split gives its outputs; false where one is not constant. `length` has room for them. */
 bool gi_split_lengths(const gi_node *split, int *axis, int64_t *length);
 /* A Split of x right behind it; NULL without memory. */

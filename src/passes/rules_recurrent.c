@@ -1,11 +1,13 @@
-/* Rules that put unrolled recurrent cells together again.
+/* Rules that know unrolled recurrent cells.
  *
  *   h1 = cell(x0, h0), h2 = cell(x1, h1), …      each cell a dozen nodes, x0, x1, … taken from one value
  *
  * A cell is known by its end, σ(o)·tanh(c'). Its gates are sums of products with constants, however those are cut:
- * four matrices or one that is split, x and h apart or concatenated. A cell becomes an LSTM of length 1; one LSTM
- * that goes on where another ended joins it. So no rule looks at a chain as a whole, and a chain of n cells takes
- * 2n - 1 rewrites. */
+ * four matrices or one that is split, x and h apart or concatenated. A cell becomes an LSTM of length 1; rules_runs.c
+ * joins those. So no rule looks at a chain as a whole, and a chain of n cells takes 2n - 1 rewrites.
+ *
+ * Of a plain cell, tanh(x·W + h·R + b), nothing is known that two layers added up had not as well. It is one where
+ * another cell made h, or goes on with its result by the same R, and x is a step of some sequence. */
 #include "passes/build.h"
 #include "passes/layout.h"
 #include "passes/parts.h"
@@ -511,6 +513,60 @@ static bool finds_gru_cell(gi_match *m, gi_reason *why)
     return is_closed(m, NULL, why);
 }
 
+/* Does the run that made the state multiply it with the same matrix? */
+static bool is_result_of_same(const term *t, int64_t hidden)
+{
+    const gi_value *lift = lifted(t->v);
+    const gi_node *made = gi_value_node(lift);
+    const gi_blob *r = made && made->op == OP_RNN ? gi_value_blob(gi_node_in(made, RNN_in_R)) : NULL;
+    if (!r || lift->index != RNN_out_Y_h || r->rank != 3 || r->dims[0] != 1 || r->dims[1] != hidden ||
+        r->dims[2] != hidden)
+        return false;
+    for (int64_t i = 0; i < hidden * hidden; i++)
+        if (weight(t, i % hidden, i / hidden) != gi_load_f64(r->dtype, r->data, (size_t)i))
+            return false;
+    return true;
+}
+
+/* Is v one step of a sequence, or the state that another run came to? */
+static bool is_step(const gi_value *v)
+{
+    const gi_node *made = gi_value_node(lifted(v));
+    gi_part p;
+    if (made && (made->op == OP_LSTM || made->op == OP_GRU || made->op == OP_RNN))
+        return true;
+    for (int i = 0; i < MAX_DEPTH && gi_is_view(gi_value_node(v)); i++)
+        v = gi_node_in(gi_value_node(v), 0);
+    return gi_part_of(v, &p) && p.count == 1 && gi_value_rank(p.x) >= 3;
+}
+
+static bool finds_rnn_cell(gi_match *m, gi_reason *why)
+{
+    cell *c = GI_NEW(m->scratch, cell);
+    const int64_t hidden = gi_value_dim(m->root->out[0], 1);
+    if (!c || gi_value_rank(m->root->out[0]) != 2 || hidden < 1)
+        return false;
+    *c = (cell){ .op = OP_RNN, .hidden = hidden, .gates = 1 };
+    gate *g = &c->gate[0];
+    g->cols = hidden;
+    m->nodes[0] = m->root;
+    m->n_nodes = 1;
+    if (!read_gate(m, gi_node_in(m->root, 0), 0, 0, g))
+        return false;
+    if (g->n != 2 && !starts_from_zeros(m, c, g))
+        return false;
+    for (int i = 0; i < 2 && g->n == 2 && !c->h; i++)
+        if (g->t[i].rows == hidden &&
+            (is_result_of_same(&g->t[i], hidden) || goes_on_with(m->root->out[0], &g->t[i]))) {
+            c->h = g->t[i].v;
+            c->x = g->t[1 - i].v;
+        }
+    if ((!c->next && !c->h) || c->x == c->h || !has_both(c, g) || !is_step(c->x) || !same_types(m, c))
+        return false;
+    m->data = c;
+    return is_closed(m, NULL, why);
+}
+
 /* ---- making cells ---- */
 
 enum { INPUT, STATE, BIAS };
@@ -567,12 +623,6 @@ static gi_value *lift(gi_rewrite *r, gi_value *v)
     return x ? x : gi_rw_unsqueeze(r, v, 1, (int64_t[]){ 0 });
 }
 
-static gi_value *drop_axis(gi_rewrite *r, gi_value *v, int64_t axis)
-{
-    gi_value *axes = gi_rw_ints(r, 1, &axis);
-    return v && axes ? gi_rw_build(r, OP_Squeeze, 2, (gi_value *[]){ v, axes }) : NULL;
-}
-
 /* The cell state as large as the state: a node of two, since it was so before something else made it small. */
 static gi_value *lift_cell_state(gi_rewrite *r, const cell *c)
 {
@@ -584,8 +634,9 @@ static gi_value *lift_cell_state(gi_rewrite *r, const cell *c)
 }
 
 /* A run of one step; its node. */
-static gi_node *make_run(gi_rewrite *r, const cell *c)
+static gi_node *make_run(gi_rewrite *r, const gi_match *m)
 {
+    const cell *c = m->data;
     const gi_node *before = c->next ? c->next : gi_value_node(lifted(c->h));
     const bool like = before && before->op == c->op, starts = c->next != NULL;
     const gopt_dtype t = gi_value_dtype(c->x);
@@ -605,7 +656,14 @@ static gi_node *make_run(gi_rewrite *r, const cell *c)
     gi_node *n = gi_rw_node(r, c->op, n_in, in, c->op == OP_LSTM ? 3 : 2);
     if (!n)
         return NULL;
-    gi_attr_set_int(n, c->op == OP_LSTM ? LSTM_at_hidden_size : GRU_at_hidden_size, c->hidden);
+    gi_attr_set_int(n,
+                    c->op == OP_LSTM  ? (int)LSTM_at_hidden_size
+                    : c->op == OP_GRU ? (int)GRU_at_hidden_size
+                                      : (int)RNN_at_hidden_size,
+                    c->hidden);
+    if (c->op == OP_RNN && m->root->op == OP_Relu &&
+        !gi_attr_set_strings(n, RNN_at_activations, 1, (const char *[]){ "Relu" }))
+        return NULL;
     if (c->reset_after)
         gi_attr_set_int(n, GRU_at_linear_before_reset, 1);
     return gi_rw_done(r, n) ? n : NULL;
@@ -616,10 +674,10 @@ static gi_value *make_lstm_cell(gi_rewrite *r, const gi_match *m)
     const cell *c = m->data;
     if (c->cell_state->n_uses > 1)
         r->before = gi_value_node(c->cell_state);
-    gi_node *n = make_run(r, c);
-    gi_value *h = n ? drop_axis(r, n->out[LSTM_out_Y_h], 0) : NULL;
+    gi_node *n = make_run(r, m);
+    gi_value *h = n ? gi_rw_squeeze(r, n->out[LSTM_out_Y_h], 1, (int64_t[]){ 0 }) : NULL;
     if (h && c->cell_state->n_uses > 1) {
-        gi_value *s = drop_axis(r, n->out[LSTM_out_Y_c], 0);
+        gi_value *s = gi_rw_squeeze(r, n->out[LSTM_out_Y_c], 1, (int64_t[]){ 0 });
         if (!s || !gi_rw_also(r, c->cell_state, s))
             return NULL;
     }
@@ -628,153 +686,14 @@ static gi_value *make_lstm_cell(gi_rewrite *r, const gi_match *m)
 
 static gi_value *make_gru_cell(gi_rewrite *r, const gi_match *m)
 {
-    gi_node *n = make_run(r, m->data);
-    return n ? drop_axis(r, n->out[GRU_out_Y_h], 0) : NULL;
+    gi_node *n = make_run(r, m);
+    return n ? gi_rw_squeeze(r, n->out[GRU_out_Y_h], 1, (int64_t[]){ 0 }) : NULL;
 }
 
-/* ---- one run behind another ---- */
-
-/* Steps first … first+count-1 on an axis, 0 or 1, of a value of rank 3. */
-typedef struct steps {
-    gi_value *x;
-    int axis;
-    int64_t dim, first, count;
-} steps;
-
-static bool is_batch_first(const gi_value *v)
+static gi_value *make_rnn_cell(gi_rewrite *r, const gi_match *m)
 {
-    int64_t perm[GOPT_MAX_RANK];
-    int rank;
-    const gi_node *n = gi_value_node(v);
-    return n && n->op == OP_Transpose && gi_transpose_perm(n, perm, &rank) && rank == 3 && perm[0] == 1 && perm[1] == 0;
-}
-
-/* Are the dims of x but the axis those of v, [1, batch, size]? */
-static bool has_step_dims(const gi_value *x, int axis, const gi_value *v)
-{
-    for (int i = 0, d = 1; i < 3; i++) {
-        if (i == axis)
-            continue;
-        if (gi_dim_equal(gi_value_node(v)->block->graph->dims, x->type->dims[i], v->type->dims[d++]) != 1)
-            return false;
-    }
-    return true;
-}
-
-/* Where a run's input, [steps, batch, size], comes from. */
-static bool read_steps(gi_value *v, steps *s)
-{
-    gi_part p;
-    const gi_node *n = gi_value_node(v);
-    if (gi_value_rank(v) != 3)
-        return false;
-    const bool turned = is_batch_first(v);
-    gi_value *of = turned ? gi_node_in(n, 0) : v;
-    const int axis = turned;
-    if (gi_value_rank(of) == 3 && gi_part_of(of, &p) && p.axis == axis && p.step == 1 && !p.drops) {
-        *s = (steps){ p.x, axis, p.dim, p.first, p.count };
-        return true;
-    }
-    for (int i = 0; i < MAX_DEPTH && gi_is_view(n) && gi_is_view(gi_value_node(gi_node_in(n, 0))); i++)
-        n = gi_value_node(gi_node_in(n, 0));
-    if (gi_is_view(n) && gi_value_dim(v, 0) == 1 && gi_part_of(gi_node_in(n, 0), &p) && p.count == 1 && p.axis <= 1 &&
-        gi_value_rank(p.x) == 3 && has_step_dims(p.x, p.axis, v)) {
-        *s = (steps){ p.x, p.axis, p.dim, p.first, 1 };
-        return true;
-    }
-    *s = (steps){ of, axis, gi_value_dim(of, axis), 0, gi_value_dim(of, axis) };
-    return s->dim > 0;
-}
-
-static gi_value *take_steps(gi_rewrite *r, gi_value *x, int axis, int64_t first, int64_t count)
-{
-    const gi_span s = { .n = 1, .axis = { axis }, .start = { first }, .end = { first + count }, .step = { 1 } };
-    return gi_span_build(r, x, &s);
-}
-
-/* The same value, or constants of the same bytes. */
-static bool same_operand(const gi_node *a, const gi_node *b, uint32_t i)
-{
-    const gi_value *x = gi_node_in(a, i), *y = gi_node_in(b, i);
-    return x == y || (gi_value_blob(x) && gi_value_blob(y) && gi_blob_equal(gi_value_blob(x), gi_value_blob(y)));
-}
-
-static bool same_attributes(const gi_node *a, const gi_node *b)
-{
-    for (uint32_t i = 0; i < a->n_attrs; i++)
-        if (!gi_attr_equal(&a->attrs[i], &b->attrs[i]))
-            return false;
-    return true;
-}
-
-static bool same_cell(const gi_node *a, const gi_node *b)
-{
-    const int direction = a->op == OP_LSTM  ? (int)LSTM_at_direction
-                          : a->op == OP_GRU ? (int)GRU_at_direction
-                                            : (int)RNN_at_direction;
-    const int layout = a->op == OP_LSTM  ? (int)LSTM_at_layout
-                       : a->op == OP_GRU ? (int)GRU_at_layout
-                                         : (int)RNN_at_layout;
-    if (!gi_attr_is(a, direction, "forward") || gi_attr_int(a, layout) || !same_attributes(a, b) ||
-        gi_node_in(a, LSTM_in_sequence_lens) || gi_node_in(b, LSTM_in_sequence_lens))
-        return false;
-    return same_operand(a, b, LSTM_in_W) && same_operand(a, b, LSTM_in_R) && same_operand(a, b, LSTM_in_B) &&
-           (a->op != OP_LSTM || same_operand(a, b, LSTM_in_P));
-}
-
-static bool follows_a_run(gi_match *m, gi_reason *why)
-{
-    const gi_value *h = gi_node_in(m->root, LSTM_in_initial_h);
-    gi_node *first = gi_value_node(h);
-    steps a, b;
-    if (!first || first->op != m->root->op || first->block != m->root->block || h->index != LSTM_out_Y_h)
-        return false;
-    if (m->root->op == OP_LSTM) {
-        const gi_value *c = gi_node_in(m->root, LSTM_in_initial_c);
-        if (gi_value_node(c) != first || c->index != LSTM_out_Y_c)
-            return false;
-        if (c->n_uses != 1)
-            return gi_decline(why, "the cell state between has %u users: %s", c->n_uses, gi_value_users(c, m->scratch));
-    }
-    if (!same_cell(first, m->root) || !read_steps(gi_node_in(first, 0), &a) || !read_steps(gi_node_in(m->root, 0), &b))
-        return false;
-    if (a.x != b.x || a.axis != b.axis || b.first != a.first + a.count)
-        return gi_decline(why, "its steps do not follow those of %s in one value", gi_node_label(first, m->scratch));
-    m->nodes[m->n_nodes++] = first;
-    return true;
-}
-
-static gi_value *join_runs(gi_rewrite *r, const gi_match *m)
-{
-    gi_node *first = m->nodes[1], *second = m->root;
-    steps a, b;
-    gi_value *in[8];
-    if (first->n_in > GI_COUNT(in) || !read_steps(gi_node_in(first, 0), &a) || !read_steps(gi_node_in(second, 0), &b))
-        return NULL;
-    r->before = first;
-    const int64_t count = a.count + b.count;
-    gi_value *x = count == a.dim ? a.x : take_steps(r, a.x, a.axis, a.first, count);
-    in[0] = a.axis ? gi_rw_transpose(r, x, 3, (int64_t[]){ 1, 0, 2 }) : x;
-    for (uint32_t i = 1; i < first->n_in; i++)
-        in[i] = gi_node_in(first, i);
-    gi_node *n = in[0] ? gi_rw_node(r, first->op, first->n_in, in, second->n_out) : NULL;
-    if (!n || !gi_attrs_copy(n, first) || !gi_rw_done(r, n))
-        return NULL;
-    gi_value *y = n->out[0], *before = first->out[LSTM_out_Y_h];
-    bool ok = true;
-    for (uint32_t i = 1; i < second->n_out; i++)
-        ok = ok && (!second->out[i]->n_uses || gi_rw_also(r, second->out[i], n->out[i]));
-    if (first->out[0]->n_uses)
-        ok = ok && gi_rw_also(r, first->out[0], take_steps(r, y, 0, 0, a.count));
-    if (before->n_uses > 1)
-        ok = ok && gi_rw_also(r, before, drop_axis(r, take_steps(r, y, 0, a.count - 1, 1), 1));
-    for (size_t i = 0; i < r->also.n; i++)
-        ok = ok && r->also.p[i].to;
-    r->said = gi_arena_printf(r->scratch, "runs of %lld and %lld steps, of the same weights  ⇒  one of %lld",
-                              (long long)a.count, (long long)b.count, (long long)count);
-    if (!ok || !second->out[0]->n_uses)
-        return ok ? y : NULL;
-    return take_steps(r, y, 0, a.count, b.count);
+    gi_node *n = make_run(r, m);
+    return n ? gi_rw_squeeze(r, n->out[RNN_out_Y_h], 1, (int64_t[]){ 0 }) : NULL;
 }
 
 #include "passes/rows.h"

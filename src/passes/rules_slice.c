@@ -1,5 +1,6 @@
 /* Rules of Slice, Split and Concat: what takes values apart and puts them together. */
 #include "ops/move.h"
+#include "passes/layout.h"
 #include "passes/parts.h"
 
 static gi_value *make_x(gi_rewrite *r, const gi_match *m)
@@ -592,6 +593,52 @@ static gi_value *gather_parts(gi_rewrite *r, const gi_match *m)
         return NULL;
     gi_attr_set_int(n, Gather_at_axis, p.axis);
     return gi_rw_done(r, n);
+}
+
+/* ---- turned twice ---- */
+
+/* What the root turns back, and the moves from there. */
+static gi_value *turned_twice(const gi_match *m, gi_layout *l)
+{
+    enum { MAX_MOVES = 8 };
+    const gi_node *chain[MAX_MOVES];
+    uint32_t n = 0;
+    gi_value *v = m->y;
+    gi_span s;
+    if (!gi_span_read(m->root, &s) || s.n != 1 || !gi_flipped(m->root->out[0], s.axis[0]))
+        return NULL;
+    for (const gi_node *at; n < MAX_MOVES && gi_is_move(at = gi_value_node(v)); v = gi_node_in(at, 0))
+        chain[n++] = at;
+    for (int axis = 0; axis < gi_value_rank(v); axis++) {
+        gi_value *x = gi_flipped(v, axis);
+        if (!x || gi_value_node(v)->block != m->root->block || !gi_layout_begin(l, m->g, v->type))
+            continue;
+        const uint32_t atom = axis ? l->from_end[axis - 1] : 0, atoms = l->n;
+        const bool known = l->from_end[axis] == atom + 1;
+        for (uint32_t i = n; i-- > 0;)
+            if (!gi_layout_apply(l, chain[i]))
+                return NULL;
+        const uint32_t to = s.axis[0] ? l->to_end[s.axis[0] - 1] : 0;
+        /* cut atoms could be another's: then none may be cut */
+        if (known && l->n == atoms && l->to_end[s.axis[0]] == to + 1 && l->to[to] == atom)
+            return gi_layout_cost(l) >= 0 && gi_layout_cost(l) <= (int)n ? x : NULL;
+        return NULL;
+    }
+    return NULL;
+}
+
+static bool flips_back(const gi_match *m, gi_reason *why)
+{
+    (void)why;
+    gi_layout l;
+    return turned_twice(m, &l) != NULL;
+}
+
+static gi_value *drop_flips(gi_rewrite *r, const gi_match *m)
+{
+    gi_layout l;
+    gi_value *x = turned_twice(m, &l);
+    return x ? gi_layout_build(r, &l, x) : NULL;
 }
 
 #include "passes/rows.h"

@@ -415,8 +415,9 @@ static bool read_single(gi_value *v, single *s)
             return p.count == 1;
         }
         if (n && v->index == 1 && (n->op == OP_LSTM || n->op == OP_GRU || n->op == OP_RNN)) {
-            *s = (single){ n->out[0], 0, gi_value_dim(n->out[0], 0), gi_value_dim(n->out[0], 0) - 1 };
-            return gi_attr_is(n, LSTM_at_direction, "forward") && s->dim > 0 && gi_value_rank(s->x) == 4;
+            const int64_t steps = gi_value_dim(n->out[0], 0);
+            *s = (single){ n->out[0], 0, steps, gi_attr_is(n, LSTM_at_direction, "forward") ? steps - 1 : 0 };
+            return !gi_attr_is(n, LSTM_at_direction, "bidirectional") && s->dim > 0 && gi_value_rank(s->x) == 4;
         }
         if (!n || !gi_is_view(n))
             return false;
@@ -447,34 +448,38 @@ static int place_of_axis(const gi_match *m, const single *s, const gi_value *par
     return at == rank ? place : -1;
 }
 
-static bool read_stack(const gi_match *m, single *s, int *place)
+/* All entries of one dim, in order or, where it pays to turn them first, from last to first. */
+static bool read_stack(const gi_match *m, single *s, int *place, bool *back)
 {
     const gi_node *n = m->root;
     const gi_value *first = gi_node_in(n, 0);
     int axis;
-    bool frees = false;
+    uint32_t freed = 0;
     if (n->n_in < 2 || gi_value_rank(first) < 1 ||
         !gi_axis(gi_attr_int(n, Concat_at_axis), gi_value_rank(first), &axis))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++) {
         single one;
         gi_value *v = gi_node_in(n, i);
-        if (!read_single(v, &one) || one.index != (int64_t)i || one.dim != (int64_t)n->n_in ||
-            (i && (one.x != s->x || one.axis != s->axis)) || !gi_type_same(m->g, v->type, first->type))
+        *back = i ? *back : read_single(v, &one) && one.index > 0;
+        if (!read_single(v, &one) || one.index != (int64_t)(*back ? n->n_in - 1 - i : i) ||
+            one.dim != (int64_t)n->n_in || (i && (one.x != s->x || one.axis != s->axis)) ||
+            !gi_type_same(m->g, v->type, first->type))
             return false;
         *s = one;
-        frees = frees || v->n_uses == 1;
+        freed += v->n_uses == 1;
     }
     *place = place_of_axis(m, s, first, axis);
-    return frees && *place >= 0;
+    return freed > (*back ? 2 : 0) && *place >= 0;
 }
 
 static bool stacks_all_parts(const gi_match *m, gi_reason *why)
 {
     single s;
     int place;
+    bool back;
     (void)why;
-    if (!read_stack(m, &s, &place))
+    if (!read_stack(m, &s, &place, &back))
         return false;
     int64_t target[GOPT_MAX_RANK];
     const gi_type *to = m->root->out[0]->type;
@@ -486,8 +491,12 @@ static gi_value *move_axis(gi_rewrite *r, const gi_match *m)
     single s;
     int place, n = 0;
     int64_t perm[GOPT_MAX_RANK], target[GOPT_MAX_RANK];
-    if (!read_stack(m, &s, &place))
+    bool back;
+    if (!read_stack(m, &s, &place, &back))
         return NULL;
+    if (back)
+        s.x = gi_span_build(
+            r, s.x, &(gi_span){ .n = 1, .axis = { s.axis }, .start = { -1 }, .end = { -INT64_MAX }, .step = { -1 } });
     const int rank = gi_value_rank(s.x);
     for (int i = 0; i <= rank; i++) {
         if (i == place)

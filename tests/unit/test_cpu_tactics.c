@@ -483,6 +483,22 @@ static gopt_value *gru_linear(net *t)
     return recurrent(t, "GRU", 3, 2, "hidden_size = 21, linear_before_reset = 1, direction = \"bidirectional\"");
 }
 
+static gopt_value *rnn(net *t)
+{
+    return recurrent(t, "RNN", 1, 1, "hidden_size = 21");
+}
+
+static gopt_value *rnn_relu(net *t)
+{
+    return recurrent(t, "RNN", 1, 2,
+                     "hidden_size = 21, activations = [\"Relu\", \"Tanh\"], direction = \"bidirectional\"");
+}
+
+static gopt_value *rnn_other(net *t)
+{
+    return recurrent(t, "RNN", 1, 1, "hidden_size = 21, activations = [\"Sigmoid\"]");
+}
+
 static gopt_value *short_rows(net *t) /* two rows of output in one tile, strided too */
 {
     gopt_value *x = conv(t, input(t, DIMS(1, 32, 14, 14)), 48, 32, 3, 3, "pads = [1,1,1,1], strides = [2,2]");
@@ -546,6 +562,9 @@ static const net_case cases[] = {
     { "lstm_backwards", lstm_backwards, "recurrent" },
     { "gru", gru, "recurrent" },
     { "gru_linear", gru_linear, "recurrent" },
+    { "rnn", rnn, "recurrent" },
+    { "rnn_relu", rnn_relu, "recurrent" },
+    { "rnn_other", rnn_other, "reference" },
     { "short_rows", short_rows, "conv_direct" },
 #if defined(GI_HAVE_ONEDNN)
     { "small_groups", small_groups, "onednn_conv" },

@@ -1,4 +1,4 @@
-/* Tactic "recurrent": LSTM and GRU with their usual activations.
+/* Tactic "recurrent": LSTM and GRU with their usual activations, RNN with Tanh or Relu.
  *
  * First the inputs of all steps times W, as one product over the pool. Then the steps one after another: the state times
  * R starts from that product, by the tile kernel; gates follow as vector operations. Directions run side by side. */
@@ -8,12 +8,14 @@
 
 #include <math.h>
 
-/* LSTM and GRU have these in the same places. */
+/* All three have these in the same places. */
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENS, IN_H, IN_C, IN_P };
 
 typedef struct rnn {
-    bool lstm, linear, reverse; /* linear: GRU's linear_before_reset; reverse: the one direction runs backwards */
-    int64_t directions, steps, batch, inputs, hidden, gates; /* gates: 4 or 3 */
+    bool lstm, plain, linear, reverse; /* plain: RNN; linear: GRU's linear_before_reset; reverse: the one direction
+                                        * runs backwards */
+    bool relu[2];                      /* a direction's: the RNN's function is Relu, not Tanh */
+    int64_t directions, steps, batch, inputs, hidden, gates; /* gates: 4, 3 or 1 */
     int64_t panels, hidden_panels, panel_w, panel_r;
     float *w, *r, *bias, *bias_r; /* packed a direction; bias_r: GRU's, of the hidden gate, where linear */
     gk_tap tap_w, tap_r;
@@ -34,6 +36,22 @@ static bool plain_activations(const gi_node *n, int at, int at_alpha, int at_bet
     return true;
 }
 
+/* An RNN's, one a direction. */
+static bool read_functions(const gi_node *n, rnn *v)
+{
+    const char *const *names;
+    const float *f;
+    const uint32_t count = gi_attr_strings(n, RNN_at_activations, &names);
+    if (gi_attr_floats(n, RNN_at_activation_alpha, &f) || gi_attr_floats(n, RNN_at_activation_beta, &f))
+        return false;
+    for (uint32_t i = 0; i < count && i < GI_COUNT(v->relu); i++) {
+        v->relu[i] = strcasecmp(names[i], "Relu") == 0;
+        if (!v->relu[i] && strcasecmp(names[i], "Tanh") != 0)
+            return false;
+    }
+    return count == 0 || count == v->directions;
+}
+
 static bool constant(const gi_node *n, uint32_t i, int64_t elements)
 {
     const gi_blob *b = gi_value_blob(gi_node_in(n, i));
@@ -45,12 +63,15 @@ static bool read_node(const gi_node *n, rnn *v)
     int rank;
     int64_t x[GOPT_MAX_RANK];
     const gi_blob *r = gi_value_blob(gi_node_in(n, IN_R));
-    const bool lstm = n->op == OP_LSTM;
-    if ((!lstm && n->op != OP_GRU) || !gi_cpu_static_f32(gi_node_in(n, IN_X), &rank, x) || rank != 3 || !r ||
+    const bool lstm = n->op == OP_LSTM, plain = n->op == OP_RNN;
+    if ((!lstm && !plain && n->op != OP_GRU) || !gi_cpu_static_f32(gi_node_in(n, IN_X), &rank, x) || rank != 3 || !r ||
         r->rank != 3)
         return false;
     *v = (rnn){ .lstm = lstm,
-                .gates = lstm ? 4 : 3,
+                .plain = plain,
+                .gates = lstm    ? 4
+                         : plain ? 1
+                                 : 3,
                 .directions = r->dims[0],
                 .hidden = r->dims[2],
                 .steps = x[0],
@@ -62,16 +83,22 @@ static bool read_node(const gi_node *n, rnn *v)
         (gi_node_in(n, IN_B) && !constant(n, IN_B, v->directions * 2 * rows)) || gi_node_in(n, IN_LENS) ||
         gi_node_in(n, IN_P))
         return false;
-    if (gi_attr_int(n, lstm ? (int)LSTM_at_layout : (int)GRU_at_layout) ||
-        gi_attr_has(n, lstm ? (int)LSTM_at_clip : (int)GRU_at_clip) || (lstm && gi_attr_int(n, LSTM_at_input_forget)))
+    if (gi_attr_int(n, lstm    ? (int)LSTM_at_layout
+                       : plain ? (int)RNN_at_layout
+                               : (int)GRU_at_layout) ||
+        gi_attr_has(n, lstm    ? (int)LSTM_at_clip
+                       : plain ? (int)RNN_at_clip
+                               : (int)GRU_at_clip) ||
+        (lstm && gi_attr_int(n, LSTM_at_input_forget)))
         return false;
-    v->linear = !lstm && gi_attr_int(n, GRU_at_linear_before_reset);
-    const int at = lstm ? (int)LSTM_at_direction : (int)GRU_at_direction;
+    v->linear = !lstm && !plain && gi_attr_int(n, GRU_at_linear_before_reset);
+    const int at = lstm ? (int)LSTM_at_direction : plain ? (int)RNN_at_direction : (int)GRU_at_direction;
     v->reverse = gi_attr_is(n, at, "reverse");
     if (gi_attr_is(n, at, "bidirectional") != (v->directions == 2))
         return false;
-    return lstm ? plain_activations(n, LSTM_at_activations, LSTM_at_activation_alpha, LSTM_at_activation_beta, true)
-                : plain_activations(n, GRU_at_activations, GRU_at_activation_alpha, GRU_at_activation_beta, false);
+    return plain  ? read_functions(n, v)
+           : lstm ? plain_activations(n, LSTM_at_activations, LSTM_at_activation_alpha, LSTM_at_activation_beta, true)
+                  : plain_activations(n, GRU_at_activations, GRU_at_activation_alpha, GRU_at_activation_beta, false);
 }
 
 /* [rows][k] into panels [⌈rows/2 lanes⌉][k][2 lanes]. */
@@ -285,6 +312,15 @@ static void gru_step(const job *j, int64_t d, const float *x, float *g, float *h
     }
 }
 
+/* The state may not be written while it is read: the product goes to g. */
+static void plain_step(const job *j, int64_t d, const float *x, float *g, float *h)
+{
+    const rnn *v = j->v;
+    product(j, h, v->hidden, &v->tap_r, v->r + d * v->panels * v->panel_r, v->panel_r, NULL, x, g, v->batch, v->hidden,
+            0, v->panels);
+    apply(j, v->relu[d] ? GK_V_relu : GK_V_tanh, v->batch * v->hidden, g, NULL, NULL, h);
+}
+
 static void run_direction(const job *j, int64_t d)
 {
     const rnn *v = j->v;
@@ -309,6 +345,8 @@ static void run_direction(const job *j, int64_t d)
                     v->panels);
             for (int64_t b = 0; b < v->batch; b++)
                 lstm_cell(j, g + b * rows, h + b * n, c + b * n);
+        } else if (v->plain) {
+            plain_step(j, d, xt, g, h);
         } else {
             gru_step(j, d, xt, g, h, c);
         }
