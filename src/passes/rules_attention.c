@@ -13,6 +13,9 @@
  * Which form is used is decided by what stands around: the moves that take heads apart before and put them together
  * behind go where the second form is shorter.
  *
+ * Scores may be capped before they are masked, cap · tanh(scores / cap), as Gemma does: an attribute of the operator,
+ * which ONNX, since it was made clear, applies there too.
+ *
  * A guard against rows that are masked altogether stays, behind the operator: there it has fewer elements to look at,
  * and runtimes that make such rows zero themselves are none the worse for it. */
 #include <math.h>
@@ -37,6 +40,7 @@ typedef struct attention {
     masking mask[MAX_MASKS]; /* the outermost first */
     uint32_t n_masks;
     double scale;
+    double cap;               /* scores become cap · tanh(scores / cap) before they are masked; 0: they do not */
     bool widen;               /* the masks together are one for all queries */
     const gi_node *nodes[24]; /* what becomes the operator, beyond the pattern */
     uint32_t n_nodes;
@@ -81,6 +85,8 @@ static bool are_scores(const gi_value *v)
         const gi_value *x = unscaled(v, &factor);
         if (x)
             v = x;
+        else if (n->op == OP_Tanh)
+            v = gi_node_in(n, 0);
         else if (n->op == OP_Add)
             v = are_scores(gi_node_in(n, 0)) ? gi_node_in(n, 0) : gi_node_in(n, 1);
         else if (n->op == OP_Where)
@@ -149,6 +155,17 @@ static bool peel(attention *a, gi_value **v)
     if (x) {
         a->scale *= factor;
         *v = x;
+        return take(a, n);
+    }
+    if (a->cap != 0) {
+        a->why =
+            n->op == OP_Tanh ? "its scores are capped twice" : "a mask lies before the cap"; /* which would cap it */
+        return false;
+    }
+    if (n->op ==
+        OP_Tanh) { /* scale · tanh(…): what it was multiplied with is the cap, and the operator divides by that */
+        a->cap = a->scale;
+        *v = gi_node_in(n, 0);
         return take(a, n);
     }
     if (a->scale != 1) {
@@ -310,6 +327,17 @@ static bool masks_fit(attention *a, gopt_graph *g)
     return true;
 }
 
+/* A cap keeps scores small however they are scaled, but the operator scales before it divides by the cap: what is scaled
+ * further than this may overflow on the way. */
+static const double MOST_CAPPED = 1e4;
+
+static bool cap_fits(attention *a)
+{
+    if (a->cap != 0 && (a->cap < 0 || a->cap > MOST_CAPPED || a->scale > MOST_CAPPED))
+        a->why = "its scores are capped at no number from 0 to 10,000, or scaled by more than that";
+    return !a->why;
+}
+
 static bool read_attention(const gi_match *m, attention *a)
 {
     const gi_node *softmax = gi_value_node(m->p);
@@ -335,9 +363,10 @@ static bool read_attention(const gi_match *m, attention *a)
             return false;
         }
     }
-    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || a->scale > LARGEST || !(a->scale > 0))
+    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || a->scale > LARGEST || !(a->scale > 0) ||
+        !cap_fits(a))
         return false;
-    if (gi_value_dtype(a->q) == GOPT_F64 && (double)(float)a->scale != a->scale)
+    if (gi_value_dtype(a->q) == GOPT_F64 && ((double)(float)a->scale != a->scale || (double)(float)a->cap != a->cap))
         a->why = "its scale is f64, and the attribute f32";
     return !a->why;
 }
@@ -496,6 +525,8 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
     if (!n || !keep_origins(n, &a))
         return NULL;
     gi_attr_set_float(n, Attention_at_scale, (float)a.scale);
+    if (a.cap > 0)
+        gi_attr_set_float(n, Attention_at_softcap, (float)a.cap);
     if (h.together) {
         gi_attr_set_int(n, Attention_at_q_num_heads, gi_value_dim(a.q, 1));
         gi_attr_set_int(n, Attention_at_kv_num_heads, gi_value_dim(a.k, 1));
@@ -516,6 +547,8 @@ static bool is_multi_head(const gi_match *m, gi_reason *why)
         return false;
     if (gi_value_dtype(a.q) != GOPT_F32 || gi_value_dim(a.q, 1) != gi_value_dim(a.k, 1))
         return false;
+    if (a.cap > 0)
+        return gi_decline(why, "its scores are capped at %g, for which the operator has no attribute", a.cap);
     choose(m, &a, &h);
     return h.together || gi_decline(why, "its heads lie apart, and would have to be put together");
 }
