@@ -35,7 +35,8 @@ typedef struct masking {
 } masking;
 
 typedef struct attention {
-    gi_value *q, *k, *v;     /* [b,h,s,d], [b,g,t,d] and [b,g,t,e] or, k before its Transpose, [b,g,d,t] */
+    gi_value *q, *k, *v;     /* [b,h,s,d], [b,g,t,d] and [b,g,t,e] or, k before its Transpose, [b,g,d,t]. Where heads
+                              * were repeated, k and v may be [b,g,1,t,d] still: see dim_at */
     bool k_is_transposed;    /* k is [b,g,d,t] */
     masking mask[MAX_MASKS]; /* the outermost first */
     uint32_t n_masks;
@@ -191,12 +192,19 @@ static bool peel(attention *a, gi_value **v)
     return false;
 }
 
-static bool same_dim(gopt_graph *g, const gi_value *a, int i, const gi_value *b, int k)
+/* Where dim i of four lies in q, k or v. */
+static int dim_at(const gi_value *v, int i)
 {
-    return gi_dim_equal(g->dims, a->type->dims[i], b->type->dims[k]) == 1;
+    return gi_value_rank(v) == 5 && i >= 2 ? i + 1 : i;
 }
 
-/* Before heads were repeated for the queries of a group: [b,g,t,d] of Reshape(Expand([b,g,1,t,d])); else v. */
+static bool same_dim(gopt_graph *g, const gi_value *a, int i, const gi_value *b, int k)
+{
+    return gi_dim_equal(g->dims, a->type->dims[dim_at(a, i)], b->type->dims[dim_at(b, k)]) == 1;
+}
+
+/* Before heads were repeated for the queries of a group: [b,g,t,d] of Reshape(Expand([b,g,1,t,d])), or that itself where
+ * it comes otherwise; else v. */
 static gi_value *unrepeated(attention *a, gopt_graph *g, gi_value *v)
 {
     const gi_node *join = gi_value_node(v);
@@ -207,17 +215,19 @@ static gi_value *unrepeated(attention *a, gopt_graph *g, gi_value *v)
     if (!expand || expand->op != OP_Expand || wide->n_uses != 1 || gi_value_rank(wide) != 5)
         return v;
     gi_value *narrow = gi_node_in(expand, 0);
-    const gi_node *open = gi_value_node(narrow);
-    if (!gi_is_view(open) || narrow->n_uses != 1 || gi_value_rank(narrow) != 5 || gi_value_dim(narrow, 2) != 1)
-        return v;
-    gi_value *x = gi_node_in(open, 0);
-    static const int of_wide[] = { 0, 1, 3, 4 };
-    if (gi_value_rank(x) != 4)
+    if (gi_value_rank(narrow) != 5 || gi_value_dim(narrow, 2) != 1)
         return v;
     for (int i = 0; i < 4; i++)
-        if (!same_dim(g, x, i, wide, of_wide[i]) || (i != 1 && !same_dim(g, x, i, v, i)))
+        if (!same_dim(g, narrow, i, wide, i) || (i != 1 && !same_dim(g, narrow, i, v, i)))
             return v;
-    return take(a, join) && take(a, expand) && take(a, open) ? x : v;
+    const gi_node *open = gi_value_node(narrow);
+    gi_value *x = gi_is_view(open) && narrow->n_uses == 1 ? gi_node_in(open, 0) : NULL;
+    bool closed = gi_value_rank(x) == 4;
+    for (int i = 0; i < 4 && closed; i++)
+        closed = same_dim(g, x, i, narrow, i);
+    if (!take(a, join) || !take(a, expand) || (closed && !take(a, open)))
+        return v;
+    return closed ? x : narrow;
 }
 
 /* q and k of the product, with what scales them; k without the heads that were repeated. */
@@ -257,8 +267,10 @@ static bool shapes_fit(const attention *a, gopt_graph *g)
 {
     const int t = a->k_is_transposed ? 3 : 2, d = 5 - t;
     const gopt_dtype dtype = gi_value_dtype(a->q);
-    if (gi_value_rank(a->q) != 4 || gi_value_rank(a->k) != 4 || gi_value_rank(a->v) != 4 || !gi_dtype_is_float(dtype) ||
-        gi_value_dtype(a->k) != dtype || gi_value_dtype(a->v) != dtype)
+    const int most = a->k_is_transposed ? 4 : 5;
+    if (gi_value_rank(a->q) != 4 || gi_value_rank(a->k) < 4 || gi_value_rank(a->k) > most || gi_value_rank(a->v) < 4 ||
+        gi_value_rank(a->v) > most || !gi_dtype_is_float(dtype) || gi_value_dtype(a->k) != dtype ||
+        gi_value_dtype(a->v) != dtype)
         return false;
     const int64_t heads = gi_value_dim(a->q, 1), shared = gi_value_dim(a->k, 1);
     return same_dim(g, a->q, 0, a->k, 0) && same_dim(g, a->q, 0, a->v, 0) && same_dim(g, a->q, 3, a->k, d) &&
@@ -286,7 +298,7 @@ static bool is_dim_of_scores(const attention *a, gopt_graph *g, const gi_value *
     if (*is_one)
         return true;
     return must_be(g, m->type->dims[rank - from_end],
-                   from_end == 1 ? a->k->type->dims[t] : a->q->type->dims[4 - from_end]);
+                   from_end == 1 ? a->k->type->dims[dim_at(a->k, t)] : a->q->type->dims[4 - from_end]);
 }
 
 /* Masks broadcast to the scores, all together to one value for each query and key: runtimes want that, not one for
@@ -316,7 +328,7 @@ static bool masks_fit(attention *a, gopt_graph *g)
     if (!a->n_masks)
         return true;
     a->widen = !queries && gi_value_dim(a->q, 2) != 1;
-    if (!keys && gi_value_dim(a->k, a->k_is_transposed ? 3 : 2) != 1) {
+    if (!keys && gi_value_dim(a->k, dim_at(a->k, a->k_is_transposed ? 3 : 2)) != 1) {
         a->why = "its mask is the same for all keys";
         return false;
     }
@@ -382,6 +394,12 @@ static bool together(gopt_graph *g, gi_value *x, bool swapped, gi_origin *o, int
     if (!gi_origin_find(o, g, x)) {
         *o = (gi_origin){ .x = x };
         if (!gi_layout_begin(&o->l, g, x->type))
+            return false;
+    }
+    if (o->l.rank == 5) {
+        const gi_dim *const *d = x->type->dims, *four[4] = { d[0], d[1], d[3], d[4] };
+        const gi_type *view = gi_type_tensor(g->types, x->type->dtype, 4, four);
+        if (!view || !gi_layout_view(&o->l, view))
             return false;
     }
     if (!gi_layout_permute(&o->l, swapped ? last_swapped : SWAP, 4))
@@ -472,6 +490,12 @@ static gi_value *rows_together(gi_rewrite *r, const gi_origin *o)
     return x ? gi_layout_build(r, &o->l, x) : NULL;
 }
 
+/* [b,g,t,d] of [b,g,1,t,d], where it is that. */
+static gi_value *of_four(gi_rewrite *r, gi_value *x)
+{
+    return gi_value_rank(x) == 5 ? gi_rw_squeeze(r, x, 1, (int64_t[]){ 2 }) : x;
+}
+
 /* y [b,s,h·d] as [b,h,s,d] again: what stands behind takes it in. */
 static gi_value *apart_again(gi_rewrite *r, const gi_match *m, gi_value *y)
 {
@@ -516,8 +540,10 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
     if (!read_attention(m, &a))
         return NULL;
     choose(m, &a, &h);
-    gi_value *q = h.together ? rows_together(r, &h.q) : a.q, *v = h.together ? rows_together(r, &h.v) : a.v;
-    gi_value *k = h.together ? rows_together(r, &h.k) : a.k_is_transposed ? gi_rw_transpose(r, a.k, 4, last_two) : a.k;
+    gi_value *q = h.together ? rows_together(r, &h.q) : a.q, *v = h.together ? rows_together(r, &h.v) : of_four(r, a.v);
+    gi_value *k = h.together          ? rows_together(r, &h.k)
+                  : a.k_is_transposed ? gi_rw_transpose(r, a.k, 4, last_two)
+                                      : of_four(r, a.k);
     gi_value *mask = join_masks(r, &a, &ok);
     if (!q || !k || !v || !ok)
         return NULL;
