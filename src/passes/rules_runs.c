@@ -134,7 +134,7 @@ static bool read_steps(gi_value *v, steps *s)
             return true;
         if (gi_part_of(u, &p)) {
             if (p.step != 1 || p.count != gi_value_dim(v, 0) || !has_step_dims(p.x, p.axis, v) ||
-                (p.axis == 1 && p.count != 1))
+                (p.axis == 1 && p.count != 1 && gi_value_dim(p.x, 0) != 1))
                 break;
             *s = (steps){ p.x, p.axis, p.dim, p.first, p.count };
             return true;
