@@ -9,6 +9,10 @@
  * of several places. What is common: the weights of the sum of v are a Softmax over the last dim of scores, and the
  * scores come from a product of q and a transposed k through scales and masks alone.
  *
+ * Windows of an image (Swin) are batches, and those that were shifted have masks of their own: scores [b·w,h,s,s] are seen
+ * as [b,w,h,s,s] to add one of [1,w,1,s,s]. A mask of the operator is the same for all batches, or says each, of which
+ * the number is known only at run time. So windows become heads there: q, k and v [b,w·h,s,d], the mask [1,w·h,s,s].
+ *
  * The operator takes heads apart as [batch, heads, tokens, size], or together as [batch, tokens, heads · size].
  * Which form is used is decided by what stands around: the moves that take heads apart before and put them together
  * behind go where the second form is shorter.
@@ -32,6 +36,7 @@ enum { MAX_MASKS = 4, MAX_SCORES = 10 };
 typedef struct masking {
     gi_value *operand;     /* what is added, or the condition */
     const gi_node *choice; /* the Where; NULL: a sum */
+    bool by_window;        /* of scores [b,w,h,s,t] */
 } masking;
 
 typedef struct attention {
@@ -42,6 +47,8 @@ typedef struct attention {
     uint32_t n_masks;
     double scale;
     double cap;               /* scores become cap · tanh(scores / cap) before they are masked; 0: they do not */
+    int64_t windows;          /* that become heads; 0: none */
+    bool by_window;           /* while nodes are peeled off: scores are [b,w,h,s,t] */
     bool widen;               /* the masks together are one for all queries */
     const gi_node *nodes[24]; /* what becomes the operator, beyond the pattern */
     uint32_t n_nodes;
@@ -86,7 +93,7 @@ static bool are_scores(const gi_value *v)
         const gi_value *x = unscaled(v, &factor);
         if (x)
             v = x;
-        else if (n->op == OP_Tanh)
+        else if (n->op == OP_Tanh || gi_is_view(n))
             v = gi_node_in(n, 0);
         else if (n->op == OP_Add)
             v = are_scores(gi_node_in(n, 0)) ? gi_node_in(n, 0) : gi_node_in(n, 1);
@@ -144,6 +151,29 @@ static bool choices_fit(attention *a)
     return !a->why;
 }
 
+/* Is `apart` [b,w,h,s,t] where `together` is [b·w,h,s,t]? All but b are known. */
+static bool are_windows(const gi_value *apart, const gi_value *together)
+{
+    if (gi_value_rank(apart) != 5 || gi_value_rank(together) != 4 || gi_value_dim(apart, 1) < 2)
+        return false;
+    for (int i = 1; i < 4; i++)
+        if (gi_value_dim(together, i) < 1 || gi_value_dim(apart, i + 1) != gi_value_dim(together, i))
+            return false;
+    return true;
+}
+
+/* A view that takes windows out of the batch, or, behind it, puts them in again. */
+static bool peel_windows(attention *a, const gi_node *n, gi_value **v)
+{
+    gi_value *x = gi_node_in(n, 0), *y = *v;
+    if (a->by_window ? !are_windows(y, x) || gi_value_dim(y, 1) != a->windows : a->windows || !are_windows(x, y))
+        return false;
+    a->windows = gi_value_dim(a->by_window ? y : x, 1);
+    a->by_window = !a->by_window;
+    *v = x;
+    return take(a, n);
+}
+
 /* Takes one node off the scores; *v is then what it reads of them. False where that is the product, or nothing known
  * (a->why, where it is worth a word). */
 static bool peel(attention *a, gi_value **v)
@@ -158,6 +188,8 @@ static bool peel(attention *a, gi_value **v)
         *v = x;
         return take(a, n);
     }
+    if (gi_is_view(n))
+        return peel_windows(a, n, v);
     if (a->cap != 0) {
         a->why =
             n->op == OP_Tanh ? "its scores are capped twice" : "a mask lies before the cap"; /* which would cap it */
@@ -177,7 +209,7 @@ static bool peel(attention *a, gi_value **v)
         return false;
     if (n->op == OP_Add) {
         const uint32_t at = are_scores(gi_node_in(n, 0)) ? 0 : 1;
-        a->mask[a->n_masks++] = (masking){ .operand = gi_node_in(n, 1 - at) };
+        a->mask[a->n_masks++] = (masking){ .operand = gi_node_in(n, 1 - at), .by_window = a->by_window };
         *v = gi_node_in(n, at);
         return take(a, n);
     }
@@ -185,7 +217,8 @@ static bool peel(attention *a, gi_value **v)
         const uint32_t at = are_scores(gi_node_in(n, 1)) ? 1 : 2;
         if (!is_far_below(gi_node_in(n, 3 - at)))
             return false;
-        a->mask[a->n_masks++] = (masking){ .operand = gi_node_in(n, Where_in_condition), .choice = n };
+        a->mask[a->n_masks++] =
+            (masking){ .operand = gi_node_in(n, Where_in_condition), .choice = n, .by_window = a->by_window };
         *v = gi_node_in(n, at);
         return take(a, n);
     }
@@ -350,6 +383,35 @@ static bool cap_fits(attention *a)
     return !a->why;
 }
 
+/* Each mask says 1 or what scores [b,w,h,s,t] have; all together say each window and head, query and key. */
+static bool window_masks_fit(attention *a, gopt_graph *g)
+{
+    bool said[6] = { false };
+    const int64_t scores[6] = {
+        0, gi_value_dim(a->k, a->k_is_transposed ? 3 : 2), gi_value_dim(a->q, 2), gi_value_dim(a->q, 1), a->windows, 1
+    };
+    (void)g;
+    for (uint32_t i = 0; i < a->n_masks; i++) {
+        const gi_value *m = a->mask[i].operand;
+        const int rank = gi_value_rank(m);
+        if (rank < 0 || rank > (a->mask[i].by_window ? 5 : 4) ||
+            (!a->mask[i].choice && gi_value_dtype(m) != gi_value_dtype(a->q)))
+            return false;
+        for (int d = 1; d <= rank; d++) {
+            const int64_t n = gi_value_dim(m, -d);
+            if (n != 1 && (n != scores[d] || (d == 4 && !a->mask[i].by_window))) {
+                a->why =
+                    "a mask of its windows is not the same for all of the batch, or has other dims than its scores";
+                return false;
+            }
+            said[d] = said[d] || n != 1 || scores[d] == 1;
+        }
+    }
+    if (!said[1] || !said[2] || !said[3] || !said[4] || gi_value_dim(a->k, 1) != scores[3])
+        a->why = "its masks do not say each window and head: to become those of heads they would have to be repeated";
+    return !a->why;
+}
+
 static bool read_attention(const gi_match *m, attention *a)
 {
     const gi_node *softmax = gi_value_node(m->p);
@@ -375,8 +437,8 @@ static bool read_attention(const gi_match *m, attention *a)
             return false;
         }
     }
-    if (!shapes_fit(a, m->g) || !masks_fit(a, m->g) || !choices_fit(a) || a->scale > LARGEST || !(a->scale > 0) ||
-        !cap_fits(a))
+    if (!shapes_fit(a, m->g) || a->by_window || !(a->windows ? window_masks_fit(a, m->g) : masks_fit(a, m->g)) ||
+        !choices_fit(a) || a->scale > LARGEST || !(a->scale > 0) || !cap_fits(a))
         return false;
     if (gi_value_dtype(a->q) == GOPT_F64 && ((double)(float)a->scale != a->scale || (double)(float)a->cap != a->cap))
         a->why = "its scale is f64, and the attribute f32";
@@ -441,7 +503,7 @@ static void choose(const gi_match *m, const attention *a, heads *h)
 {
     int q, k, v, now, then;
     h->together = false;
-    if (!together(m->g, a->q, false, &h->q, &q) || !together(m->g, a->k, a->k_is_transposed, &h->k, &k) ||
+    if (a->windows || !together(m->g, a->q, false, &h->q, &q) || !together(m->g, a->k, a->k_is_transposed, &h->k, &k) ||
         !together(m->g, a->v, false, &h->v, &v) || !behind(m->g, m->root->out[0], &now, &then))
         return;
     const bool parts = h->q.count && h->k.count && h->v.count && h->q.x == h->k.x && h->k.x == h->v.x;
@@ -488,6 +550,17 @@ static gi_value *rows_together(gi_rewrite *r, const gi_origin *o)
 {
     gi_value *x = gi_origin_source(r, o);
     return x ? gi_layout_build(r, &o->l, x) : NULL;
+}
+
+/* [b·w,h,s,d] as [b,w·h,s,d], where there are windows; and a mask [1,w,h,s,t] as [1,w·h,s,t]. */
+static gi_value *windows_as_heads(gi_rewrite *r, const attention *a, gi_value *x)
+{
+    if (!a->windows || !x)
+        return x;
+    const int rank = gi_value_rank(x);
+    return gi_rw_reshape(
+        r, x, 4,
+        (int64_t[]){ -1, a->windows * gi_value_dim(a->q, 1), gi_value_dim(x, rank - 2), gi_value_dim(x, rank - 1) });
 }
 
 /* [b,g,t,d] of [b,g,1,t,d], where it is that. */
@@ -544,8 +617,11 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
     gi_value *k = h.together          ? rows_together(r, &h.k)
                   : a.k_is_transposed ? gi_rw_transpose(r, a.k, 4, last_two)
                                       : of_four(r, a.k);
-    gi_value *mask = join_masks(r, &a, &ok);
-    if (!q || !k || !v || !ok)
+    gi_value *mask = windows_as_heads(r, &a, join_masks(r, &a, &ok));
+    q = windows_as_heads(r, &a, q);
+    k = windows_as_heads(r, &a, k);
+    v = windows_as_heads(r, &a, v);
+    if (!q || !k || !v || !ok || (a.windows && !mask))
         return NULL;
     gi_node *n = gi_rw_node(r, OP_Attention, mask ? 4 : 3, (gi_value *[]){ q, k, v, mask }, 1);
     if (!n || !keep_origins(n, &a))
@@ -560,6 +636,9 @@ static gi_value *make_attention(gi_rewrite *r, const gi_match *m)
     gi_value *y = gi_rw_done(r, n);
     if (y && m->z)
         y = guarded(r, m, y);
+    if (y && a.windows)
+        return gi_rw_reshape(r, y, 4,
+                             (int64_t[]){ -1, gi_value_dim(a.q, 1), gi_value_dim(a.q, 2), gi_value_dim(a.v, 3) });
     return y && h.together ? apart_again(r, m, y) : y;
 }
 
@@ -571,7 +650,7 @@ static bool is_multi_head(const gi_match *m, gi_reason *why)
     heads h;
     if (!is_attention(m, why) || !read_attention(m, &a))
         return false;
-    if (gi_value_dtype(a.q) != GOPT_F32 || gi_value_dim(a.q, 1) != gi_value_dim(a.k, 1))
+    if (gi_value_dtype(a.q) != GOPT_F32 || gi_value_dim(a.q, 1) != gi_value_dim(a.k, 1) || a.windows)
         return false;
     if (a.cap > 0)
         return gi_decline(why, "its scores are capped at %g, for which the operator has no attribute", a.cap);
