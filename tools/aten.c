@@ -1,7 +1,18 @@
 /* Operators of PyTorch that an exporter left: brought to operators that run, and what became of each, grouped. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tool.h"
+
+static int by_kind(const void *a, const void *b)
+{
+    const gopt_aten_finding *const *x = a, *const *y = b;
+    int order = (int)(*x)->outcome - (int)(*y)->outcome;
+    order = order ? order : strcmp((*x)->op, (*y)->op);
+    order = order ? order : strcmp((*x)->overload, (*y)->overload);
+    order = order ? order : strcmp((*x)->what, (*y)->what);
+    return order ? order : (*x > *y) - (*x < *y); /* in the order of the file */
+}
 
 static bool alike(const gopt_aten_finding *a, const gopt_aten_finding *b)
 {
@@ -9,35 +20,38 @@ static bool alike(const gopt_aten_finding *a, const gopt_aten_finding *b)
            !strcmp(a->what, b->what);
 }
 
-static bool is_first(const gopt_aten_finding *list, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (alike(&list[k], &list[i]))
-            return false;
-    return true;
-}
-
-/* One line a kind; what stays is told by print_unsupported, with its reason. */
-void print_aten(const tool *t, FILE *to, const gopt_aten_finding *list, size_t n)
+/* One line for the findings from i to `end`, which are alike. */
+static void print_group(const tool *t, FILE *to, const gopt_aten_finding *const *list, size_t i, size_t end)
 {
     const bool color = to == stderr ? t->color_err : t->color_out;
-    for (size_t i = 0; i < n; i++) {
-        const gopt_aten_finding *f = &list[i];
-        if (f->outcome == GOPT_ATEN_LEFT || !is_first(list, i))
-            continue;
-        size_t places = 0, shown = 0;
-        for (size_t k = i; k < n; k++)
-            places += alike(&list[k], f);
-        fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
-                strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
-                f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
-                places == 1 ? "" : "s");
-        for (size_t k = i; k < n && (shown < 3 || t->o.verbose); k++)
-            if (alike(&list[k], f))
-                fprintf(to, "%s %s (%s)", shown++ ? "," : "", *list[k].node ? list[k].node : "(no name)",
-                        list[k].inputs);
-        fprintf(to, "%s\n", shown < places ? ", …" : "");
+    const gopt_aten_finding *f = list[i];
+    const size_t places = end - i;
+    fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
+            strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
+            f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
+            places == 1 ? "" : "s");
+    for (size_t k = i; k < end && (k < i + 3 || t->o.verbose); k++)
+        fprintf(to, "%s %s%s%s (%s)", k > i ? "," : "", *list[k]->node ? list[k]->node : "(no name)",
+                *list[k]->scope ? " in " : "", list[k]->scope, list[k]->inputs);
+    fprintf(to, "%s\n", places > 3 && !t->o.verbose ? ", …" : "");
+}
+
+/* One line a kind, by operator; what stays is told by print_unsupported, with its reason. */
+void print_aten(const tool *t, FILE *to, const gopt_aten_finding *list, size_t n)
+{
+    const gopt_aten_finding **sorted = malloc((n + 1) * sizeof *sorted);
+    if (!sorted)
+        return;
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &list[i];
+    qsort(sorted, n, sizeof *sorted, by_kind);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && alike(sorted[i], sorted[end]); end++)
+            ;
+        if (sorted[i]->outcome != GOPT_ATEN_LEFT)
+            print_group(t, to, sorted, i, end);
     }
+    free(sorted);
 }
 
 json_t *json_aten(const gopt_aten_finding *list, size_t n)

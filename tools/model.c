@@ -144,51 +144,123 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
 
 /* ---- operators that nothing here can run ---- */
 
-static bool same_operator(const gopt_unsupported *a, const gopt_unsupported *b)
+static int text_order(const char *a, const char *b)
 {
-    return !strcmp(a->op, b->op) && !strcmp(a->domain ? a->domain : "", b->domain ? b->domain : "") &&
-           !strcmp(a->aten_operator ? a->aten_operator : "", b->aten_operator ? b->aten_operator : "") &&
-           !strcmp(a->overload ? a->overload : "", b->overload ? b->overload : "");
+    return strcmp(a ? a : "", b ? b : "");
 }
 
-static bool seen_before(const gopt_unsupported *list, size_t i)
+static int kind_order(const gopt_unsupported *a, const gopt_unsupported *b)
 {
-    for (size_t k = 0; k < i; k++)
-        if (same_operator(&list[k], &list[i]))
-            return true;
-    return false;
+    int order = text_order(a->op, b->op);
+    order = order ? order : text_order(a->domain, b->domain);
+    order = order ? order : text_order(a->aten_operator, b->aten_operator);
+    order = order ? order : text_order(a->overload, b->overload);
+    return order ? order : text_order(a->reason, b->reason);
+}
+
+static int by_kind(const void *a, const void *b)
+{
+    const gopt_unsupported *const *x = a, *const *y = b;
+    const int order = kind_order(*x, *y);
+    return order ? order : (*x > *y) - (*x < *y);
+}
+
+/* Those that are alike: list[0 … n-1], in the order of the file. */
+typedef struct group {
+    const gopt_unsupported **list;
+    size_t n;
+} group;
+
+static int by_place(const void *a, const void *b)
+{
+    const group *x = a, *y = b;
+    return (x->list[0] > y->list[0]) - (x->list[0] < y->list[0]);
+}
+
+/* Groups in the order of their first members; *sorted holds what they point into, both freed by the caller. NULL
+ * where there is no memory. */
+static group *group_them(const gopt_unsupported *list, size_t n, const gopt_unsupported ***sorted, size_t *n_groups)
+{
+    const gopt_unsupported **p = malloc((n + 1) * sizeof *p);
+    group *groups = malloc((n + 1) * sizeof *groups);
+    *n_groups = 0;
+    *sorted = p;
+    if (!p || !groups) {
+        free(groups);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        p[i] = &list[i];
+    qsort(p, n, sizeof *p, by_kind);
+    for (size_t i = 0; i < n; i++)
+        if (i && !kind_order(p[i - 1], p[i]))
+            groups[*n_groups - 1].n++;
+        else
+            groups[(*n_groups)++] = (group){ &p[i], 1 };
+    qsort(groups, *n_groups, sizeof *groups, by_place);
+    return groups;
 }
 
 static char *operator_text(const gopt_unsupported *u)
 {
     if (u->aten_operator)
-        return text_of("aten::%s%s%s%s", u->aten_operator, u->overload && *u->overload ? " (overload " : "",
-                       u->overload ? u->overload : "", u->overload && *u->overload ? ")" : "");
+        return text_of("%s%s%s%s%s", strstr(u->aten_operator, "::") ? "" : "aten::", u->aten_operator,
+                       u->overload && *u->overload ? " (overload " : "", u->overload ? u->overload : "",
+                       u->overload && *u->overload ? ")" : "");
     return text_of("%s%s%s", u->domain && *u->domain ? u->domain : "", u->domain && *u->domain ? "::" : "", u->op);
+}
+
+static void print_group(const tool *t, FILE *to, const group *g)
+{
+    const bool color = to == stderr ? t->color_err : t->color_out;
+    const gopt_unsupported *u = g->list[0];
+    char *name = operator_text(u);
+    fprintf(to, "%sunsupported:%s %s, %zu place%s:", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
+            name ? name : "?", g->n, g->n == 1 ? "" : "s");
+    free(name);
+    for (size_t k = 0; k < g->n && (k < 3 || t->o.verbose); k++)
+        fprintf(to, "%s %s", k ? "," : "", g->list[k]->node && *g->list[k]->node ? g->list[k]->node : "(no name)");
+    fprintf(to, "%s\n", g->n > 3 && !t->o.verbose ? ", …" : "");
+    if (u->reason)
+        fprintf(to, "  %s\n", u->reason);
+    if (u->fix)
+        fprintf(to, "  %s\n", u->fix);
 }
 
 void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n)
 {
-    const bool color = to == stderr ? t->color_err : t->color_out;
-    for (size_t i = 0; i < n; i++) {
-        if (seen_before(list, i))
+    const gopt_unsupported **sorted;
+    size_t n_groups;
+    group *groups = group_them(list, n, &sorted, &n_groups);
+    for (size_t i = 0; groups && i < n_groups; i++)
+        print_group(t, to, &groups[i]);
+    free(groups);
+    free(sorted);
+}
+
+/* Each operator once, as long as they fit. */
+static void name_all(const gopt_unsupported *list, size_t n, char *names, size_t size, size_t *distinct)
+{
+    const gopt_unsupported **sorted;
+    size_t n_groups, len = 0;
+    group *groups = group_them(list, n, &sorted, &n_groups);
+    char *last = NULL;
+    *distinct = 0;
+    for (size_t i = 0; groups && i < n_groups; i++) {
+        char *name = operator_text(groups[i].list[0]);
+        if (name && last && !strcmp(name, last)) { /* another reason */
+            free(name);
             continue;
-        size_t places = 0, shown = 0;
-        for (size_t k = i; k < n; k++)
-            places += same_operator(&list[k], &list[i]);
-        char *name = operator_text(&list[i]);
-        fprintf(to, "%sunsupported:%s %s, %zu place%s:", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
-                name ? name : "?", places, places == 1 ? "" : "s");
-        free(name);
-        for (size_t k = i; k < n && (shown < 3 || t->o.verbose); k++)
-            if (same_operator(&list[k], &list[i]))
-                fprintf(to, "%s %s", shown++ ? "," : "", list[k].node && *list[k].node ? list[k].node : "(no name)");
-        fprintf(to, "%s\n", shown < places ? ", …" : "");
-        if (list[i].reason)
-            fprintf(to, "  %s\n", list[i].reason);
-        if (list[i].fix)
-            fprintf(to, "  %s\n", list[i].fix);
+        }
+        if (name && len + strlen(name) + 8 < size)
+            len += (size_t)snprintf(names + len, size - len, "%s%s", *distinct ? ", " : "", name);
+        free(last);
+        last = name;
+        ++*distinct;
     }
+    free(last);
+    free(groups);
+    free(sorted);
 }
 
 gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path)
@@ -200,16 +272,7 @@ gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path)
     if (!n)
         return GOPT_OK;
     char names[512] = "";
-    size_t len = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (seen_before(list, i))
-            continue;
-        char *name = operator_text(&list[i]);
-        if (name && len + strlen(name) + 8 < sizeof names)
-            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", distinct ? ", " : "", name);
-        free(name);
-        distinct++;
-    }
+    name_all(list, n, names, sizeof names, &distinct);
     if (!t->o.quiet && !(t->o.diagnostics && !strcmp(t->o.diagnostics, "json")))
         print_unsupported(t, stderr, list, n);
     char hint[160];

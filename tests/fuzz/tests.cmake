@@ -15,6 +15,10 @@ file(GLOB fuzz_onnx CONFIGURE_DEPENDS fuzz/models/*.onnx ${CMAKE_SOURCE_DIR}/../
 file(GLOB fuzz_png CONFIGURE_DEPENDS ${fuzz_digits}/*.png fuzz/seeds/*)
 add_test(NAME fuzz.onnx COMMAND fuzz model 400 ${fuzz_digits}.onnx ${fuzz_onnx})
 add_test(NAME fuzz.gir COMMAND fuzz model 600 ${fuzz_gir})
+file(ARCHIVE_EXTRACT INPUT ${CMAKE_CURRENT_SOURCE_DIR}/aten/cases/calls.tar.xz DESTINATION ${CMAKE_CURRENT_BINARY_DIR}/fuzz_aten
+  PATTERNS "*/model.onnx")
+file(GLOB fuzz_aten ${CMAKE_CURRENT_BINARY_DIR}/fuzz_aten/*/model.onnx)
+add_test(NAME fuzz.aten COMMAND fuzz model 400 ${fuzz_aten})
 add_test(NAME fuzz.inputs COMMAND fuzz input 400 ${fuzz_digits}.onnx image ${fuzz_png})
 add_test(NAME fuzz.memory COMMAND memory ${fuzz_digits}.onnx)
-set_tests_properties(fuzz.onnx fuzz.gir fuzz.inputs fuzz.memory PROPERTIES TIMEOUT 1800)
+set_tests_properties(fuzz.onnx fuzz.gir fuzz.aten fuzz.inputs fuzz.memory PROPERTIES TIMEOUT 1800)
