@@ -34,6 +34,8 @@ static void print_group(const tool *t, FILE *to, const gopt_aten_finding *const 
         fprintf(to, "%s %s%s%s (%s)", k > i ? "," : "", *list[k]->node ? list[k]->node : "(no name)",
                 *list[k]->scope ? " in " : "", list[k]->scope, list[k]->inputs);
     fprintf(to, "%s\n", places > 3 && !t->o.verbose ? ", …" : "");
+    if (*f->fix)
+        fprintf(to, "  to keep the model portable: %s\n", f->fix);
 }
 
 /* One line a kind, by operator; what stays is told by print_unsupported, with its reason. */
@@ -67,6 +69,7 @@ json_t *json_aten(const gopt_aten_finding *list, size_t n)
         json_object_set_new(o, "inputs", json_text(list[i].inputs));
         json_object_set_new(o, "outcome", json_text(outcomes[list[i].outcome]));
         json_object_set_new(o, "what", json_text(list[i].what));
+        json_object_set_new(o, "fix", json_text(list[i].fix));
         json_array_append_new(a, o);
     }
     return a;

@@ -206,6 +206,7 @@ typedef struct gopt_aten_finding {
     const char *inputs; /* their types: "f32[2,3], i64[]" */
     gopt_aten_outcome outcome;
     const char *what; /* the operators that took its place; why not, where it stays */
+    const char *fix;  /* what to write in PyTorch instead, where no other runtime will run it; else "" */
 } gopt_aten_finding;
 
 /* Puts operators of ONNX, or of gopt's own, in the place of PyTorch's. Those that cannot be stay. The list, one entry a
