@@ -89,7 +89,8 @@ gopt_status tool_lower_aten(tool *t, gopt_graph *g)
     if (t->o.verbose)
         print_aten(t, stderr, list, n);
     else
-        fprintf(stderr, "note: %zu operator%s of PyTorch became ones that run%s; `gopt inspect` shows each\n", lowered,
-                lowered == 1 ? "" : "s", own ? ", some of which gopt alone has" : "");
+        fprintf(stderr, "note: %zu operator%s of PyTorch became %s%s; `gopt inspect` shows each\n", lowered,
+                lowered == 1 ? "" : "s", lowered == 1 ? "one that runs" : "ones that run",
+                own ? lowered == 1 ? ", which gopt alone has" : ", some of which gopt alone has" : "");
     return GOPT_OK;
 }
