@@ -300,8 +300,7 @@ json_t *json_unsupported(const gopt_unsupported *list, size_t n)
 
 /* ---- pictures ---- */
 
-/* "out.svg" and ".before" give "out.before.svg". Freed by the caller. */
-static char *beside(const char *path, const char *what, const char *extension)
+char *path_beside(const char *path, const char *what, const char *extension)
 {
     const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     const bool has = dot && dot > (slash ? slash + 1 : path);
@@ -324,12 +323,12 @@ static gopt_status draw(tool *t, const picture *p, const char *title)
     TRY(p->b ? gopt_dot_pair(p->a, p->b, &o, &text) : gopt_dot(p->a, &o, &text));
     gopt_status s = GOPT_OK;
     if (want_dot) {
-        char *path = to_stdout ? strdup("-") : beside(t->o.dot, p->what, ".dot");
+        char *path = to_stdout ? strdup("-") : path_beside(t->o.dot, p->what, ".dot");
         s = path ? gopt_text_save(t->cx, path, text) : GOPT_NO_MEMORY;
         free(path);
     }
     if (s == GOPT_OK && want_svg) {
-        char *path = svg_stdout ? strdup("-") : beside(t->o.svg, p->what, ".svg");
+        char *path = svg_stdout ? strdup("-") : path_beside(t->o.svg, p->what, ".svg");
         s = path ? gopt_svg_save(t->cx, text, path, NULL) : GOPT_NO_MEMORY;
         free(path);
     }

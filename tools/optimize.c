@@ -13,6 +13,7 @@ typedef struct work {
     char *skip;
     verdict verdict;
     bool verified;
+    cut_off cut;
     char *dumped; /* file with the verdict's subgraph */
     FILE *to;     /* what people read: stdout, or stderr where stdout is a file's */
 } work;
@@ -159,6 +160,8 @@ static gopt_status write_json(work *w)
     json_object_set_new(j, "remarks", json_remarks(w->t, r));
     if (w->t->o.verify)
         json_object_set_new(j, "verify", json_verify(w));
+    if (w->cut.json)
+        json_object_set(j, "cut", w->cut.json);
     json_object_set_new(j, "ms", json_real(r->ms));
     return tool_write_json(w->t, w->t->o.json, j);
 }
@@ -276,6 +279,9 @@ static gopt_status check_options(tool *t)
     if (out && !strcmp(out, tool_model(t)) && strcmp(out, "-") != 0 && t->o.external_data)
         return tool_fail(t, GOPT_USAGE, out, NULL,
                          "is the model itself: its external weights would be overwritten while in use");
+    if (out && !strcmp(out, "-") && t->o.drop_postprocess)
+        return tool_fail(t, GOPT_USAGE, NULL, "gopt optimize MODEL --drop-postprocess -o OUT.onnx",
+                         "--drop-postprocess writes three files, so stdout cannot take them");
     return tool_check_remarks(t);
 }
 
@@ -287,8 +293,11 @@ static gopt_status optimize_steps(work *w)
     TRY(check_options(t));
     TRY(tool_optimize_options(t, &w->o, &w->skip));
     TRY(tool_load(t, tool_model(t), &w->after));
-    if (w->o.level > 0)
+    if (w->o.level > 0 || o->drop_postprocess)
         TRY(tool_lower_aten(t, w->after));
+    TRY(tool_extract(t, &w->after));
+    if (o->drop_postprocess)
+        TRY(tool_cut(t, w->to, &w->after, &w->cut));
     if (drawn || o->verify)
         TRY(gopt_graph_clone(w->after, &w->before));
     progress *p = progress_start(t, "optimizing");
@@ -299,6 +308,7 @@ static gopt_status optimize_steps(work *w)
     if (s == GOPT_DIFFERENT && o->json)
         TRY(write_json(w));
     TRY(s);
+    TRY(tool_cut_save(t, &w->cut));
     TRY(save(w));
     TRY(drawn ? tool_pictures(t, w->before, w->after, tool_model(t)) : GOPT_OK);
     if (o->json)
@@ -325,6 +335,7 @@ gopt_status optimize(tool *t)
     gopt_report_destroy(w.report);
     gopt_graph_destroy(w.before);
     gopt_graph_destroy(w.after);
+    tool_cut_free(&w.cut);
     gopt_text_free(t->cx, w.verdict.subgraph);
     free(w.dumped);
     free(w.skip);

@@ -54,6 +54,8 @@ typedef struct options {
     const char *emit;
     const char *out;
     bool external_data;
+    strings extract, extract_in, extract_out;
+    bool drop_postprocess;
     /* what to look at */
     bool ops, nodes, weights;
     const char *json, *dot, *svg, *dump_dir;
@@ -173,6 +175,26 @@ void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, si
 /* The first free symbol of the graph's inputs into `name`, and whether it stands in an input's first dim (`first` may
  * be NULL); false where all dims are known. */
 bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first);
+
+/* "out.svg" and ".before" give "out.before.svg"; `extension` where the path has none. Freed by the caller. */
+char *path_beside(const char *path, const char *what, const char *extension);
+
+/* ---- cut.c: parts of models ---- */
+
+/* --extract and its long forms: the part that they name takes the graph's place. */
+gopt_status tool_extract(tool *t, gopt_graph **g);
+
+/* What --drop-postprocess cuts off. */
+typedef struct cut_off {
+    gopt_graph *tail;            /* NULL where there is none */
+    json_t *json;                /* what OUT.cut.json says */
+    char *tail_path, *json_path; /* NULL without -o */
+} cut_off;
+/* The head takes the graph's place. Says on `to` what was cut. */
+gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c);
+/* Writes the tail and the JSON. */
+gopt_status tool_cut_save(tool *t, cut_off *c);
+void tool_cut_free(cut_off *c);
 
 /* ---- remarks.c ---- */
 

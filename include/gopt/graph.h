@@ -62,6 +62,25 @@ GOPT_API gopt_value *gopt_graph_add(gopt_graph *g, const char *op, const char *n
                                     const char *attributes);
 GOPT_API gopt_status gopt_graph_output(gopt_graph *g, gopt_value *v, const char *name);
 
+/* ---- parts ---- */
+
+/* The part between tensors as a graph of its own, which shares the weights: the named tensors become its inputs, with
+ * the types that were inferred of them, and its outputs. Without inputs (n_in 0): those of the graph that are needed;
+ * without outputs: all of the graph. A tensor may be both, and may be a weight. GOPT_USAGE with a diagnostic where a
+ * name is unknown (the nearest ones are told) or inside a subgraph, where the type of an input is unknown, and where
+ * an output also needs an input of the graph that is not named. */
+GOPT_API gopt_status gopt_graph_extract(const gopt_graph *g, const char *const *in, size_t n_in, const char *const *out,
+                                        size_t n_out, gopt_graph **part);
+
+/* Two graphs for one: the tail has the nodes for which `cuts` says true (it is asked for those in subgraphs, too, and
+ * means the one around them then) and all that depends on them; the head all others. What the tail needs of the head
+ * become the head's last outputs, under their tensors' names or, where they have none, new ones; the tail has inputs
+ * of the same names. Outputs of the graph are outputs of the head or of the tail; its inputs are the tail's alone where
+ * nothing else reads them. What is computed from weights alone goes to where it is used, to both if need be. *tail is
+ * NULL where no output depends on what is cut: all such nodes are left out then. */
+GOPT_API gopt_status gopt_graph_split(const gopt_graph *g, bool (*cuts)(void *user, const gopt_node *n), void *user,
+                                      gopt_graph **head, gopt_graph **tail);
+
 /* ---- looking ---- */
 
 GOPT_API size_t gopt_graph_input_count(const gopt_graph *g);

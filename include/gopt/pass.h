@@ -184,6 +184,7 @@ GOPT_API bool gopt_op_by_import_get(size_t i, gopt_op_by_import *out);
 /* ---- operators that nothing here can run ---- */
 
 typedef struct gopt_unsupported {
+    const gopt_node *at; /* as long as the graph is not changed */
     const char *node, *domain, *op;
     const char *aten_operator, *overload; /* NULL where it is no ATen operator */
     const char *reason, *fix;
@@ -191,6 +192,18 @@ typedef struct gopt_unsupported {
 
 /* Finds them all, ATen ones decoded. The array belongs to the graph. Never fails on a strange model. */
 GOPT_API gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n);
+
+/* The network in two: the head ends before the operators that nothing here can run, the tail begins with them
+ * (gopt_graph_split says how). */
+typedef struct gopt_cut {
+    gopt_graph *head, *tail;      /* the caller's to destroy; no tail where no output needs what is listed */
+    const gopt_unsupported *list; /* what the head ends before; belongs to the graph that was cut */
+    size_t n;
+} gopt_cut;
+
+/* `standard`: the head is for other runtimes, so it ends before the operators of gopt's own, too. Lower PyTorch's
+ * operators first (gopt_lower_aten). */
+GOPT_API gopt_status gopt_cut_unsupported(gopt_graph *g, bool standard, gopt_cut *out);
 
 /* ---- operators of PyTorch that an exporter left (ATen) ---- */
 

@@ -11,6 +11,7 @@ typedef struct finder {
     gopt_graph *g;
     gi_arena *arena, *scratch;
     gi_vec(gopt_unsupported) list;
+    bool own; /* operators of gopt's own, too */
 } finder;
 
 /* Nothing is said as an empty text: out of memory while explaining is no reason to stop. */
@@ -137,9 +138,12 @@ static bool look(void *arg, gi_node *n)
 {
     finder *f = arg;
     const bool is_unknown = n->op == OP_Unknown;
-    if (!is_unknown && (gi_op_get(n->op)->eval || n->op == OP_Fusion))
+    const char *domain = is_unknown ? NULL : gi_op_get(n->op)->domain;
+    const bool own = f->own && domain && !strcmp(domain, GI_DOMAIN_OWN);
+    if (!is_unknown && !own && (gi_op_get(n->op)->eval || n->op == OP_Fusion))
         return true;
-    gopt_unsupported u = { .node = n->name && n->name[0]         ? n->name
+    gopt_unsupported u = { .at = n,
+                           .node = n->name && n->name[0]         ? n->name
                                    : n->n_out && n->out[0]->name ? n->out[0]->name
                                                                  : "",
                            .domain = n->domain ? n->domain : "",
@@ -148,6 +152,9 @@ static bool look(void *arg, gi_node *n)
         explain_aten(f, n, &u);
     } else if (is_unknown) {
         explain_other(f, n, &u);
+    } else if (own) {
+        u.reason = "an operator of gopt's own, for what ONNX has no way to say: it runs here, and in no other runtime";
+        u.fix = "run that part with gopt, or write it with operators that ONNX has";
     } else {
         u.reason = "it can be read, changed and written, but has no evaluation here";
         u.fix = "run the optimized model with another runtime";
@@ -157,9 +164,9 @@ static bool look(void *arg, gi_node *n)
     return gi_push(f->arena, &f->list, u);
 }
 
-gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n)
+static gopt_status find(gopt_graph *g, bool own, const gopt_unsupported **list, size_t *n)
 {
-    finder f = { .g = g, .arena = g->arena, .scratch = gi_arena_create(g->cx) };
+    finder f = { .g = g, .arena = g->arena, .scratch = gi_arena_create(g->cx), .own = own };
     GI_NEED(f.scratch);
     const bool done = gi_each_node(g->main, look, &f);
     gi_arena_destroy(f.scratch);
@@ -167,4 +174,28 @@ gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, 
     *list = f.list.p;
     *n = f.list.n;
     return GOPT_OK;
+}
+
+gopt_status gopt_find_unsupported(gopt_graph *g, const gopt_unsupported **list, size_t *n)
+{
+    return find(g, false, list, n);
+}
+
+/* ---- cutting before them ---- */
+
+static bool is_listed(void *user, const gi_node *n)
+{
+    const bool *listed = user;
+    return listed[n->id];
+}
+
+gopt_status gopt_cut_unsupported(gopt_graph *g, bool standard, gopt_cut *out)
+{
+    *out = (gopt_cut){ 0 };
+    GI_TRY(find(g, standard, &out->list, &out->n));
+    bool *listed = GI_NEW_ARRAY(g->arena, bool, g->next_node + 1u);
+    GI_NEED(listed);
+    for (size_t i = 0; i < out->n; i++)
+        listed[out->list[i].at->id] = true;
+    return gopt_graph_split(g, is_listed, listed, &out->head, &out->tail);
 }

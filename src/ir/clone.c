@@ -11,6 +11,12 @@ typedef struct copy {
     bool cut;          /* of a part: what it reads from outside becomes a parameter */
     gi_map unknown;    /* cut: an unknown dim -> the symbol that stands for it */
     gi_smap names;     /* cut: of parameters and results */
+    bool part;         /* of a part whose parameters are given; unknown dims of these alone get names */
+    bool naming;       /* part: the parameters are being made */
+    bool fresh;        /* part: it starts at other tensors than the graph, so contents are no longer known */
+    gi_smap symbols;   /* part: names of all symbols, once one is to be made */
+    bool undefined;    /* part: it reads what it does not have */
+    bool no_memory;    /* part: for the names of symbols */
 } copy;
 
 const gi_type *gi_type_import(gopt_graph *g, const gi_type *t)
@@ -36,11 +42,17 @@ static const gi_dim *cut_dim(copy *c, const gi_dim *d)
         void *p;
         const gi_dim *d;
     } known = { .p = gi_map_get(&c->unknown, gi_key(d)) };
+    if (!known.p && c->part && !c->naming)
+        return gi_dim_import(c->to->dims, d);
     if (!known.p) {
         char name[24];
-        snprintf(name, sizeof name, "u%zu", c->unknown.n + 1);
+        size_t number = c->unknown.n;
+        do
+            snprintf(name, sizeof name, "u%zu", ++number);
+        while (c->part && gi_smap_get(&c->symbols, name));
         known.d = gi_dim_sym(c->to->dims, name, true);
-        if (known.d && !gi_map_put(&c->unknown, gi_key(d), known.p))
+        if (known.d &&
+            (!gi_map_put(&c->unknown, gi_key(d), known.p) || (c->part && !gi_smap_put(&c->symbols, name, c))))
             return NULL;
     }
     return known.d;
@@ -66,7 +78,7 @@ static const gi_type *type_of(copy *c, const gi_type *t)
         const gi_type *t;
     } known = { .p = gi_map_get(&c->types, gi_key(t)) };
     if (!known.p) {
-        known.t = c->cut ? cut_type(c, t) : gi_type_import(c->to, t);
+        known.t = c->cut || c->part ? cut_type(c, t) : gi_type_import(c->to, t);
         if (known.t && !gi_map_put(&c->types, gi_key(t), known.p))
             return NULL;
     }
@@ -85,7 +97,7 @@ static bool fill_value(copy *c, gi_value *to, const gi_value *from)
 {
     to->name = gi_arena_str(c->to->arena, from->name);
     to->type = type_of(c, from->type);
-    if (from->known && !c->cut) {
+    if (from->known && !c->cut && !c->fresh) {
         const gi_dim **known = GI_NEW_ARRAY(c->to->arena, const gi_dim *, from->n_known ? from->n_known : 1);
         if (!known)
             return false;
@@ -129,7 +141,8 @@ static bool value_of(copy *c, gi_value *from, gi_value **to)
             return false;
         *to = v;
     }
-    return true;
+    c->undefined |= c->part && from && !*to;
+    return !c->undefined;
 }
 
 static bool copy_results(copy *c, gi_block *to, const gi_block *from)
@@ -230,19 +243,35 @@ static bool copy_header(gopt_graph *to, const gopt_graph *g)
     return true;
 }
 
-/* The node of b that n is, or lies in; NULL where n lies elsewhere. */
-static const gi_node *node_in_block(const gi_node *n, const gi_block *b)
+gi_node *gi_node_in_block(gi_node *n, const gi_block *b)
 {
     while (n && n->block != b)
         n = n->block->owner;
     return n;
 }
 
+bool gi_node_reads(const gi_node *n, gi_arena *a, gi_values *out)
+{
+    gi_values captured = { 0 };
+    bool owns = false;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (n->in[i].value && !gi_push(a, out, n->in[i].value))
+            return false;
+    for (uint32_t i = 0; i < n->n_attrs; i++)
+        owns |= n->attrs[i].kind == GI_ATTR_GRAPH;
+    if (owns && !gi_node_captures(n, a, &captured))
+        return false;
+    for (size_t i = 0; i < captured.n; i++)
+        if (!gi_push(a, out, captured.p[i]))
+            return false;
+    return true;
+}
+
 static bool is_read_outside(const gi_value *v, const gi_block *b, const bool *keep)
 {
     for (const gi_use *u = v->uses; u; u = u->next) {
-        const gi_node *n = u->node ? u->node : u->block->owner;
-        const gi_node *at = !u->node && u->block == b ? NULL : node_in_block(n, b);
+        gi_node *n = u->node ? u->node : u->block->owner;
+        const gi_node *at = !u->node && u->block == b ? NULL : gi_node_in_block(n, b);
         if (!at || !keep[at->id])
             return true;
     }
@@ -302,6 +331,94 @@ gopt_status gi_graph_cut(const gopt_graph *g, const gi_block *b, const bool *kee
     if (!done) {
         gopt_graph_destroy(c.to);
         return GOPT_NO_MEMORY;
+    }
+    *out = c.to;
+    return GOPT_OK;
+}
+
+/* ---- a part between given values ---- */
+
+static void note_symbol(void *arg, const gi_dim *symbol)
+{
+    copy *c = arg;
+    const char *name = gi_dim_symbol(symbol);
+    if (name && !gi_smap_get(&c->symbols, name) && !gi_smap_put(&c->symbols, name, c))
+        c->no_memory = true;
+}
+
+static void note_type(copy *c, const gi_type *t)
+{
+    while (t && t->kind != GOPT_TENSOR)
+        t = t->elem;
+    for (int i = 0; t && i < t->rank; i++)
+        gi_dim_each_symbol(t->dims[i], note_symbol, c);
+}
+
+static bool note_node(void *arg, gi_node *n)
+{
+    copy *c = arg;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        note_type(c, n->out[i]->type);
+    return !c->no_memory;
+}
+
+/* The symbols that the graph has: one that is made for a part must be none of them. */
+static bool note_symbols(copy *c, const gopt_graph *g)
+{
+    for (uint32_t i = 0; i < g->main->n_params; i++)
+        note_type(c, g->main->params[i]->type);
+    return gi_each_node(g->main, note_node, c) && !c->no_memory;
+}
+
+static bool part_params(copy *c, const gopt_graph *g, const gi_excerpt *p)
+{
+    for (uint32_t i = 0; i < p->n_params; i++)
+        c->fresh |= p->params[i]->kind != GI_DEF_PARAM || p->params[i]->def.block != g->main;
+    if (c->fresh && !note_symbols(c, g))
+        return false;
+    c->naming = c->fresh;
+    for (uint32_t i = 0; i < p->n_params; i++) {
+        gi_value *v = gi_block_add_param(c->to->main, p->param_names[i], NULL);
+        if (!v || !fill_value(c, v, p->params[i]))
+            return false;
+        v->name = gi_arena_str(c->to->arena, p->param_names[i]);
+        if (!v->name)
+            return false;
+    }
+    c->naming = false;
+    return true;
+}
+
+static bool part_nodes(copy *c, const gopt_graph *g, const gi_excerpt *p)
+{
+    for (const gi_node *n = g->main->first; n; n = n->next) {
+        gi_node *m;
+        if (p->keep[n->id] && (!copy_node(c, c->to->main, n, &m) || !copy_blocks_of(c, m, n)))
+            return false;
+    }
+    gi_value **v = GI_NEW_ARRAY(c->scratch, gi_value *, p->n_results + 1u);
+    for (uint32_t i = 0; v && i < p->n_results; i++)
+        if (!value_of(c, p->results[i], &v[i]))
+            return false;
+    return v && gi_block_set_results(c->to->main, p->n_results, v, p->result_names);
+}
+
+gopt_status gi_graph_excerpt(const gopt_graph *g, const gi_excerpt *p, gopt_graph **out)
+{
+    copy c = { .part = true };
+    GI_TRY(gi_graph_create(g->cx, &c.to));
+    c.scratch = gi_arena_create(g->cx);
+    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
+    gi_map_init(&c.types, c.scratch);
+    gi_map_init(&c.unknown, c.scratch);
+    gi_smap_init(&c.symbols, c.scratch);
+    const bool done = c.values && copy_header(c.to, g) && part_params(&c, g, p) && part_nodes(&c, g, p);
+    gi_arena_destroy(c.scratch);
+    if (!done) {
+        gopt_graph_destroy(c.to);
+        return c.undefined ? gi_fail(g->cx, GOPT_INTERNAL, &(gi_place){ .file = g->file }, NULL,
+                                     "a part reads a tensor that it does not have")
+                           : GOPT_NO_MEMORY;
     }
     *out = c.to;
     return GOPT_OK;

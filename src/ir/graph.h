@@ -155,6 +155,23 @@ gopt_status gi_graph_create(gopt_ctx *cx, gopt_graph **out); /* with an empty ma
 /* The nodes of block b that are kept, by node id, as a graph of its own: what they read from outside becomes a
  * parameter, what is read outside a result. Unknown dims get names; nothing is known of contents, so infer. */
 gopt_status gi_graph_cut(const gopt_graph *g, const gi_block *b, const bool *keep, gopt_graph **out);
+/* A part of the main block that stands alone: it begins at `params`, any values of the graph, and ends at `results`,
+ * each under the name given. The nodes kept read constants, params and each other alone. Provenance stays; unknown dims
+ * of params get names. Where a param is no input of the graph, nothing is known of contents any more: infer. */
+typedef struct gi_excerpt {
+    const bool *keep; /* by node id */
+    gi_value *const *params;
+    const char *const *param_names;
+    uint32_t n_params;
+    gi_value *const *results;
+    const char *const *result_names;
+    uint32_t n_results;
+} gi_excerpt;
+gopt_status gi_graph_excerpt(const gopt_graph *g, const gi_excerpt *p, gopt_graph **out);
+/* The node of b that n is, or lies in; NULL where n lies elsewhere. */
+gi_node *gi_node_in_block(gi_node *n, const gi_block *b);
+/* What the node reads, once or more: inputs that are there, and what its blocks capture; appended to `out`. */
+bool gi_node_reads(const gi_node *n, gi_arena *a, gi_values *out);
 /* Types of another graph, in this one's tables. */
 const gi_type *gi_type_import(gopt_graph *g, const gi_type *t);
 int gi_graph_opset(const gopt_graph *g, const char *domain); /* 0 where not imported */
