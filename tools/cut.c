@@ -107,9 +107,12 @@ gopt_status tool_extract(tool *t, gopt_graph **g)
     names_free(&in);
     names_free(&out);
     TRY(s);
+    for (size_t i = 0; s == GOPT_OK && i < t->o.shapes.n; i++)
+        if (!shape_names_input(*g, t->o.shapes.p[i])) /* of a tensor that became an input */
+            s = tool_fix_shape(t, part, t->o.shapes.p[i]);
     gopt_graph_destroy(*g);
     *g = part;
-    return GOPT_OK;
+    return s;
 }
 
 /* ---- --drop-postprocess ---- */
@@ -220,9 +223,9 @@ static void print_cut(const tool *t, FILE *to, const gopt_cut *k, const cut_off 
         print_unsupported(t, to, k->list, k->n);
         return;
     }
-    fprintf(to, "cut: the head has %zu node%s, the tail %zu, from %zu that cannot run on\n",
+    fprintf(to, "cut: the head has %zu node%s, the tail %zu: %zu that cannot run, and what depends on %s\n",
             gopt_graph_node_count(k->head), gopt_graph_node_count(k->head) == 1 ? "" : "s",
-            gopt_graph_node_count(k->tail), k->n);
+            gopt_graph_node_count(k->tail), k->n, k->n == 1 ? "it" : "them");
     print_unsupported(t, to, k->list, k->n);
     print_ends(to, "  from the head to the tail:", json_object_get(c->json, "tensors"), NULL, NULL);
     print_ends(to, "  inputs of the tail:", json_object_get(tail, "inputs"), "from", "model");
@@ -258,7 +261,8 @@ gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c)
     if (k.tail && !gopt_graph_node_count(k.head)) {
         if (!t->o.quiet && !(t->o.diagnostics && !strcmp(t->o.diagnostics, "json")))
             print_unsupported(t, stderr, k.list, k.n);
-        s = tool_fail(t, GOPT_UNSUPPORTED, tool_model(t), "`gopt inspect` shows what can be done about them",
+        s = tool_fail(t, GOPT_UNSUPPORTED, tool_model(t),
+                      "begin behind those that come first: --extract-input TENSOR (`gopt inspect --nodes` lists them)",
                       "nothing is left before what cannot run: every node is one of %zu that cannot, or depends on it",
                       k.n);
     } else {

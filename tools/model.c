@@ -11,7 +11,18 @@ const char *tool_model(const tool *t)
     return t->o.args.p[0];
 }
 
-static gopt_status fix_shape(tool *t, gopt_graph *g, const char *text)
+bool shape_names_input(const gopt_graph *g, const char *text)
+{
+    const char *equals = strrchr(text, '=');
+    for (size_t i = 0; equals && i < gopt_graph_input_count(g); i++) {
+        const char *name = gopt_graph_input_name(g, i);
+        if (strlen(name) == (size_t)(equals - text) && !strncmp(name, text, strlen(name)))
+            return true;
+    }
+    return !equals;
+}
+
+gopt_status tool_fix_shape(tool *t, gopt_graph *g, const char *text)
 {
     const char *equals = strrchr(text, '='), *dims_text = equals ? equals + 1 : text;
     int64_t dims[GOPT_MAX_RANK];
@@ -53,8 +64,10 @@ gopt_status tool_load(tool *t, const char *path, gopt_graph **out)
     gopt_status s = gopt_load(t->cx, path, &g);
     progress_stop(p);
     TRY(s);
+    const bool part = t->o.extract.n || t->o.extract_in.n || t->o.extract_out.n;
     for (size_t i = 0; s == GOPT_OK && i < t->o.shapes.n; i++)
-        s = fix_shape(t, g, t->o.shapes.p[i]);
+        if (!part || shape_names_input(g, t->o.shapes.p[i]))
+            s = tool_fix_shape(t, g, t->o.shapes.p[i]);
     for (size_t i = 0; s == GOPT_OK && i < t->o.dims.n; i++)
         s = fix_dim(t, g, t->o.dims.p[i]);
     if (s != GOPT_OK) {

@@ -143,7 +143,11 @@ progress *progress_start(const tool *t, const char *what);
 void progress_stop(progress *p); /* p may be NULL */
 
 const char *tool_model(const tool *t); /* first argument, "-" where piped */
-/* Loads, then fixes --shape and --dim. */
+/* Fixes an input as --shape's "NAME=1x3" says. */
+gopt_status tool_fix_shape(tool *t, gopt_graph *g, const char *text);
+/* Does it name an input of the graph, or none at all? */
+bool shape_names_input(const gopt_graph *g, const char *text);
+/* Loads, then fixes --shape and --dim; where a part is to be extracted, shapes of other tensors wait for that. */
 gopt_status tool_load(tool *t, const char *path, gopt_graph **g);
 /* Writes the JSON object to --json's file; takes the reference over. */
 gopt_status tool_write_json(tool *t, const char *path, json_t *j);

@@ -73,6 +73,8 @@ static uint32_t edits(const char *a, size_t n, const char *b, size_t m)
 static double farness(const char *word, size_t n, const char *name, size_t *compared)
 {
     const size_t m = strlen(name);
+    if (!n)
+        return 1e9;
     if (n >= 2 && strstr(name, word))
         return 1 - (double)n / (double)(m + 1);
     const size_t most = n / 3 + 1, gap = n > m ? n - m : m - n;

@@ -532,8 +532,125 @@ class Pictures(Case):
         self.assertIn("drawn together by scope", (self.dir / "o.before.dot").read_text())
 
 
+DIGITS = pathlib.Path(__file__).resolve().parents[2] / "examples/digits.onnx"
+
+
+class Cuts(Case):
+    """--extract and --drop-postprocess: parts that connect, and answer together as the whole does."""
+
+    def custom(self):
+        """x -> Conv -> c -> Relu -> /r:0 -> com.acme::Frob with z -> Neg -> odd; /r:0 -> Abs -> even"""
+        return ox.model(ox.graph(
+            [ox.node("Conv", ["x", "w"], ["c"], "conv"), ox.node("Relu", ["c"], ["/r:0"], "relu"),
+             ox.node("Frob", ["/r:0", "z", "s"], ["f"], "frob", domain="com.acme"), ox.node("Neg", ["f"], ["odd"], "neg"),
+             ox.node("Abs", ["/r:0"], ["even"], "abs")],
+            [ox.value("x", ["n", 2, 2, 2]), ox.value("z", [2])], [ox.value("odd", ["n", 3]), ox.value("even", ["n", 1, 2, 2])],
+            [ox.tensor("w", [1, 2, 1, 1], [1.0, 10.0]), ox.tensor("s", [3], [1.0, 2.0, 3.0])]), domains=["com.acme"])
+
+    def signature(self, model):
+        self.gopt("inspect", model, "--json", "sig.json")
+        r = json.loads((self.dir / "sig.json").read_text())
+        return [v["name"] for v in r["inputs"]], r["operators"], [v["name"] for v in r["outputs"]], r
+
+    def answers(self, model, *args):
+        self.gopt("run", model, *args, "--output-dir", "answers")
+        found = {p.stem: p.read_bytes() for p in (self.dir / "answers").iterdir()}
+        for name in found:
+            (self.dir / "answers" / f"{name}.npy").unlink()
+        return found
+
+    def test_drop_postprocess(self):
+        self.write("odd.onnx", self.custom())
+        p = self.gopt("optimize", "odd.onnx", "--drop-postprocess", "-o", "out.onnx", "--json", "r.json")
+        for word in ("com.acme::Frob", "from the head to the tail: /r:0 f32[n,1,2,2]", "inputs of the tail: z f32[2]",
+                     "outputs of the head: even", "outputs of the tail: odd", "out.tail.onnx"):
+            self.assertIn(word, p.stdout)
+        self.assertEqual(self.signature("out.onnx")[:3], (["x"], {"Abs": 1, "Conv": 1, "Relu": 1}, ["even", "/r:0"]))
+        tail = self.signature("out.tail.onnx")
+        self.assertEqual(tail[:3], (["z", "/r:0"], {"com.acme::Frob": 1, "Neg": 1}, ["odd"]))
+        self.assertEqual(tail[3]["parameters"], 3)  # the head's weights stay there
+        self.assertEqual(tail[3]["outputs"][0]["shape"], ["n", 3])
+        cut = json.loads((self.dir / "out.cut.json").read_text())
+        self.assertEqual(cut, json.loads((self.dir / "r.json").read_text())["cut"])
+        self.assertEqual([(v["name"], v["dtype"], v["shape"]) for v in cut["tensors"]], [("/r:0", "f32", ["n", 1, 2, 2])])
+        self.assertEqual([(v["name"], v["to"]) for v in cut["inputs"]], [("x", ["head"]), ("z", ["tail"])])
+        self.assertEqual([(v["name"], v["from"]) for v in cut["outputs"]], [("odd", "tail"), ("even", "head")])
+        self.assertEqual([(v["name"], v["from"]) for v in cut["tail"]["inputs"]], [("z", "model"), ("/r:0", "head")])
+        self.assertEqual([(u["node"], u["domain"], u["op"]) for u in cut["cut"]], [("frob", "com.acme", "Frob")])
+        self.assertTrue(cut["cut"][0]["reason"] and cut["cut"][0]["fix"])
+        self.assertEqual((cut["head"]["file"], cut["tail"]["file"]), ("out.onnx", "out.tail.onnx"))
+        self.gopt("run", "out.onnx")
+
+    def test_nothing_to_drop(self):
+        p = self.gopt("optimize", "net.onnx", "--drop-postprocess", "-o", "out.onnx")
+        self.assertIn("cut: nothing", p.stdout)
+        self.assertIsNone(json.loads((self.dir / "out.cut.json").read_text())["tail"])
+        self.assertFalse((self.dir / "out.tail.onnx").exists())
+        self.gopt("compare", "net.onnx", "out.onnx")
+
+    def test_nothing_is_left(self):
+        self.write("odd.onnx", ox.model(ox.graph([ox.node("Frob", ["x"], ["f"], "frob", domain="com.acme"), ox.node("Relu", ["f"], ["y"])],
+                                                 [ox.value("x", [4])], [ox.value("y", [4])]), domains=["com.acme"]))
+        before = sorted(self.dir.rglob("*"))
+        self.fails(4, "optimize", "odd.onnx", "--drop-postprocess", "-o", "out.onnx", says="nothing is left", hint="--extract-input")
+        self.fails(2, "optimize", "net.onnx", "--drop-postprocess", "-o", "-", says="three files")
+        self.fails(3, "optimize", "net.onnx", "--drop-postprocess", "-o", "no/such/o.onnx", says="no/such")
+        self.write("o.tail.onnx", network())
+        self.fails(2, "optimize", "o.tail.onnx", "--drop-postprocess", "-o", "o.onnx", says="is the model itself")
+        (self.dir / "o.tail.onnx").unlink()
+        self.assertEqual(sorted(self.dir.rglob("*")), before, "something was written")
+
+    def test_parts_around_what_cannot_run(self):
+        """Without --drop-postprocess both sides of an unknown operator are optimized, and it stays."""
+        self.write("odd.onnx", ox.model(ox.graph(
+            [ox.node("Neg", ["x"], ["a"]), ox.node("Neg", ["a"], ["b"]), ox.node("Relu", ["b"], ["c"]),
+             ox.node("Frob", ["c"], ["f"], "frob", domain="com.acme"),
+             ox.node("Neg", ["f"], ["d"]), ox.node("Neg", ["d"], ["e"]), ox.node("Relu", ["e"], ["y"])],
+            [ox.value("x", [4])], [ox.value("y", [4])]), domains=["com.acme"]))
+        self.gopt("optimize", "odd.onnx", "-o", "out.onnx")
+        self.assertEqual(self.signature("out.onnx")[1], {"Relu": 2, "com.acme::Frob": 1})
+
+    def test_extract(self):
+        self.write("odd.onnx", self.custom())
+        self.gopt("optimize", "odd.onnx", "--extract-input", "c", "--extract-output", "/r:0", "-o", "a.onnx")
+        self.assertEqual(self.signature("a.onnx")[:3], (["c"], {"Relu": 1}, ["/r:0"]))
+        self.gopt("optimize", "odd.onnx", "--extract", "c:/r:0", "-o", "b.onnx")  # a name with a colon
+        self.assertEqual((self.dir / "a.onnx").read_bytes(), (self.dir / "b.onnx").read_bytes())
+        self.gopt("optimize", "odd.onnx", "--extract", "/r:0,z:odd,even", "-o", "c.onnx")
+        self.assertEqual(self.signature("c.onnx")[::2][:2], (["/r:0", "z"], ["odd", "even"]))
+        self.gopt("optimize", "odd.onnx", "--extract", ":c", "-o", "d.onnx")
+        self.assertEqual(self.signature("d.onnx")[:3], (["x"], {"Conv": 1}, ["c"]))
+        self.gopt("optimize", "odd.onnx", "--extract-output", "x", "-o", "e.onnx")
+        self.assertEqual(self.signature("e.onnx")[0], ["x"])
+
+    def test_extract_diagnostics(self):
+        self.write("odd.onnx", self.custom())
+        self.fails(2, "optimize", "odd.onnx", "--extract-output", "evn", says="no tensor 'evn'", hint="'even'")
+        self.fails(2, "optimize", "odd.onnx", "--extract", "c:odd", says="'z' (read by Frob node 'frob')", hint="z")
+        self.fails(2, "optimize", "odd.onnx", "--extract", "c", says="no IN:OUT", hint="--extract-input")
+        self.fails(2, "optimize", "odd.onnx", "--extract-input", "f", says=["'f' cannot become an input", "frob"])
+
+    def test_shapes_of_what_becomes_an_input(self):
+        self.write("odd.onnx", self.custom())
+        self.gopt("optimize", "odd.onnx", "--extract", "c:even", "--shape", "c=3x1x2x2", "-o", "a.onnx")
+        self.assertEqual(self.signature("a.onnx")[3]["outputs"][0]["shape"], [3, 1, 2, 2])
+        self.fails(2, "optimize", "odd.onnx", "--extract", "c:even", "--shape", "q=3", says="q")
+
+    def test_two_halves_of_a_network(self):
+        """The network of digits, halved at each of several tensors: the halves answer as the whole does, to the bit."""
+        whole = self.answers(DIGITS, "--dim", "batch=3", "--level", "0")["scores"]
+        for at in ("/block/pool_out", "/fork/concat_out", "/head/matmul_out"):
+            self.gopt("optimize", DIGITS, "--level", "0", "--extract-output", at, "-o", "front.onnx")
+            self.gopt("optimize", DIGITS, "--level", "0", "--extract", f"{at}:scores", "-o", "back.onnx")
+            middle = self.answers("front.onnx", "--dim", "batch=3", "--level", "0")
+            self.write("middle.npy", middle[at.replace("/", "_")])
+            back = self.answers("back.onnx", "--level", "0", "--input", f"{at}=middle.npy")
+            self.assertEqual(back["scores"], whole, at)
+            self.gopt("optimize", "back.onnx", "-o", "fast.onnx", "--verify")
+
+
 if __name__ == "__main__":
     case, GOPT = sys.argv[1], os.path.abspath(sys.argv[2])
-    names = [case] if case != "all" else ["Usage", "Bad", "Inputs", "Outputs", "Pictures"]
+    names = [case] if case != "all" else ["Usage", "Bad", "Inputs", "Outputs", "Classes", "Pictures", "Cuts"]
     suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromTestCase(globals()[n]) for n in names)
     sys.exit(not unittest.TextTestRunner(verbosity=1).run(suite).wasSuccessful())
