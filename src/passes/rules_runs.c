@@ -383,7 +383,7 @@ static bool meets(gopt_graph *g, const pair *p, uint32_t out, meeting *at)
     gi_value *a = p->forward->out[out], *b = p->back->out[out];
     meeting other;
     at->concat = next_concat(a, 0);
-    if (!at->concat || next_concat(b, 1) != at->concat)
+    if (!at->concat || next_concat(b, 1) != at->concat || at->concat->block != p->back->block)
         return false;
     other.concat = at->concat;
     const int dim = out == 0;
@@ -469,8 +469,8 @@ static bool meet_here(gi_match *m, gi_reason *why)
     if (!p)
         return false;
     *p = (pair){ .forward = gi_value_node(a), .back = gi_value_node(b), .n_in = gi_value_node(a)->n_in };
-    if (p->forward == p->back || !are_counterparts(p->back, p->forward) || p->n_in > MAX_IN ||
-        p->forward->n_out > OUTPUTS)
+    if (p->forward == p->back || p->back->block != m->root->block || !are_counterparts(p->back, p->forward) ||
+        p->n_in > MAX_IN || p->forward->n_out > OUTPUTS)
         return false;
     for (uint32_t i = 0; i < p->forward->n_out; i++)
         if (!meets(m->g, p, i, &p->at[i]))
