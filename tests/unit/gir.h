@@ -29,7 +29,7 @@ static int teardown(void **state)
 
 static gopt_graph *parse(const char *params, const char *body)
 {
-    char text[4096];
+    static char text[1 << 17];
     gopt_graph *g = NULL;
     snprintf(text, sizeof text, "opset 24\ngraph \"t\" (%s) {\n%s\n  return %%y as \"y\"\n}\n", params, body);
     const gopt_status st = gi_parse(cx, "test", text, strlen(text), &g);
