@@ -117,14 +117,15 @@ gopt_status tool_extract(tool *t, gopt_graph **g)
 
 /* ---- --drop-postprocess ---- */
 
-/* Where a graph has an input or output of that name; SIZE_MAX where it has none. g may be NULL. */
-static size_t find(const gopt_graph *g, bool inputs, const char *name)
+/* The names of a graph's inputs or outputs, to be looked up. g may be NULL. */
+static json_t *names_of(const gopt_graph *g, bool inputs)
 {
     const size_t n = !g ? 0 : inputs ? gopt_graph_input_count(g) : gopt_graph_output_count(g);
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i), name))
-            return i;
-    return SIZE_MAX;
+    json_t *set = json_object();
+    for (size_t i = 0; i < n; i++) /* a name may be no UTF-8 */
+        json_object_set_new_nocheck(set, inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i),
+                                    json_true());
+    return set;
 }
 
 static json_t *end_json(const gopt_graph *g, bool inputs, size_t i)
@@ -136,12 +137,12 @@ static json_t *end_json(const gopt_graph *g, bool inputs, size_t i)
     return json_value_type(type, o);
 }
 
-static json_t *part_json(const gopt_graph *g, const gopt_graph *whole, const char *path)
+static json_t *part_json(const gopt_graph *g, const json_t *of_model, const char *path)
 {
     json_t *o = json_object(), *in = json_array(), *out = json_array(), *ops = json_object();
     for (size_t i = 0; i < gopt_graph_input_count(g); i++) {
         json_t *e = end_json(g, true, i);
-        const bool first = find(whole, true, gopt_graph_input_name(g, i)) != SIZE_MAX;
+        const bool first = json_object_get(of_model, gopt_graph_input_name(g, i)) != NULL;
         json_object_set_new(e, "from", json_text(first ? "model" : "head"));
         json_array_append_new(in, e);
     }
@@ -165,38 +166,46 @@ static json_t *part_json(const gopt_graph *g, const gopt_graph *whole, const cha
 static json_t *cut_json(const tool *t, const gopt_graph *whole, const gopt_cut *k, const char *tail_path)
 {
     json_t *o = json_object(), *in = json_array(), *out = json_array(), *between = json_array();
+    json_t *of_model = names_of(whole, true), *to_head = names_of(k->head, true), *to_tail = names_of(k->tail, true),
+           *from_tail = names_of(k->tail, false);
     for (size_t i = 0; i < gopt_graph_input_count(whole); i++) {
         json_t *e = end_json(whole, true, i), *to = json_array();
         const char *name = gopt_graph_input_name(whole, i);
-        if (find(k->head, true, name) != SIZE_MAX)
+        if (json_object_get(to_head, name))
             json_array_append_new(to, json_text("head"));
-        if (find(k->tail, true, name) != SIZE_MAX)
+        if (json_object_get(to_tail, name))
             json_array_append_new(to, json_text("tail"));
         json_object_set_new(e, "to", to);
         json_array_append_new(in, e);
     }
     for (size_t i = 0; i < gopt_graph_output_count(whole); i++) {
         json_t *e = end_json(whole, false, i);
-        const bool tail = find(k->tail, false, gopt_graph_output_name(whole, i)) != SIZE_MAX;
+        const bool tail = json_object_get(from_tail, gopt_graph_output_name(whole, i)) != NULL;
         json_object_set_new(e, "from", json_text(tail ? "tail" : "head"));
         json_array_append_new(out, e);
     }
     for (size_t i = 0; k->tail && i < gopt_graph_input_count(k->tail); i++)
-        if (find(whole, true, gopt_graph_input_name(k->tail, i)) == SIZE_MAX)
+        if (!json_object_get(of_model, gopt_graph_input_name(k->tail, i)))
             json_array_append_new(between, end_json(k->tail, true, i));
     json_object_set_new(o, "model", json_text(tool_model(t)));
-    json_object_set_new(o, "head", part_json(k->head, whole, t->o.out));
-    json_object_set_new(o, "tail", k->tail ? part_json(k->tail, whole, tail_path) : json_null());
+    json_object_set_new(o, "head", part_json(k->head, of_model, t->o.out));
+    json_object_set_new(o, "tail", k->tail ? part_json(k->tail, of_model, tail_path) : json_null());
     json_object_set_new(o, "tensors", between);
     json_object_set_new(o, "inputs", in);
     json_object_set_new(o, "outputs", out);
     json_object_set_new(o, "cut", json_unsupported(k->list, k->n));
+    json_decref(of_model);
+    json_decref(to_head);
+    json_decref(to_tail);
+    json_decref(from_tail);
     return o;
 }
 
 /* "  from the head to the tail: a f32[1,3], b i64[2]" */
-static void print_ends(FILE *to, const char *what, const json_t *list, const char *key, const char *value)
+static void print_ends(const tool *t, FILE *to, const char *what, const json_t *list, const char *key,
+                       const char *value)
 {
+    enum { MOST_SHOWN = 12 };
     size_t i, shown = 0;
     json_t *e;
     json_array_foreach(list, i, e)
@@ -204,11 +213,12 @@ static void print_ends(FILE *to, const char *what, const json_t *list, const cha
         const char *is = key ? json_string_value(json_object_get(e, key)) : NULL;
         if (key && (!is || strcmp(is, value) != 0))
             continue;
-        fprintf(to, "%s %s %s", shown++ ? "," : what, json_string_value(json_object_get(e, "name")),
-                json_string_value(json_object_get(e, "type")));
+        if (shown++ < MOST_SHOWN || t->o.verbose)
+            fprintf(to, "%s %s %s", shown > 1 ? "," : what, json_string_value(json_object_get(e, "name")),
+                    json_string_value(json_object_get(e, "type")));
     }
     if (shown)
-        fputc('\n', to);
+        fputs(shown > MOST_SHOWN && !t->o.verbose ? ", …\n" : "\n", to);
 }
 
 static void print_cut(const tool *t, FILE *to, const gopt_cut *k, const cut_off *c)
@@ -227,10 +237,10 @@ static void print_cut(const tool *t, FILE *to, const gopt_cut *k, const cut_off 
             gopt_graph_node_count(k->head), gopt_graph_node_count(k->head) == 1 ? "" : "s",
             gopt_graph_node_count(k->tail), k->n, k->n == 1 ? "it" : "them");
     print_unsupported(t, to, k->list, k->n);
-    print_ends(to, "  from the head to the tail:", json_object_get(c->json, "tensors"), NULL, NULL);
-    print_ends(to, "  inputs of the tail:", json_object_get(tail, "inputs"), "from", "model");
-    print_ends(to, "  outputs of the head:", json_object_get(c->json, "outputs"), "from", "head");
-    print_ends(to, "  outputs of the tail:", json_object_get(c->json, "outputs"), "from", "tail");
+    print_ends(t, to, "  from the head to the tail:", json_object_get(c->json, "tensors"), NULL, NULL);
+    print_ends(t, to, "  inputs of the tail:", json_object_get(tail, "inputs"), "from", "model");
+    print_ends(t, to, "  outputs of the head:", json_object_get(c->json, "outputs"), "from", "head");
+    print_ends(t, to, "  outputs of the tail:", json_object_get(c->json, "outputs"), "from", "tail");
     if (c->tail_path)
         fprintf(to, "  to be written: %s, %s\n", c->tail_path, c->json_path);
 }

@@ -288,8 +288,11 @@ gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path)
     name_all(list, n, names, sizeof names, &distinct);
     if (!t->o.quiet && !(t->o.diagnostics && !strcmp(t->o.diagnostics, "json")))
         print_unsupported(t, stderr, list, n);
-    char hint[160];
-    snprintf(hint, sizeof hint, "`gopt inspect %.80s` shows each place and what can be done", path);
+    char hint[256];
+    snprintf(hint, sizeof hint,
+             "`gopt inspect %.80s` shows each place and what can be done; `gopt optimize --drop-postprocess` ends the "
+             "network before them",
+             path);
     return tool_fail(t, GOPT_UNSUPPORTED, path, hint, "%zu node%s need%s %s that nothing here can run: %s", n,
                      n == 1 ? "" : "s", n == 1 ? "s" : "", distinct == 1 ? "an operator" : "operators", names);
 }

@@ -532,6 +532,7 @@ class Pictures(Case):
         self.assertIn("drawn together by scope", (self.dir / "o.before.dot").read_text())
 
 
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/models"  # real models, where there are some
 DIGITS = pathlib.Path(__file__).resolve().parents[2] / "examples/digits.onnx"
 
 
@@ -647,6 +648,38 @@ class Cuts(Case):
             back = self.answers("back.onnx", "--level", "0", "--input", f"{at}=middle.npy")
             self.assertEqual(back["scores"], whole, at)
             self.gopt("optimize", "back.onnx", "-o", "fast.onnx", "--verify")
+
+    def test_pictures_in_and_out(self):
+        """A network with operators of onnxruntime-extensions at both ends: what lies between is cut out, and runs."""
+        model = SHARED / "trained/superres_custom_ops.onnx"
+        if not model.exists():
+            self.skipTest("no models")
+        self.fails(4, "optimize", model, "--drop-postprocess", "-o", "out.onnx", says="nothing is left", hint="--extract-input")
+        self.fails(2, "optimize", model, "--extract-input", "_ppp2_cropped_image", says="pre_process_23")
+        self.gopt("optimize", model, "--extract-input", "_ppp3_f_pixels", "--shape", "_ppp3_f_pixels=224x224x3", "--drop-postprocess",
+                  "-o", "out.onnx")
+        cut = json.loads((self.dir / "out.cut.json").read_text())
+        self.assertEqual([(u["op"], u["node"]) for u in cut["cut"]], [("EncodeImage", "post_process_52")])
+        self.assertEqual([(v["name"], v["type"]) for v in cut["tensors"]], [("_ppp12_bgr_data", "u8[672,672,3]")])
+        self.assertEqual(set(self.answers("out.onnx")), {"_ppp12_bgr_data"})
+
+    def test_pytorch_operators(self):
+        """A network that PyTorch's exporter left operators in, of which one becomes an operator of gopt's own: the head is standard
+        ONNX, the tail has it, and both after another answer as the whole does, to the bit."""
+        for kind in ("aten", "aten_fallback", "fallthrough"):
+            model = SHARED / f"aten/conv_special_i0.{kind}/model.onnx"
+            if not model.exists():
+                self.skipTest("no models")
+            self.gopt("optimize", model, "--drop-postprocess", "--level", "0", "-o", "out.onnx")
+            cut = json.loads((self.dir / "out.cut.json").read_text())
+            self.assertEqual([u["op"] for u in cut["cut"]], ["BesselI0"])
+            self.assertFalse([o for o in cut["head"]["operators"] if "::" in o])
+            middle, last = cut["tensors"][0]["name"], cut["outputs"][0]["name"]
+            self.write("middle.npy", self.answers("out.onnx", "--level", "0")[middle.replace("/", "_")])
+            tail = self.answers("out.tail.onnx", "--level", "0", "--input", f"{middle}=middle.npy")
+            self.assertEqual(tail[last], self.answers(model, "--level", "0")[last])
+            self.gopt("optimize", model, "--drop-postprocess", "-o", "out.gir")  # gopt alone reads that: nothing to cut
+            self.assertIsNone(json.loads((self.dir / "out.cut.json").read_text())["tail"])
 
 
 if __name__ == "__main__":

@@ -81,6 +81,32 @@ static gopt_status look_at(gopt_graph *g)
     return s;
 }
 
+static bool is_softmax(void *user, const gopt_node *n)
+{
+    (void)user;
+    return !strcmp(gopt_node_op(n), "Softmax") || !strcmp(gopt_node_op(n), "Concat");
+}
+
+/* Its parts: the first node alone, and the network in two. */
+static gopt_status cut(gopt_graph *g)
+{
+    gopt_graph *part = NULL, *head = NULL, *tail = NULL;
+    gopt_cut c = { 0 };
+    const gopt_node *n = gopt_graph_first_node(g);
+    const char *first = n ? gopt_value_name(gopt_node_output(n, 0)) : NULL;
+    gopt_status s = first ? gopt_graph_extract(g, NULL, 0, &first, 1, &part) : GOPT_OK;
+    if (s == GOPT_OK)
+        s = gopt_graph_split(g, is_softmax, NULL, &head, &tail);
+    if (s == GOPT_OK)
+        s = gopt_cut_unsupported(g, true, &c);
+    gopt_graph_destroy(part);
+    gopt_graph_destroy(head);
+    gopt_graph_destroy(tail);
+    gopt_graph_destroy(c.head);
+    gopt_graph_destroy(c.tail);
+    return s;
+}
+
 static gopt_status whole_way(gopt_ctx *cx, const char *model, const char *out)
 {
     gopt_graph *g = NULL, *before = NULL;
@@ -89,6 +115,8 @@ static gopt_status whole_way(gopt_ctx *cx, const char *model, const char *out)
     gopt_status s = gopt_load(cx, model, &g);
     if (s == GOPT_OK)
         s = look_at(g);
+    if (s == GOPT_OK)
+        s = cut(g);
     if (s == GOPT_OK)
         s = gopt_graph_clone(g, &before);
     if (s == GOPT_OK)
