@@ -59,6 +59,10 @@ int gi_dim_cmp(const gi_dim *a, const gi_dim *b)
         static const int rank[] = { [SYMBOL] = 0, [FLOORDIV] = 1, [MIN] = 2, [MAX] = 3, [SUM] = 4 };
         return cmp_i64(rank[a->kind], rank[b->kind]);
     }
+    if (a->kind == SYMBOL && a->unknown && b->unknown) { /* ?9 before ?10 */
+        const int c = cmp_i64((int64_t)strlen(a->name), (int64_t)strlen(b->name));
+        return c ? c : strcmp(a->name, b->name);
+    }
     if (a->kind == SYMBOL)
         return strcmp(a->name, b->name);
     if (a->kind != SUM) {
@@ -612,23 +616,36 @@ const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, siz
     return total;
 }
 
-const gi_dim *gi_dim_import(gi_dims *t, const gi_dim *d)
+const gi_dim *gi_dim_import_named(gi_dims *t, const gi_dim *d, const char *(*name)(void *arg, const gi_dim *symbol),
+                                  void *arg)
 {
     if (d->kind == SYMBOL)
-        return gi_dim_sym(t, d->name, d->nonnegative);
+        return gi_dim_sym(t, name(arg, d), d->nonnegative);
     if (d->kind != SUM) {
-        const gi_dim *a = gi_dim_import(t, d->a), *b = gi_dim_import(t, d->b);
-        return a && b ? binary(t, d->kind, a, b, d->nonnegative) : NULL;
+        const gi_dim *a = gi_dim_import_named(t, d->a, name, arg), *b = gi_dim_import_named(t, d->b, name, arg);
+        const bool turned = a && b && d->kind != FLOORDIV && gi_dim_cmp(a, b) > 0;
+        return a && b ? binary(t, d->kind, turned ? b : a, turned ? a : b, d->nonnegative) : NULL;
     }
     sum s = { .c = d->c };
     for (uint32_t i = 0; i < d->n; i++) {
         const gi_dim *f[MAX_FACTORS];
         for (uint32_t k = 0; k < d->t[i].n; k++) {
-            f[k] = gi_dim_import(t, d->t[i].f[k]);
+            f[k] = gi_dim_import_named(t, d->t[i].f[k], name, arg);
             if (!f[k])
                 return NULL;
         }
         sum_add_term(t->arena, &s, d->t[i].coef, d->t[i].n, f);
     }
     return sum_done(t, &s, d->nonnegative);
+}
+
+static const char *own_name(void *arg, const gi_dim *symbol)
+{
+    (void)arg;
+    return symbol->name;
+}
+
+const gi_dim *gi_dim_import(gi_dims *t, const gi_dim *d)
+{
+    return gi_dim_import_named(t, d, own_name, NULL);
 }

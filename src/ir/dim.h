@@ -63,6 +63,10 @@ const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, siz
 /* The same expression in another table. */
 const gi_dim *gi_dim_import(gi_dims *t, const gi_dim *d);
 
+/* Likewise, with other names for its symbols: no two may get the same. */
+const gi_dim *gi_dim_import_named(gi_dims *t, const gi_dim *d, const char *(*name)(void *arg, const gi_dim *symbol),
+                                  void *arg);
+
 /* Calls f for every symbol in d. */
 void gi_dim_each_symbol(const gi_dim *d, void (*f)(void *arg, const gi_dim *symbol), void *arg);
 

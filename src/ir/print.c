@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "ir/dim_number.h"
 #include "ir/text.h"
 
 typedef struct printer {
@@ -13,6 +14,7 @@ typedef struct printer {
     const char **labels; /* by value id */
     gi_smap taken;       /* name -> how often */
     uint32_t next_number;
+    gi_dim_numbers dims;
 } printer;
 
 bool gi_text_plain(const char *name)
@@ -307,7 +309,7 @@ static void print_node(printer *p, const gi_node *n, int depth)
         print_value(p, n->out[i]);
         if ((p->o.types || n->op == OP_Unknown) && n->out[i]->type) {
             gi_str_add(s, ": ");
-            gi_type_print(s, n->out[i]->type);
+            gi_type_print_numbered(s, n->out[i]->type, &p->dims);
         }
     }
     gi_str_add(s, n->n_out ? " = " : "= ");
@@ -328,7 +330,7 @@ static void print_params(printer *p, const gi_block *b)
         gi_str_add(p->s, i ? ", " : "");
         print_value(p, b->params[i]);
         gi_str_add(p->s, ": ");
-        gi_type_print(p->s, b->params[i]->type);
+        gi_type_print_numbered(p->s, b->params[i]->type, &p->dims);
     }
     gi_str_add(p->s, ") {\n");
 }
@@ -417,7 +419,8 @@ gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out
         p.o = *o;
     gi_smap_init(&p.taken, p.scratch);
     p.labels = GI_NEW_ARRAY(p.scratch, const char *, g->n_values ? g->n_values : 1);
-    if (p.labels) {
+    const bool ready = p.labels && gi_dim_numbers_init(&p.dims, p.scratch);
+    if (ready) {
         print_header(&p);
         gi_str_add(out, "graph ");
         if (g->name && *g->name) {
@@ -428,7 +431,7 @@ gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out
         print_body(&p, g->main, 0);
         gi_str_add(out, "\n");
     }
-    const bool done = p.labels && !out->failed;
+    const bool done = ready && !out->failed;
     gi_arena_destroy(p.scratch);
     return done ? GOPT_OK : GOPT_NO_MEMORY;
 }

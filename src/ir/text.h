@@ -10,7 +10,8 @@
  *     return %2 as "output", %f
  *   }
  *
- * A result may carry its type, `%y: f32[2] = Relu %x`; written files have all of them.
+ * A result may carry its type, `%y: f32[2] = Relu %x`; written files have all of them. Dims that nothing names are
+ * written ?1, ?2, … in the order that they come up (dim_number.h).
  *
  * Values: %name where the name is an identifier, %"name" otherwise, %7 where it has none; a name that stands
  * for several values gets #2, #3 behind it. `_` is an absent input. A constant is dense<TYPE, DATA> or

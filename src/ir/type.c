@@ -1,5 +1,5 @@
 /* Types, hash-consed. */
-#include "ir/type.h"
+#include "ir/dim_number.h"
 
 typedef struct entry {
     gi_type type;
@@ -119,7 +119,7 @@ bool gi_type_dim_const(const gi_type *t, int i, int64_t *v)
 }
 
 /* Sequences of sequences of …: as deep as the model nested them; import caps that. */
-void gi_type_print(gi_str *s, const gi_type *t)
+void gi_type_print_numbered(gi_str *s, const gi_type *t, gi_dim_numbers *n)
 {
     if (!t) {
         gi_str_add(s, "?");
@@ -129,7 +129,7 @@ void gi_type_print(gi_str *s, const gi_type *t)
         gi_str_add(s, t->kind == GOPT_SEQUENCE ? "seq(" : t->kind == GOPT_MAP ? "map(" : "optional(");
         if (t->kind == GOPT_MAP)
             gi_str_addf(s, "%s,", gopt_dtype_name(t->key));
-        gi_type_print(s, t->elem);
+        gi_type_print_numbered(s, t->elem, n);
         gi_str_add(s, ")");
         return;
     }
@@ -140,7 +140,15 @@ void gi_type_print(gi_str *s, const gi_type *t)
     for (int i = 0; i < t->rank; i++) {
         if (i)
             gi_str_add(s, ",");
-        gi_dim_print(s, t->dims[i]);
+        const gi_dim *d = n ? gi_dim_numbered(n, t->dims[i]) : t->dims[i];
+        if (d)
+            gi_dim_print(s, d);
+        s->failed |= !d;
     }
     gi_str_add(s, "]");
+}
+
+void gi_type_print(gi_str *s, const gi_type *t)
+{
+    gi_type_print_numbered(s, t, NULL);
 }

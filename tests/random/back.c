@@ -16,33 +16,6 @@ static const char *print(gopt_graph *g, bool types, gi_arena *a)
     return gi_print(g, &(gi_print_options){ .types = types, .contents = true }, &s) == GOPT_OK ? s.p : NULL;
 }
 
-/* Unknown dims are numbered as they come up: here in the order of the text. */
-static const char *renumbered(const char *text, gi_arena *a)
-{
-    enum { MOST = 256 };
-    unsigned long long met[MOST];
-    size_t n = 0, k;
-    gi_str s;
-    gi_str_init(&s, a);
-    for (const char *p = text; p && *p;) {
-        if (*p != '?' || p[1] < '0' || p[1] > '9') {
-            gi_str_addn(&s, p++, 1);
-            continue;
-        }
-        char *end;
-        const unsigned long long number = strtoull(p + 1, &end, 10);
-        for (k = 0; k < n && met[k] != number;)
-            k++;
-        if (k == MOST)
-            return text;
-        met[k] = number;
-        n = k == n ? n + 1 : n;
-        gi_str_addf(&s, "?%zu", k);
-        p = end;
-    }
-    return s.failed ? text : s.p;
-}
-
 /* The first line that differs, of both. */
 static const char *difference(const char *was, const char *is, gi_arena *a)
 {
@@ -67,15 +40,14 @@ static const char *compare(gopt_graph *was, gopt_graph *is, const char *way, gi_
 static const char *back_from_text(gopt_graph *g, gi_arena *a)
 {
     gopt_graph *again = NULL;
-    const char *text = print(g, true, a), *first = renumbered(print(g, false, a), a), *fault = NULL;
+    const char *text = print(g, true, a), *first = print(g, false, a), *fault = NULL;
     if (!text || !first)
         return "it cannot be printed";
     if (gi_parse(g->cx, "printed", text, strlen(text), &again) != GOPT_OK || gi_verify(again) != GOPT_OK ||
         gi_infer_graph(again) != GOPT_OK) {
         fault = "what is printed cannot be read";
     } else {
-        const char *second =
-            renumbered(print(again, false, a), a); /* of dims that are equal, types may come to show another */
+        const char *second = print(again, false, a); /* of dims that are equal, types may come to show another */
         if (!second || strcmp(first, second) != 0)
             fault = gi_arena_printf(a, "read from its text it prints differently:%s",
                                     second ? difference(first, second, a) : "");
@@ -114,7 +86,7 @@ static const char *back_from_onnx(gopt_graph *g, const char *folder, gi_arena *a
     if (first && !fault)
         second = through_onnx(first, path, &fault);
     if (second) {
-        const char *one = renumbered(print(first, false, a), a), *two = renumbered(print(second, false, a), a);
+        const char *one = print(first, false, a), *two = print(second, false, a);
         if (!one || !two || strcmp(one, two) != 0)
             fault = gi_arena_printf(a, "exported and imported twice it is another graph:%s",
                                     one && two ? difference(one, two, a) : "");

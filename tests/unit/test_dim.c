@@ -1,5 +1,5 @@
 /* Dimension expressions: canonical form, arithmetic, bounds, text. */
-#include "ir/dim.h"
+#include "ir/dim_number.h"
 #include "unit/unit.h"
 
 static gopt_ctx *cx;
@@ -121,12 +121,57 @@ static void overflow_is_unknown_not_undefined(void **state)
     assert_non_null(d);
 }
 
+static void expect_numbered(gi_dim_numbers *n, const char *d, const char *text)
+{
+    const gi_dim *is = gi_dim_numbered(n, D(d));
+    assert_non_null(is);
+    gi_str s;
+    gi_str_init(&s, arena);
+    gi_dim_print(&s, is);
+    assert_string_equal(s.p, text);
+}
+
+/* What is numbered once comes out of it again as it is, whatever its unknowns were called. */
+static void unknowns_are_numbered_as_they_come_up(void **state)
+{
+    (void)state;
+    gi_dim_numbers n;
+    assert_true(gi_dim_numbers_init(&n, arena));
+    expect_numbered(&n, "2*h+1", "2*h+1");
+    expect_numbered(&n, "?70", "?1");
+    expect_numbered(&n, "?9+2*?80", "?2+2*?3");
+    expect_numbered(&n, "?9+2*?70", "2*?1+?2");       /* turned around */
+    expect_numbered(&n, "min(?9,?70)", "min(?1,?2)"); /* likewise */
+    expect_numbered(&n, "?70", "?1");
+    expect_numbered(&n, "?x+?1", "?4+?x"); /* no number: it stays, and ?1 is not the ?1 above */
+    expect_numbered(&n, "?01", "?01");
+    expect_numbered(&n, "?20*?21+?22*?70", "?1*?5+?6*?7"); /* not ?5*?6+?1*?7: the text's order is another */
+    for (int k = 10; k < 16; k++) {
+        char from[8], to[8];
+        snprintf(from, sizeof from, "?1%d", k);
+        snprintf(to, sizeof to, "?%d", k - 2);
+        expect_numbered(&n, from, to);
+    }
+    expect_numbered(&n, "?113-?110", "-?8+?11"); /* by number, not by letters */
+    gi_dim_numbers again;
+    assert_true(gi_dim_numbers_init(&again, arena));
+    static const char *const stable[] = {
+        "?1", "?2+2*?3", "2*?1+?2", "?1*?4+?5*?6", "?7+?8+?9+?10+?11", "?11/(?10+1)"
+    };
+    for (size_t i = 0; i < sizeof stable / sizeof *stable; i++)
+        expect_numbered(&again, stable[i], stable[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_expressions_are_one_pointer),  cmocka_unit_test(division_is_exact_where_it_can_be_seen),
-        cmocka_unit_test(bounds_decide_minimum_and_equality), cmocka_unit_test(text_comes_back_the_same),
-        cmocka_unit_test(evaluates_and_substitutes),          cmocka_unit_test(overflow_is_unknown_not_undefined),
+        cmocka_unit_test(equal_expressions_are_one_pointer),
+        cmocka_unit_test(division_is_exact_where_it_can_be_seen),
+        cmocka_unit_test(bounds_decide_minimum_and_equality),
+        cmocka_unit_test(text_comes_back_the_same),
+        cmocka_unit_test(evaluates_and_substitutes),
+        cmocka_unit_test(overflow_is_unknown_not_undefined),
+        cmocka_unit_test(unknowns_are_numbered_as_they_come_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
