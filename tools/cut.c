@@ -273,8 +273,8 @@ gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c)
             print_unsupported(t, stderr, k.list, k.n);
         s = tool_fail(t, GOPT_UNSUPPORTED, tool_model(t),
                       "begin behind those that come first: --extract-input TENSOR (`gopt inspect --nodes` lists them)",
-                      "nothing is left before what cannot run: every node is one of %zu that cannot, or depends on it",
-                      k.n);
+                      "nothing is left before what cannot run: all %zu nodes are such, or depend on them",
+                      gopt_graph_node_count(k.tail));
     } else {
         c->json = cut_json(t, *g, &k, c->tail_path);
         s = c->json ? GOPT_OK : tool_no_memory(t);

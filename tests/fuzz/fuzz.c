@@ -250,6 +250,7 @@ static const char *const model_commands[] = {
     "gopt optimize FILE -o OUT/o.onnx --threads 1 --memory-limit 67108864",
     "gopt optimize FILE -o OUT/o.gir --level 3 --threads 1 --memory-limit 67108864",
     "gopt optimize FILE --dot OUT/o.dot --threads 1 --memory-limit 67108864",
+    "gopt optimize FILE --drop-postprocess -o OUT/o.onnx --threads 1 --memory-limit 67108864",
     "gopt run FILE --threads 1 --memory-limit 33554432 --output-dir OUT --iterations 1 --warmup 0",
     "gopt run FILE --level 0 --threads 1 --memory-limit 33554432 --iterations 1 --warmup 0",
 };
