@@ -77,7 +77,11 @@ static gopt_status run_command(tool *t)
     t->cx = gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = t->o.memory_limit, .threads = (int)t->o.threads });
     if (!t->cx)
         return tool_no_memory(t);
-    const gopt_status s = t->cmd->run(t);
+    gopt_status s = GOPT_OK;
+    for (size_t i = 0; s == GOPT_OK && i < t->o.plugins.n; i++)
+        s = gopt_ctx_load_plugin(t->cx, t->o.plugins.p[i]);
+    if (s == GOPT_OK)
+        s = t->cmd->run(t);
     fflush(stdout);
     tool_flush(t);
     if (s != GOPT_OK && s != GOPT_DIFFERENT && !t->failed)
@@ -121,6 +125,7 @@ int main(int argc, char **argv)
     free(t.o.args.p);
     free(t.o.shapes.p);
     free(t.o.dims.p);
+    free(t.o.plugins.p);
     free(t.o.inputs.p);
     return gopt_status_exit(s);
 }

@@ -107,6 +107,8 @@ static gopt_status load_raw(tool *t, const char *path, const wanted *w, const ui
 
 static gopt_status load_bytes(tool *t, const char *path, const wanted *w, const uint8_t *p, size_t n, gopt_tensor **out)
 {
+    if (gopt_image_is(p, n) && gopt_value_rank(w->value) == 1 && gopt_value_dtype(w->value) == GOPT_U8)
+        return load_raw(t, path, w, p, n, out); /* the model decodes it, by a plugin's operator */
     if (gopt_image_is(p, n)) {
         gopt_tensor *pixels;
         TRY(gopt_image_decode(t->cx, path, p, n, &pixels));

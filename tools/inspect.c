@@ -141,6 +141,68 @@ static gopt_status print_weights(tool *t, gopt_graph *g)
     return GOPT_OK;
 }
 
+/* ---- plugins ---- */
+
+typedef struct plugged {
+    const gopt_node *node;
+    gopt_plugin_use use;
+    bool told;
+} plugged;
+
+/* Every node that a plugin runs; NULL where there is none, or no memory. Freed by the caller. */
+static plugged *find_plugged(const gopt_graph *g, size_t *n)
+{
+    gopt_plugin_use use;
+    size_t count = 0;
+    *n = 0;
+    for (gopt_node *i = gopt_graph_first_node(g); i; i = gopt_node_next(i))
+        count += gopt_node_plugin(i, &use);
+    plugged *p = count ? calloc(count, sizeof *p) : NULL;
+    for (gopt_node *i = p ? gopt_graph_first_node(g) : NULL; i; i = gopt_node_next(i))
+        if (gopt_node_plugin(i, &use))
+            p[(*n)++] = (plugged){ .node = i, .use = use };
+    return p;
+}
+
+static void print_plugged(const tool *t, plugged *p, size_t n)
+{
+    printf("\n%sOperators that plugins provide%s\n", bold(t), plain(t));
+    for (size_t i = 0; i < n; i++) {
+        size_t places = 0, shown = 0;
+        if (p[i].told)
+            continue;
+        for (size_t k = i; k < n; k++)
+            if (p[k].use.name == p[i].use.name) { /* the plugin's own text: one an operator */
+                p[k].told = true;
+                places++;
+            }
+        printf("  %s::%s, %zu place%s:", *p[i].use.domain ? p[i].use.domain : "ai.onnx", p[i].use.name, places,
+               places == 1 ? "" : "s");
+        for (size_t k = i; k < n && (shown < 3 || t->o.verbose); k++)
+            if (p[k].use.name == p[i].use.name) {
+                const char *name = gopt_node_name(p[k].node);
+                printf("%s %s", shown++ ? "," : "", name && *name ? name : "(no name)");
+            }
+        printf("%s\n    by %s%s%s\n", shown < places ? ", …" : "", p[i].use.file ? p[i].use.file : "the program",
+               p[i].use.means ? ": " : "", p[i].use.means ? p[i].use.means : "");
+    }
+}
+
+static json_t *json_plugged(const plugged *p, size_t n)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "node", json_text(gopt_node_name(p[i].node)));
+        json_object_set_new(o, "domain", json_text(p[i].use.domain));
+        json_object_set_new(o, "op", json_text(p[i].use.name));
+        json_object_set_new(o, "means", json_text(p[i].use.means));
+        json_object_set_new(o, "plugin", json_text(p[i].use.file));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
 /* ---- JSON ---- */
 
 static json_t *json_values(const gopt_graph *g, bool inputs)
@@ -235,7 +297,7 @@ static gopt_status json_weights(gopt_graph *g, json_t **out)
 }
 
 static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u,
-                              const gopt_aten_finding *aten, size_t n_aten)
+                              const gopt_aten_finding *aten, size_t n_aten, json_t *plugins)
 {
     const char *domain;
     int64_t version;
@@ -257,6 +319,7 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
     json_object_set_new(j, "peak_activation_bytes", json_amount(m->peak_activation_bytes));
     json_object_set_new(j, "unsupported", json_unsupported(u, n_u));
     json_object_set_new(j, "aten", json_aten(aten, n_aten));
+    json_object_set_new(j, "plugins", plugins);
     json_object_set_new(j, "diagnostics", json_diagnostics(t));
     if (t->o.nodes)
         json_object_set_new(j, "node_list", json_nodes(g));
@@ -274,15 +337,16 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
 
 /* ---- the whole ---- */
 
-static gopt_status look(tool *t, gopt_graph *g, gopt_graph *lowered)
+static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged **plugins)
 {
     const gopt_inspection *m;
     const gopt_unsupported *u;
     const gopt_aten_finding *aten;
-    size_t n_u, n_aten;
+    size_t n_u, n_aten, n_p;
     TRY(gopt_inspect(g, &m));
     TRY(gopt_lower_aten(lowered, &aten, &n_aten)); /* what optimize and run would do */
     TRY(gopt_find_unsupported(lowered, &u, &n_u));
+    plugged *p = *plugins = find_plugged(lowered, &n_p);
     const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
                        (t->o.svg && !strcmp(t->o.svg, "-"));
     if (!taken && !t->o.quiet) {
@@ -295,24 +359,28 @@ static gopt_status look(tool *t, gopt_graph *g, gopt_graph *lowered)
             printf("\n%sOperators of PyTorch%s\n", bold(t), plain(t));
             print_aten(t, stdout, aten, n_aten);
         }
+        if (n_p)
+            print_plugged(t, p, n_p);
         if (n_u) {
             printf("\n%s%zu node%s cannot run here%s\n", bold(t), n_u, n_u == 1 ? "" : "s", plain(t));
             print_unsupported(t, stdout, u, n_u);
         }
     }
     if (t->o.json)
-        TRY(write_json(t, g, m, u, n_u, aten, n_aten));
+        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p)));
     return tool_pictures(t, g, NULL, tool_model(t));
 }
 
 gopt_status inspect(tool *t)
 {
     gopt_graph *g = NULL, *lowered = NULL;
+    plugged *plugins = NULL;
     gopt_status s = tool_load(t, tool_model(t), &g);
     if (s == GOPT_OK)
         s = gopt_graph_clone(g, &lowered);
     if (s == GOPT_OK)
-        s = look(t, g, lowered);
+        s = look_at(t, g, lowered, &plugins);
+    free(plugins);
     gopt_graph_destroy(lowered);
     gopt_graph_destroy(g);
     return s;

@@ -55,6 +55,8 @@ static const option_row rows[] = {
       REPEATED, F(shapes) },
     { "dim", 0, "SYMBOL=N", "fix a symbolic dimension, as in --dim batch=8 (repeatable)", G_MODEL, C_MODEL, REPEATED,
       F(dims) },
+    { "plugin", 0, "FILE.so", "take operators that gopt lacks from a plugin, as in --plugin ./mine.so (repeatable)",
+      G_MODEL, C_MODEL, REPEATED, F(plugins) },
 
     { "output", 'o', "FILE", "write the result: .onnx is standard ONNX, .gir gopt's text form", G_OPTIMIZE, C_O, TEXT,
       F(out) },

@@ -39,7 +39,7 @@ enum {
 typedef struct options {
     strings args; /* MODEL and whatever else is no option */
     /* everywhere */
-    strings shapes, dims;
+    strings shapes, dims, plugins;
     int64_t threads;
     uint64_t memory_limit;
     bool deterministic, quiet, verbose, help, version;

@@ -107,6 +107,13 @@ GOPT_API gopt_value *gopt_node_output(const gopt_node *n, size_t i); /* NULL pas
 GOPT_API const char *gopt_node_op(const gopt_node *n);
 GOPT_API const char *gopt_node_name(const gopt_node *n);   /* NULL where it has none */
 GOPT_API const char *gopt_node_domain(const gopt_node *n); /* "" is ai.onnx */
+/* Who provides a node's operator that is none of gopt's own (gopt/plugin.h); false where no plugin does. */
+typedef struct gopt_plugin_use {
+    const char *file; /* NULL: the program itself */
+    const char *domain, *name;
+    const char *means; /* may be NULL */
+} gopt_plugin_use;
+GOPT_API bool gopt_node_plugin(const gopt_node *n, gopt_plugin_use *out);
 GOPT_API size_t gopt_node_input_count(const gopt_node *n);
 GOPT_API gopt_value *gopt_node_input(const gopt_node *n, size_t i); /* NULL where absent or past the last */
 

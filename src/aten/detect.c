@@ -3,7 +3,7 @@
  * Never fails on a strange model: attributes of the wrong kind, missing names and unknown domains are findings
  * like any other. */
 #include "aten/aten.h"
-#include "ops/eval.h"
+#include "ops/plugin.h"
 
 /* ---- what to say ---- */
 
@@ -140,7 +140,7 @@ static bool look(void *arg, gi_node *n)
     const bool is_unknown = n->op == OP_Unknown;
     const char *domain = is_unknown ? NULL : gi_op_get(n->op)->domain;
     const bool own = f->own && domain && !strcmp(domain, GI_DOMAIN_OWN);
-    if (!is_unknown && !own && (gi_op_get(n->op)->eval || n->op == OP_Fusion))
+    if (!own && (gi_node_evaluates(n) || n->op == OP_Fusion))
         return true;
     gopt_unsupported u = { .at = n,
                            .node = n->name && n->name[0]         ? n->name

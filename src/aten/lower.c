@@ -8,7 +8,7 @@
  * they give: what is lowered first tells the next one the types of its inputs. A node that cannot be lowered stays as it
  * was, with the reason in the findings. Each node is visited once, and adds a bounded number of nodes. */
 #include "aten/aten.h"
-#include "ops/infer.h"
+#include "ops/plugin.h"
 
 bool gi_aten_build(gi_aten *a, gi_node *n, gi_arena *scratch)
 {
@@ -125,6 +125,10 @@ static bool lower_node(walk *w, gi_node *n, const char *op, const char *overload
     const bool done = gi_aten_build(&a, n, w->scratch);
     if (!done && !a.why)
         return false;
+    if (!done && gi_plugin_of(n)) { /* it stays, and runs */
+        w->status = gi_infer_node(n, w->scratch);
+        return true;
+    }
     f.what = done ? built_text(&a, &own) : gi_arena_str(w->g->arena, a.why);
     f.outcome = !done ? GOPT_ATEN_LEFT : own ? GOPT_ATEN_OWN : GOPT_ATEN_LOWERED;
     f.fix = f.outcome == GOPT_ATEN_OWN && row->advice ? row->advice : "";
@@ -142,7 +146,7 @@ static bool visit(void *arg, gi_node *n)
     if (gi_aten_decode(n, &op, &overload)) {
         if (!lower_node(w, n, op, overload))
             w->status = GOPT_NO_MEMORY;
-    } else if (w->retyped && n->op != OP_Unknown) {
+    } else if (w->retyped && (n->op != OP_Unknown || gi_plugin_of(n))) {
         w->status = gi_infer_node(n, w->scratch);
     }
     gi_arena_reset(w->scratch);

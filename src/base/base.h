@@ -50,6 +50,8 @@ struct gopt_ctx {
     bool own_memory;       /* no allocator was given: store.c may ask the system for pages */
     int weights_made;      /* optimizations that run; changed with atomics */
     uint64_t page_bytes;   /* now held as pages by store.c; changed with atomics */
+    void *plugins;         /* ops/plugin.c's; NULL where none was added */
+    void (*plugins_close)(gopt_ctx *cx);
 };
 
 /* Plain allocations from the context's allocator. gi_alloc gives zeroed memory; size 0 gives a valid

@@ -52,6 +52,8 @@ void gopt_ctx_destroy(gopt_ctx *cx)
 {
     if (!cx)
         return;
+    if (cx->plugins)
+        cx->plugins_close(cx);
     gi_arena_destroy(cx->arena);
     gi_arena_destroy(cx->texts);
     gi_free(cx, cx->diags);

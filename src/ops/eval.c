@@ -1,6 +1,7 @@
 /* The driver of reference evaluation: one node, a block, a graph. */
 #include "ops/eval.h"
 #include "ops/infer.h"
+#include "ops/plugin.h"
 
 /* ---- outputs ---- */
 
@@ -103,17 +104,18 @@ static gopt_status check_outputs(gi_eval *a, const gi_op *row)
 gopt_status gi_eval_node(gi_eval *a)
 {
     const gi_op *row = gi_op_get(a->n->op);
-    if (!row->eval) {
+    const gi_plugin_op *plugin = gi_plugin_of(a->n);
+    if (!row->eval && !plugin) {
         const gi_place at = gi_node_place(a->n);
         const char *domain = a->n->domain && *a->n->domain ? a->n->domain : "ai.onnx";
         return gi_fail(a->cx, GOPT_UNSUPPORTED, &at, NULL, "operator %s::%s has no evaluation here", domain,
                        a->n->op_name ? a->n->op_name : row->name);
     }
     const size_t said = gopt_diag_count(a->cx);
-    gopt_status st = check_inputs(a, row);
-    if (st == GOPT_OK)
+    gopt_status st = plugin ? gi_plugin_eval(a, plugin) : check_inputs(a, row);
+    if (st == GOPT_OK && !plugin)
         st = row->eval(a);
-    if (st == GOPT_OK)
+    if (st == GOPT_OK && !plugin)
         st = check_outputs(a, row);
     if (st != GOPT_OK) {
         const gi_place at = gi_node_place(a->n);

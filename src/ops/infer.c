@@ -2,6 +2,7 @@
  * found with what was known. */
 #include "ops/infer.h"
 #include "ops/eval.h"
+#include "ops/plugin.h"
 
 enum { CONTENTS_MAX = 64 }; /* contents of more elements are not followed */
 
@@ -155,8 +156,7 @@ static bool small_int(const gi_type *t, int64_t *n)
            gi_type_elements(t, n) && *n <= CONTENTS_MAX;
 }
 
-/* An input as a tensor, from its weights or from contents that are all constant. */
-static bool constant_tensor(gi_infer *c, gi_value *v, gopt_tensor *t)
+bool gi_infer_contents(const gi_infer *c, gi_value *v, gopt_tensor *t)
 {
     const gi_blob *b = gi_value_blob(v);
     if (b) {
@@ -215,7 +215,7 @@ static gopt_status contents_by_evaluation(gi_infer *c, const gi_op *row)
     GI_NEED(store && in && out);
     for (uint32_t i = 0; i < n->n_in; i++) {
         gi_value *v = gi_node_in(n, i);
-        if (v && !constant_tensor(c, v, &store[i]))
+        if (v && !gi_infer_contents(c, v, &store[i]))
             return GOPT_OK;
         in[i] = v ? &store[i] : NULL;
     }
@@ -283,11 +283,16 @@ gopt_status gi_infer_node(gi_node *n, gi_arena *scratch)
     c.known = GI_NEW_ARRAY(scratch, const gi_dim *const *, n->n_out + 1);
     c.n_known = GI_NEW_ARRAY(scratch, uint32_t, n->n_out + 1);
     GI_NEED(c.out && c.known && c.n_known);
-    if (n->op == OP_Unknown)
+    const gi_plugin_op *plugin = gi_plugin_of(n);
+    if (n->op == OP_Unknown && !plugin)
         return GOPT_OK;
-    GI_TRY(check_row(&c, row));
-    if (row->infer)
-        GI_TRY(row->infer(&c));
+    if (plugin) {
+        GI_TRY(gi_plugin_infer(&c, plugin));
+    } else {
+        GI_TRY(check_row(&c, row));
+        if (row->infer)
+            GI_TRY(row->infer(&c));
+    }
     if (c.no_memory)
         return GOPT_NO_MEMORY;
     GI_TRY(contents_by_evaluation(&c, row));

@@ -41,7 +41,9 @@ const gi_dim *gi_infer_dim(const gi_infer *c, uint32_t in,
                            int i); /* i < 0 from the end; a fresh unknown where unknown */
 const gi_dim *const *gi_infer_known(const gi_infer *c, uint32_t in, uint32_t *n);          /* contents, or NULL */
 bool gi_infer_ints(const gi_infer *c, uint32_t in, gi_arena *a, uint32_t *n, int64_t **v); /* all constant? */
-gi_blob *gi_infer_blob(const gi_infer *c, uint32_t in);                                    /* of a constant input */
+/* The value as a tensor, from weights of a few hundred bytes or from contents that are all constant; *t borrows. */
+bool gi_infer_contents(const gi_infer *c, gi_value *v, gopt_tensor *t);
+gi_blob *gi_infer_blob(const gi_infer *c, uint32_t in); /* of a constant input */
 
 void gi_infer_set(gi_infer *c, uint32_t out, gopt_dtype t, int rank, const gi_dim *const *dims);
 void gi_infer_set_type(gi_infer *c, uint32_t out, const gi_type *t);

@@ -22,6 +22,7 @@
  *
  * An output by name stays an output of a node: it becomes an Identity of the constant. */
 #include "ops/cost.h"
+#include "ops/plugin.h"
 #include "passes/util.h"
 
 enum { MAX_TENSOR = 1 << 28 }; /* bytes that one value of a region may have where the model's own are not more */
@@ -102,13 +103,13 @@ static bool may_read(const gi_value *v, unsigned traits)
 
 static bool can_evaluate(const folder *f, const gi_node *n)
 {
-    const gi_op *row = gi_op_get(n->op);
+    const unsigned traits = gi_node_traits(n);
     if (n->op_name && !strcmp(n->op_name, "DequantizeLinear")) /* of weights: they would lose their small type */
         return false;
-    if (n->op == OP_Unknown || !row->eval || !(row->traits & GI_PURE) || (row->traits & (GI_RANDOM | GI_CONTROL)))
+    if (!gi_node_evaluates(n) || !(traits & GI_PURE) || (traits & (GI_RANDOM | GI_CONTROL)))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (n->in[i].value && (!is_known(f, n->in[i].value) || !may_read(n->in[i].value, row->traits)))
+        if (n->in[i].value && (!is_known(f, n->in[i].value) || !may_read(n->in[i].value, traits)))
             return false;
     for (uint32_t i = 0; i < n->n_out; i++)
         if (!fits(f, n->out[i]) || (n->out[i]->type && n->out[i]->type->kind != GOPT_TENSOR))

@@ -1,5 +1,6 @@
 /* The cpu backend: host memory, our own threads, tactics from tactics.def. */
 #include "backend/cpu/cpu.h"
+#include "ops/plugin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,7 +56,7 @@ static const char *cpu_device_name(const gi_device *dev)
 static bool cpu_supports(gi_device *dev, const gi_node *n, gi_arena *a, const char **why)
 {
     (void)dev;
-    if (!gi_op_get(n->op)->eval) {
+    if (!gi_node_evaluates(n)) {
         *why = gi_arena_printf(a, "operator %s has no evaluation", n->op_name ? n->op_name : gi_op_get(n->op)->name);
         return false;
     }
