@@ -92,7 +92,7 @@ typedef struct gopt_plugin_host {
     gopt_status (*set_type)(const gopt_plugin_call *c, uint32_t out, gopt_dtype dtype, int rank, const int64_t *dims);
     void *(*output)(const gopt_plugin_call *c, uint32_t out, gopt_dtype dtype, int rank, const int64_t *dims);
     void *(*scratch)(const gopt_plugin_call *c, size_t bytes);
-    void (*fail)(const gopt_plugin_call *c, const char *text);
+    void (*failed)(const gopt_plugin_call *c, const char *text);
 } gopt_plugin_host;
 
 struct gopt_plugin_call {
@@ -185,7 +185,7 @@ static inline bool gopt_plugin_tensor_attribute(const gopt_plugin_call *c, const
 /* `return gopt_plugin_fail(c, "…");` says why; only the first text counts. It is copied. */
 static inline gopt_status gopt_plugin_fail(const gopt_plugin_call *c, const char *text)
 {
-    c->host->fail(c, text);
+    c->host->failed(c, text);
     return GOPT_BAD_INPUT;
 }
 

@@ -127,7 +127,9 @@ static void explain_other(finder *f, const gi_node *n, gopt_unsupported *u)
         }
     if (u->domain[0]) {
         u->reason = gi_arena_printf(f->arena, "a custom operator of the domain %s", u->domain);
-        u->fix = "write it with standard operators, or give its meaning as a model-local function";
+        u->fix = "write it with standard operators, or give its meaning as a model-local function, or as a plugin "
+                 "(--plugin, "
+                 "docs/plugins.md)";
     } else {
         u->reason = gi_arena_printf(f->arena, "no operator of ONNX's opset %d", n->opset);
         u->fix = "check the operator's name and the model's opset_import";

@@ -112,7 +112,7 @@ static void *scratch(const gopt_plugin_call *c, size_t bytes)
     return gi_arena_alloc(of(c)->scratch, bytes ? bytes : 1);
 }
 
-static void fail(const gopt_plugin_call *c, const char *text)
+static void failed(const gopt_plugin_call *c, const char *text)
 {
     calling *k = of(c);
     if (!k->why)
@@ -309,7 +309,7 @@ static const gopt_plugin_host host = { .get_int = get_int,
                                        .set_type = set_type,
                                        .output = output,
                                        .scratch = scratch,
-                                       .fail = fail };
+                                       .failed = failed };
 
 static gopt_status call(calling *k, uint32_t n_in, uint32_t n_out)
 {
