@@ -201,8 +201,8 @@ typedef struct gopt_cut {
     size_t n;
 } gopt_cut;
 
-/* `standard`: the head is for other runtimes, so it ends before the operators of gopt's own, too. Lower PyTorch's
- * operators first (gopt_lower_aten). */
+/* `standard`: the head is for other runtimes, so it ends before the operators of gopt's own and of plugins, too.
+ * Lower PyTorch's operators first (gopt_lower_aten). */
 GOPT_API gopt_status gopt_cut_unsupported(gopt_graph *g, bool standard, gopt_cut *out);
 
 /* ---- operators of PyTorch that an exporter left (ATen) ---- */

@@ -11,7 +11,7 @@ typedef struct finder {
     gopt_graph *g;
     gi_arena *arena, *scratch;
     gi_vec(gopt_unsupported) list;
-    bool own; /* operators of gopt's own, too */
+    bool own; /* operators of gopt's own and of plugins, too */
 } finder;
 
 /* Nothing is said as an empty text: out of memory while explaining is no reason to stop. */
@@ -141,7 +141,7 @@ static bool look(void *arg, gi_node *n)
     finder *f = arg;
     const bool is_unknown = n->op == OP_Unknown;
     const char *domain = is_unknown ? NULL : gi_op_get(n->op)->domain;
-    const bool own = f->own && domain && !strcmp(domain, GI_DOMAIN_OWN);
+    const bool own = f->own && (gi_plugin_of(n) || (domain && !strcmp(domain, GI_DOMAIN_OWN)));
     if (!own && (gi_node_evaluates(n) || n->op == OP_Fusion))
         return true;
     gopt_unsupported u = { .at = n,
