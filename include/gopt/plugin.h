@@ -217,9 +217,9 @@ static inline void *gopt_plugin_output(const gopt_plugin_call *c, uint32_t out, 
     return c->host->output(c, out, dtype, rank, dims);
 }
 /* Zeroed memory until `run` returns; NULL where there is none. */
-static inline void *gopt_plugin_scratch(const gopt_plugin_call *c, size_t bytes)
+static inline void *gopt_plugin_scratch(const gopt_plugin_call *c, size_t size)
 {
-    return c->host->scratch(c, bytes);
+    return c->host->scratch(c, size);
 }
 
 /* ---- for programs that use the library ---- */
