@@ -80,7 +80,7 @@ static const option_row rows[] = {
       G_OPTIMIZE, C_O, REPEATED, F(extract_in) },
     { "extract-output", 0, "NAME", "and only what leads to this tensor, which becomes an output (repeatable)",
       G_OPTIMIZE, C_O, REPEATED, F(extract_out) },
-    { "extract", 0, "IN,…:OUT,…", "both in one; either side may be empty", G_OPTIMIZE, C_O, REPEATED, F(extract) },
+    { "extract", 0, "IN,IN:OUT,OUT", "both in one; either side may be empty", G_OPTIMIZE, C_O, REPEATED, F(extract) },
     { "drop-postprocess", 0, NULL,
       "end the network before what cannot run: OUT.onnx has all that does not depend on it, OUT.tail.onnx the rest, "
       "OUT.cut.json what was cut and how the two connect",
