@@ -125,6 +125,9 @@ int main(int argc, char **argv)
     free(t.o.args.p);
     free(t.o.shapes.p);
     free(t.o.dims.p);
+    free(t.o.extract.p);
+    free(t.o.extract_in.p);
+    free(t.o.extract_out.p);
     free(t.o.plugins.p);
     free(t.o.inputs.p);
     return gopt_status_exit(s);

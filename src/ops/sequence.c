@@ -230,10 +230,11 @@ static gopt_status eval_split(gi_eval *a)
     gopt_status st = GOPT_OK;
     for (int64_t i = 0; i < n && st == GOPT_OK; i++) {
         const int64_t want = listed ? gi_tensor_i64(split, i) : gi_min_i64(every, length - at);
-        if (want < 0 || want > length - at)
+        if (want < 0 || want > length - at) {
             st = gi_eval_fail(a, SplitToSequence_in_split, "its pieces do not add up to %lld", (long long)length);
-        else
-            st = piece(a, t, axis, at, want, keep, s);
+            break;
+        }
+        st = piece(a, t, axis, at, want, keep, s);
         at += want;
     }
     if (st == GOPT_OK && at != length)

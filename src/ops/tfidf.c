@@ -152,7 +152,7 @@ static gopt_status make_pool(gi_eval *a, pool *p)
  * once, whatever may be skipped. */
 static void count_row(const pool *p, const uint32_t *row, int64_t n, int64_t *found)
 {
-    for (int64_t step = 1; step <= p->skips + 1; step++) {
+    for (int64_t step = 1; step - 1 <= p->skips; step++) {
         const int64_t least = step > 1 ? gi_max_i64(p->least, 2) : p->least;
         if (least > p->most || (least > 1 && step > (n - 1) / (least - 1)))
             break; /* steps from here on are too wide */

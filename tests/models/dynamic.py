@@ -16,7 +16,7 @@ import pathlib
 import sys
 import tempfile
 
-from models import WAYS, apart, gopt, models, need_packages, picture, session_of
+from models import WAYS, apart, gopt, models, peers, picture, session_of
 
 # Sizes of dims by what stands first in an input (a batch) and what does not. Different ones for different symbols, so
 # that a mix-up shows; multiples of 32, for networks that halve an image five times.
@@ -70,7 +70,7 @@ def compare(stem, before, after, way):
 
 
 def networks(program, root, tmp):
-    need_packages()
+    peers.need()
     for m in models(root):
         before = session_of(m)
         if not is_dynamic(before):
@@ -89,7 +89,7 @@ def sizes_of_symbols(session, name):
 
 
 def exports(program, root, tmp):
-    need_packages()
+    peers.need()
     import numpy as np
     count = 0
     folders = ("shape_arithmetic", "slice_bounds", "resize_scales", "expand_broadcast")
