@@ -22,6 +22,8 @@ peers.need()
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 
+# Where ONNX Runtime itself departs from ONNX: the case, and why. One that comes out right after all fails too.
+DEPARTS = {"recurrent_join/from_zeros_to_nan.gir": "its LSTM bounds what goes into Sigmoid, and so loses a NaN of the forget gate"}
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": np.bool_,
          **{f"tensor({s}int{b})": np.dtype(f"{s}int{b}").type for s in ("", "u") for b in (8, 16, 32, 64)}}
 
@@ -93,7 +95,9 @@ def main():
         for case in sorted(root.glob("*/*.gir")):
             if names and not any(n in str(case) for n in names):
                 continue
-            why = check(gopt, case, pathlib.Path(d))
+            why, name = check(gopt, case, pathlib.Path(d)), str(case.relative_to(root))
+            if name in DEPARTS and (why is None or not why.startswith("skipped")):
+                why = f"skipped: {DEPARTS[name]}" if why else "ONNX Runtime is right here after all: strike it from DEPARTS"
             passed += why is None
             skipped += bool(why) and why.startswith("skipped")
             if why and (not why.startswith("skipped") or names):
