@@ -495,7 +495,8 @@ gi_value *gi_aten_scalar_value(gi_aten *a, const char *name, gopt_dtype t)
     double v;
     if (!x.value || gi_value_blob(x.value)) {
         const gi_blob *b = gi_value_blob(x.value);
-        if (b && is_whole(x.value) && gi_blob_elements(b) == 1 && gi_dtype_is_int(t)) { /* all 64 bits of it */
+        if (x.value && b && is_whole(x.value) && gi_blob_elements(b) == 1 &&
+            gi_dtype_is_int(t)) { /* all 64 bits of it */
             gi_blob *to;
             if (gi_blob_create(a->g->cx, t, 0, NULL, &to) != GOPT_OK)
                 return NULL;

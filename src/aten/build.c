@@ -138,8 +138,8 @@ static bool infer(gi_aten *a, gi_node *n)
     return false;
 }
 
-static gi_node *node_of(gi_aten *a, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out, const char *attrs,
-                        va_list args)
+static gi_node *__attribute__((format(printf, 6, 0)))
+node_of(gi_aten *a, gi_opcode op, uint32_t n_in, gi_value *const *in, uint32_t n_out, const char *attrs, va_list args)
 {
     gi_node *n = gi_node_create(a->at, a->before, op, n_in, in, n_out);
     char *text = n && attrs ? gi_arena_vprintf(a->scratch, attrs, args) : NULL;

@@ -131,7 +131,7 @@ static bool lower_node(walk *w, gi_node *n, const char *op, const char *overload
     }
     f.what = done ? built_text(&a, &own) : gi_arena_str(w->g->arena, a.why);
     f.outcome = !done ? GOPT_ATEN_LEFT : own ? GOPT_ATEN_OWN : GOPT_ATEN_LOWERED;
-    f.fix = f.outcome == GOPT_ATEN_OWN && row->advice ? row->advice : "";
+    f.fix = row && f.outcome == GOPT_ATEN_OWN && row->advice ? row->advice : "";
     if (done && a.schema->overload[0])
         f.overload = gi_arena_str(w->g->arena, a.schema->overload);
     w->retyped |= done;
