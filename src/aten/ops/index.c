@@ -119,8 +119,8 @@ static bool collect(gi_aten *a, gi_value *x, places *p, gi_value **at, int *dims
 
 static bool read_places(gi_aten *a, gi_value *x, places *p)
 {
-    gi_value *at[GOPT_MAX_RANK], *shape = NULL;
-    int dims[GOPT_MAX_RANK], rank;
+    gi_value *at[GOPT_MAX_RANK] = { NULL }, *shape = NULL;
+    int dims[GOPT_MAX_RANK] = { 0 }, rank;
     *p = (places){ 0 };
     if (!collect(a, x, p, at, dims))
         return false;
@@ -187,7 +187,7 @@ bool gi_aten_index_put(gi_aten *a)
 {
     gi_value *x = gi_aten_tensor(a, "self"), *v = gi_aten_tensor(a, "values");
     places p;
-    int64_t perm[GOPT_MAX_RANK], back[GOPT_MAX_RANK];
+    int64_t perm[GOPT_MAX_RANK] = { 0 }, back[GOPT_MAX_RANK];
     bool adds;
     gopt_dtype t;
     if (!gi_aten_bool(a, "accumulate", &adds) || !gi_aten_dtype_of(a, x, &t) || !read_places(a, x, &p))
@@ -412,7 +412,7 @@ bool gi_aten_sort(gi_aten *a)
     const bool topk = !strcmp(name, "topk");
     gopt_dtype t;
     if (!gi_aten_rank(a, x, &rank) || !gi_aten_dtype_of(a, x, &t) ||
-        (strcmp(name, "msort") && !gi_aten_axis(a, "dim", rank, &axis)) ||
+        (strcmp(name, "msort") != 0 && !gi_aten_axis(a, "dim", rank, &axis)) ||
         !gi_aten_bool(a, topk ? "largest" : "descending", &largest))
         return false;
     gi_value *row = as_row(a, x, rank), *k = topk ? gi_aten_reshape(a, gi_aten_int_value(a, "k"), 1, (int64_t[]){ 1 })

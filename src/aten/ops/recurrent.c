@@ -64,9 +64,10 @@ static bool read(gi_aten *a, layers *l)
     const int64_t d = l->both ? 2 : 1;
     if (train && dropout > 0)
         return gi_aten_decline(a, "it is of training: call model.eval() before exporting");
-    if (l->n < 1 || l->n > 1 << 10 || (int64_t)n != l->n * d * l->per)
+    const int64_t takes = l->n >= 1 && l->n <= 1 << 10 ? l->n * d * l->per : -1;
+    if (takes != (int64_t)n)
         return gi_aten_decline(a, "it has %u parameters, %lld layers take %lld (a projection is not brought to ONNX)",
-                               n, (long long)l->n, (long long)(l->n * d * l->per));
+                               n, (long long)l->n, (long long)takes);
     return gi_aten_dtype_of(a, l->params[0], &t) && gi_aten_dim_const(a, l->params[1], 1, &l->hidden);
 }
 

@@ -50,7 +50,7 @@ bool gi_aten_upsample(gi_aten *a)
                 return false;
             scales[2 + have++] = (float)v;
         }
-    if (have == (uint32_t)dims && !(align && strcmp(a->row->name, "upsample_nearest2d"))) {
+    if (have == (uint32_t)dims && !align) {
         gi_value *s = gi_const_f32(a->g, 1, rank, scales);
         gi_node *r = x && s ? gi_aten_node(a, OP_Resize, 3, (gi_value *[]){ x, NULL, s }, 1, "%s", how) : NULL;
         return gi_aten_return(a, 0, gi_node_out(r, 0));

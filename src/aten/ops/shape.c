@@ -85,7 +85,8 @@ bool gi_aten_linspace(gi_aten *a)
     gi_value *low = gi_aten_with(a, OP_Add, gi_aten_with(a, OP_Mul, i, step), from);
     gi_value *back = gi_aten_with(a, OP_Add, gi_aten_with(a, OP_Mul, i, -1), (double)(steps - 1));
     gi_value *high = gi_aten_2(a, OP_Sub, gi_aten_number(a, GOPT_F64, to), gi_aten_with(a, OP_Mul, back, step));
-    gi_value *v = steps > 1 ? gi_aten_where(a, gi_aten_with(a, OP_Less, i, (double)(steps / 2)), low, high) : low;
+    const int64_t half = steps / 2;
+    gi_value *v = steps > 1 ? gi_aten_where(a, gi_aten_with(a, OP_Less, i, (double)half), low, high) : low;
     v = log ? gi_aten_2(a, OP_Pow, gi_aten_number(a, GOPT_F64, base), v) : v;
     return gi_aten_return(a, 0, gi_aten_cast(a, v, t));
 }
