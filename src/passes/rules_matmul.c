@@ -219,6 +219,26 @@ static bool gemm_factor_fits(const gi_match *m, gi_reason *why)
            gi_decline(why, "its constant %s is not one value per column", gi_value_ref(m->k, m->scratch));
 }
 
+/* b·scale + shift for the n columns of a product, b being 0 where NULL, and into *scaled w·scale; rows: the columns are
+ * the rows of w. NULL where there is no memory. */
+static gi_value *scaled_bias(gi_rewrite *r, const gi_blob *w, const gi_blob *b, int64_t n, bool rows,
+                             const double *scale, const double *shift, gi_value **scaled)
+{
+    gi_blob *factors, *bias;
+    *scaled = NULL;
+    if (gi_blob_create(r->g->cx, GOPT_F64, 1, &n, &factors) != GOPT_OK)
+        return NULL;
+    if (n)
+        memcpy(factors->owned, scale, (size_t)n * sizeof *scale);
+    *scaled = scale_matrix(r, w, factors, rows, false);
+    gi_blob_unref(factors);
+    if (!*scaled || gi_blob_create(r->g->cx, w->dtype, 1, &n, &bias) != GOPT_OK)
+        return NULL;
+    for (int64_t i = 0; i < n; i++)
+        gi_store_f64(w->dtype, bias->owned, (size_t)i, (b ? element(b, i) : 0) * scale[i] + shift[i]);
+    return gi_rw_const(r, bias, NULL);
+}
+
 /* Gemm(x, w·scale, b·scale + shift), per column. */
 static gi_value *gemm_affine(gi_rewrite *r, const gi_match *m, const double *scale, const double *shift)
 {
@@ -226,18 +246,7 @@ static gi_value *gemm_affine(gi_rewrite *r, const gi_match *m, const double *sca
     const gi_blob *w = gi_value_blob(m->w), *b = gi_value_blob(m->b);
     const int64_t n = columns(gemm, w);
     const bool rows = gi_attr_int(gemm, Gemm_at_transB) != 0;
-    gi_blob *factors, *bias;
-    if (gi_blob_create(r->g->cx, GOPT_F64, 1, &n, &factors) != GOPT_OK)
-        return NULL;
-    if (n)
-        memcpy(factors->owned, scale, (size_t)n * sizeof *scale);
-    gi_value *scaled = scale_matrix(r, w, factors, rows, false);
-    gi_blob_unref(factors);
-    if (!scaled || gi_blob_create(r->g->cx, w->dtype, 1, &n, &bias) != GOPT_OK)
-        return NULL;
-    for (int64_t i = 0; i < n; i++)
-        gi_store_f64(w->dtype, bias->owned, (size_t)i, (b ? element(b, i) : 0) * scale[i] + shift[i]);
-    gi_value *c = gi_rw_const(r, bias, NULL);
+    gi_value *scaled, *c = scaled_bias(r, w, b, n, rows, scale, shift, &scaled);
     gi_node *y = c ? gi_rw_node(r, OP_Gemm, 3, (gi_value *[]){ m->x, scaled, c }, 1) : NULL;
     if (!y || !gi_attrs_copy(y, gemm))
         return NULL;
@@ -363,18 +372,7 @@ static gi_value *matmul_affine(gi_rewrite *r, const gi_match *m, const double *s
 {
     const gi_blob *w = gi_value_blob(m->w), *b = gi_value_blob(m->b);
     const int64_t n = w->dims[w->rank - 1];
-    gi_blob *factors, *bias;
-    if (gi_blob_create(r->g->cx, GOPT_F64, 1, &n, &factors) != GOPT_OK)
-        return NULL;
-    if (n)
-        memcpy(factors->owned, scale, (size_t)n * sizeof *scale);
-    gi_value *scaled = scale_matrix(r, w, factors, false, false);
-    gi_blob_unref(factors);
-    if (!scaled || gi_blob_create(r->g->cx, w->dtype, 1, &n, &bias) != GOPT_OK)
-        return NULL;
-    for (int64_t i = 0; i < n; i++)
-        gi_store_f64(w->dtype, bias->owned, (size_t)i, (b ? element(b, i) : 0) * scale[i] + shift[i]);
-    gi_value *c = gi_rw_const(r, bias, NULL);
+    gi_value *scaled, *c = scaled_bias(r, w, b, n, false, scale, shift, &scaled);
     gi_node *y = c ? gi_rw_node(r, OP_MatMul, 2, (gi_value *[]){ m->x, scaled }, 1) : NULL;
     if (!y)
         return NULL;

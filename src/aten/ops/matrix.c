@@ -229,6 +229,19 @@ bool gi_aten_kron(gi_aten *a)
     return gi_aten_return(a, 0, gi_aten_reshape(a, p, (uint32_t)r, out));
 }
 
+static gi_value *turn(gi_aten *a, gi_value *x, const int64_t *order, int64_t axis)
+{
+    return gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ x, gi_aten_list(a, 3, order) }, "axis = %lld",
+                        (long long)axis);
+}
+
+static gi_value *cross(gi_aten *a, gi_value *x, gi_value *y, int64_t axis)
+{
+    static const int64_t next[] = { 1, 2, 0 }, last[] = { 2, 0, 1 };
+    gi_value *p = gi_aten_2(a, OP_Mul, turn(a, x, next, axis), turn(a, y, last, axis));
+    return gi_aten_2(a, OP_Sub, p, gi_aten_2(a, OP_Mul, turn(a, x, last, axis), turn(a, y, next, axis)));
+}
+
 /* Along a dim of three: the first of that size where none is given. */
 bool gi_aten_cross(gi_aten *a)
 {
@@ -247,15 +260,7 @@ bool gi_aten_cross(gi_aten *a)
         if (axis < 0)
             return gi_aten_decline(a, "it has no dim of three");
     }
-    static const int64_t next[] = { 1, 2, 0 }, last[] = { 2, 0, 1 };
-    gi_value *in[2] = { x, y }, *turn[2][2];
-    for (int i = 0; i < 2; i++)
-        for (int k = 0; k < 2; k++)
-            turn[i][k] = gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ in[i], gi_aten_list(a, 3, k ? last : next) },
-                                      "axis = %lld", (long long)axis);
-    return gi_aten_return(a, 0,
-                          gi_aten_2(a, OP_Sub, gi_aten_2(a, OP_Mul, turn[0][0], turn[1][1]),
-                                    gi_aten_2(a, OP_Mul, turn[0][1], turn[1][0])));
+    return gi_aten_return(a, 0, cross(a, x, y, axis));
 }
 
 /* Distances of all rows of x1 to all of x2. */
@@ -272,20 +277,8 @@ bool gi_aten_cdist(gi_aten *a)
     const int64_t behind = rx - 1, before = ry - 2;
     if (rx < 2 || ry < 2)
         return gi_aten_decline(a, "its ranks are %d and %d, expected 2 or more", rx, ry);
-    gi_value *d = gi_aten_2(a, OP_Sub, gi_aten_unsqueeze(a, x, 1, &behind), gi_aten_unsqueeze(a, y, 1, &before)), *n;
-    if (p == 2 || p == 1) {
-        n = gi_aten_reduce(a, p == 2 ? OP_ReduceL2 : OP_ReduceL1, d, 1, &last, false);
-    } else {
-        d = gi_aten_1(a, OP_Abs, d);
-        n = p > 1e300 ? gi_aten_reduce(a, OP_ReduceMax, d, 1, &last, false)
-            : p == 0
-                ? gi_aten_reduce(a, OP_ReduceSum,
-                                 gi_aten_cast(a, gi_aten_cast(a, d, GOPT_BOOL), t == GOPT_F64 ? t : GOPT_F32), 1, &last,
-                                 false)
-                : gi_aten_with(a, OP_Pow,
-                               gi_aten_reduce(a, OP_ReduceSum, gi_aten_with(a, OP_Pow, d, p), 1, &last, false), 1 / p);
-    }
-    return gi_aten_return(a, 0, gi_aten_cast(a, n, t));
+    gi_value *d = gi_aten_2(a, OP_Sub, gi_aten_unsqueeze(a, x, 1, &behind), gi_aten_unsqueeze(a, y, 1, &before));
+    return d && gi_aten_return(a, 0, gi_aten_cast(a, gi_aten_p_norm(a, d, 1, &last, false, p), t));
 }
 
 /* ---- determinants and inverses ---- */
@@ -307,18 +300,6 @@ static gi_value *row(gi_aten *a, gi_value *x, int64_t i)
     return gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ x, gi_const_i64(a->g, 0, 1, &i) }, "axis = -2");
 }
 
-static gi_value *cross(gi_aten *a, gi_value *x, gi_value *y)
-{
-    static const int64_t next[] = { 1, 2, 0 }, last[] = { 2, 0, 1 };
-    gi_value *p =
-        gi_aten_2(a, OP_Mul, gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ x, gi_aten_list(a, 3, next) }, "axis = -1"),
-                  gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ y, gi_aten_list(a, 3, last) }, "axis = -1"));
-    gi_value *q =
-        gi_aten_2(a, OP_Mul, gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ x, gi_aten_list(a, 3, last) }, "axis = -1"),
-                  gi_aten_make(a, OP_Gather, 2, (gi_value *[]){ y, gi_aten_list(a, 3, next) }, "axis = -1"));
-    return gi_aten_2(a, OP_Sub, p, q);
-}
-
 /* Up to three rows by cofactors: of three the columns are cross products of the rows, by their determinant. */
 bool gi_aten_inverse(gi_aten *a)
 {
@@ -334,17 +315,17 @@ bool gi_aten_inverse(gi_aten *a)
         return gi_aten_decline(a, "matrices of %lld rows are inverted up to three", (long long)n);
     gi_value *d = gi_aten_unsqueeze(a, gi_aten_unsqueeze(a, gi_aten_1(a, OP_Det, x), 1, &before), 1, &last);
     if (n == 2) { /* [d, −b; −c, a]: both dims turned round, then transposed, with signs */
-        gi_value *turn = gi_aten_slice(a, gi_aten_slice(a, x, before, -1, INT64_MIN, -1), last, -1, INT64_MIN, -1);
+        gi_value *around = gi_aten_slice(a, gi_aten_slice(a, x, before, -1, INT64_MIN, -1), last, -1, INT64_MIN, -1);
         const int64_t four[2] = { 2, 2 };
         static const float signs[4] = { 1, -1, -1, 1 };
         gi_value *s = gi_aten_cast(a, gi_aten_reshape(a, gi_const_f32(a->g, 1, 4, signs), 2, four), x->type->dtype);
-        y = gi_aten_2(a, OP_Mul, turned(a, turn), s);
+        y = gi_aten_2(a, OP_Mul, turned(a, around), s);
     } else {
         gi_value *r[3], *c[3];
         for (int i = 0; i < 3; i++)
             r[i] = row(a, x, i);
         for (int i = 0; i < 3; i++)
-            c[i] = gi_aten_unsqueeze(a, cross(a, r[(i + 1) % 3], r[(i + 2) % 3]), 1, &last);
+            c[i] = gi_aten_unsqueeze(a, cross(a, r[(i + 1) % 3], r[(i + 2) % 3], -1), 1, &last);
         y = gi_aten_concat(a, 3, c, last);
     }
     return gi_aten_return(a, 0, gi_aten_2(a, OP_Div, y, d));

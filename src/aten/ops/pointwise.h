@@ -18,6 +18,9 @@ gi_value *gi_aten_log1p(gi_aten *a, gi_value *x);
 gi_value *gi_aten_expm1(gi_aten *a, gi_value *x);
 gi_value *gi_aten_trunc(gi_aten *a, gi_value *x); /* towards zero; integers stay */
 
+/* (Σ|x|ᵖ)^(1/p) over n axes (reduce.c), and its limits: the number of what is not zero, the largest, the least. */
+gi_value *gi_aten_p_norm(gi_aten *a, gi_value *x, uint32_t n, const int64_t *axes, bool keep, double p);
+
 /* Arguments of gi_aten_composed. */
 enum {
     GI_ATEN_DEG2RAD,

@@ -199,17 +199,25 @@ bool gi_aten_var(gi_aten *a)
 
 /* ---- norms ---- */
 
-/* (Σ|x|ᵖ)^(1/p), and its limits: the number of what is not zero, the largest, the least. */
+gi_value *gi_aten_p_norm(gi_aten *a, gi_value *x, uint32_t n, const int64_t *axes, bool keep, double p)
+{
+    if (!x)
+        return NULL;
+    if (p == 1 || p == 2)
+        return gi_aten_reduce(a, p == 1 ? OP_ReduceL1 : OP_ReduceL2, x, n, axes, keep);
+    if (p == 0)
+        return gi_aten_reduce(a, OP_ReduceSum, gi_aten_cast(a, gi_aten_cast(a, x, GOPT_BOOL), x->type->dtype), n, axes,
+                              keep);
+    gi_value *size = gi_aten_1(a, OP_Abs, x);
+    if (isinf(p))
+        return gi_aten_reduce(a, p > 0 ? OP_ReduceMax : OP_ReduceMin, size, n, axes, keep);
+    return gi_aten_with(a, OP_Pow, gi_aten_reduce(a, OP_ReduceSum, gi_aten_with(a, OP_Pow, size, p), n, axes, keep),
+                        1 / p);
+}
+
 static gi_value *norm(gi_aten *a, const reduction *r, gi_value *x, double p)
 {
-    gi_value *size = p == 2 || p == 1 ? x : gi_aten_1(a, OP_Abs, x);
-    if (p == 1 || p == 2)
-        return reduce(a, p == 1 ? OP_ReduceL1 : OP_ReduceL2, r, x);
-    if (isinf(p))
-        return reduce(a, p > 0 ? OP_ReduceMax : OP_ReduceMin, r, size);
-    if (p == 0)
-        return reduce(a, OP_ReduceSum, r, gi_aten_cast(a, gi_aten_cast(a, x, GOPT_BOOL), x->type->dtype));
-    return gi_aten_with(a, OP_Pow, reduce(a, OP_ReduceSum, r, gi_aten_with(a, OP_Pow, size, p)), 1 / p);
+    return gi_aten_p_norm(a, x, r->n, r->axes, r->keep, p);
 }
 
 bool gi_aten_norm(gi_aten *a)
