@@ -133,6 +133,19 @@ static inline bytes f32_initializer(const char *name, int rank, const int64_t *d
 }
 
 /* A model around a graph, which is freed. */
+/* A TensorProto of rank 1. */
+static inline bytes i64_initializer(const char *name, int64_t n, const int64_t *v)
+{
+    bytes t = { 0 };
+    num(&t, 1, n);
+    num(&t, 2, 7);
+    str(&t, 8, name);
+    varint(&t, 9 << 3 | 2);
+    varint(&t, (uint64_t)n * 8);
+    put(&t, v, (size_t)n * 8);
+    return t;
+}
+
 static inline bytes model(bytes graph, int ir, int opset)
 {
     bytes m = { 0 }, o = { 0 };

@@ -21,18 +21,6 @@ static int teardown(void **state)
     return remove(path);
 }
 
-static bytes i64_initializer(const char *name, int64_t n, const int64_t *v)
-{
-    bytes t = { 0 };
-    num(&t, 1, n);
-    num(&t, 2, 7);
-    str(&t, 8, name);
-    varint(&t, 9 << 3 | 2);
-    varint(&t, (uint64_t)n * 8);
-    put(&t, v, (size_t)n * 8);
-    return t;
-}
-
 /* Running sums: state + x, and the same for each step. */
 static bytes sums(void)
 {

@@ -70,18 +70,6 @@ static bytes output(const char *name)
     return v;
 }
 
-static bytes i64_initializer(const char *name, int64_t n, const int64_t *v)
-{
-    bytes t = { 0 };
-    num(&t, 1, n);
-    num(&t, 2, 7);
-    str(&t, 8, name);
-    varint(&t, 9 << 3 | 2);
-    varint(&t, (uint64_t)n * 8);
-    put(&t, v, (size_t)n * 8);
-    return t;
-}
-
 static bytes attr_str(const char *name, const char *v)
 {
     bytes b = { 0 };
