@@ -73,12 +73,15 @@ static gopt_status run_engine(tool *t, gopt_graph *g, const gopt_engine_options 
 gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *const *in, answers *out)
 {
     gopt_graph *copy = NULL;
-    gopt_engine_options engine = { .backend = spec->backend, .threads = (int)t->o.threads, .reference = !spec->level };
+    gopt_engine_options engine = {
+        .backend = spec->backend, .threads = (int)t->o.threads, .fp = tool_fp(t), .reference = !spec->level
+    };
     *out = (answers){ 0 };
     gopt_status s = gopt_graph_clone(g, &copy);
     if (s == GOPT_OK && !engine.reference)
         s = gopt_kernels_open(t->cx, &engine, &engine.kernels);
     const gopt_optimize_options o = { .level = spec->level < 0 ? 2 : spec->level,
+                                      .fp = engine.fp,
                                       .fuse = !spec->no_fuse,
                                       .skip = spec->no_fuse ? "fuse-vertical,fuse-horizontal" : NULL,
                                       .runs = engine.kernels ? gopt_kernels_run : NULL,

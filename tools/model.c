@@ -124,6 +124,12 @@ static void dump_picture(void *user, gopt_graph *g, const char *pass, int index)
     free(path);
 }
 
+gopt_fp tool_fp(const tool *t)
+{
+    const char *fp = t->o.fp ? t->o.fp : "";
+    return !strcmp(fp, "strict") ? GOPT_FP_STRICT : !strcmp(fp, "fast") ? GOPT_FP_FAST : GOPT_FP_REASSOC;
+}
+
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip)
 {
     const options *f = &t->o;
@@ -132,8 +138,7 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
     if (f->level > 3)
         return tool_fail(t, GOPT_USAGE, NULL, NULL, "--level is %d, expected 0 to 3", (int)f->level);
     o->level = f->level < 0 ? 2 : (int)f->level;
-    if (f->fp)
-        o->fp = !strcmp(f->fp, "strict") ? GOPT_FP_STRICT : !strcmp(f->fp, "fast") ? GOPT_FP_FAST : GOPT_FP_REASSOC;
+    o->fp = tool_fp(t);
     if (f->emit)
         o->emit = !strcmp(f->emit, "ort") ? GOPT_EMIT_ORT : GOPT_EMIT_ONNX;
     o->passes = f->passes;

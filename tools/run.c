@@ -347,6 +347,7 @@ gopt_status run(tool *t)
                               .precision = t->o.precision,
                               .isa = t->o.isa,
                               .threads = (int)t->o.threads,
+                              .fp = tool_fp(t),
                               .reference = t->o.level == 0,
                               .workspace = t->o.workspace,
                               .dump_kernels = t->o.dump_kernels } };

@@ -164,6 +164,7 @@ json_t *json_value_type(const char *type_text, json_t *into); /* adds dtype, sha
 
 /* ---- model.c: what optimize and run do alike ---- */
 
+gopt_fp tool_fp(const tool *t); /* --fp */
 /* --level, --fp, --passes and so on. `skip` holds memory for the joined list. */
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip);
 /* Brings PyTorch's operators to ones that run, and says so. */

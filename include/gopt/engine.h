@@ -12,7 +12,7 @@
 #ifndef GOPT_ENGINE_H
 #define GOPT_ENGINE_H
 
-#include "gopt/graph.h"
+#include "gopt/pass.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,11 +24,15 @@ typedef struct gopt_run_context gopt_run_context;
 /* The kernels of a backend, opened before there is an engine. */
 typedef struct gopt_kernels gopt_kernels;
 
+/* fp: GOPT_FP_STRICT keeps to direct sums, in whatever order. GOPT_FP_REASSOC, the default, also takes algorithms that
+ * trade products for sums (Winograd's convolutions), where their error, measured on the layer's own weights, stays
+ * within 1e-5 of its largest result; GOPT_FP_FAST allows ten times that. */
 typedef struct gopt_engine_options {
     const char *backend;      /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
     const char *precision;    /* "fp32" (default); others where the backend has them */
     const char *isa;          /* caps the instruction set: "sse2", "avx2", "avx512"; NULL: what the machine has */
     int threads;              /* 0: the context's */
+    gopt_fp fp;               /* how far a kernel's sums may be from those of a direct one; see below */
     bool reference;           /* every node by its reference evaluation, in the graph's order: level 0 */
     uint64_t workspace;       /* bytes that a tactic may take; 0: no limit */
     const char *dump_kernels; /* folder for generated sources; NULL: none */

@@ -30,6 +30,7 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
     d->cx = cx;
     d->threads = o && o->threads > 0 ? o->threads : cx->threads > 0 ? cx->threads : gi_cpu_count();
     d->reference = o && o->reference;
+    d->fp = o ? o->fp : GOPT_FP_REASSOC;
     d->native = isa == gk_best();
     d->isa = isa;
     d->k = gk_get(isa);

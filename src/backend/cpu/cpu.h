@@ -17,6 +17,7 @@ typedef struct gi_cpu {
     gopt_ctx *cx;
     int threads;
     bool reference; /* nothing but reference evaluation */
+    gopt_fp fp;     /* what engine.h says of it */
     bool native;    /* the instruction set is not capped: libraries that look for themselves may be used */
     gk_isa isa;
     const gk_table *k;
