@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "gk.h"
-#if GK_LANES == 16
+#if GK_LANES == 16 || defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -106,14 +106,31 @@ GK_INLINE gv v_abs(gv a)
 {
     return (gv)((gi)a & 0x7fffffff);
 }
-/* One instruction each: where either is NaN, the second. */
+/* One instruction each, which no compiler makes of a compare and a choice: where either is NaN, or they are equal, the
+ * second. */
 GK_INLINE gv v_atleast(gv lo, gv x)
 {
+#if GK_LANES == 16
+    return (gv)_mm512_max_ps((__m512)lo, (__m512)x);
+#elif GK_LANES == 8 && defined(__AVX__)
+    return (gv)_mm256_max_ps((__m256)lo, (__m256)x);
+#elif GK_LANES == 4 && defined(__SSE2__)
+    return (gv)_mm_max_ps((__m128)lo, (__m128)x);
+#else
     return SEL(LT(x, lo), lo, x);
+#endif
 }
 GK_INLINE gv v_atmost(gv hi, gv x)
 {
+#if GK_LANES == 16
+    return (gv)_mm512_min_ps((__m512)hi, (__m512)x);
+#elif GK_LANES == 8 && defined(__AVX__)
+    return (gv)_mm256_min_ps((__m256)hi, (__m256)x);
+#elif GK_LANES == 4 && defined(__SSE2__)
+    return (gv)_mm_min_ps((__m128)hi, (__m128)x);
+#else
     return SEL(LT(hi, x), hi, x);
+#endif
 }
 GK_INLINE gv v_clip(gv a, float lo, float hi)
 {
@@ -129,9 +146,9 @@ GK_INLINE gi v_to_int(gv a)
     return __builtin_convertvector(a, gi);
 }
 
-GK_INLINE gv v_exp(gv x)
+/* e^x for -104 <= x <= 89, and NaN */
+GK_INLINE gv v_exp_inside(gv x)
 {
-    x = v_clip(x, -104.0f, 89.0f);
     const gv n = v_round(x * V(1.44269504089f));
     const gv r = (x - n * V(0.693359375f)) - n * V(-2.12194440e-4f);
     gv y = V(1.9875691500e-4f);
@@ -149,16 +166,27 @@ GK_INLINE gv v_exp(gv x)
 #endif
 }
 
-/* 1 / (1 + e^-x) */
-GK_INLINE gv v_sigmoid(gv x)
+GK_INLINE gv v_exp(gv x)
 {
-    const gv d = V(1.0f) + v_exp(v_clip(-x, -104.0f, 86.0f));
+    return v_exp_inside(v_clip(x, -104.0f, 89.0f));
+}
+
+/* 1 / (1 + e^x): the sigmoid of -x */
+GK_INLINE gv v_sigmoid_neg(gv x)
+{
+    const gv d = V(1.0f) + v_exp_inside(v_clip(x, -104.0f, 86.0f));
 #if GK_LANES == 16
     const gv r = (gv)_mm512_rcp14_ps((__m512)d); /* and one step of Newton's, by the residual: half an ULP more */
     return r + r * (V(1.0f) - d * r);
 #else
     return V(1.0f) / d;
 #endif
+}
+
+/* 1 / (1 + e^-x) */
+GK_INLINE gv v_sigmoid(gv x)
+{
+    return v_sigmoid_neg(-x);
 }
 
 /* e^x - 1 for x <= 0, where it matters; precise near zero. */
