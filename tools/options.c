@@ -99,6 +99,8 @@ static const option_row rows[] = {
     { "precision", 0, "fp32|tf32|fp16|bf16|int8|best", "what to compute in (default fp32)", G_RUN, C_R, TEXT,
       F(precision) },
     { "isa", 0, "NAME", "use no instructions beyond sse2, avx2 or avx512", G_RUN, C_R, TEXT, F(isa) },
+    { "tactics", 0, "NAME:VARIANT,NAME", "take these wherever they take a step; --profile lists what there is", G_RUN,
+      C_R, TEXT, F(tactics) },
     { "workspace", 0, "BYTES", "memory that one step may take beside its tensors", G_RUN, C_R, BYTES, F(workspace) },
 
     { "input", 0, "NAME=FILE",

@@ -64,6 +64,22 @@ static const char *or_empty(const char *s)
     return s ? s : "";
 }
 
+/* What was considered for a step, and why not the others. */
+static json_t *json_tactics(const gopt_step_info *s)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < s->n_tactics; i++) {
+        const gopt_tactic_info *k = &s->tactics[i];
+        json_array_append_new(
+            a, json_pack("{s:s, s:i, s:o, s:b, s:b, s:o, s:o, s:I, s:I, s:o}", "name", k->name, "variant", k->variant,
+                         "label", json_text(k->label), "takes", k->takes, "chosen", k->chosen, "estimate_ms",
+                         k->estimate_ms > 0 ? json_real(k->estimate_ms) : json_null(), "ms",
+                         k->ms > 0 ? json_real(k->ms) : json_null(), "workspace_bytes", (json_int_t)k->workspace_bytes,
+                         "weight_bytes", (json_int_t)k->weight_bytes, "why", json_text(k->why)));
+    }
+    return a;
+}
+
 static json_t *trace(gopt_run_context *rc, times *m)
 {
     json_t *a = json_array();
@@ -78,6 +94,7 @@ static json_t *trace(gopt_run_context *rc, times *m)
         json_object_set_new(args, "op_name", json_text(or_empty(s->op)));
         json_object_set_new(args, "provider", json_text(or_empty(s->backend)));
         json_object_set_new(args, "tactic", json_text(or_empty(s->tactic)));
+        json_object_set_new(args, "tactics", json_tactics(s));
         json_object_set_new(args, "origins", origins);
         json_object_set_new(args, "gflop", json_real(s->gflop));
         json_object_set_new(args, "bytes", json_integer((json_int_t)s->bytes));

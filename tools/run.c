@@ -346,6 +346,7 @@ gopt_status run(tool *t)
                   .engine = { .backend = t->o.backend ? t->o.backend : "cpu",
                               .precision = t->o.precision,
                               .isa = t->o.isa,
+                              .tactics = t->o.tactics,
                               .threads = (int)t->o.threads,
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,

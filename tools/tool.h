@@ -61,7 +61,7 @@ typedef struct options {
     const char *json, *dot, *svg, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
-    const char *backend, *precision, *isa, *dump_kernels;
+    const char *backend, *precision, *isa, *tactics, *dump_kernels;
     uint64_t workspace;
     strings inputs;
     const char *inputs_dir, *output_dir, *test_data;

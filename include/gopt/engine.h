@@ -35,6 +35,7 @@ typedef struct gopt_engine_options {
     gopt_fp fp;               /* how far a kernel's sums may be from those of a direct one; see below */
     bool reference;           /* every node by its reference evaluation, in the graph's order: level 0 */
     uint64_t workspace;       /* bytes that a tactic may take; 0: no limit */
+    const char *tactics;      /* taken wherever they take a step, "NAME:VARIANT,NAME"; NULL: by their estimates */
     const char *dump_kernels; /* folder for generated sources; NULL: none */
     gopt_kernels *kernels; /* opened with the same options: the engine takes their device over; NULL: opens its own */
 } gopt_engine_options;
@@ -68,6 +69,18 @@ GOPT_API gopt_status gopt_run_context_set_input(gopt_run_context *rc, size_t i, 
 GOPT_API gopt_status gopt_run(gopt_run_context *rc);
 GOPT_API const gopt_tensor *gopt_run_context_output(gopt_run_context *rc, size_t i);
 
+/* One way to run a step that was considered. */
+typedef struct gopt_tactic_info {
+    const char *name;   /* "conv_direct" */
+    int variant;        /* which of its ways, from 0 on */
+    const char *label;  /* what that variant is; NULL: nothing to tell */
+    bool takes, chosen; /* it could run the step; it does */
+    double estimate_ms; /* what it was thought to take; 0: not said */
+    double ms;          /* what it took when tuning; 0: not timed */
+    uint64_t workspace_bytes, weight_bytes;
+    const char *why; /* why it does not take the step, or was not chosen; NULL: not said */
+} gopt_tactic_info;
+
 /* What was built, and what the last run took. */
 typedef struct gopt_step_info {
     const char *name;           /* of the fusion or node */
@@ -81,6 +94,8 @@ typedef struct gopt_step_info {
     double gflop;       /* 0 where unknown */
     uint64_t bytes;     /* read and written at least */
     const char *region; /* the fused region that it is a part of, and why that fell apart; NULL where it did not */
+    const gopt_tactic_info *tactics; /* what was considered, in the order asked */
+    size_t n_tactics;
 } gopt_step_info;
 
 typedef struct gopt_engine_info {

@@ -45,6 +45,12 @@ struct gi_step {
     uint64_t scratch; /* bytes of workspace that run wants, of the arena */
     double gflop;
     uint64_t weight_bytes; /* packed weights that the step holds */
+    /* Choosing. `want`, of the caller: run it by this tactic and variant, where that takes it; NULL: as the backend
+     * thinks. `ask_all`, of the caller: consider every tactic, not only until the choice is clear. */
+    const gopt_tactic_info *want;
+    bool ask_all;
+    gopt_tactic_info *tactics; /* what `compile` considered, of the plan's arena; NULL: nothing but what was taken */
+    size_t n_tactics;
 };
 
 typedef struct gi_run_args {

@@ -59,6 +59,8 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
     if (s->kind == GI_STEP_COMPILED) {
         info->tactic = s->s.tactic ? s->s.tactic : "compiled";
         info->gflop = s->s.gflop;
+        info->tactics = s->s.tactics;
+        info->n_tactics = s->s.n_tactics;
         info->bytes = s->s.alias ? 0 : info->bytes + s->s.weight_bytes;
     } else {
         info->tactic = own[s->kind];

@@ -682,6 +682,50 @@ static void one_case(const net_case *k, const char *passes)
     gopt_ctx_destroy(cx);
 }
 
+/* What is asked for by name runs the step, within the limit of workspace alone; what was considered can be read. */
+static void chosen(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    net t = { 0 };
+    assert_int_equal(gopt_graph_create(cx, "chosen", 21, &t.g), GOPT_OK);
+    gopt_value *y = conv(&t, input(&t, DIMS(1, 32, 9, 9)), 32, 32, 3, 3, "pads = [1,1,1,1]");
+    assert_int_equal(gopt_graph_output(t.g, y, "y"), GOPT_OK);
+    gopt_tensor *in[1] = { make_input(cx, gopt_graph_get_input(t.g, 0)) };
+    static const struct {
+        gopt_engine_options o;
+        const char *tactic;
+    } ways[] = {
+        { { .threads = 2 }, "conv_direct" },
+#if defined(GI_HAVE_ONEDNN)
+        { { .threads = 2, .tactics = "none,onednn_conv:0" }, "onednn_conv" },
+#endif
+        { { .threads = 2, .tactics = "attention" }, "conv_direct" },
+        { { .threads = 2, .tactics = "reference" }, "reference" },
+        { { .threads = 2, .workspace = 1, .isa = "sse2" }, "reference" },
+    };
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        gopt_engine *e;
+        gopt_run_context *rc = start(t.g, &ways[i].o, in, &e);
+        const gopt_step_info *s = gopt_run_context_step(rc, 0);
+        assert_non_null(s);
+        assert_string_equal(s->tactic, ways[i].tactic);
+        size_t found = 0;
+        for (size_t k = 0; k < s->n_tactics; k++)
+            if (s->tactics[k].chosen) {
+                assert_string_equal(s->tactics[k].name, ways[i].tactic);
+                assert_true(s->tactics[k].takes);
+                found++;
+            }
+        assert_int_equal(found, 1);
+        gopt_run_context_destroy(rc);
+        gopt_engine_destroy(e);
+    }
+    gopt_tensor_unref(in[0]);
+    gopt_graph_destroy(t.g);
+    gopt_ctx_destroy(cx);
+}
+
 static void unfused(void **state)
 {
     (void)state;
@@ -738,7 +782,7 @@ static void asks_for_what_is_missing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(unfused), cmocka_unit_test(fused),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(chosen), cmocka_unit_test(unfused), cmocka_unit_test(fused),
                                         cmocka_unit_test(onednn_stays_on_its_thread),
                                         cmocka_unit_test(asks_for_what_is_missing) };
     return cmocka_run_group_tests(tests, NULL, NULL);

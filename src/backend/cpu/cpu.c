@@ -5,11 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const gi_tactic *const tactics[] = {
-#define TACTIC(NAME, ...) &gi_tactic_##NAME,
-#include "backend/cpu/tactics.def"
-#undef TACTIC
-};
+static char *copy_text(gopt_ctx *cx, const char *text)
+{
+    const size_t n = strlen(text) + 1;
+    char *copy = gi_alloc(cx, n);
+    return copy ? memcpy(copy, text, n) : NULL;
+}
 
 static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
 {
@@ -36,6 +37,10 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
     d->k = gk_get(isa);
     d->block = d->k->lanes;
     d->workspace = o ? o->workspace : 0;
+    if (o && o->tactics && !(d->prefer = copy_text(cx, o->tactics))) {
+        gi_free(cx, d);
+        return GOPT_NO_MEMORY;
+    }
     snprintf(d->name, sizeof(d->name), "cpu, %s, %d thread%s", gk_isa_name(isa), d->threads,
              d->threads == 1 ? "" : "s");
     *out = (gi_device *)d;
@@ -45,8 +50,10 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
 static void cpu_close(gi_device *dev)
 {
     gi_cpu *d = (gi_cpu *)dev;
-    if (d)
-        gi_free(d->cx, d);
+    if (!d)
+        return;
+    gi_free(d->cx, d->prefer);
+    gi_free(d->cx, d);
 }
 
 static const char *cpu_device_name(const gi_device *dev)
@@ -131,6 +138,13 @@ void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes)
     return (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
 }
 
+void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c)
+{
+    for (struct gi_cpu_packed *p = c->packs; p; p = p->next)
+        gi_free(d->cx, p->p);
+    c->packs = NULL;
+}
+
 void *gi_cpu_own(gi_cpu_step *c, size_t bytes)
 {
     return gi_arena_alloc(c->arena, bytes);
@@ -166,31 +180,6 @@ gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *cons
     c->want_in = want;
     c->have_in = have;
     return GOPT_OK;
-}
-
-static gopt_status choose(gi_cpu *d, gi_step *s, gi_cpu_step *c)
-{
-    const gi_step given = *s;
-    c->want_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
-    c->have_out = GI_NEW_ARRAY(c->arena, gi_layout, s->n_out + 1);
-    GI_NEED(c->want_out && c->have_out);
-    for (size_t i = 0; i < GI_COUNT(tactics); i++) {
-        bool took = false;
-        if (tactics[i] == &gi_tactic_reference ? c->dry : d->reference)
-            continue;
-        *s = given;
-        s->state = c;
-        GI_TRY(gi_cpu_set_in(s, c, s->n_in, s->in));
-        for (uint32_t k = 0; k < s->n_out; k++)
-            c->want_out[k] = c->have_out[k] = gi_cpu_layout(s->plan, s->out[k]);
-        GI_TRY(tactics[i]->prepare(d, s, c, &took));
-        if (took) {
-            c->tactic = tactics[i];
-            s->tactic = tactics[i]->name;
-            return GOPT_OK;
-        }
-    }
-    return GOPT_INTERNAL;
 }
 
 /* Room in the step's scratch for n bytes, aligned; its offset + 1. */
@@ -233,8 +222,7 @@ static void cpu_release(gi_device *dev, gi_step *s)
         return;
     if (c->tactic && c->tactic->release)
         c->tactic->release(c);
-    for (struct gi_cpu_packed *p = c->packs; p; p = p->next)
-        gi_free(d->cx, p->p);
+    gi_cpu_unpack(d, c);
     gi_arena_destroy(c->arena);
     s->state = NULL;
 }
@@ -242,7 +230,6 @@ static void cpu_release(gi_device *dev, gi_step *s)
 static gopt_status cpu_compile(gi_device *dev, gi_step *s, gi_arena *a)
 {
     gi_cpu *d = (gi_cpu *)dev;
-    (void)a;
     gi_arena *arena = gi_arena_create(d->cx);
     GI_NEED(arena);
     gi_cpu_step *c = GI_NEW(arena, gi_cpu_step);
@@ -253,7 +240,7 @@ static gopt_status cpu_compile(gi_device *dev, gi_step *s, gi_arena *a)
     c->arena = arena;
     s->state = c;
     s->in_place = -1;
-    gopt_status st = choose(d, s, c);
+    gopt_status st = gi_cpu_choose(d, s, c, a);
     if (st == GOPT_OK && !s->alias)
         st = plan_conversions(d, s, c);
     if (st != GOPT_OK)
@@ -279,7 +266,7 @@ static bool cpu_has_kernel(gi_device *dev, const gi_step *asked, gi_arena *a, co
     c->arena = arena;
     c->dry = true;
     s.state = c;
-    const bool takes = choose(d, &s, c) == GOPT_OK;
+    const bool takes = gi_cpu_choose(d, &s, c, NULL) == GOPT_OK;
     cpu_release(dev, &s);
     return takes;
 }

@@ -1,8 +1,10 @@
 /* The cpu backend's inside: its device, the layouts of a plan's values, and tactics.
  *
  * A tactic is one way to run a step, one row of tactics.def. `prepare` looks at the node and either takes it
- * (packs weights, fills the step) or declines; the first row that takes it wins. A tactic says in which layout it
- * wants each value; where a value lies in another, the step converts around the tactic's run. */
+ * (packs weights, fills the step) or declines and may say why. A tactic may know several ways (variants: tiles,
+ * partitions), and may state what it thinks that each takes; choose.c picks: the least estimate, and where none is
+ * stated the first row that takes the step. A tactic says in which layout it wants each value; where a value lies in
+ * another, the step converts around the tactic's run. */
 #ifndef GI_CPU_H
 #define GI_CPU_H
 
@@ -22,7 +24,8 @@ typedef struct gi_cpu {
     gk_isa isa;
     const gk_table *k;
     int block;
-    uint64_t workspace;
+    uint64_t workspace; /* a step's scratch at most; 0: no limit */
+    char *prefer;       /* tactics to take wherever they take a step: "NAME:VARIANT,NAME"; NULL: none */
     char name[96];
 } gi_cpu;
 
@@ -50,8 +53,15 @@ typedef struct gi_cpu_step {
     uint64_t *in_scratch, *out_scratch; /* offset + 1 of the converted copy in the step's scratch; 0: none */
     uint64_t own_scratch;               /* where the tactic's own scratch begins */
     bool converts;
-    bool dry;     /* only asked whether the tactic takes it: weights need not be packed */
-    void *packed; /* 64-byte aligned weights, freed with the step; see gi_cpu_pack */
+    bool dry;   /* only asked whether the tactic takes it: weights need not be packed */
+    bool asked; /* and somebody will read what it says */
+    /* What `prepare` is given and may say, beside taking or declining. */
+    int variant;           /* which of the tactic's ways */
+    double estimate_ms;    /* what a run will take, with d->threads workers and without conversions; 0: not said */
+    uint64_t packed_bytes; /* of weights that it packs, where dry; 0: not said */
+    const char *label;     /* what this variant is, "6 by 32"; of `arena` or static, NULL: nothing to tell */
+    const char *why;       /* why it declined: gi_cpu_decline */
+    void *packed;          /* 64-byte aligned weights, freed with the step; see gi_cpu_pack */
     struct gi_cpu_packed *packs;
 } gi_cpu_step;
 
@@ -61,6 +71,9 @@ struct gi_tactic {
     gopt_status (*prepare)(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took);
     gopt_status (*run)(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
     void (*release)(gi_cpu_step *c); /* NULL: nothing beyond the arena */
+    /* How many ways there are for this step: prepare is asked for each, dry, with c->variant 0 … n-1, and for the
+     * chosen one once more. NULL: one way, of which no estimate is stated. Where it does not take the step, 1 will do. */
+    int (*variants)(const gi_cpu *d, const gi_step *s);
 };
 
 #define TACTIC(NAME, ...) extern const gi_tactic gi_tactic_##NAME;
@@ -82,10 +95,19 @@ void gi_cpu_convert(const gi_cpu *d, gi_pool *pool, const gi_type *t, gi_layout 
 bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n);
 bool gi_cpu_makes_blocked(const gi_node *n); /* does it pay to start a blocked chain here? */
 
-/* ---- for tactics (step.c) ---- */
+/* ---- for tactics (cpu.c, choose.c) ---- */
 
 /* Aligned memory that is freed with the step; counts as weight bytes. NULL where there is none. */
 void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes);
+void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c);
+/* Notes why the tactic declines; returns GOPT_OK, so that prepare says
+ *     return gi_cpu_decline(c, "its window is %d wide, and this takes 3", kw); */
+gopt_status gi_cpu_decline(gi_cpu_step *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Milliseconds that a step needs at least by its arithmetic and by what it reads and writes beyond the caches, as
+ * this instruction set and d->threads let expect. For estimates: times 1/efficiency. */
+double gi_cpu_ms(const gi_cpu *d, double flop, double bytes);
+/* Chooses the tactic and has it prepare the step. Lists in `a` what was considered; a NULL: no list. */
+gopt_status gi_cpu_choose(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_arena *a);
 /* Aligned, zeroed, from the step's arena. */
 void *gi_cpu_own(gi_cpu_step *c, size_t bytes);
 int gi_cpu_in_index(const gi_step *s, const gi_value *v); /* -1 where absent */

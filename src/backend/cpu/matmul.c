@@ -361,5 +361,5 @@ static gopt_status run_batched(gi_cpu *d, const gi_step *s, const gi_cpu_step *c
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_matmul_packed = { "matmul_packed", prepare_packed, run_packed, NULL };
-const gi_tactic gi_tactic_matmul_batched = { "matmul_batched", prepare_batched, run_batched, NULL };
+const gi_tactic gi_tactic_matmul_packed = { .name = "matmul_packed", .prepare = prepare_packed, .run = run_packed };
+const gi_tactic gi_tactic_matmul_batched = { .name = "matmul_batched", .prepare = prepare_batched, .run = run_batched };

@@ -449,4 +449,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_move = { "move", prepare, run, NULL };
+const gi_tactic gi_tactic_move = { .name = "move", .prepare = prepare, .run = run };

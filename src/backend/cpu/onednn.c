@@ -649,6 +649,12 @@ int gi_onednn_process_threads(void)
 
 #endif
 
-const gi_tactic gi_tactic_onednn_conv = { "onednn_conv", prepare_conv, run, release };
-const gi_tactic gi_tactic_onednn_matmul = { "onednn_matmul", prepare_matmul, run, release };
-const gi_tactic gi_tactic_onednn_pool = { "onednn_pool", prepare_pool, run, release };
+const gi_tactic gi_tactic_onednn_conv = {
+    .name = "onednn_conv", .prepare = prepare_conv, .run = run, .release = release
+};
+const gi_tactic gi_tactic_onednn_matmul = {
+    .name = "onednn_matmul", .prepare = prepare_matmul, .run = run, .release = release
+};
+const gi_tactic gi_tactic_onednn_pool = {
+    .name = "onednn_pool", .prepare = prepare_pool, .run = run, .release = release
+};

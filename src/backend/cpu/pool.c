@@ -169,4 +169,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_pool = { "pool", prepare, run, NULL };
+const gi_tactic gi_tactic_pool = { .name = "pool", .prepare = prepare, .run = run };

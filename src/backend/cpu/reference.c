@@ -68,4 +68,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return gi_eval_node(&e);
 }
 
-const gi_tactic gi_tactic_reference = { "reference", prepare, run, NULL };
+const gi_tactic gi_tactic_reference = { .name = "reference", .prepare = prepare, .run = run };

@@ -119,4 +119,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_resize_nearest = { "resize_nearest", prepare, run, NULL };
+const gi_tactic gi_tactic_resize_nearest = { .name = "resize_nearest", .prepare = prepare, .run = run };

@@ -327,4 +327,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_trees = { "trees", prepare, run, NULL };
+const gi_tactic gi_tactic_trees = { .name = "trees", .prepare = prepare, .run = run };
