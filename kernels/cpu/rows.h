@@ -17,18 +17,23 @@ GK_INLINE void row_interior(int in_w, int out_w, int kw, int stride, int dilatio
     *hi = b > a ? b : a;
 }
 
+/* The bias comes last: sums that start from it round at its magnitude at every step. */
+GK_INLINE void dwconv_store(const gk_dwconv_row *t, int x, gv v)
+{
+    if (t->bias)
+        v += v_load(t->bias);
+    if (t->add)
+        v += v_load(t->add + (ptrdiff_t)x * L);
+    v_store(t->dst + (ptrdiff_t)x * L, v_atmost(V(t->hi), v_atleast(V(t->lo), v)));
+}
+
 GK_INLINE void dwconv_run(const gk_dwconv_row *t, int x0, const int n, const int kw, const int stride)
 {
     enum { N = 8 };
     gv acc[N];
-    const gv b = t->bias ? v_load(t->bias) : V(0.0f);
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
-        acc[i] = b;
-    if (t->add)
-#pragma GCC unroll 8
-        for (int i = 0; i < n; i++)
-            acc[i] += v_load(t->add + (ptrdiff_t)(x0 + i) * L);
+        acc[i] = V(0.0f);
     for (int h = t->kh0; h < t->kh1; h++) {
         const float *s = t->row + h * t->row_stride + (ptrdiff_t)(x0 * stride - t->pad) * L;
         const float *w = t->w + (ptrdiff_t)h * kw * L;
@@ -39,17 +44,14 @@ GK_INLINE void dwconv_run(const gk_dwconv_row *t, int x0, const int n, const int
                 acc[i] += wk * v_load(s + (ptrdiff_t)i * stride * L);
         }
     }
-    const gv lo = V(t->lo), hi = V(t->hi);
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
-        v_store(t->dst + (ptrdiff_t)(x0 + i) * L, v_atmost(hi, v_atleast(lo, acc[i])));
+        dwconv_store(t, x0 + i, acc[i]);
 }
 
 GK_INLINE void dwconv_border(const gk_dwconv_row *t, int x)
 {
-    gv acc = t->bias ? v_load(t->bias) : V(0.0f);
-    if (t->add)
-        acc += v_load(t->add + (ptrdiff_t)x * L);
+    gv acc = V(0.0f);
     for (int h = t->kh0; h < t->kh1; h++)
         for (int k = 0; k < t->kw; k++) {
             const int col = x * t->stride - t->pad + k * t->dilation;
@@ -57,7 +59,7 @@ GK_INLINE void dwconv_border(const gk_dwconv_row *t, int x)
                 acc += v_load(t->w + ((ptrdiff_t)h * t->kw + k) * L) *
                        v_load(t->row + h * t->row_stride + (ptrdiff_t)col * L);
         }
-    v_store(t->dst + (ptrdiff_t)x * L, v_atmost(V(t->hi), v_atleast(V(t->lo), acc)));
+    dwconv_store(t, x, acc);
 }
 
 GK_INLINE void dwconv_all(const gk_dwconv_row *t, const int kw, const int stride)

@@ -95,6 +95,59 @@ static void conv_tiles(void **state)
     }
 }
 
+/* A row of a depthwise convolution, borders and all, with a bias much larger than its terms: the sum must not round at
+ * the bias's magnitude more than once. */
+static void depthwise_case(const gk_table *k, int kw, int stride, int pad, bool add)
+{
+    enum { WIDTH = 29, KH = 3 };
+    const int block = k->lanes, out_w = (WIDTH + 2 * pad - kw) / stride + 1;
+    float src[KH * WIDTH * 16], w[KH * 7 * 16], bias[16], res[WIDTH * 2 * 16], dst[WIDTH * 2 * 16];
+    fill(src, sizeof(src) / sizeof(*src));
+    fill(w, sizeof(w) / sizeof(*w));
+    fill(res, sizeof(res) / sizeof(*res));
+    for (int j = 0; j < block; j++)
+        bias[j] = 3000.0f + number();
+    const gk_dwconv_row t = { .row = src,
+                              .row_stride = WIDTH * block,
+                              .w = w,
+                              .bias = bias,
+                              .add = add ? res : NULL,
+                              .dst = dst,
+                              .kh1 = KH,
+                              .kw = kw,
+                              .stride = stride,
+                              .dilation = 1,
+                              .pad = pad,
+                              .in_w = WIDTH,
+                              .out_w = out_w,
+                              .lo = -INFINITY,
+                              .hi = INFINITY };
+    k->dwconv_row(&t);
+    for (int x = 0; x < out_w; x++)
+        for (int j = 0; j < block; j++) {
+            double y = (double)bias[j] + (add ? (double)res[x * block + j] : 0.0);
+            for (int h = 0; h < KH; h++)
+                for (int i = 0; i < kw; i++) {
+                    const int at = x * stride - pad + i;
+                    if (at >= 0 && at < WIDTH)
+                        y += (double)src[(h * WIDTH + at) * block + j] * (double)w[(h * kw + i) * block + j];
+                }
+            assert_true(fabs((double)dst[x * block + j] - y) <= (add ? 2.6e-4 : 1.3e-4));
+        }
+}
+
+static void depthwise_rows(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (int kw = 1; k && kw <= 7; kw++)
+            for (int stride = 1; stride <= 2; stride++)
+                for (int way = 0; way < 4; way++)
+                    depthwise_case(k, kw, stride, way & 2 ? kw / 2 : 0, way & 1);
+    }
+}
+
 static double reference(gk_vop op, double a, double b, double c, double p, double q)
 {
     switch (op) {
@@ -297,7 +350,8 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles), cmocka_unit_test(vector_operations),
-                                        cmocka_unit_test(rows), cmocka_unit_test(transposes), cmocka_unit_test(names) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles),        cmocka_unit_test(depthwise_rows),
+                                        cmocka_unit_test(vector_operations), cmocka_unit_test(rows),
+                                        cmocka_unit_test(transposes),        cmocka_unit_test(names) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
