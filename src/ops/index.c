@@ -331,6 +331,40 @@ static gopt_status infer_compress(gi_infer *c)
     return gi_set(c, 0, gi_infer_dtype(c, 0), flat ? 1 : rank, dims);
 }
 
+/* Where the condition holds, into `at`; how often. An entry past `length` that holds goes to *outside. */
+static int64_t find_kept(const gopt_tensor *keep, int64_t length, int64_t *at, int64_t *outside)
+{
+    const int64_t n = gopt_tensor_elements(keep);
+    const uint8_t *holds = keep->dtype == GOPT_BOOL ? keep->data : NULL;
+    int64_t kept = 0;
+    *outside = -1;
+    for (int64_t i = 0; i < n && i < length; i++) {
+        at[kept] = i;
+        kept += holds ? holds[i] != 0 : gi_tensor_i64(keep, i) != 0;
+    }
+    for (int64_t i = length; i < n && *outside < 0; i++)
+        if (gi_tensor_i64(keep, i))
+            *outside = i;
+    return kept;
+}
+
+#define PICK(RUN)                   \
+    for (int64_t i = 0; i < n; i++) \
+    memcpy(to + i * (RUN), from + at[i] * (RUN), (size_t)(RUN))
+
+/* Items of `run` bytes by their numbers. */
+static void pick(const uint8_t *from, const int64_t *at, int64_t n, int64_t run, uint8_t *to)
+{
+    if (run == 4) /* of a length that is known: a move, not a call */
+        PICK(4);
+    else if (run == 8)
+        PICK(8);
+    else if (run == 16)
+        PICK(16);
+    else
+        PICK(run);
+}
+
 static gopt_status eval_compress(gi_eval *a)
 {
     const gopt_tensor *x = a->in[Compress_in_input], *keep = a->in[Compress_in_condition];
@@ -339,18 +373,18 @@ static gopt_status eval_compress(gi_eval *a)
     if (!flat && !gi_axis(gi_attr_int(a->n, Compress_at_axis), x->rank, &axis))
         return gi_eval_fail(a, Compress_in_input, "has rank %d, which has no axis %lld", x->rank,
                             (long long)gi_attr_int(a->n, Compress_at_axis));
-    int64_t dims[GOPT_MAX_RANK] = { 0 }, kept = 0;
+    int64_t dims[GOPT_MAX_RANK] = { 0 }, outside;
     memcpy(dims, x->dims, sizeof dims);
     if (flat)
         dims[0] = gopt_tensor_elements(x);
     const int rank = flat ? 1 : x->rank;
-    const int64_t length = dims[axis], n = gopt_tensor_elements(keep);
-    for (int64_t i = 0; i < n; i++) {
-        kept += gi_tensor_i64(keep, i) != 0;
-        if (i >= length && gi_tensor_i64(keep, i))
-            return gi_eval_fail(a, Compress_in_condition, "holds at %lld, but the axis has %lld entries", (long long)i,
-                                (long long)length);
-    }
+    const int64_t length = dims[axis];
+    int64_t *at = gi_eval_scratch(a, (size_t)gi_min_i64(length, gopt_tensor_elements(keep)) + 1, sizeof *at);
+    GI_NEED(at);
+    const int64_t kept = find_kept(keep, length, at, &outside);
+    if (outside >= 0)
+        return gi_eval_fail(a, Compress_in_condition, "holds at %lld, but the axis has %lld entries",
+                            (long long)outside, (long long)length);
     dims[axis] = kept;
     const uint8_t *p;
     gi_moved y;
@@ -359,15 +393,9 @@ static gopt_status eval_compress(gi_eval *a)
     if (!y.p)
         return GOPT_OK;
     const int64_t outer = gi_product(0, axis, dims);
-    const size_t run = (size_t)gi_product(axis + 1, rank, dims) * y.item;
-    uint8_t *to = y.p;
+    const int64_t run = gi_product(axis + 1, rank, dims) * (int64_t)y.item;
     for (int64_t o = 0; run && o < outer; o++)
-        for (int64_t i = 0; i < n && i < length; i++) {
-            if (!gi_tensor_i64(keep, i))
-                continue;
-            memcpy(to, p + (size_t)(o * length + i) * run, run);
-            to += run;
-        }
+        pick(p + o * length * run, at, kept, run, y.p + o * kept * run);
     gi_move_end(&y);
     return GOPT_OK;
 }

@@ -1,128 +1,73 @@
 /* Sorting and selecting: TopK, NonZero, Unique. */
-#include "ops/eval.h"
 #include "ops/infer.h"
+#include "ops/keyed.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* ---- TopK: a heap of the k best, the worst of them on top; or all sorted, where k is a good part of them ---- */
 
-/* Keys of a line as doubles, or as integers where a double would not hold them. */
-typedef struct line {
-    const double *f;
-    const int64_t *i;
-    bool largest;
-} line;
-
-/* Is element x better than element y? NaN is greatest; of equals the first is better. */
-static bool better(const line *l, int64_t x, int64_t y)
+/* Less is better; of equals the first. */
+static bool is_worse(const gi_keyed *x, const gi_keyed *y)
 {
-    if (l->i) {
-        if (l->i[x] != l->i[y])
-            return (l->i[x] > l->i[y]) == l->largest;
-        return x < y;
-    }
-    const double a = l->f[x], b = l->f[y];
-    const bool na = isnan(a), nb = isnan(b);
-    if (na != nb)
-        return na == l->largest;
-    if (!na && a != b)
-        return (a > b) == l->largest;
-    return x < y;
+    return x->key > y->key || (x->key == y->key && x->at > y->at);
 }
 
-/* Sinks heap[at]: every parent is worse than its children. */
-static void sink(const line *l, int64_t *heap, int64_t n, int64_t at)
+static void exchange(gi_keyed *x, gi_keyed *y)
+{
+    const gi_keyed t = *x;
+    *x = *y;
+    *y = t;
+}
+
+/* Sinks heap[at]: no parent is better than its children. */
+static void sink(gi_keyed *heap, int64_t n, int64_t at)
 {
     for (;;) {
         int64_t worst = at, child = 2 * at + 1;
         for (int64_t c = child; c < child + 2 && c < n; c++)
-            if (better(l, heap[worst], heap[c]))
+            if (is_worse(&heap[c], &heap[worst]))
                 worst = c;
         if (worst == at)
             return;
-        const int64_t t = heap[at];
-        heap[at] = heap[worst];
-        heap[worst] = t;
+        exchange(&heap[at], &heap[worst]);
         at = worst;
     }
 }
 
-/* The k best of n, best first, into heap. */
-static void select_best(const line *l, int64_t n, int64_t k, int64_t *heap)
+/* The k best of n come first, best first. */
+static void select_best(gi_keyed *all, int64_t n, int64_t k)
 {
-    for (int64_t i = 0; i < k; i++)
-        heap[i] = i;
     for (int64_t i = k / 2 - 1; i >= 0; i--)
-        sink(l, heap, k, i);
+        sink(all, k, i);
     for (int64_t i = k; i < n && k > 0; i++)
-        if (better(l, i, heap[0])) {
-            heap[0] = i;
-            sink(l, heap, k, 0);
+        if (all[i].key < all[0].key) { /* an equal one that stands behind is worse */
+            all[0] = all[i];
+            sink(all, k, 0);
         }
     for (int64_t left = k - 1; left > 0; left--) { /* the worst goes last */
-        const int64_t t = heap[0];
-        heap[0] = heap[left];
-        heap[left] = t;
-        sink(l, heap, left, 0);
+        exchange(&all[0], &all[left]);
+        sink(all, left, 0);
     }
 }
 
-typedef struct keyed {
-    uint64_t key; /* less is better */
-    int64_t at;
-} keyed;
-
-static uint64_t key_of(const line *l, int64_t x)
+/* Keys of the n elements from `from` on, `step` apart. Of the largest, NaN is greatest. */
+static void read_keys(const gopt_tensor *x, int64_t from, int64_t step, int64_t n, bool largest, gi_keyed *keys)
 {
-    const uint64_t top = UINT64_C(1) << 63;
-    uint64_t u = 0;
-    if (l->i) {
-        u = (uint64_t)l->i[x] ^ top;
-    } else if (isnan(l->f[x])) {
-        u = UINT64_MAX;
-    } else {
-        const double v = l->f[x] + 0.0; /* both zeros are one */
-        memcpy(&u, &v, sizeof u);
-        u = u & top ? ~u : u | top;
-    }
-    return l->largest ? ~u : u;
-}
-
-/* Sorts n of them byte by byte, from the lowest, keeping the order of equals; bytes that all have in common are
- * passed over. `other` has room for n too; gives the one of both that holds the result. */
-static keyed *sort_keyed(keyed *from, keyed *other, int64_t n)
-{
-    int64_t counts[8][256] = { 0 };
-    for (int64_t i = 0; i < n; i++)
-        for (int b = 0; b < 8; b++)
-            counts[b][from[i].key >> (8 * b) & 255]++;
-    for (int b = 0; b < 8; b++) {
-        int64_t *count = counts[b], at = 0;
-        if (n == 0 || count[from[0].key >> (8 * b) & 255] == n)
-            continue;
-        for (int v = 0; v < 256; v++) {
-            const int64_t first = at;
-            at += count[v];
-            count[v] = first;
-        }
+    const uint64_t flip = largest ? UINT64_MAX : 0;
+    if (x->dtype == GOPT_F32) {
+        const float *f = (const float *)x->data + from;
         for (int64_t i = 0; i < n; i++)
-            other[count[from[i].key >> (8 * b) & 255]++] = from[i];
-        keyed *t = from;
-        from = other;
-        other = t;
+            keys[i] = (gi_keyed){ (gi_key_f32(f[i * step]) ^ flip) & UINT32_MAX, i };
+        return;
     }
-    return from;
-}
-
-/* The k best of n as select_best gives them; room: for 2n. */
-static void select_sorted(const line *l, int64_t n, int64_t k, keyed *room, int64_t *best)
-{
-    for (int64_t i = 0; i < n; i++)
-        room[i] = (keyed){ key_of(l, i), i };
-    const keyed *sorted = sort_keyed(room, room + n, n);
-    for (int64_t i = 0; i < k; i++)
-        best[i] = sorted[i].at;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t at = from + i * step;
+        const uint64_t key = gi_dtype_is_float(x->dtype) ? gi_key_f64(gi_tensor_f64(x, at))
+                             : x->dtype == GOPT_U64      ? (uint64_t)gi_tensor_i64(x, at)
+                                                         : gi_key_i64(gi_tensor_i64(x, at));
+        keys[i] = (gi_keyed){ key ^ flip, i };
+    }
 }
 
 static gopt_status eval_topk(gi_eval *a)
@@ -140,42 +85,30 @@ static gopt_status eval_topk(gi_eval *a)
     if (k < 0 || k > n)
         return gi_eval_fail(a, TopK_in_K, "it is %lld, there are %lld elements", (long long)k, (long long)n);
     const int64_t inner = gi_product(axis + 1, x->rank, x->dims), outer = gi_product(0, axis, x->dims);
-    const bool ints = gi_dtype_is_int(x->dtype);
+    const bool largest = gi_attr_int(a->n, TopK_at_largest) != 0, sorts = k >= n / 16;
     const size_t item = gi_item_size(x->dtype);
     for (int i = 0; i < x->rank; i++)
         dims[i] = i == axis ? k : x->dims[i];
     GI_TRY(gi_eval_out(a, TopK_out_Values, x->dtype, x->rank, dims, &values));
     GI_TRY(gi_eval_out(a, TopK_out_Indices, GOPT_I64, x->rank, dims, &indices));
-    int64_t *heap = gi_eval_scratch(a, (size_t)k, sizeof *heap);
-    double *f = gi_eval_scratch(a, ints ? 0 : (size_t)n, sizeof *f);
-    int64_t *v = gi_eval_scratch(a, ints ? (size_t)n : 0, sizeof *v);
-    const bool sorts = n >= 256 && k >= n / 16;
-    keyed *room = gi_eval_scratch(a, sorts ? 2 * (size_t)n : 0, sizeof *room);
-    GI_NEED(heap && f && v && room);
-    const uint64_t flip = x->dtype == GOPT_U64 ? (uint64_t)1 << 63 : 0;
-    const line l = { .f = f, .i = ints ? v : NULL, .largest = gi_attr_int(a->n, TopK_at_largest) != 0 };
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < inner; i++) {
-            for (int64_t p = 0; p < n; p++) {
-                const int64_t at = (o * n + p) * inner + i;
-                if (ints)
-                    v[p] = (int64_t)((uint64_t)gi_tensor_i64(x, at) ^ flip);
-                else
-                    f[p] = gi_tensor_f64(x, at);
-            }
-            if (sorts)
-                select_sorted(&l, n, k, room, heap);
-            else
-                select_best(&l, n, k, heap);
-            for (int64_t p = 0; p < k; p++) {
-                const size_t to = (size_t)((o * k + p) * inner + i);
-                if (values)
-                    memcpy((uint8_t *)values->data + to * item,
-                           (const uint8_t *)x->data + (size_t)((o * n + heap[p]) * inner + i) * item, item);
-                if (indices)
-                    ((int64_t *)indices->data)[to] = heap[p];
-            }
+    gi_keyed *keys = gi_eval_scratch(a, (size_t)n * (sorts ? 2 : 1), sizeof *keys), *best = keys;
+    GI_NEED(keys);
+    for (int64_t line = 0; line < outer * inner; line++) {
+        const int64_t o = line / inner, i = line % inner;
+        read_keys(x, o * n * inner + i, inner, n, largest, keys);
+        if (sorts)
+            best = gi_sort_keyed(keys, keys + n, n);
+        else
+            select_best(keys, n, k);
+        for (int64_t p = 0; p < k; p++) {
+            const size_t to = (size_t)((o * k + p) * inner + i);
+            if (values)
+                memcpy((uint8_t *)values->data + to * item,
+                       (const uint8_t *)x->data + (size_t)((o * n + best[p].at) * inner + i) * item, item);
+            if (indices)
+                ((int64_t *)indices->data)[to] = best[p].at;
         }
+    }
     return GOPT_OK;
 }
 

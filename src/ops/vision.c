@@ -1,7 +1,8 @@
 /* Boxes, regions, and images from pieces: NonMaxSuppression, RoiAlign, MaxRoiPool, MaxUnpool, Col2Im. */
+#include <float.h>
 #include <math.h>
-#include <stdlib.h>
 
+#include "ops/keyed.h"
 #include "ops/real.h"
 #include "ops/window.h"
 
@@ -37,20 +38,26 @@ static box read_box(const float *p, bool centred)
     return (box){ fminf(p[0], p[2]), fminf(p[1], p[3]), fmaxf(p[0], p[2]), fmaxf(p[1], p[3]) };
 }
 
-/* Boxes that were kept, coordinate by coordinate, so that one box is held against LANES of them at a time. What lies
- * behind the last has no area. */
-enum { LANES = 16 };
+/* Boxes that were kept, coordinate by coordinate, so that one box is held against LANES of them at a time.
+ *
+ * They lie in bands by their upper edges. Boxes share no more of their area than of their heights: one that begins
+ * d above a box of height h, so that both span h + d and overlap by h at most, shares more than t only if
+ * d < h (1 / t - 1); one that begins d below, only if d < h (1 - t). A box is held against those bands alone.
+ * Detectors often shift the boxes of each class to a place of their own; most bands then hold boxes of one class. */
+enum { LANES = 16, BAND = 64, MAX_BANDS = 4096 };
 
 typedef struct kept {
-    int64_t n;
-    float *y0, *x0, *y1, *x1, *area;
+    float *y0, *x0, *y1, *x1, *area; /* an unused place has no area */
+    int64_t bands, first[MAX_BANDS + 1], n[MAX_BANDS];
+    float low, per_height; /* band of y: (y - low) * per_height */
 } kept;
 
 static bool make_room(gi_eval *a, int64_t n, kept *k)
 {
     float **const lists[] = { &k->y0, &k->x0, &k->y1, &k->x1, &k->area };
+    const size_t room = (size_t)n + LANES * ((size_t)n / BAND + 1);
     for (size_t i = 0; i < GI_COUNT(lists); i++) {
-        *lists[i] = gi_eval_scratch(a, (size_t)n + LANES, sizeof(float));
+        *lists[i] = gi_eval_scratch(a, room, sizeof(float));
         if (!*lists[i])
             return false;
     }
@@ -62,28 +69,26 @@ static float area_of(const box *b)
     return (b->y1 - b->y0) * (b->x1 - b->x0);
 }
 
+static int64_t band_of(const kept *k, float y)
+{
+    const float at = (y - k->low) * k->per_height;
+    return at > 0 ? at < (float)(k->bands - 1) ? (int64_t)at : k->bands - 1 : 0;
+}
+
 static void keep(kept *k, const box *b)
 {
-    k->y0[k->n] = b->y0;
-    k->x0[k->n] = b->x0;
-    k->y1[k->n] = b->y1;
-    k->x1[k->n] = b->x1;
-    k->area[k->n++] = area_of(b);
+    const int64_t band = band_of(k, b->y0), at = k->first[band] + k->n[band]++;
+    k->y0[at] = b->y0;
+    k->x0[at] = b->x0;
+    k->y1[at] = b->y1;
+    k->x1[at] = b->x1;
+    k->area[at] = area_of(b);
 }
 
-static void drop_all(kept *k)
+/* Does one of those in places from … to-1 share more than that of what both cover? */
+static bool hides(const kept *k, int64_t from, int64_t to, const box *b, float area, float threshold)
 {
-    memset(k->area, 0, (size_t)(k->n + LANES) * sizeof *k->area);
-    k->n = 0;
-}
-
-/* Does one of them share more than that of what both cover? */
-static bool is_hidden(const kept *k, const box *b, float threshold)
-{
-    const float area = area_of(b);
-    if (!(area > 0))
-        return false;
-    for (int64_t i = 0; i < k->n; i += LANES) {
+    for (int64_t i = from; i < to; i += LANES) {
         int hidden = 0;
         for (int64_t j = i; j < i + LANES; j++) {
             const float y0 = b->y0 > k->y0[j] ? b->y0 : k->y0[j], y1 = b->y1 < k->y1[j] ? b->y1 : k->y1[j];
@@ -97,18 +102,20 @@ static bool is_hidden(const kept *k, const box *b, float threshold)
     return false;
 }
 
-typedef struct candidate {
-    float score;
-    int64_t index;
-} candidate;
-
-/* Best first, the earlier of equals first. */
-static int by_score(const void *a, const void *b)
+static bool is_hidden(const kept *k, const box *b, float threshold)
 {
-    const candidate *x = a, *y = b;
-    if (x->score != y->score)
-        return x->score > y->score ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+    const float area = area_of(b), height = (b->y1 - b->y0) * 1.001F; /* more than rounding takes */
+    int64_t from = 0, to = 0;
+    if (!(area > 0))
+        return false;
+    if (k->bands > 1) {
+        from = band_of(k, b->y0 - (height / threshold - height * 0.99F));
+        to = band_of(k, b->y0 + (height - height * threshold * 0.99F));
+    }
+    for (int64_t band = from; band <= to; band++)
+        if (hides(k, k->first[band], k->first[band] + k->n[band], b, area, threshold))
+            return true;
+    return false;
 }
 
 typedef struct nms {
@@ -116,27 +123,70 @@ typedef struct nms {
     float iou, score;
     bool has_score, centred;
     const float *box, *scores;
-    candidate *order;
-    kept kept;
+    gi_keyed *order, *other;
+    box *candidates; /* in the order of their scores */
+    kept *kept;
     gi_vec(int64_t) out; /* triples */
 } nms;
 
-static bool suppress(nms *s, gi_arena *arena, int64_t batch, int64_t class)
+/* Bands for n candidates, and room in each for all that begin there. */
+static void lay_bands(nms *s, int64_t n)
+{
+    kept *k = s->kept;
+    float low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        const float y = s->candidates[i].y0;
+        low = y < low ? y : low;
+        high = y > high ? y : high;
+    }
+    const bool spread = s->iou > 0 && high > low && high - low < FLT_MAX;
+    k->bands = spread ? gi_max_i64(1, gi_min_i64(MAX_BANDS, n / BAND)) : 1;
+    k->low = low;
+    k->per_height = spread ? (float)k->bands / (high - low) : 0;
+    memset(k->n, 0, (size_t)k->bands * sizeof *k->n);
+    for (int64_t i = 0; i < n && k->bands > 1; i++)
+        k->n[band_of(k, s->candidates[i].y0)]++;
+    k->n[0] = k->bands > 1 ? k->n[0] : n;
+    k->first[0] = 0;
+    for (int64_t b = 0; b < k->bands; b++) {
+        k->first[b + 1] = k->first[b] + (k->n[b] + LANES - 1) / LANES * LANES;
+        k->n[b] = 0;
+    }
+    memset(k->area, 0, (size_t)k->first[k->bands] * sizeof *k->area);
+}
+
+/* Best first, the earlier of equals first. */
+static int64_t read_candidates(nms *s, int64_t batch, int64_t class)
 {
     const float *scores = s->scores + (batch * s->classes + class) * s->boxes, *boxes = s->box + batch * s->boxes * 4;
     int64_t n = 0;
-    for (int64_t i = 0; i < s->boxes; i++)
-        if (scores[i] == scores[i] && (!s->has_score || scores[i] > s->score))
-            s->order[n++] = (candidate){ scores[i], i };
-    qsort(s->order, (size_t)n, sizeof *s->order, by_score);
-    drop_all(&s->kept);
-    for (int64_t i = 0; i < n && s->kept.n < s->most; i++) {
-        const box b = read_box(boxes + s->order[i].index * 4, s->centred);
-        if (is_hidden(&s->kept, &b, s->iou))
+    for (int64_t i = 0; i < s->boxes; i++) {
+        s->order[n].key = ~gi_key_f32(scores[i]) & UINT32_MAX;
+        s->order[n].at = i;
+        n += scores[i] == scores[i] && (!s->has_score || scores[i] > s->score);
+    }
+    const gi_keyed *sorted = gi_sort_keyed(s->order, s->other, n);
+    if (sorted != s->order) {
+        s->other = s->order;
+        s->order = (gi_keyed *)(uintptr_t)sorted;
+    }
+    for (int64_t i = 0; i < n; i++)
+        s->candidates[i] = read_box(boxes + s->order[i].at * 4, s->centred);
+    return n;
+}
+
+static bool suppress(nms *s, gi_arena *arena, int64_t batch, int64_t class)
+{
+    const int64_t n = read_candidates(s, batch, class);
+    int64_t found = 0;
+    lay_bands(s, n);
+    for (int64_t i = 0; i < n && found < s->most; i++) {
+        if (is_hidden(s->kept, &s->candidates[i], s->iou))
             continue;
-        keep(&s->kept, &b);
+        keep(s->kept, &s->candidates[i]);
+        found++;
         if (!gi_push(arena, &s->out, batch) || !gi_push(arena, &s->out, class) ||
-            !gi_push(arena, &s->out, s->order[i].index))
+            !gi_push(arena, &s->out, s->order[i].at))
             return false;
     }
     return true;
@@ -171,7 +221,10 @@ static gopt_status eval_nms(gi_eval *a)
     GI_TRY(gi_real_in(a, NonMaxSuppression_in_boxes, GOPT_F32, (const void **)&s.box));
     GI_TRY(gi_real_in(a, NonMaxSuppression_in_scores, GOPT_F32, (const void **)&s.scores));
     s.order = gi_eval_scratch(a, (size_t)s.boxes + 1, sizeof *s.order);
-    GI_NEED(s.order && make_room(a, s.boxes, &s.kept));
+    s.other = gi_eval_scratch(a, (size_t)s.boxes + 1, sizeof *s.other);
+    s.candidates = gi_eval_scratch(a, (size_t)s.boxes, sizeof *s.candidates);
+    s.kept = gi_eval_scratch(a, 1, sizeof *s.kept);
+    GI_NEED(s.order && s.other && s.candidates && s.kept && make_room(a, s.boxes, s.kept));
     for (int64_t b = 0; b < s.batches; b++)
         for (int64_t k = 0; k < s.classes; k++)
             GI_NEED(suppress(&s, a->scratch, b, k));

@@ -1,4 +1,7 @@
 /* Neural-network operators: answers known by hand, symbolic shapes, what is refused. */
+#include <math.h>
+#include <stdlib.h>
+
 #include "unit/gir.h"
 
 #define ONES_2X2 "dense<f32[1,1,2,2], [1,1,1,1]>"
@@ -209,6 +212,80 @@ static void selects_boxes(void **state)
                  "of 2 elements");
 }
 
+/* Boxes one after another, each against all that were kept. */
+static int64_t select_plainly(int64_t n, const float *boxes, const float *scores, float threshold, int64_t *kept)
+{
+    int64_t count = 0;
+    bool *done = calloc((size_t)n, sizeof *done);
+    assert_non_null(done);
+    for (;;) {
+        int64_t best = -1;
+        for (int64_t i = 0; i < n; i++)
+            if (!done[i] && (best < 0 || scores[i] > scores[best]))
+                best = i;
+        if (best < 0)
+            break;
+        done[best] = true;
+        const float *b = boxes + 4 * best, area = (b[2] - b[0]) * (b[3] - b[1]);
+        bool hidden = false;
+        for (int64_t i = 0; i < count && !hidden; i++) {
+            const float *k = boxes + 4 * kept[i];
+            const float h = fminf(b[2], k[2]) - fmaxf(b[0], k[0]), w = fminf(b[3], k[3]) - fmaxf(b[1], k[1]);
+            const float both = h * w, other = (k[2] - k[0]) * (k[3] - k[1]);
+            hidden = h > 0 && w > 0 && both / (area + other - both) > threshold;
+        }
+        if (!hidden)
+            kept[count++] = best;
+    }
+    free(done);
+    return count;
+}
+
+/* Many boxes lie in bands by height: the answer is as without, whatever their sizes and places. */
+static void selects_among_many(void **state)
+{
+    (void)state;
+    enum { N = 900 };
+    static float boxes[N * 4], scores[N];
+    static int64_t kept[N];
+    static const float thresholds[] = { 0, 0.05F, 0.3F, 0.55F, 0.9F, 1 };
+    uint32_t seed = 1;
+    for (int round = 0; round < 24; round++) {
+        const float apart = round % 2 ? 400 : 0, most = round % 3 ? 60 : 3;
+        for (int i = 0; i < N; i++) {
+            float r[5];
+            for (int k = 0; k < 5; k++) {
+                seed = seed * 1664525U + 1013904223U;
+                r[k] = (float)(seed >> 12) / (1 << 20);
+            }
+            const float at = apart * (float)(i % 7), tall = i % 50 ? most : 300;
+            const float b[4] = { at + 200 * r[0], at + 200 * r[1], at + 200 * r[0] + tall * r[2],
+                                 at + 200 * r[1] + most * r[3] };
+            memcpy(boxes + 4 * (size_t)i, b, sizeof b);
+            scores[i] = (float)(int)(100 * r[4]);
+        }
+        char body[200];
+        const float threshold = thresholds[round / 4];
+        snprintf(body, sizeof body, "%%y = NonMaxSuppression %%b, %%s, dense<i64[1], [%d]>, dense<f32[1], [%g]>", N,
+                 (double)threshold);
+        gopt_graph *g = parse("%b: f32[1,900,4], %s: f32[1,1,900]", body);
+        gopt_tensor *in[2], *y = NULL;
+        assert_int_equal(gopt_tensor_create(cx, GOPT_F32, 3, (const int64_t[]){ 1, N, 4 }, &in[0]), GOPT_OK);
+        assert_int_equal(gopt_tensor_create(cx, GOPT_F32, 3, (const int64_t[]){ 1, 1, N }, &in[1]), GOPT_OK);
+        memcpy(in[0]->data, boxes, sizeof boxes);
+        memcpy(in[1]->data, scores, sizeof scores);
+        assert_int_equal(gi_eval_graph(g, (const gopt_tensor *const *)in, &y), GOPT_OK);
+        const int64_t count = select_plainly(N, boxes, scores, threshold, kept);
+        assert_int_equal(y->dims[0], count);
+        for (int64_t i = 0; i < count; i++)
+            assert_int_equal(gi_tensor_i64(y, 3 * i + 2), kept[i]);
+        gopt_tensor_unref(y);
+        gopt_tensor_unref(in[0]);
+        gopt_tensor_unref(in[1]);
+        gopt_graph_destroy(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(resizes, setup, teardown),
         cmocka_unit_test_setup_teardown(recurs, setup, teardown),
         cmocka_unit_test_setup_teardown(selects_boxes, setup, teardown),
+        cmocka_unit_test_setup_teardown(selects_among_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

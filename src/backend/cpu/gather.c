@@ -56,16 +56,53 @@ static int64_t index_at(const gather *v, const void *p, int64_t i)
     return k < 0 ? k + v->axis : k;
 }
 
+/* Entries from … to-1 of one outer index, of `inner` bytes each. */
+static inline void gather_run(const gather *v, const char *x, const void *at, int64_t from, int64_t to, char *y,
+                              int64_t inner)
+{
+    for (int64_t i = from; i < to; i++)
+        memcpy(y + (i - from) * inner, x + index_at(v, at, i) * inner, (size_t)inner);
+}
+
+/* One entry of each outer index. */
+static inline void gather_column(const gather *v, const char *x, int64_t n, char *y, int64_t inner)
+{
+    for (int64_t i = 0; i < n; i++)
+        memcpy(y + i * inner, x + i * v->axis * inner, (size_t)inner);
+}
+
 static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
     const gather *v = j->v;
+    const char *x = j->args->in[0].host;
+    const void *at = j->args->in[1].host;
+    char *y = j->args->out[0].host;
     int64_t from, to;
     gi_share(v->outer * v->indices, 1, worker, n_workers, &from, &to);
-    for (int64_t i = from; i < to; i++) {
-        const int64_t k = index_at(v, j->args->in[1].host, i % v->indices);
-        memcpy((char *)j->args->out[0].host + i * v->inner,
-               (const char *)j->args->in[0].host + (i / v->indices * v->axis + k) * v->inner, (size_t)v->inner);
+    if (v->indices == 1) {
+        const char *first = x + (from * v->axis + index_at(v, at, 0)) * v->inner;
+        if (v->inner == 4) /* of a length that is known: a move, not a call */
+            gather_column(v, first, to - from, y + from * 4, 4);
+        else if (v->inner == 8)
+            gather_column(v, first, to - from, y + from * 8, 8);
+        else
+            gather_column(v, first, to - from, y + from * v->inner, v->inner);
+        return;
+    }
+    while (from < to) {
+        const int64_t outer = from / v->indices, i0 = from % v->indices;
+        const int64_t i1 = gi_min_i64(v->indices, i0 + to - from);
+        const char *line = x + outer * v->axis * v->inner;
+        if (v->inner == 4)
+            gather_run(v, line, at, i0, i1, y + from * 4, 4);
+        else if (v->inner == 8)
+            gather_run(v, line, at, i0, i1, y + from * 8, 8);
+        else if (v->inner == 16)
+            gather_run(v, line, at, i0, i1, y + from * 16, 16);
+        else
+            gather_run(v, line, at, i0, i1, y + from * v->inner, v->inner);
+        from += i1 - i0;
     }
 }
 
