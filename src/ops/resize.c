@@ -31,15 +31,6 @@ typedef struct resize {
     int64_t in[GOPT_MAX_RANK], out[GOPT_MAX_RANK];
 } resize;
 
-/* For each of `out` places the `taps` elements that it is made of. */
-typedef struct axis_map {
-    int64_t in, out, taps;
-    int64_t *index;
-    double *weight;
-    bool *outside; /* takes `fill` instead */
-    double fill;
-} axis_map;
-
 #define WORD float
 #define NAME(x) x##_f32
 #include "ops/resize_loops.h"
@@ -319,7 +310,7 @@ static void tap_range(const resize *r, int d, int64_t *first, int64_t *taps, dou
         *taps = 1;
 }
 
-static void fill_taps(const resize *r, axis_map *m, int64_t k, double x, int64_t first, double stretch)
+static void fill_taps(const resize *r, gi_resize_map *m, int64_t k, double x, int64_t first, double stretch)
 {
     /* The place lies right of its left neighbour, or on the right one. */
     const double left = ceil(x) - 1;
@@ -338,11 +329,16 @@ static void fill_taps(const resize *r, axis_map *m, int64_t k, double x, int64_t
         w[t] /= sum;
 }
 
-static gopt_status make_map(gi_eval *a, const resize *r, int d, axis_map *m)
+static bool unchanged(const resize *r, int d)
+{
+    return !r->resized[d] || (r->scale[d] == 1 && r->in[d] == r->out[d] && r->coord != COORD_TF_CROP);
+}
+
+static gopt_status make_map(gi_eval *a, const resize *r, int d, gi_resize_map *m)
 {
     int64_t first, cells;
     double stretch;
-    *m = (axis_map){ .in = r->in[d], .out = r->out[d], .fill = r->fill };
+    *m = (gi_resize_map){ .in = r->in[d], .out = r->out[d], .fill = r->fill, .unchanged = unchanged(r, d) };
     tap_range(r, d, &first, &m->taps, &stretch);
     if (m->in < 1 && m->out > 0)
         return gi_eval_fail(a, Resize_in_X, "dimension %d is empty and cannot grow", d);
@@ -367,9 +363,13 @@ static gopt_status make_map(gi_eval *a, const resize *r, int d, axis_map *m)
     return GOPT_OK;
 }
 
-static bool unchanged(const resize *r, int d)
+gopt_status gi_resize_maps(gi_eval *a, gi_resize_map *maps)
 {
-    return !r->resized[d] || (r->scale[d] == 1 && r->in[d] == r->out[d] && r->coord != COORD_TF_CROP);
+    resize r = { 0 };
+    GI_TRY(read_resize(a, &r));
+    for (int d = 0; d < r.rank; d++)
+        GI_TRY(make_map(a, &r, d, &maps[d]));
+    return GOPT_OK;
 }
 
 /* ---- evaluation ---- */
@@ -379,7 +379,7 @@ static gopt_status nearest(gi_eval *a, const resize *r)
     const gopt_tensor *x = a->in[Resize_in_X];
     const size_t item = gi_item_size(x->dtype);
     const int rank = r->rank;
-    axis_map maps[GOPT_MAX_RANK];
+    gi_resize_map maps[GOPT_MAX_RANK];
     int64_t stride[GOPT_MAX_RANK], at[GOPT_MAX_RANK] = { 0 };
     gopt_tensor *y;
     if (!item)
@@ -420,7 +420,7 @@ static gopt_status interpolate(gi_eval *a, const resize *r)
     memcpy(dims, r->in, sizeof dims);
     GI_TRY(gi_real_in(a, Resize_in_X, real, &from));
     for (int d = r->rank - 1; d >= 0; d--) {
-        axis_map m;
+        gi_resize_map m;
         if (unchanged(r, d))
             continue;
         GI_TRY(make_map(a, r, d, &m));

@@ -1,5 +1,5 @@
 /* Resampling of one axis in plain loops for one element type: define WORD and NAME(x) and include; no guard. */
-static void NAME(resample)(const axis_map *m, int64_t outer, int64_t inner, const WORD *x, WORD *y)
+static void NAME(resample)(const gi_resize_map *m, int64_t outer, int64_t inner, const WORD *x, WORD *y)
 {
     for (int64_t o = 0; o < outer; o++)
         for (int64_t k = 0; k < m->out; k++) {

@@ -334,6 +334,43 @@ static void transposes(void **state)
     }
 }
 
+static void blends(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (size_t taps = 1; k && taps < 6; taps++)
+            for (size_t n = 0; n < 40; n += 3) {
+                float x[6 * 48], w[40 * 6], y[41 * 16];
+                const float *from[6];
+                int32_t at[40 * 6];
+                fill(x, sizeof(x) / sizeof(*x));
+                fill(w, sizeof(w) / sizeof(*w));
+                for (size_t t = 0; t < taps; t++)
+                    from[t] = x + 48 * t;
+                y[n] = 7.0f;
+                k->blend_rows(n, taps, from, w, y);
+                assert_float_equal(y[n], 7.0f, 0);
+                for (size_t i = 0; i < n; i++) {
+                    float v = 0.0f;
+                    for (size_t t = 0; t < taps; t++)
+                        v += x[48 * t + i] * w[t];
+                    near(y[i], v, 1e-6f);
+                }
+                for (size_t i = 0; i < n * taps; i++)
+                    at[i] = (int32_t)(i * 7 % 18);
+                k->blend_pixels(n, taps, at, w, x, y);
+                for (size_t i = 0; i < n * (size_t)k->lanes; i++) {
+                    const size_t p = i / (size_t)k->lanes, c = i % (size_t)k->lanes;
+                    float v = 0.0f;
+                    for (size_t t = 0; t < taps; t++)
+                        v += x[(size_t)at[p * taps + t] * (size_t)k->lanes + c] * w[p * taps + t];
+                    near(y[i], v, 1e-6f);
+                }
+            }
+    }
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -350,8 +387,10 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles),        cmocka_unit_test(depthwise_rows),
-                                        cmocka_unit_test(vector_operations), cmocka_unit_test(rows),
-                                        cmocka_unit_test(transposes),        cmocka_unit_test(names) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv_tiles), cmocka_unit_test(depthwise_rows), cmocka_unit_test(vector_operations),
+        cmocka_unit_test(rows),       cmocka_unit_test(transposes),     cmocka_unit_test(blends),
+        cmocka_unit_test(names)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,6 +127,7 @@ bool gi_pool_takes(const gi_cpu *d, const gi_node *n);
 bool gi_move_takes_blocked(const gi_cpu *d, const gi_node *n);
 bool gi_rows_takes_blocked(const gi_node *n);
 bool gi_resize_takes_blocked(const gi_node *n);
+bool gi_resize_linear_takes_blocked(const gi_node *n);
 
 /* The part of 0 … n-1 that worker w of nw does, in multiples of `grain`. */
 static inline void gi_share(int64_t n, int64_t grain, int w, int nw, int64_t *from, int64_t *to)
