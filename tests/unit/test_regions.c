@@ -180,7 +180,7 @@ static void longest_stretches_first(void **state)
             "    return %c\n"
             "  } }\n"
             "  return %y\n}\n",
-            STEPS("Conv+Sigmoid+Mul conv_direct", "Conv+Relu conv_depthwise", "Conv conv_direct"), 3);
+            STEPS("Conv+Sigmoid+Mul conv_direct", "Conv+Relu+Conv conv_block"), 2);
 }
 
 static void what_has_no_kernel_stands_alone(void **state)

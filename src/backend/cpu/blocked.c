@@ -14,8 +14,9 @@ bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n)
     const gi_block *body = gi_fusion_block(n);
     if (!body || !body->first)
         return false;
+    /* several convolutions: what no tactic runs as one is gone by now */
     for (const gi_node *k = body->first; k; k = k->next)
-        if (!gi_vp_takes(k) && !(k == body->first && (takes(d, k) || gi_pool_takes(d, k))))
+        if (!gi_vp_takes(k) && !takes(d, k) && !(k == body->first && gi_pool_takes(d, k)))
             return false;
     return true;
 }

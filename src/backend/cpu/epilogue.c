@@ -68,43 +68,66 @@ static bool absorb(gi_epilogue *e, const gi_step *s, const gi_node *n, int axis)
     return true;
 }
 
-gopt_status gi_epilogue_find(gi_cpu_step *c, const gi_step *s, gi_opcode a, gi_opcode b, int channel_axis,
-                             gi_epilogue *e, bool *found)
+gopt_status gi_epilogue_read(gi_cpu_step *c, const gi_step *s, gi_node *main, gi_node *const *rest, size_t n,
+                             int channel_axis, gi_epilogue *e, bool *found)
 {
-    *found = false;
-    *e = (gi_epilogue){ .lo = -INFINITY, .hi = INFINITY };
-    if (s->n_out != 1)
+    int rank;
+    int64_t dims[GOPT_MAX_RANK];
+    *e = (gi_epilogue){ .lo = -INFINITY, .hi = INFINITY, .main = main, .result = main->out[0], .n_rest = n };
+    *found = main->n_out == 1 && gi_cpu_static_f32(e->result, &rank, dims);
+    if (!*found)
         return GOPT_OK;
-    if (s->node->op == a || s->node->op == b) {
-        e->main = s->node;
-        e->result = s->node->out[0];
-    } else if (s->node->op == OP_Fusion) {
-        const gi_block *body = gi_fusion_block(s->node);
-        if (!body || !body->first || (body->first->op != a && body->first->op != b) || body->n_results != 1)
-            return GOPT_OK;
-        e->main = body->first;
-        e->result = e->main->out[0];
-        e->rest = GI_NEW_ARRAY(c->arena, gi_node *, body->n_nodes);
-        GI_NEED(e->rest);
-        for (gi_node *n = e->main->next; n; n = n->next)
-            e->rest[e->n_rest++] = n;
-    } else {
-        return GOPT_OK;
-    }
-    int rank, out_rank;
-    int64_t dims[GOPT_MAX_RANK], out_dims[GOPT_MAX_RANK];
-    if (e->main->n_out != 1 || !gi_cpu_static_f32(e->result, &rank, dims) ||
-        !gi_cpu_static_f32(s->out[0], &out_rank, out_dims) || rank != out_rank ||
-        memcmp(dims, out_dims, (size_t)rank * sizeof(*dims)) != 0)
-        return GOPT_OK;
+    e->rest = GI_NEW_ARRAY(c->arena, gi_node *, n + 1);
+    GI_NEED(e->rest);
+    for (size_t i = 0; i < n; i++)
+        e->rest[i] = rest[i];
     const int axis = channel_axis < 0 ? channel_axis + rank : channel_axis;
     while (e->n_rest && axis >= 0 && axis < rank && absorb(e, s, e->rest[0], axis)) {
         e->result = e->rest[0]->out[0];
         e->rest++;
         e->n_rest--;
     }
-    *found = true;
     return GOPT_OK;
+}
+
+gopt_status gi_epilogue_find(gi_cpu_step *c, const gi_step *s, gi_opcode a, gi_opcode b, int channel_axis,
+                             gi_epilogue *e, bool *found)
+{
+    gi_node *main = s->node, **rest = NULL;
+    size_t n = 0;
+    *found = false;
+    if (s->n_out != 1)
+        return GOPT_OK;
+    if (main->op == OP_Fusion) {
+        const gi_block *body = gi_fusion_block(main);
+        if (!body || !body->first || body->n_results != 1)
+            return GOPT_OK;
+        main = body->first;
+        rest = GI_NEW_ARRAY(c->arena, gi_node *, body->n_nodes);
+        GI_NEED(rest);
+        for (gi_node *k = main->next; k; k = k->next)
+            rest[n++] = k;
+    }
+    int rank, out_rank;
+    int64_t dims[GOPT_MAX_RANK], out_dims[GOPT_MAX_RANK];
+    if ((main->op != a && main->op != b) || main->n_out != 1 || !gi_cpu_static_f32(main->out[0], &rank, dims) ||
+        !gi_cpu_static_f32(s->out[0], &out_rank, out_dims) || rank != out_rank ||
+        memcmp(dims, out_dims, (size_t)rank * sizeof(*dims)) != 0)
+        return GOPT_OK;
+    return gi_epilogue_read(c, s, main, rest, n, channel_axis, e, found);
+}
+
+float gi_epilogue_bias(const gi_epilogue *e, int64_t o)
+{
+    const gi_blob *const from[2] = { gi_value_blob(gi_node_in(e->main, Conv_in_B)), e->bias };
+    float sum = 0.0f;
+    for (int i = 0; i < 2; i++) {
+        float x = 0.0f;
+        if (from[i])
+            memcpy(&x, (const char *)from[i]->data + (size_t)o * sizeof(x), sizeof(x));
+        sum += x;
+    }
+    return sum;
 }
 
 bool gi_epilogue_values(const gi_epilogue *e, gi_arena *a, gi_values *v)
@@ -164,4 +187,28 @@ void gi_epilogue_run(const gi_cpu *d, const gi_epilogue *e, const gi_run_args *a
     for (int i = 1; i < e->n_args; i++)
         in[i] = args->in[i - 1].host;
     gi_vp_run(d, e->program, in, out, from, to, scratch);
+}
+
+gopt_status gi_epilogue_inner(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_epilogue *e, gi_value *result, bool *ok)
+{
+    gi_values reads = { 0 };
+    const gi_layout blocked = GI_BLOCKED;
+    int64_t dims[GOPT_MAX_RANK];
+    GI_NEED(gi_epilogue_values(e, c->arena, &reads));
+    *ok = reads.n == 0;
+    if (!*ok || !e->n_rest)
+        return GOPT_OK;
+    const gi_type *t = e->result->type;
+    gi_type_static_dims(t, dims);
+    GI_TRY(gi_vp_build(d, s, c, e->rest, e->n_rest, &e->result, &blocked, 1, &result, 1, t->rank, dims, GI_BLOCKED,
+                       &e->program));
+    *ok = e->program != NULL;
+    return GOPT_OK;
+}
+
+void gi_epilogue_run_inner(const gi_cpu *d, const gi_epilogue *e, float *at, int64_t from, int64_t to, void *scratch)
+{
+    /* where element 0 would lie */
+    void *base = (void *)((uintptr_t)at - (uintptr_t)from * sizeof(float));
+    gi_vp_run(d, e->program, (const void *const *)&base, &base, from, to, scratch);
 }

@@ -23,6 +23,13 @@ typedef struct gi_epilogue {
 gopt_status gi_epilogue_find(gi_cpu_step *c, const gi_step *s, gi_opcode a, gi_opcode b, int channel_axis,
                              gi_epilogue *e, bool *found);
 
+/* The same for one convolution or product among several of a region: `main` and the n nodes behind it, in order. */
+gopt_status gi_epilogue_read(gi_cpu_step *c, const gi_step *s, gi_node *main, gi_node *const *rest, size_t n,
+                             int channel_axis, gi_epilogue *e, bool *found);
+
+/* What is added to channel o: of the convolution itself, and of an Add behind it. */
+float gi_epilogue_bias(const gi_epilogue *e, int64_t o);
+
 /* Compiles e->rest: the run's input 0 is out[0]'s buffer, holding e->result, input 1+i is step->in[i].
  * *ok is false where a node is beyond it. Call after gi_cpu_set_in and after want_out[0] is set. */
 gopt_status gi_epilogue_program(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_epilogue *e, bool *ok);
@@ -34,5 +41,10 @@ bool gi_epilogue_values(const gi_epilogue *e, gi_arena *a, gi_values *v);
 void gi_epilogue_run(const gi_cpu *d, const gi_epilogue *e, const gi_run_args *args, int64_t from, int64_t to,
                      void *scratch);
 size_t gi_epilogue_scratch(const gi_epilogue *e); /* bytes a worker */
+
+/* The same for what stays within the step, blocked, and is there only in part: `result` is what the nodes yield, the
+ * element numbered `from` lies at `at`. *ok is false where they read anything but constants. */
+gopt_status gi_epilogue_inner(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_epilogue *e, gi_value *result, bool *ok);
+void gi_epilogue_run_inner(const gi_cpu *d, const gi_epilogue *e, float *at, int64_t from, int64_t to, void *scratch);
 
 #endif
