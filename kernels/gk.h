@@ -19,7 +19,8 @@ typedef enum gk_isa { GK_BASE = 0, GK_AVX2, GK_AVX512, GK_ISA_COUNT } gk_isa;
  *     dst[p][j] = act(bias[j] + add[p][j] + Σ_t Σ_c src[p][taps[t].offset + c] * w[t][c][j])
  * which serves convolutions (a tap is one kernel position of one channel block) and matrix products (one tap of
  * K channels). Pixel p lies at p * pixel for p < (pixels + 1) / 2, and the others from `half` on, so that a tile
- * may take two short rows. Columns are two vectors: vector 0 at dst, vector 1 at dst + dst_col. */
+ * may take two short rows. Columns are two vectors: vector 0 at dst, vector 1 at dst + dst_col.
+ * conv_tile_one makes one vector of columns, whole, of more pixels: weights and bias are lanes wide then. */
 typedef struct gk_tap {
     ptrdiff_t offset;   /* from src */
     ptrdiff_t channels; /* contiguous floats */
@@ -35,7 +36,7 @@ typedef struct gk_conv_tile {
     const float *add;  /* as dst lies, NULL: none */
     float *dst;
     ptrdiff_t dst_pixel, dst_half, dst_col;
-    int pixels;   /* 1 … gk_table.tile */
+    int pixels;   /* 1 … gk_table.tile or tile_one */
     int columns;  /* of 2 * lanes; fewer are stored one by one in vector order */
     float lo, hi; /* clamp of the result; -inf and inf: none */
 } gk_conv_tile;
@@ -81,6 +82,7 @@ typedef struct gk_table {
     gk_isa isa;
     int lanes;
     int tile;              /* pixels of a full conv_tile */
+    int tile_one;          /* pixels of a full conv_tile_one */
     const gk_vop_fn *vops; /* by gk_vop */
 #define KERNEL(RET, NAME, ARGS) RET(*NAME) ARGS;
 #include "kernels.def"

@@ -1,165 +1,190 @@
-/* gk_f32_conv_tile: GK_TILE pixels by two vectors of output channels, of any product (see gk_conv_tile).
+/* gk_f32_conv_tile: GK_TILE pixels by two vectors of output channels, of any product (see gk_conv_tile);
+ * gk_f32_conv_tile_one: GK_TILE_ONE pixels by one vector, for what would leave half of a tile empty.
  *
  * AVX-512: 14 by 32, 28 accumulators, 2 weights, 1 broadcast of 32 registers; per channel 28 FMA and 16 loads, so
- * bound by FMA. AVX2: 6 by 16, 12 accumulators. Fewer pixels than a tile are instances of their own; with one or
- * two, channels are unrolled into more accumulators, since such products wait for memory and latency. */
+ * bound by FMA; or 28 by 16, whose 28 broadcasts are operands of the FMA. AVX2: 6 by 16 or 12 by 8, 12 accumulators.
+ * Fewer pixels than a tile are instances of their own; with one or two, channels are unrolled into more
+ * accumulators, since such products wait for memory and latency. */
 #ifndef GK_CONV_TILE_H
 #define GK_CONV_TILE_H
 
 #include "vec.h"
 
-/* The bias comes last: sums that start from it round at its magnitude at every step. */
-GK_INLINE void conv_store(const gk_conv_tile *t, float *dst, const float *add, gv v0, gv v1)
+enum { GK_TILE_ONE = 2 * GK_TILE };
+
+/* The last columns of a matrix: fewer than two vectors. */
+static __attribute__((noinline)) void conv_store_part(const gk_conv_tile *t, float *dst, const float *add,
+                                                      const float *sum)
 {
-    if (t->bias) {
-        v0 += v_load(t->bias);
-        v1 += v_load(t->bias + L);
+    for (int j = 0; j < t->columns; j++) {
+        const ptrdiff_t at = j < L ? j : t->dst_col + j - L;
+        float x = sum[j] + (t->bias ? t->bias[j] : 0.0f) + (add ? add[at] : 0.0f);
+        x = x < t->lo ? t->lo : x;
+        dst[at] = t->hi < x ? t->hi : x;
     }
-    const gv lo = V(t->lo), hi = V(t->hi);
-    if (t->columns == 2 * L) {
-        if (add) {
-            v0 += v_load(add);
-            v1 += v_load(add + t->dst_col);
-        }
-        v_store(dst, v_atmost(hi, v_atleast(lo, v0)));
-        v_store(dst + t->dst_col, v_atmost(hi, v_atleast(lo, v1)));
-        return;
-    }
-    const size_t n0 = t->columns < L ? (size_t)t->columns : L, n1 = (size_t)t->columns - n0;
-    if (add) {
-        v0 += v_load_part(add, n0, 0.0f);
-        if (n1)
-            v1 += v_load_part(add + t->dst_col, n1, 0.0f);
-    }
-    v_store_part(dst, n0, v_atmost(hi, v_atleast(lo, v0)));
-    if (n1)
-        v_store_part(dst + t->dst_col, n1, v_atmost(hi, v_atleast(lo, v1)));
 }
 
-GK_INLINE void conv_pixels(const gk_conv_tile *t, const int n)
+/* nv vectors of sums. The bias comes last: sums that start from it round at its magnitude at every step. */
+GK_INLINE void conv_store(const gk_conv_tile *t, float *dst, const float *add, const int nv, const gv *sum)
 {
-    const int h = (n + 1) / 2;
-    const ptrdiff_t pixel = t->pixel, half = t->half;
-    gv a0[GK_TILE], a1[GK_TILE];
-#pragma GCC unroll 16
-    for (int p = 0; p < n; p++) {
-        a0[p] = V(0.0f);
-        a1[p] = V(0.0f);
+    if (nv == 2 && t->columns != 2 * L) {
+        float s[2 * L];
+        v_store(s, sum[0]);
+        v_store(s + L, sum[1]);
+        conv_store_part(t, dst, add, s);
+        return;
     }
+#pragma GCC unroll 2
+    for (int v = 0; v < nv; v++) {
+        gv x = sum[v];
+        if (t->bias)
+            x += v_load(t->bias + v * L);
+        if (add)
+            x += v_load(add + v * t->dst_col);
+        v_store(dst + v * t->dst_col, v_atmost(V(t->hi), v_atleast(V(t->lo), x)));
+    }
+}
+
+/* n pixels by nv vectors. The multiples of `pixel` that addresses are made of are kept to six by pointers to every
+ * seventh pixel. */
+GK_INLINE void conv_pixels(const gk_conv_tile *t, const int n, const int nv)
+{
+    enum { Q = 7 };
+    const int h = (n + 1) / 2;
+    const ptrdiff_t pixel = t->pixel;
+    gv a[GK_TILE_ONE][2];
+#pragma GCC unroll 28
+    for (int p = 0; p < n; p++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++)
+            a[p][v] = V(0.0f);
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {
-        const float *s = t->src + t->taps[k].offset, *s2 = s + half;
-        for (ptrdiff_t c = t->taps[k].channels; c; c--, s++, s2++, w += 2 * L) {
-            const gv w0 = v_load(w), w1 = v_load(w + L);
-            __builtin_prefetch(w + 64 * L);
-            __builtin_prefetch(w + 65 * L);
-#pragma GCC unroll 16
+        const float *s0 = t->src + t->taps[k].offset, *s1 = s0 + Q * pixel, *s2 = s0 + t->half, *s3 = s2 + Q * pixel;
+        for (ptrdiff_t c = t->taps[k].channels; c; c--, s0++, s1++, s2++, s3++, w += nv * L) {
+            gv wv[2];
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++) {
+                wv[v] = v_load(w + v * L);
+                __builtin_prefetch(w + (64 + v) * L);
+            }
+#pragma GCC unroll 28
             for (int p = 0; p < n; p++) {
-                const gv x = V(p < h ? s[p * pixel] : s2[(p - h) * pixel]);
-                a0[p] += x * w0;
-                a1[p] += x * w1;
+                const int q = p < h ? p : p - h;
+                const float *from = p < h ? (q < Q ? s0 : s1) : q < Q ? s2 : s3;
+                const gv x = V(from[(q < Q ? q : q - Q) * pixel]);
+#pragma GCC unroll 2
+                for (int v = 0; v < nv; v++)
+                    a[p][v] += x * wv[v];
             }
         }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 28
     for (int p = 0; p < n; p++) {
         const ptrdiff_t at = p < h ? p * t->dst_pixel : t->dst_half + (p - h) * t->dst_pixel;
-        conv_store(t, t->dst + at, t->add ? t->add + at : NULL, a0[p], a1[p]);
+        conv_store(t, t->dst + at, t->add ? t->add + at : NULL, nv, a[p]);
     }
 }
 
 /* One or two pixels: four channels at a time into accumulators of their own. */
-GK_INLINE void conv_few(const gk_conv_tile *t, const int n)
+GK_INLINE void conv_few(const gk_conv_tile *t, const int n, const int nv)
 {
     enum { U = 4 };
-    gv a0[2][U], a1[2][U];
+    gv a[2][2][U];
     for (int p = 0; p < n; p++)
+        for (int v = 0; v < nv; v++)
 #pragma GCC unroll 4
-        for (int u = 0; u < U; u++) {
-            a0[p][u] = V(0.0f);
-            a1[p][u] = V(0.0f);
-        }
+            for (int u = 0; u < U; u++)
+                a[p][v][u] = V(0.0f);
     const float *w = t->w;
     for (size_t k = 0; k < t->n_taps; k++) {
         const float *s = t->src + t->taps[k].offset;
         const ptrdiff_t channels = t->taps[k].channels;
         ptrdiff_t c = 0;
-        for (; c + U <= channels; c += U, w += 2 * L * U)
+        for (; c + U <= channels; c += U, w += nv * L * U)
 #pragma GCC unroll 4
-            for (int u = 0; u < U; u++) {
-                const gv w0 = v_load(w + 2 * L * u), w1 = v_load(w + 2 * L * u + L);
-                __builtin_prefetch(w + 2 * L * u + 64 * L);
-                __builtin_prefetch(w + 2 * L * u + 65 * L);
+            for (int u = 0; u < U; u++)
 #pragma GCC unroll 2
-                for (int p = 0; p < n; p++) {
-                    const gv x = V(s[c + u + p * t->half]);
-                    a0[p][u] += x * w0;
-                    a1[p][u] += x * w1;
+                for (int v = 0; v < nv; v++) {
+                    const gv wv = v_load(w + (nv * u + v) * L);
+                    __builtin_prefetch(w + (nv * u + v + 64) * L);
+#pragma GCC unroll 2
+                    for (int p = 0; p < n; p++)
+                        a[p][v][u] += V(s[c + u + p * t->half]) * wv;
                 }
-            }
-        for (; c < channels; c++, w += 2 * L)
+        for (; c < channels; c++, w += nv * L)
 #pragma GCC unroll 2
-            for (int p = 0; p < n; p++) {
-                const gv x = V(s[c + p * t->half]);
-                a0[p][0] += x * v_load(w);
-                a1[p][0] += x * v_load(w + L);
-            }
+            for (int p = 0; p < n; p++)
+#pragma GCC unroll 2
+                for (int v = 0; v < nv; v++)
+                    a[p][v][0] += V(s[c + p * t->half]) * v_load(w + v * L);
     }
 #pragma GCC unroll 2
-    for (int p = 0; p < n; p++)
-        conv_store(t, t->dst + p * t->dst_half, t->add ? t->add + p * t->dst_half : NULL,
-                   (a0[p][0] + a0[p][1]) + (a0[p][2] + a0[p][3]), (a1[p][0] + a1[p][1]) + (a1[p][2] + a1[p][3]));
+    for (int p = 0; p < n; p++) {
+        gv sum[2];
+        float *dst = t->dst + p * t->dst_half;
+        const float *add = t->add ? t->add + p * t->dst_half : NULL;
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++)
+            sum[v] = (a[p][v][0] + a[p][v][1]) + (a[p][v][2] + a[p][v][3]);
+        conv_store(t, dst, add, nv, sum);
+    }
 }
 
 #define CONV_TILE(N)                                 \
     static void conv_tile_##N(const gk_conv_tile *t) \
     {                                                \
-        conv_pixels(t, N);                           \
+        conv_pixels(t, N, 2);                        \
+    }
+#define CONV_TILE_ONE(N)                                 \
+    static void conv_tile_one_##N(const gk_conv_tile *t) \
+    {                                                    \
+        conv_pixels(t, N, 1);                            \
     }
 static void conv_tile_1(const gk_conv_tile *t)
 {
-    conv_few(t, 1);
+    conv_few(t, 1, 2);
 }
 static void conv_tile_2(const gk_conv_tile *t)
 {
-    conv_few(t, 2);
+    conv_few(t, 2, 2);
 }
-CONV_TILE(3)
-CONV_TILE(4)
-CONV_TILE(5)
-CONV_TILE(6)
+static void conv_tile_one_1(const gk_conv_tile *t)
+{
+    conv_few(t, 1, 1);
+}
+static void conv_tile_one_2(const gk_conv_tile *t)
+{
+    conv_few(t, 2, 1);
+}
+#define EACH_3_TO_6(X) X(3) X(4) X(5) X(6)
+#define EACH_7_TO_12(X) X(7) X(8) X(9) X(10) X(11) X(12)
+#define EACH_13_TO_14(X) X(13) X(14)
+#define EACH_15_TO_28(X) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28)
 #if GK_TILE == 14
-CONV_TILE(7)
-CONV_TILE(8)
-CONV_TILE(9)
-CONV_TILE(10)
-CONV_TILE(11)
-CONV_TILE(12)
-CONV_TILE(13)
-CONV_TILE(14)
+#define EACH_TILE(X) EACH_3_TO_6(X) EACH_7_TO_12(X) EACH_13_TO_14(X)
+#define EACH_TILE_ONE(X) EACH_TILE(X) EACH_15_TO_28(X)
+#else
+#define EACH_TILE(X) EACH_3_TO_6(X)
+#define EACH_TILE_ONE(X) EACH_3_TO_6(X) EACH_7_TO_12(X)
 #endif
+EACH_TILE(CONV_TILE)
+EACH_TILE_ONE(CONV_TILE_ONE)
 
 static void GK_NAME(conv_tile)(const gk_conv_tile *t)
 {
-    static void (*const by_pixels[GK_TILE + 1])(const gk_conv_tile *) = {
-        NULL,
-        conv_tile_1,
-        conv_tile_2,
-        conv_tile_3,
-        conv_tile_4,
-        conv_tile_5,
-        conv_tile_6,
-#if GK_TILE == 14
-        conv_tile_7,
-        conv_tile_8,
-        conv_tile_9,
-        conv_tile_10,
-        conv_tile_11,
-        conv_tile_12,
-        conv_tile_13,
-        conv_tile_14
-#endif
-    };
+#define ENTRY(N) conv_tile_##N,
+    static void (*const by_pixels[])(const gk_conv_tile *) = { NULL, conv_tile_1, conv_tile_2, EACH_TILE(ENTRY) };
+#undef ENTRY
+    by_pixels[t->pixels](t);
+}
+
+static void GK_NAME(conv_tile_one)(const gk_conv_tile *t)
+{
+#define ENTRY(N) conv_tile_one_##N,
+    static void (*const by_pixels[])(const gk_conv_tile *) = { NULL, conv_tile_one_1, conv_tile_one_2,
+                                                               EACH_TILE_ONE(ENTRY) };
+#undef ENTRY
     by_pixels[t->pixels](t);
 }
 

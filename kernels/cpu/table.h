@@ -17,6 +17,7 @@ const gk_table GK_TABLE(GK_SUFFIX) = {
     .isa = GK_ISA,
     .lanes = GK_LANES,
     .tile = GK_TILE,
+    .tile_one = GK_TILE_ONE,
     .vops = vop_table,
 #define KERNEL(RET, NAME, ARGS) .NAME = GK_NAME(NAME),
 #include "kernels.def"

@@ -36,11 +36,12 @@ static const gk_table *each(gk_isa isa)
     return gk_get(isa);
 }
 
-/* y = clamp(bias + add + sum of taps) for every number of pixels, whole and partial columns, one run and two. */
-static void tile_case(const gk_table *k, int pixels, int columns, bool add, bool halves)
+/* y = clamp(bias + add + sum of taps) for every number of pixels, whole and partial columns, one run and two; of two
+ * vectors of columns or, where one is asked for, of one. */
+static void tile_case(const gk_table *k, int pixels, int columns, bool add, bool halves, bool one)
 {
     enum { CH0 = 5, CH1 = 3, STRIDE = 16 };
-    const int two = 2 * k->lanes;
+    const int wide = one ? k->lanes : 2 * k->lanes;
     float src[40 * STRIDE + 64], w[(CH0 + CH1) * 32], bias[32], before[40 * 64], dst[40 * 64], res[40 * 64];
     fill(src, sizeof(src) / sizeof(*src));
     fill(w, sizeof(w) / sizeof(*w));
@@ -66,16 +67,16 @@ static void tile_case(const gk_table *k, int pixels, int columns, bool add, bool
                        .columns = columns,
                        .lo = -0.8f,
                        .hi = 0.9f };
-    k->conv_tile(&t);
+    (one ? k->conv_tile_one : k->conv_tile)(&t);
     for (int p = 0; p < pixels; p++) {
         const float *s = p < h ? src + p * STRIDE : src + t.half + (p - h) * STRIDE;
         const ptrdiff_t at = p < h ? p * 64 : t.dst_half + (p - h) * 64;
         for (int j = 0; j < columns; j++) {
             float x = bias[j] + (add ? res[at + j] : 0.0f);
             for (int c = 0; c < CH0; c++)
-                x += s[1 + c] * w[c * two + j];
+                x += s[1 + c] * w[c * wide + j];
             for (int c = 0; c < CH1; c++)
-                x += s[20 + c] * w[(CH0 + c) * two + j];
+                x += s[20 + c] * w[(CH0 + c) * wide + j];
             near(dst[at + j], fminf(fmaxf(x, -0.8f), 0.9f), 1e-5f);
         }
         for (int j = columns; j < 64; j++)
@@ -91,7 +92,10 @@ static void conv_tiles(void **state)
         for (int pixels = 1; k && pixels <= k->tile; pixels++)
             for (int columns = 1; columns <= 2 * k->lanes; columns++)
                 for (int way = 0; way < 4; way++)
-                    tile_case(k, pixels, columns, way & 1, way & 2);
+                    tile_case(k, pixels, columns, way & 1, way & 2, false);
+        for (int pixels = 1; k && pixels <= k->tile_one; pixels++)
+            for (int way = 0; way < 4; way++)
+                tile_case(k, pixels, k->lanes, way & 1, way & 2, true);
     }
 }
 

@@ -4,7 +4,8 @@
  * of output rows, of output channels, or of both; it goes through its rows in strips whose input fits the
  * second-level cache, and through all its channels for each strip. Where the window reaches over the image's sides,
  * the strip's rows are first copied with their zeros, once for all channels; rows above and below are left out of the
- * sum instead. Weights lie in the order in which they are read: [tile][kh][channel block][kw][channel][2 lanes]. */
+ * sum instead. Where a group's last channels fill one block alone, their tile is of one block and more pixels.
+ * Weights lie in the order in which they are read: [tile][kh][channel block][kw][channel][2 lanes, or one]. */
 #include "backend/cpu/epilogue.h"
 #include "backend/cpu/window.h"
 
@@ -19,7 +20,8 @@ typedef struct conv {
     bool copy;                  /* strips go through scratch, padded */
     int64_t cb, blocks;         /* channels of a block, blocks of a group */
     int64_t row, plane, pixel;  /* strides of what the kernel reads */
-    int64_t tiles, tile_floats; /* a group's tiles of output channels */
+    int64_t tiles, tile_floats; /* a group's tiles of output channels; weights of a tile of two blocks */
+    bool odd;                   /* the last tile of a group is of one block */
     int64_t strip, unit;        /* rows of a strip; pixels that a worker's share is a multiple of, if flat */
     bool flat;                  /* a pointwise convolution: all rows are one */
     int split;                  /* workers along the channels */
@@ -29,22 +31,28 @@ typedef struct conv {
     uint64_t scratch; /* a worker */
 } conv;
 
+/* Blocks of output channels in tile t. */
+static int tile_blocks(const conv *v, int64_t t)
+{
+    return v->odd && t % v->tiles == v->tiles - 1 ? 1 : 2;
+}
+
 /* ---- preparing ---- */
 
 static void pack_weights(const gi_cpu *d, const conv *v, const float *w)
 {
-    const int64_t lanes2 = 2 * d->block, per = v->w.kh * v->w.kw;
+    const int64_t per = v->w.kh * v->w.kw;
     for (int64_t t = 0; t < v->group * v->tiles; t++) {
-        const int64_t first = t / v->tiles * v->ocg + t % v->tiles * lanes2;
-        const int64_t count = gi_min_i64(lanes2, v->ocg - t % v->tiles * lanes2);
+        const int64_t lanes = tile_blocks(v, t) * d->block, done = t % v->tiles * 2 * d->block;
+        const int64_t first = t / v->tiles * v->ocg + done, count = gi_min_i64(lanes, v->ocg - done);
         float *to = v->weights + t * v->tile_floats;
         for (int64_t h = 0; h < v->w.kh; h++)
             for (int64_t b = 0; b < v->blocks; b++)
                 for (int64_t k = 0; k < v->w.kw; k++)
-                    for (int64_t c = b * v->cb; c < gi_min_i64(v->icg, (b + 1) * v->cb); c++, to += lanes2) {
+                    for (int64_t c = b * v->cb; c < gi_min_i64(v->icg, (b + 1) * v->cb); c++, to += lanes) {
                         for (int64_t o = 0; o < count; o++)
                             to[o] = w[((first + o) * v->icg + c) * per + h * v->w.kw + k];
-                        memset(to + count, 0, (size_t)(lanes2 - count) * sizeof(float));
+                        memset(to + count, 0, (size_t)(lanes - count) * sizeof(float));
                     }
     }
 }
@@ -119,21 +127,34 @@ static gopt_status lay_out(const gi_cpu *d, gi_cpu_step *c, conv *v)
     return GOPT_OK;
 }
 
+/* Blocks of output channels of the worker that has most of them, of g along the channels. */
+static int64_t most_blocks(const conv *v, int g)
+{
+    int64_t most = 0;
+    for (int w = 0; w < g; w++) {
+        int64_t t0, t1;
+        gi_share(v->group * v->tiles, 1, w, g, &t0, &t1);
+        most = gi_max_i64(most, 2 * (t1 - t0) - (v->odd ? t1 / v->tiles - t0 / v->tiles : 0));
+    }
+    return most;
+}
+
 /* Workers along the channels and along the rows: what leaves them the most even work, and where both do, the split
  * that reads less twice. */
 static int choose_split(const gi_cpu *d, const conv *v)
 {
-    const int64_t tiles = v->group * v->tiles;
+    const int64_t blocks = most_blocks(v, 1);
     const int64_t rows = v->w.n * (v->flat ? (v->w.ow + v->unit - 1) / v->unit : v->w.oh);
-    const double weights = (double)(tiles * v->tile_floats), input = (double)(v->w.n * v->w.c * v->w.ih * v->w.iw);
+    const double weights = (double)(blocks * v->tile_floats / 2);
+    const double input = (double)(v->w.n * v->w.c * v->w.ih * v->w.iw);
     double best = 0;
     int chosen = 1;
     for (int g = 1; g <= d->threads; g++) {
         if (d->threads % g)
             continue;
         const int r = d->threads / g;
-        const int64_t groups = (tiles + g - 1) / g, turns = (rows + r - 1) / r;
-        const double even = (double)(groups * g) / (double)tiles * (double)(turns * r) / (double)rows;
+        const int64_t turns = (rows + r - 1) / r;
+        const double even = (double)(most_blocks(v, g) * g) / (double)blocks * (double)(turns * r) / (double)rows;
         const double traffic = (weights * r + input * g) / (weights + input) / d->threads;
         const double cost = even * (1.0 + 0.1 * traffic);
         if (g == 1 || cost < best) {
@@ -183,6 +204,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     v->x = 0;
     v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
     v->tiles = (v->ocg + 2 * d->block - 1) / (2 * d->block);
+    v->odd = (v->ocg + d->block - 1) / d->block % 2;
     gi_cpu_want_like(s, c, s->out[0]->type);
     const double flop = 2.0 * (double)(v->w.n * v->w.oc * v->w.oh * v->w.ow) * (double)(v->icg * v->w.kh * v->w.kw);
     GI_TRY(lay_out(d, c, v));
@@ -238,12 +260,26 @@ static void copy_strip(const conv *v, const float *src, int64_t first, int64_t c
         }
 }
 
+/* A tile's kernel, and how many pixels it makes at most. */
+static void run_tile(const gi_cpu *d, const gk_conv_tile *t)
+{
+    if (t->columns > d->block)
+        d->k->conv_tile(t);
+    else
+        d->k->conv_tile_one(t);
+}
+
+static int64_t tile_pixels(const gi_cpu *d, const gk_conv_tile *t)
+{
+    return t->columns > d->block ? d->k->tile : d->k->tile_one;
+}
+
 /* One row (or flat range) of pixels x0 … x1-1 for one tile of channels. */
 static void run_row(const job *j, gk_conv_tile *t, const float *src, float *dst, const float *add, int64_t x0,
                     int64_t x1)
 {
     const conv *v = j->v;
-    const int64_t n = x1 - x0, tile = j->d->k->tile, pieces = (n + tile - 1) / tile, block = j->d->block;
+    const int64_t n = x1 - x0, tile = tile_pixels(j->d, t), pieces = (n + tile - 1) / tile, block = j->d->block;
     int64_t x = x0;
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t count = n / pieces + (i < n % pieces), h = (count + 1) / 2;
@@ -253,7 +289,7 @@ static void run_row(const job *j, gk_conv_tile *t, const float *src, float *dst,
         t->add = add ? add + x * block : NULL;
         t->dst_half = h * block;
         t->pixels = (int)count;
-        j->d->k->conv_tile(t);
+        run_tile(j->d, t);
         x += count;
     }
 }
@@ -268,7 +304,7 @@ static void run_two_rows(const job *j, gk_conv_tile *t, const float *src, float 
     t->add = add;
     t->dst_half = v->w.ow * j->d->block;
     t->pixels = (int)(2 * v->w.ow);
-    j->d->k->conv_tile(t);
+    run_tile(j->d, t);
 }
 
 /* Rows r0 … r1-1, pixels x0 … x1-1 of each, for tile i of the channels; src, dst and add are those of row 0. */
@@ -281,11 +317,11 @@ static void run_rows(const job *j, gk_conv_tile *t, int64_t i, const float *src,
     for (int64_t r = r0; r < r1;) {
         int64_t h0, h1, n0 = -1, n1 = -1;
         gi_window_rows(w, r, &h0, &h1);
-        if (!v->flat && 2 * w->ow <= j->d->k->tile && r + 1 < r1)
+        if (!v->flat && 2 * w->ow <= tile_pixels(j->d, t) && r + 1 < r1)
             gi_window_rows(w, r + 1, &n0, &n1);
         t->taps = v->taps + h0 * v->taps_a_row;
         t->n_taps = (size_t)((h1 - h0) * v->taps_a_row);
-        t->w = v->weights + i * v->tile_floats + h0 * w->kw * v->icg * 2 * block;
+        t->w = v->weights + i * v->tile_floats + h0 * w->kw * v->icg * t->columns;
         const int64_t to = r * w->ow * block;
         if (n0 == h0 && n1 == h1) {
             run_two_rows(j, t, src + r * w->sh * v->row, dst + to, add ? add + to : NULL);
@@ -320,7 +356,7 @@ static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64
     for (int64_t i = t0; i < t1; i++) {
         const int64_t g = i / v->tiles, o = g * v->ocg + i % v->tiles * 2 * block, cb = o / block;
         const int64_t at = (image * channel_blocks + cb) * pixels * block;
-        t.columns = cb + 1 < (g + 1) * ((v->ocg + block - 1) / block) ? (int)(2 * block) : (int)block;
+        t.columns = tile_blocks(v, i) * (int)block;
         t.bias = v->bias + i * 2 * block;
         const int64_t origin = (g * v->blocks) * v->plane - (w->pt + first) * v->row;
         /* with a program behind: in parts that are still in the first-level cache when it runs */
