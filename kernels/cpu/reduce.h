@@ -69,14 +69,44 @@ static void GK_NAME(softmax_row)(size_t n, const float *x, float *y)
     if (i < n) {
         const gv e = v_exp(v_load_part(x + i, n - i, -INFINITY) - m);
         v_store_part(y + i, n - i, e);
-        for (size_t k = 0; k < n - i; k++)
-            s[0] += e[k];
+        s += e; /* what is beyond the row adds nothing */
     }
     const float r = 1.0f / v_total(s);
     for (i = 0; i + L <= n; i += L)
         v_store(y + i, v_load(y + i) * V(r));
     for (; i < n; i++)
         y[i] *= r;
+}
+
+/* Rows shorter than a vector: L of them side by side, column by column. */
+static void GK_NAME(softmax_rows)(size_t rows, size_t n, const float *x, float *y)
+{
+    if (n >= L) {
+        for (size_t r = 0; r < rows; r++)
+            GK_NAME(softmax_row)(n, x + r * n, y + r * n);
+        return;
+    }
+    for (size_t r = 0; r < rows; r += L, x += L * n, y += L * n) {
+        const size_t count = rows - r < L ? rows - r : L;
+        float t[L * L];
+        for (size_t c = 0; c < n; c++)
+            for (size_t i = 0; i < L; i++)
+                t[c * L + i] = i < count ? x[i * n + c] : 0.0f;
+        gv m = v_load(t), s = V(0.0f);
+        for (size_t c = 1; c < n; c++)
+            m = v_atleast(m, v_load(t + c * L));
+        for (size_t c = 0; c < n; c++) {
+            const gv e = v_exp(v_load(t + c * L) - m);
+            v_store(t + c * L, e);
+            s += e;
+        }
+        s = V(1.0f) / s;
+        for (size_t c = 0; c < n; c++)
+            v_store(t + c * L, v_load(t + c * L) * s);
+        for (size_t i = 0; i < count; i++)
+            for (size_t c = 0; c < n; c++)
+                y[i * n + c] = t[c * L + i];
+    }
 }
 
 static void GK_NAME(layernorm_row)(size_t n, const float *x, const float *scale, const float *bias, float eps, float *y)

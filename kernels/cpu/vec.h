@@ -298,20 +298,28 @@ GK_INLINE float v_greatest(gv v)
     return r;
 }
 
-/* The first n lanes from memory, the others x. */
+/* The first n lanes from memory, the others x; n is below L. */
 GK_INLINE gv v_load_part(const float *p, size_t n, float x)
 {
+#if GK_LANES == 16
+    return (gv)_mm512_mask_loadu_ps((__m512)V(x), (__mmask16)((1u << n) - 1), p);
+#else
     float s[L];
     for (size_t i = 0; i < L; i++)
         s[i] = i < n ? p[i] : x;
     return v_load(s);
+#endif
 }
 GK_INLINE void v_store_part(float *p, size_t n, gv v)
 {
+#if GK_LANES == 16
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
     float s[L];
     v_store(s, v);
     for (size_t i = 0; i < n; i++)
         p[i] = s[i];
+#endif
 }
 
 #endif

@@ -321,6 +321,35 @@ static void rows(void **state)
     }
 }
 
+static void softmax_of_short_rows(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (size_t n = 1; k && n < 20; n++)
+            for (size_t rows = 1; rows < 40; rows += 3) {
+                float x[40 * 20], y[40 * 20 + 1], z[20];
+                fill(x, rows * n);
+                if (n > 1)
+                    x[n - 1] = -INFINITY;
+                x[(rows - 1) * n] = rows > 5 ? NAN : 0.0f;
+                y[rows * n] = 7.0f;
+                k->softmax_rows(rows, n, x, y);
+                assert_true(y[rows * n] == 7.0f);
+                for (size_t r = 0; r < rows; r++) {
+                    k->softmax_row(n, x + r * n, z);
+                    for (size_t c = 0; c < n; c++)
+                        if (isnan(z[c]))
+                            assert_true(isnan(y[r * n + c]));
+                        else
+                            near(y[r * n + c], z[c], 1e-6f);
+                }
+                k->softmax_rows(rows, n, x, x);
+                assert_true(!memcmp(x, y, rows * n * sizeof(float)) || rows > 5);
+            }
+    }
+}
+
 static void transposes(void **state)
 {
     (void)state;
@@ -391,10 +420,13 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conv_tiles), cmocka_unit_test(depthwise_rows), cmocka_unit_test(vector_operations),
-        cmocka_unit_test(rows),       cmocka_unit_test(transposes),     cmocka_unit_test(blends),
-        cmocka_unit_test(names)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles),
+                                        cmocka_unit_test(depthwise_rows),
+                                        cmocka_unit_test(vector_operations),
+                                        cmocka_unit_test(rows),
+                                        cmocka_unit_test(softmax_of_short_rows),
+                                        cmocka_unit_test(transposes),
+                                        cmocka_unit_test(blends),
+                                        cmocka_unit_test(names) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

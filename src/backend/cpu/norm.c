@@ -214,6 +214,10 @@ static void run_part(void *arg, int worker, int n_workers)
         return;
     }
     gi_share(v->outer, 1, worker, n_workers, &from, &to);
+    if (v->kind == GI_ROW_SOFTMAX) {
+        k->softmax_rows((size_t)(to - from), (size_t)v->n, x + from * v->n, y + from * v->n);
+        return;
+    }
     for (int64_t i = from; i < to; i++)
         if (j->v->blocked)
             mean_of_pixels(j, x, y, i);
