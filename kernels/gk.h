@@ -67,6 +67,36 @@ typedef struct gk_pool_row {
     int count; /* of an average: the divisor, or 0 for the number of pixels under the window, rows × columns */
 } gk_pool_row;
 
+/* Winograd's F(m x m, 3 x 3), m 2 or 4: `tiles` tiles of one tile row, one block of lanes channels. Tile k's inputs are
+ * rows y … y+m+1 and columns x+k*m … x+k*m+m+1 of an image, zeros outside of it; their transform's position p (row
+ * p / (m + 2), column p % (m + 2)) goes to dst[p * position + k * lanes]. A filter g of 3 by 3 becomes G g G^T over the
+ * points 0, ±1 for m = 2 and 0, ±GK_WINO_P, ±GK_WINO_Q for m = 4, then ∞: row j of G is (1, a, a²) / Π (a - the other
+ * points), the last (0, 0, 1). */
+#define GK_WINO_P 0.75f
+#define GK_WINO_Q 1.5f
+typedef struct gk_winograd_in {
+    int m, tiles;
+    const float *src;  /* the block's plane */
+    int height, width; /* of the image */
+    int y, x;          /* where the first tile's inputs begin; may lie outside */
+    float *dst;
+    ptrdiff_t position;
+} gk_winograd_in;
+
+/* The way back: tile k's products at src[p * position + k * lanes] give m rows of m pixels from dst + k * m * lanes on,
+ * plus bias and add, clamped. */
+typedef struct gk_winograd_out {
+    int m, tiles;
+    const float *src;
+    ptrdiff_t position;
+    const float *bias; /* lanes */
+    const float *add;  /* as dst lies, NULL: none */
+    float *dst;
+    ptrdiff_t row;     /* floats between output rows */
+    int rows, columns; /* output rows of the tiles, 1 … m, and columns from the first tile on that exist */
+    float lo, hi;      /* clamp; -inf and inf: none */
+} gk_winograd_out;
+
 /* Pointwise operations of the vector machine: dst[i] = op(a[i], b[i], c[i]; p, q). */
 typedef enum gk_vop {
 #define VOP(NAME, ...) GK_V_##NAME,

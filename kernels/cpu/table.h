@@ -9,6 +9,7 @@
 #include "pointwise.h"
 #include "reduce.h"
 #include "rows.h"
+#include "winograd.h"
 
 #define GK_TABLE_(s) gk_table_##s
 #define GK_TABLE(s) GK_TABLE_(s)

@@ -38,7 +38,6 @@ static gopt_status host_arena(gi_frame *f, char **base)
 static gopt_status init_slot(gi_frame *f, uint32_t i, char *base)
 {
     const gi_slot *s = &f->p->slots.p[i], *root = &f->p->slots.p[gi_slot_root(f->p, i)];
-    const uint64_t at = gi_slot_at(f->p, i);
     gi_slot_state *st = &f->slots[i];
     st->b = (gi_buffer){ .bytes = s->bytes, .type = s->type };
     if (s->type) {
@@ -49,17 +48,14 @@ static gopt_status init_slot(gi_frame *f, uint32_t i, char *base)
     if (root->kind == GI_SLOT_PLANNED) {
         if (s->on_device) {
             st->b.mem = f->device_memory;
-            st->b.offset = root->offset + at;
+            st->b.offset = root->offset;
         } else {
-            st->b.host = base ? base + root->offset + at : NULL;
+            st->b.host = base ? base + root->offset : NULL;
         }
     } else if (root->kind == GI_SLOT_CONST) {
         st->b.mem = root->mem;
-        st->b.offset = at;
-        if (!s->on_device) { /* read alone */
-            const char *data = (const char *)root->blob->data + at;
-            memcpy(&st->b.host, &data, sizeof st->b.host);
-        }
+        if (!s->on_device)
+            memcpy(&st->b.host, &root->blob->data, sizeof st->b.host); /* read alone */
     }
     st->view.data = st->b.host;
     if (!s->on_device && (root->kind == GI_SLOT_PLANNED || root->kind == GI_SLOT_CONST))
@@ -200,20 +196,13 @@ void gi_frame_set(gi_frame *f, uint32_t slot, const gopt_tensor *t)
     f->slots[slot].b.host = t ? t->data : NULL;
 }
 
-/* A host slot's bytes, where its root's place is known in a run alone. */
-static void *within(const gi_frame *f, uint32_t slot, uint32_t root)
-{
-    char *base = f->slots[root].b.host;
-    return base ? base + gi_slot_at(f->p, slot) : NULL;
-}
-
 const gopt_tensor *gi_frame_get(gi_frame *f, uint32_t slot)
 {
     const uint32_t root = gi_slot_root(f->p, slot);
     gi_slot_state *s = &f->slots[slot];
     if (root == slot)
         return s->t;
-    s->view.data = within(f, slot, root);
+    s->view.data = f->slots[root].b.host;
     return &s->view;
 }
 
@@ -338,8 +327,8 @@ static gopt_status run_step(gi_frame *f, gi_plan_step *s, gi_step_state *st)
 {
     struct gopt_engine *e = f->p->e;
     for (uint32_t k = 0; k < s->n_patch; k++) {
-        const uint32_t slot = s->in[s->patch[k]];
-        st->in[s->patch[k]].host = within(f, slot, gi_slot_root(f->p, slot));
+        const uint32_t root = gi_slot_root(f->p, s->in[s->patch[k]]);
+        st->in[s->patch[k]].host = f->slots[root].b.host;
     }
     switch (s->kind) {
     case GI_STEP_COMPILED:

@@ -461,7 +461,7 @@ static const net_case as_one[] = {
 };
 
 static const net_case cases[] = {
-    { "conv3x3_relu", conv3x3_relu, "conv_direct" },
+    { "conv3x3_relu", conv3x3_relu, "conv_winograd" },
     { "stem", stem, "conv_direct" },
     { "residual", residual, "conv_direct" },
     { "dilated", dilated, "conv_direct" },
@@ -513,18 +513,20 @@ static void chosen(void **state)
     gopt_ctx *cx = gopt_ctx_create(NULL);
     net t = { 0 };
     assert_int_equal(gopt_graph_create(cx, "chosen", 21, &t.g), GOPT_OK);
-    gopt_value *y = conv(&t, input(&t, DIMS(1, 32, 9, 9)), 32, 32, 3, 3, "pads = [1,1,1,1]");
+    gopt_value *y = conv(&t, input(&t, DIMS(1, 32, 28, 28)), 32, 32, 3, 3, "pads = [1,1,1,1]");
     assert_int_equal(gopt_graph_output(t.g, y, "y"), GOPT_OK);
     gopt_tensor *in[1] = { make_input(cx, gopt_graph_get_input(t.g, 0)) };
     static const struct {
         gopt_engine_options o;
         const char *tactic;
     } ways[] = {
-        { { .threads = 2 }, "conv_direct" },
+        { { .threads = 2 }, "conv_winograd" },
+        { { .threads = 2, .fp = GOPT_FP_STRICT }, "conv_direct" },
+        { { .threads = 2, .tactics = "conv_winograd:1" }, "conv_winograd" },
 #if defined(GI_HAVE_ONEDNN)
         { { .threads = 2, .tactics = "none,onednn_conv:0" }, "onednn_conv" },
 #endif
-        { { .threads = 2, .tactics = "attention" }, "conv_direct" },
+        { { .threads = 2, .tactics = "attention" }, "conv_winograd" },
         { { .threads = 2, .tactics = "reference" }, "reference" },
         { { .threads = 2, .workspace = 1, .isa = "sse2" }, "reference" },
     };

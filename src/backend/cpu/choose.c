@@ -131,7 +131,8 @@ static gopt_status ask(chooser *h, const gi_tactic *t, int variant)
     bool took = false;
     if (c) {
         c->arena = arena;
-        c->dry = c->asked = true;
+        c->dry = true;
+        c->asked = h->a != NULL;
         st = prepare(h->d, &h->given, t, variant, &s, c, &took);
     }
     if (st == GOPT_OK && took && c->estimate_ms > 0)
