@@ -1,15 +1,22 @@
-/* Pooling of [planes, H, W] in f32, an item an output. mode 0: maximum; 1: mean over the taps inside;
- * 2: mean over the whole window, the pads counting (limited to the padded input, as ONNX has it). */
-__kernel void pool(__global const float *im, const ulong im_at, __global float *out, const ulong out_at,
-                   const long total, const long h, const long w, const long kh, const long kw, const long oh,
-                   const long ow, const long sh, const long sw, const long ph, const long pw, const long ph_end,
-                   const long pw_end, const long dh, const long dw, const long mode)
+/* Pooling of images, an item an output. mode 0: maximum; 1: mean over the taps inside; 2: mean over the whole window,
+ * the pads counting (limited to the padded input, as ONNX has it). Items go through the channels of one pixel first
+ * where `last`, else through the pixels of one channel. Element (n, c, y, x) of the input lies at n * x_n + c * x_c +
+ * y * x_y + x * x_x, the result's likewise. X_TYPE, Y_TYPE, LOAD and STORE are defined before it. */
+__kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE *out, const ulong out_at,
+                   const long total, const long last, const long c, const long h, const long w, const long kh,
+                   const long kw, const long oh, const long ow, const long sh, const long sw, const long ph,
+                   const long pw, const long ph_end, const long pw_end, const long dh, const long dw,
+                   const long x_n, const long x_c, const long x_y, const long x_x, const long y_n, const long y_c,
+                   const long y_y, const long y_x, const long mode)
 {
-    const long i = get_global_id(0);
+    const uint i = get_global_id(0);
     if (i >= total)
         return;
-    const long ox = i % ow, oy = i / ow % oh;
-    __global const float *plane = im + im_at + i / (ow * oh) * h * w;
+    const uint pixels = oh * ow;
+    const uint channel = last ? i % (uint)c : i / pixels % (uint)c, image = i / (pixels * (uint)c);
+    const uint pixel = last ? i / (uint)c % pixels : i % pixels;
+    const long ox = pixel % (uint)ow, oy = pixel / (uint)ow;
+    __global const X_TYPE *plane = im + im_at + image * x_n + channel * x_c;
     float best = -INFINITY, sum = 0.0f;
     long inside = 0, padded = 0;
     for (long y = 0; y < kh; y++) {
@@ -20,11 +27,42 @@ __kernel void pool(__global const float *im, const ulong im_at, __global float *
                 padded++;
             if (iy < 0 || iy >= h || ix < 0 || ix >= w)
                 continue;
-            const float v = plane[iy * w + ix];
+            const float v = LOAD(plane, iy * x_y + ix * x_x);
             best = v != v || v > best ? v : best;
             sum += v;
             inside++;
         }
     }
-    out[out_at + i] = mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded);
+    STORE(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out,
+          out_at + image * y_n + channel * y_c + oy * y_y + ox * y_x);
 }
+
+/* The same where both lie with channels last, in halves: an item computes 8 neighbouring channels of a pixel. */
+#if defined(IMAGES)
+__kernel void pool8(__global const half *im, const ulong im_at, __global half *out, const ulong out_at,
+                    const long total, const long chunks_, const long h_, const long w_, const long kh, const long kw,
+                    const long oh_, const long ow_, const long sh, const long sw, const long ph, const long pw,
+                    const long ph_end, const long pw_end, const long dh, const long dw, const long mode)
+{
+    const uint i = get_global_id(0), chunks = chunks_, ow = ow_, oh = oh_;
+    const int h = h_, w = w_;
+    if (i >= total)
+        return;
+    const uint c = i % chunks, p = i / chunks, ox = p % ow, oy = p / ow % oh, n = p / (ow * oh);
+    const int y0 = (int)oy * (int)sh - (int)ph, x0 = (int)ox * (int)sw - (int)pw;
+    float8 best = -INFINITY, sum = 0.0f;
+    int inside = 0, padded = 0;
+    for (int y = 0, iy = y0; y < kh; y++, iy += dh)
+        for (int x = 0, ix = x0; x < kw; x++, ix += dw) {
+            if (iy < h + ph_end && ix < w + pw_end)
+                padded++;
+            if (iy < 0 || iy >= h || ix < 0 || ix >= w)
+                continue;
+            const float8 v = vloada_half8(im_at / 8 + ((n * h + iy) * w + ix) * chunks + c, im);
+            best = select(best, v, isnan(v) | (v > best));
+            sum += v;
+            inside++;
+        }
+    vstorea_half8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out_at / 8 + i, out);
+}
+#endif

@@ -1,5 +1,6 @@
-/* Work along one dimension of [outer, n, inner] in f32: a work-group of 64 a row, its items striding over it
- * and meeting in local memory. */
+/* Work along one dimension of [outer, n, inner]: a work-group of 64 a row, its items striding over it and meeting in
+ * local memory. Rows are numbered outer by inner; row r lies at r / inner * x_outer + r % inner * x_inner, its elements
+ * x_step apart, and likewise in the result. X_TYPE, Y_TYPE, LOAD and STORE are defined before it: floats or halves. */
 #define G 64
 
 /* mode 0: sum, 1: maximum. All items get the answer. */
@@ -20,36 +21,41 @@ static float meet(float v, __local float *part, const int mode)
 
 /* y = exp(x - max) / sum of it, or its logarithm. */
 __kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
-softmax(__global const float *x, const ulong x_at, __global float *y, const ulong y_at, const long n,
-        const long inner, const long logarithm)
+softmax(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n,
+        const long inner, const long x_outer, const long x_inner, const long x_step, const long y_outer,
+        const long y_inner, const long y_step, const long logarithm)
 {
     __local float part[G];
-    const long row = get_group_id(0), at = row / inner * n * inner + row % inner;
-    x += x_at + at;
-    y += y_at + at;
+    const long row = get_group_id(0);
+    x += x_at + row / inner * x_outer + row % inner * x_inner;
+    y += y_at + row / inner * y_outer + row % inner * y_inner;
     float top = -INFINITY, sum = 0.0f;
     for (long i = get_local_id(0); i < n; i += G)
-        top = fmax(top, x[i * inner]);
+        top = fmax(top, LOAD(x, i * x_step));
     top = meet(top, part, 1);
     for (long i = get_local_id(0); i < n; i += G)
-        sum += exp(x[i * inner] - top);
+        sum += exp(LOAD(x, i * x_step) - top);
     sum = meet(sum, part, 0);
-    for (long i = get_local_id(0); i < n; i += G)
-        y[i * inner] = logarithm ? x[i * inner] - top - log(sum) : exp(x[i * inner] - top) / sum;
+    for (long i = get_local_id(0); i < n; i += G) {
+        const float e = LOAD(x, i * x_step) - top;
+        STORE(logarithm ? e - log(sum) : exp(e) / sum, y, i * y_step);
+    }
 }
 
 /* mode 0: sum, 1: mean, 2: maximum, 3: minimum, 4: sum of squares, 5: its root. */
 __kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
-reduce(__global const float *x, const ulong x_at, __global float *y, const ulong y_at, const long n,
-       const long inner, const long mode)
+reduce(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n,
+       const long inner, const long x_outer, const long x_inner, const long x_step, const long y_outer,
+       const long y_inner, const long y_step, const long mode)
 {
     __local float part[G];
     const long row = get_group_id(0);
-    x += x_at + row / inner * n * inner + row % inner;
+    x += x_at + row / inner * x_outer + row % inner * x_inner;
+    y += y_at + row / inner * y_outer + row % inner * y_inner;
     const bool extreme = mode == 2 || mode == 3;
     float v = extreme ? -INFINITY : 0.0f;
     for (long i = get_local_id(0); i < n; i += G) {
-        const float e = x[i * inner];
+        const float e = LOAD(x, i * x_step);
         if (extreme)
             v = fmax(v, mode == 3 ? -e : e);
         else
@@ -57,5 +63,38 @@ reduce(__global const float *x, const ulong x_at, __global float *y, const ulong
     }
     v = meet(v, part, extreme);
     if (get_local_id(0) == 0)
-        y[y_at + row] = mode == 1 ? v / (float)n : mode == 3 ? -v : mode == 5 ? sqrt(v) : v;
+        STORE(mode == 1 ? v / (float)n : mode == 3 ? -v : mode == 5 ? sqrt(v) : v, y, 0);
 }
+
+/* Over all pixels of an image with channels last, in halves: a work-group makes 64 channels of one image, 32 items to
+ * 8 of them. mode 0: sum, 1: mean, 2: maximum. */
+#if defined(IMAGES)
+__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
+reduce_image(__global const half *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n_all,
+             const long chunks_, const long pixels_, const long channels, const long y_n, const long y_c,
+             const long mode)
+{
+    __local float8 part[256];
+    const uint t = get_local_id(0), chunks = chunks_, pixels = pixels_, groups = (chunks + 7) / 8;
+    const uint n = get_group_id(0) / groups, c = get_group_id(0) % groups * 8 + t % 8;
+    float8 v = mode == 2 ? -INFINITY : 0.0f;
+    for (uint p = t / 8; p < pixels && c < chunks; p += 32) {
+        const float8 e = vloada_half8(x_at / 8 + (n * pixels + p) * chunks + c, x);
+        v = mode == 2 ? fmax(v, e) : v + e;
+    }
+    part[t] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint k = 128; k >= 8; k /= 2) {
+        if (t < k)
+            part[t] = mode == 2 ? fmax(part[t], part[t + k]) : part[t] + part[t + k];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (t >= 8 || c >= chunks)
+        return;
+    float r[8];
+    vstore8(mode == 1 ? part[t] / (float)pixels : part[t], 0, r);
+    for (uint e = 0; e < 8; e++)
+        if (c * 8 + e < channels)
+            STORE(r[e], y, y_at + n * y_n + (c * 8 + e) * y_c);
+}
+#endif

@@ -202,6 +202,7 @@ def opencl(program, root, tmp):
     for m in (root / "examples/digits.onnx", root.parent / "shared/models/trained/mnist.onnx"):
         if m.exists():
             gopt(program, "compare", m, "--a", "cpu", "--b", "opencl")
+            gopt(program, "compare", m, "--a", "cpu", "--b", "opencl,fp16", "--rtol", "1e-2", "--atol", "5e-3")
             print(f"{m.stem}: cpu and opencl agree", flush=True)
 
 

@@ -39,9 +39,10 @@ static gopt_tensor *draw(gopt_ctx *cx, const gi_type *t, unsigned seed)
     return x;
 }
 
-/* Within rounding of the largest value: long sums cancel. */
-static void close_enough(const gopt_tensor *a, const gopt_tensor *b, const char *text)
+/* Within rounding of the largest value, that of halves where they are computed in: long sums cancel. */
+static void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool half, const char *text)
 {
+    const double bound = half ? 5e-3 : 1e-5;
     double most = 0;
     assert_int_equal(a->dtype, b->dtype);
     assert_int_equal(a->bytes, b->bytes);
@@ -52,15 +53,17 @@ static void close_enough(const gopt_tensor *a, const gopt_tensor *b, const char 
     for (int64_t i = 0; i < gopt_tensor_elements(a); i++) {
         const double x = gi_load_f64(a->dtype, a->data, (size_t)i), y = gi_load_f64(b->dtype, b->data, (size_t)i);
         const double diff = x - y < 0 ? y - x : x - y;
-        if (!(x == y || diff <= 1e-5 + 1e-5 * most || (x != x && y != y))) {
+        if (!(x == y || diff <= bound * (half ? most : 1 + most) || (x != x && y != y))) {
             print_error("element %ld is %g, expected %g, in\n%s\n", (long)i, x, y, text);
             fail();
         }
     }
 }
 
-/* Runs a graph both ways; returns how many steps the device ran. */
-static size_t check(const char *text, bool fuse_all)
+/* Runs a graph both ways; returns how many steps the device ran, other than copies. The last tactic that is no copy is
+ * left in `last`. */
+static char last[32];
+static size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
     gopt_ctx *cx = gopt_ctx_create(NULL);
     gopt_graph *g;
@@ -78,7 +81,9 @@ static size_t check(const char *text, bool fuse_all)
             assert_non_null(gi_fuse(g->main, GI_FUSION_POINTWISE, nodes, n));
             assert_int_equal(gi_infer_graph(g), GOPT_OK);
         }
-        const gopt_engine_options o = { .backend = k ? "cpu" : "opencl", .reference = k == 1 };
+        const gopt_engine_options o = { .backend = k ? "cpu" : "opencl",
+                                        .precision = k ? NULL : precision,
+                                        .reference = k == 1 };
         st = gopt_engine_create(g, &o, &e[k]);
         st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;
     }
@@ -97,10 +102,14 @@ static size_t check(const char *text, bool fuse_all)
         fail();
     }
     for (size_t i = 0; i < g->main->n_results; i++)
-        close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i), text);
+        close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i), !strcmp(precision, "fp16"),
+                     text);
     const gopt_step_info *s;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
-        on_device += !strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0;
+        if (!strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0) {
+            on_device++;
+            (void)snprintf(last, sizeof last, "%s", s->tactic);
+        }
     for (int k = 0; k < 2; k++) {
         gopt_run_context_destroy(rc[k]);
         gopt_engine_destroy(e[k]);
@@ -110,6 +119,11 @@ static size_t check(const char *text, bool fuse_all)
     gopt_graph_destroy(g);
     gopt_ctx_destroy(cx);
     return on_device;
+}
+
+static size_t check(const char *text, bool fuse_all)
+{
+    return check_in("fp32", text, fuse_all);
 }
 
 static void one_node(const char *inputs, const char *node)
@@ -301,6 +315,133 @@ static void what_it_does_not_take_runs_on_the_cpu(void **state)
                      4); /* Neg in its branch, too */
 }
 
+/* ---- halves ---- */
+
+/* A node between two that keep its operand and result on the device, where they are halves. */
+static void half_node(const char *inputs, const char *node, const char *tactic)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof text,
+                   "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
+                   "  %%y = Neg %%m\n  return %%y as \"y\"\n}\n",
+                   inputs, node);
+    assert_int_equal(check_in("fp16", text, false), 3);
+    /* and with the result read by the host */
+    (void)snprintf(text, sizeof text,
+                   "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
+                   "  return %%m as \"y\"\n}\n",
+                   inputs, node);
+    assert_int_equal(check_in("fp16", text, false), 2);
+    if (tactic && strncmp(last, tactic, strlen(tactic)) != 0 && strncmp(last, "mma", 3) != 0)
+        fail_msg("%s ran %s, expected %s", node, last, tactic);
+}
+
+static void products_in_halves(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    half_node("%x: f32[7,16]", "MatMul %h, dense<f32[16,19], #a>", "tile");
+    half_node("%x: f32[2,70,24]", "MatMul %h, dense<f32[24,72], #a>", "tile");
+    half_node("%x: f32[7,15]", "MatMul %h, dense<f32[15,19], #a>", NULL); /* rows of no whole chunks */
+    half_node("%x: f32[9,64]",
+              "Gemm %h, dense<f32[8,64], #a>, dense<f32[8], #b> { transB = 1, alpha = 0.5, beta = 2.0 }", "tile");
+    half_node("%x: f32[2,3,8,8]", "MatMul %h, %h", NULL);
+    half_node("%x: f32[2,16,9,7]", "Conv %h, dense<f32[24,16,3,3], #a>, dense<f32[24], #b> { pads = [1,1,1,1] }",
+              "tile");
+    half_node("%x: f32[1,5,9,7]", "Conv %h, dense<f32[13,5,3,2], #a> { pads = [1,0,2,1], strides = [2,1] }", "tile");
+    half_node("%x: f32[2,8,9,9]", "Conv %h, dense<f32[6,8,3,3], #a> { dilations = [2,2], auto_pad = \"SAME_UPPER\" }",
+              "tile");
+    half_node("%x: f32[2,20,9,9]",
+              "Conv %h, dense<f32[20,1,3,3], #a>, dense<f32[20], #b> { group = 20, pads = [1,1,1,1], strides = [2,2] }",
+              NULL);
+    half_node("%x: f32[1,4,9,9]", "Conv %h, dense<f32[6,2,3,3], #a> { group = 2 }", NULL);
+    half_node("%x: f32[2,3,17]", "Conv %h, dense<f32[5,3,4], #a> { strides = [3], pads = [2,1] }", "tile");
+    /* pairs of pixels: what comes from the host has few channels */
+    for (int pad = 0; pad < 4; pad++) {
+        char text[512];
+        (void)snprintf(
+            text, sizeof text,
+            "graph (%%x: f32[2,3,12,14]) {\n  %%c = Conv %%x, dense<f32[10,3,5,7], #a>, dense<f32[10], #b> { "
+            "pads = [1,%d,1,%d], strides = [2,2] }\n  return %%c as \"c\"\n}\n",
+            pad, 3 - pad);
+        assert_int_equal(check_in("fp16", text, false), 1);
+    }
+}
+
+/* What follows a product goes into its kernel, and what cannot does not. */
+static void epilogues_in_halves(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const behind[] = {
+        "  %r = Relu %c\n",
+        "  %a = Add %c, %d\n  %r = Relu %a\n",
+        "  %s = Sigmoid %c\n  %r = Mul %s, %c\n",
+        "  %a = Add %c, dense<f32[24,1,1], #c>\n  %r = Clip %a, dense<f32[], 0.0>, dense<f32[], 6.0>\n",
+        "  %a = Mul %d, %c\n  %b = Sub %a, %d\n  %r = Tanh %b\n",
+        "  %a = Add %c, %w\n  %r = Relu %a\n", /* along the width: a kernel of its own */
+    };
+    static const char *const main_of[] = {
+        "Conv %h, dense<f32[24,16,3,3], #a>, dense<f32[24], #b> { pads = [1,1,1,1] }",
+        "Conv %h, dense<f32[24,16,1,1], #a>",
+    };
+    for (size_t m = 0; m < GI_COUNT(main_of); m++)
+        for (size_t i = 0; i < GI_COUNT(behind); i++) {
+            char text[2048];
+            (void)snprintf(text, sizeof text,
+                           "graph (%%x: f32[2,16,6,5], %%w: f32[5]) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n"
+                           "  %%d = Conv %%h, dense<f32[24,16,1,1], #d>\n"
+                           "  %%y0 = Fusion<conv> { body = block () {\n  %%c = %s\n%s  return %%r } }\n"
+                           "  %%y = Add %%y0, %%d\n  return %%y as \"y\"\n}\n",
+                           main_of[m], behind[i]);
+            assert_int_equal(check_in("fp16", text, false), 4);
+        }
+}
+
+static void images_with_channels_last(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const nodes[] = {
+        "MaxPool %c { kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1] }",
+        "AveragePool %c { kernel_shape = [3,3], pads = [1,1,1,1] }",
+        "AveragePool %c { kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1 }",
+        "GlobalAveragePool %c",
+        "GlobalMaxPool %c",
+        "ReduceMean %c, dense<i64[2], [2,3]> { keepdims = 0 }",
+        "ReduceSum %c, dense<i64[1], [1]>",
+        "Softmax %c { axis = 1 }",
+        "Softmax %c",
+        "Reshape %c, dense<i64[2], [2,-1]>",
+        "Transpose %c { perm = [0,2,3,1] }",
+        "Concat %c, %h { axis = 1 }",
+        "Slice %c, dense<i64[1], [1]>, dense<i64[1], [9]>, dense<i64[1], [1]>, dense<i64[1], [2]>",
+        "Add %c, dense<f32[12,1,1], #c>",
+        "Add %c, dense<f32[6], #d>",
+        "Mul %c, %h",
+    };
+    /* 12 channels take the room of 16 */
+    for (size_t i = 0; i < GI_COUNT(nodes); i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof text,
+                       "graph (%%x: f32[2,12,7,6]) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n"
+                       "  %%c = Conv %%h, dense<f32[12,12,3,3], #a>, dense<f32[12], #b> { pads = [1,1,1,1] }\n"
+                       "  %%m = %s\n  %%y = Exp %%m\n  return %%y as \"y\"\n}\n",
+                       nodes[i]);
+        assert_int_equal(check_in("fp16", text, false), 4);
+    }
+    /* what pads the channels stays zero, whatever is done to it */
+    assert_int_equal(check_in("fp16",
+                              "graph (%x: f32[1,12,4,4]) {\n"
+                              "  %c = Conv %x, dense<f32[12,12,1,1], #a>\n  %e = Exp %c\n  %r = Reciprocal %e\n"
+                              "  %d = Conv %r, dense<f32[5,12,1,1], #b>\n  return %d as \"y\"\n}\n",
+                              false),
+                     4);
+}
+
 static int count_files(const char *folder, bool spoil)
 {
     DIR *d = opendir(folder);
@@ -378,15 +519,12 @@ static void normalizations_that_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pointwise_nodes),
-        cmocka_unit_test(pointwise_fusions),
-        cmocka_unit_test(normalizations_that_stay),
-        cmocka_unit_test(products),
-        cmocka_unit_test(convolutions_and_windows),
-        cmocka_unit_test(rows_and_moves),
-        cmocka_unit_test(what_it_does_not_take_runs_on_the_cpu),
-        cmocka_unit_test(programs_are_kept_on_disk),
-        cmocka_unit_test(devices_are_chosen_by_name_or_type),
+        cmocka_unit_test(pointwise_nodes),           cmocka_unit_test(pointwise_fusions),
+        cmocka_unit_test(normalizations_that_stay),  cmocka_unit_test(products),
+        cmocka_unit_test(convolutions_and_windows),  cmocka_unit_test(rows_and_moves),
+        cmocka_unit_test(products_in_halves),        cmocka_unit_test(epilogues_in_halves),
+        cmocka_unit_test(images_with_channels_last), cmocka_unit_test(what_it_does_not_take_runs_on_the_cpu),
+        cmocka_unit_test(programs_are_kept_on_disk), cmocka_unit_test(devices_are_chosen_by_name_or_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

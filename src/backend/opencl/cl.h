@@ -25,14 +25,38 @@ typedef struct gi_cl {
     uint64_t signature; /* of device and driver, for the cache of programs */
     char cache[512];    /* folder; empty: none */
     gi_smap programs;   /* source → cl_program; under the engine's lock */
+    gi_smap tuned;      /* key of a problem → what was chosen + 1 */
+    bool tuned_new;     /* there are choices that the file does not have */
     int dumped;
+    bool half;      /* --precision fp16: values that stay on the device are kept as halves */
+    bool mma;       /* an NVIDIA device with tensor cores: kernels may hold PTX for them */
+    unsigned units; /* compute units */
 } gi_cl;
 
+/* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are f32 values of a plan in
+ * fp16; what the host reads or writes is always dense and of its own type. Images of such a plan have their channels
+ * last, as many as the next multiple of 8, the ones past the last zero. */
+typedef struct gi_cl_view {
+    bool half;
+    bool channels_last;
+    int rank;
+    int64_t dims[GOPT_MAX_RANK], stride[GOPT_MAX_RANK];
+    int64_t channels; /* that there is room for; of channels_last alone */
+    int64_t room;     /* elements, padding included */
+} gi_cl_view;
+
+/* The layouts of a plan's values: made before its steps are compiled. */
+typedef struct gi_cl_plan {
+    gi_arena *arena;
+    gi_map halves; /* value id + 1 → 1: dense, 2: channels last */
+    gi_map nodes;  /* node id + 1: the plan's nodes */
+} gi_cl_plan;
+
 /* One buffer that a launch uses. */
-typedef enum gi_cl_place { GI_CL_IN, GI_CL_OUT, GI_CL_SCRATCH } gi_cl_place;
+typedef enum gi_cl_place { GI_CL_IN, GI_CL_OUT, GI_CL_SCRATCH, GI_CL_OWN } gi_cl_place;
 typedef struct gi_cl_ref {
     gi_cl_place place;
-    uint32_t index;  /* of step->in or step->out */
+    uint32_t index;  /* of step->in, step->out or the step's own buffers */
     uint64_t offset; /* bytes added */
     size_t item;     /* bytes of one element: offsets reach kernels in elements */
 } gi_cl_ref;
@@ -52,11 +76,15 @@ typedef struct gi_cl_launch {
     uint32_t n_refs;
     size_t global[3], local[3]; /* local[0] 0: the driver's choice */
     gi_cl_product product;
+    bool given; /* the kernel has these arguments */
+    cl_mem mem[GI_CL_MAX_REFS];
+    cl_ulong at[GI_CL_MAX_REFS];
 } gi_cl_launch;
 
 typedef struct gi_cl_step {
     gi_arena *arena;
     gi_vec(gi_cl_launch) launches;
+    gi_vec(cl_mem) own; /* packed weights and the like */
 } gi_cl_step;
 
 typedef struct gi_cl_build {
@@ -84,6 +112,16 @@ const char *gi_cl_error_name(cl_int error);
 /* A kernel of that name from a source; programs are kept by the device and, as binaries, on disk. */
 gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kernel *out);
 
+bool gi_cl_make_folders(const char *path);
+
+/* ---- tune.c ---- */
+void gi_cl_tuned_load(gi_cl *d);
+void gi_cl_tuned_save(gi_cl *d);
+int gi_cl_tuned(const gi_cl *d, const char *key); /* -1: not known */
+gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice);
+/* µs of a launch, the least of some; -1 where it fails. Its arguments are set. */
+double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local);
+
 /* ---- launch.c ---- */
 
 bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* always false */
@@ -97,8 +135,34 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
                                 const size_t *local);
 /* c = alpha * op(a) op(b) + beta * c, row-major, f32. */
 gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_ref a, gi_cl_ref bb, gi_cl_ref c);
-gopt_status gi_cl_run(gi_cl *d, const gi_cl_step *c, const gi_run_args *args);
+gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args);
 void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
+
+/* A buffer of the step's own that starts with `bytes` of `data` (NULL: zeros). */
+gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out);
+
+/* ---- layout.c ---- */
+gopt_status gi_cl_plan_open(gi_device *d, gi_node *const *nodes, size_t n, void **plan);
+void gi_cl_plan_close(gi_device *d, void *plan);
+uint64_t gi_cl_value_bytes(gi_device *d, void *plan, const gi_value *v);
+/* How v lies, as this step sees it; false where its shape is known only in a run. */
+bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out);
+gi_cl_view gi_cl_view_dense(int rank, const int64_t *dims, bool half);
+gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple); /* halves, channels last */
+bool gi_cl_same_place(const gi_cl_view *a, const gi_cl_view *b);             /* one index serves both */
+/* Writes the place of logical element `i` (row-major) of a view. */
+void gi_cl_write_place(gi_str *s, const gi_cl_view *v);
+/* Copies v into another layout: for kernels that take no other. */
+gopt_status gi_cl_convert(gi_cl_build *b, const gi_value *v, const gi_cl_view *to, gi_cl_ref *out);
+/* The same, of any two places. */
+gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_ref x, const gi_cl_view *to,
+                                 gi_cl_ref y);
+/* Where a kernel that knows dense floats alone writes v: its own place, or scratch that gi_cl_store brings there. */
+gopt_status gi_cl_dense_result(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
+gopt_status gi_cl_store_result(gi_cl_build *b, const gi_value *v, const gi_cl_ref *from);
+gopt_status gi_cl_dense_operand(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
+/* "#define" lines that make LOAD and STORE of a template read and write such elements. */
+void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y);
 
 /* ---- types ---- */
 const char *gi_cl_type(gopt_dtype t); /* "float"; NULL where kernels have no such element */
@@ -109,6 +173,28 @@ bool gi_cl_is_pointwise(const gi_node *n); /* of its operator and dtypes alone *
 /* One kernel for nodes whose results are broadcast to the shape of outs[0]. */
 gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *const *nodes, size_t n,
                             const gi_value *const *outs, const gi_value *const *stored, uint32_t n_out, bool *took);
+
+/* What follows a product, in the registers that hold it. Written before a template, it defines
+ *
+ *     EXTRA_ARGS                      the kernel's further arguments, a pointer and an offset for each of `refs`
+ *     LOAD_RESIDUALS(i)               loads 8 neighbouring halves of each residual, from element i of the result on
+ *     PREFETCH_RESIDUALS(i)           PREFETCH of where each of them will be loaded from
+ *     EPILOGUE(acc, e, n)             the result for a sum, element e of those 8, channel n
+ *     EPILOGUE_AT(acc, i, n)          the same for element i of the result, loading by itself */
+typedef struct gi_cl_epilogue {
+    const char *source;
+    gi_cl_ref refs[8];
+    uint32_t n_refs;
+    bool residual; /* it reads tensors as large as the result */
+} gi_cl_epilogue;
+/* Nodes behind `acc`, up to `result`, which lies as `out` says and has its channels in dim `axis`. *ok: it can. */
+gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node *const *nodes, size_t n,
+                              const gi_value *result, const gi_cl_view *out, int axis, gi_cl_epilogue *e, bool *ok);
+
+/* ---- half.c ---- */
+/* Conv, MatMul and Gemm with constant weights in halves, and the pointwise nodes behind, as one kernel. */
+gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                       const gi_value *result, const gi_value *stored, bool *took);
 
 /* ---- tactics ---- */
 gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took);
@@ -123,5 +209,7 @@ extern const char gk_opencl_gemm[];
 extern const char gk_opencl_conv[];
 extern const char gk_opencl_pool[];
 extern const char gk_opencl_rows[];
+extern const char gk_opencl_tile[];
+extern const char gk_opencl_mma[];
 
 #endif

@@ -162,22 +162,39 @@ static void find_cache(gi_cl *d)
         d->cache[0] = 0;
 }
 
+static void find_abilities(gi_cl *d)
+{
+    enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000, AMPERE = 8 }; /* of cl_nv_device_attribute_query */
+    cl_uint major = 0, units = 1;
+    char vendor[64] = "";
+    (void)clGetDeviceInfo(d->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
+    (void)clGetDeviceInfo(d->device, CL_DEVICE_VENDOR, sizeof vendor - 1, vendor, NULL);
+    if (strstr(vendor, "NVIDIA") &&
+        clGetDeviceInfo(d->device, COMPUTE_CAPABILITY_MAJOR_NV, sizeof major, &major, NULL) == CL_SUCCESS)
+        d->mma = major >= AMPERE;
+    d->units = units;
+}
+
 static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_options *o)
 {
     found f;
     cl_int err;
-    if (o->precision && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
-        return gi_fail(d->cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32",
-                       "the opencl backend computes in fp32, not in %s", o->precision);
+    d->half = o->precision && !strcmp(o->precision, "fp16");
+    if (o->precision && !d->half && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
+        return gi_fail(d->cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32 or fp16",
+                       "the opencl backend computes in fp32 and fp16, not in %s", o->precision);
     GI_TRY(choose(d->cx, spec, &f));
     d->device = f.id;
     d->type = f.type;
     (void)snprintf(d->name, sizeof d->name, "%s", f.name);
     (void)snprintf(d->driver, sizeof d->driver, "%s %s", f.driver, f.platform);
+    find_abilities(d);
     d->signature = gi_hash(d->driver, strlen(d->driver), gi_hash(d->name, strlen(d->name), 1));
     if (o->dump_kernels)
         GI_NEED(d->dump = gi_arena_str(d->arena, o->dump_kernels));
     find_cache(d);
+    if (d->half && d->mma)
+        gi_cl_tuned_load(d);
     d->context = clCreateContext(NULL, 1, &d->device, NULL, NULL, &err);
     if (!d->context)
         return gi_cl_fail(d->cx, d, err, "the device cannot be opened");
@@ -197,6 +214,7 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
         return GOPT_NO_MEMORY;
     }
     gi_smap_init(&d->programs, d->arena);
+    gi_smap_init(&d->tuned, d->arena);
     const gopt_status st = open_device(d, spec, o);
     if (st != GOPT_OK) {
         gi_cl_close((gi_device *)d);
@@ -209,6 +227,7 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
 void gi_cl_close(gi_device *dev)
 {
     gi_cl *d = (gi_cl *)dev;
+    gi_cl_tuned_save(d);
     for (size_t i = 0; i < d->programs.cap; i++)
         if (d->programs.slots[i].value)
             clReleaseProgram(d->programs.slots[i].value);

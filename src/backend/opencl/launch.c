@@ -22,7 +22,10 @@ gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out)
 {
     *out = (gi_cl_ref){ .item = 1 };
     const int bits = v->type ? gopt_dtype_bits(v->type->dtype) : 0;
+    gi_cl_view view;
     out->item = bits >= 8 ? (size_t)bits / 8 : 1;
+    if (gi_cl_view_of(b, v, &view) && view.half)
+        out->item = 2;
     if (v == b->inner) {
         out->place = GI_CL_SCRATCH;
         out->offset = b->inner_at;
@@ -52,6 +55,27 @@ gopt_status gi_cl_scratch(gi_cl_build *b, uint64_t bytes, size_t item, gi_cl_ref
         return GOPT_NO_MEMORY;
     b->scratch += (bytes + 255) / 256 * 256;
     return GOPT_OK;
+}
+
+gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out)
+{
+    static const unsigned char zero = 0;
+    cl_int err = CL_SUCCESS;
+    *out = (gi_cl_ref){ .place = GI_CL_OWN, .index = (uint32_t)(b->dry ? 0 : b->c->own.n), .item = item };
+    if (b->dry)
+        return GOPT_OK;
+    cl_mem m = clCreateBuffer(b->d->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &err);
+    if (m && data)
+        err = clEnqueueWriteBuffer(b->d->queue, m, CL_TRUE, 0, bytes, data, 0, NULL, NULL);
+    else if (m)
+        err = clEnqueueFillBuffer(b->d->queue, m, &zero, 1, 0, bytes ? bytes : 1, 0, NULL, NULL);
+    if (err == CL_SUCCESS && m && gi_push(b->c->arena, &b->c->own, m)) {
+        b->s->weight_bytes += bytes;
+        return GOPT_OK;
+    }
+    if (m)
+        clReleaseMemObject(m);
+    return err == CL_SUCCESS ? GOPT_NO_MEMORY : gi_cl_fail(b->d->cx, b->d, err, "packed weights find no place");
 }
 
 static gopt_status set_ints(gi_cl_build *b, cl_kernel k, uint32_t first, uint32_t n, const int64_t *ints)
@@ -127,8 +151,13 @@ gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_r
 
 /* ---- running ---- */
 
-static void locate(const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, cl_ulong *offset)
+static void locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, cl_ulong *offset)
 {
+    if (r->place == GI_CL_OWN) {
+        *mem = c->own.p[r->index];
+        *offset = r->offset / r->item;
+        return;
+    }
     const gi_buffer *b = r->place == GI_CL_IN    ? &args->in[r->index]
                          : r->place == GI_CL_OUT ? &args->out[r->index]
                                                  : args->scratch;
@@ -159,31 +188,38 @@ static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, co
 #endif
 }
 
-static cl_int run_launch(gi_cl *d, const gi_cl_launch *l, const gi_run_args *args)
+static cl_int run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args)
 {
     cl_mem mem[GI_CL_MAX_REFS] = { NULL };
     cl_ulong at[GI_CL_MAX_REFS] = { 0 };
     for (uint32_t i = 0; i < l->n_refs; i++)
-        locate(args, &l->refs[i], &mem[i], &at[i]);
+        locate(c, args, &l->refs[i], &mem[i], &at[i]);
     if (!l->kernel)
         return run_product(d, l, mem, at);
     for (uint32_t i = 0; i < l->n_refs; i++) {
+        if (l->given && l->mem[i] == mem[i] && l->at[i] == at[i])
+            continue; /* a kernel keeps its arguments */
         cl_int err = clSetKernelArg(l->kernel, 2 * i, sizeof mem[i], &mem[i]);
         if (err == CL_SUCCESS)
             err = clSetKernelArg(l->kernel, 2 * i + 1, sizeof at[i], &at[i]);
-        if (err != CL_SUCCESS)
+        l->mem[i] = mem[i];
+        l->at[i] = at[i];
+        if (err != CL_SUCCESS) {
+            l->given = false;
             return err;
+        }
     }
+    l->given = true;
     return clEnqueueNDRangeKernel(d->queue, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL,
                                   NULL);
 }
 
-gopt_status gi_cl_run(gi_cl *d, const gi_cl_step *c, const gi_run_args *args)
+gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args)
 {
     cl_int err = CL_SUCCESS;
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < c->launches.n && err == CL_SUCCESS; i++)
-        err = run_launch(d, &c->launches.p[i], args);
+        err = run_launch(d, c, &c->launches.p[i], args);
     pthread_mutex_unlock(&d->lock);
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(args->cx, d, err, "a kernel does not start");
 }
@@ -195,5 +231,7 @@ void gi_cl_step_release(gi_cl_step *c)
     for (size_t i = 0; i < c->launches.n; i++)
         if (c->launches.p[i].kernel)
             clReleaseKernel(c->launches.p[i].kernel);
+    for (size_t i = 0; i < c->own.n; i++)
+        clReleaseMemObject(c->own.p[i]);
     gi_arena_destroy(c->arena);
 }

@@ -16,6 +16,9 @@ static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *w, 
     const char *type = gi_cl_type(x->type->dtype);
     gi_str s, from, to;
     gi_cl_ref refs[2];
+    gi_cl_view vx, vy;
+    if (!gi_cl_view_of(b, x, &vx) || !gi_cl_view_of(b, y, &vy))
+        return GOPT_INTERNAL;
     GI_TRY(gi_cl_find(b, x, &refs[0]));
     GI_TRY(gi_cl_find(b, y, &refs[1]));
     gi_str_init(&s, b->arena);
@@ -29,13 +32,32 @@ static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *w, 
         }
         below *= w->dims[k];
     }
+    gi_str_addf(&s, "// %s\n", n->op_name);
+    if (vx.half || vy.half)
+        gi_cl_write_access(&s, &vx, &vy);
+    else
+        gi_str_addf(&s,
+                    "#define X_TYPE %s\n#define Y_TYPE %s\n#define LOAD(p, i) (p)[i]\n"
+                    "#define STORE(v, p, i) (p)[i] = (v)\n",
+                    type, type);
     gi_str_addf(&s,
-                "// %s\n__kernel void move(__global const %s *x, const ulong x_at, __global %s *y, const ulong y_at)\n"
+                "__kernel void move(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at)\n"
                 "{\n    const size_t i = get_global_id(0);\n"
-                "    y[(long)y_at + %" PRId64 "%s] =\n        x[(long)x_at + %" PRId64 "%s];\n}\n",
-                n->op_name, type, type, w->to_at, to.p ? to.p : "", w->from_at, from.p ? from.p : "");
+                "    STORE(LOAD(x, (long)x_at + %" PRId64 "%s), y,\n          (long)y_at + %" PRId64 "%s);\n}\n",
+                w->from_at, from.p ? from.p : "", w->to_at, to.p ? to.p : "");
     GI_NEED(!s.failed && !from.failed && !to.failed);
     return gi_cl_launch_kernel(b, s.p, "move", 2, refs, 0, NULL, (size_t[]){ (size_t)below, 1, 1 }, NULL);
+}
+
+/* The strides of two values as they lie. */
+static bool strides_of(const gi_cl_build *b, const gi_value *x, const gi_value *y, int64_t *from, int64_t *to)
+{
+    gi_cl_view vx, vy;
+    if (!gi_cl_view_of(b, x, &vx) || !gi_cl_view_of(b, y, &vy))
+        return false;
+    memcpy(from, vx.stride, sizeof vx.stride);
+    memcpy(to, vy.stride, sizeof vy.stride);
+    return true;
 }
 
 static gopt_status take_transpose(gi_cl_build *b, const gi_node *n, bool *took)
@@ -49,7 +71,8 @@ static gopt_status take_transpose(gi_cl_build *b, const gi_node *n, bool *took)
     const uint32_t np = gi_attr_ints(n, Transpose_at_perm, &perm);
     if (np && np != (uint32_t)w.rank)
         return GOPT_OK;
-    gi_strides(w.rank, dims, strides);
+    if (!strides_of(b, x, n->out[0], strides, w.to))
+        return GOPT_INTERNAL;
     for (int k = 0; k < w.rank; k++) {
         int p;
         if (!gi_axis(np ? perm[k] : w.rank - 1 - k, w.rank, &p))
@@ -57,7 +80,6 @@ static gopt_status take_transpose(gi_cl_build *b, const gi_node *n, bool *took)
         w.dims[k] = dims[p];
         w.from[k] = strides[p];
     }
-    gi_strides(w.rank, w.dims, w.to);
     *took = true;
     return launch_copy(b, n, &w, x, n->out[0]);
 }
@@ -66,15 +88,11 @@ static gopt_status take_transpose(gi_cl_build *b, const gi_node *n, bool *took)
 static gopt_status copy_slab(gi_cl_build *b, const gi_node *n, const gi_value *part, const gi_value *whole, int axis,
                              int64_t at, bool into_whole)
 {
-    int64_t big[GOPT_MAX_RANK], small[GOPT_MAX_RANK], stride[GOPT_MAX_RANK];
     walk w = { .rank = part->type->rank };
-    if (!gi_type_static_dims(whole->type, big) || !gi_type_static_dims(part->type, w.dims))
+    if (!gi_type_static_dims(part->type, w.dims) ||
+        !strides_of(b, into_whole ? part : whole, into_whole ? whole : part, w.from, w.to))
         return GOPT_INTERNAL;
-    gi_strides(w.rank, big, stride);
-    gi_strides(w.rank, w.dims, small);
-    memcpy(into_whole ? w.to : w.from, stride, sizeof stride);
-    memcpy(into_whole ? w.from : w.to, small, sizeof small);
-    *(into_whole ? &w.to_at : &w.from_at) = at * stride[axis];
+    *(into_whole ? &w.to_at : &w.from_at) = at * (into_whole ? w.to : w.from)[axis];
     return launch_copy(b, n, &w, into_whole ? part : whole, into_whole ? whole : part);
 }
 
@@ -144,8 +162,8 @@ static gopt_status take_slice(gi_cl_build *b, const gi_node *n, bool *took)
         (va && !known_ints(b, va, GOPT_MAX_RANK, &na, axes)) || (vs && !known_ints(b, vs, GOPT_MAX_RANK, &nt, steps)) ||
         (va && na != ns) || (vs && nt != ns) || ns > (uint32_t)rank || w.rank != rank)
         return GOPT_OK;
-    gi_strides(rank, dims, w.from);
-    gi_strides(rank, w.dims, w.to);
+    if (!strides_of(b, x, n->out[0], w.from, w.to))
+        return GOPT_INTERNAL;
     for (uint32_t i = 0; i < ns; i++) {
         int axis;
         const int64_t step = vs ? steps[i] : 1;

@@ -24,6 +24,25 @@ static bool is_view(const gi_node *n)
            x->type->dtype == n->out[0]->type->dtype;
 }
 
+/* Do its elements lie row-major, with nothing between? */
+static bool in_order(const gi_cl_view *v)
+{
+    const gi_cl_view dense = gi_cl_view_dense(v->rank, v->dims, v->half);
+    return gi_cl_same_place(v, &dense);
+}
+
+/* A view whose two sides lie otherwise: a copy. */
+static gopt_status take_view(gi_cl_build *b, const gi_node *n)
+{
+    gi_cl_view x, y;
+    gi_cl_ref refs[2];
+    if (!gi_cl_view_of(b, gi_node_in(n, 0), &x) || !gi_cl_view_of(b, n->out[0], &y))
+        return GOPT_INTERNAL;
+    GI_TRY(gi_cl_find(b, gi_node_in(n, 0), &refs[0]));
+    GI_TRY(gi_cl_find(b, n->out[0], &refs[1]));
+    return gi_cl_launch_convert(b, &x, refs[0], &y, refs[1]);
+}
+
 /* ---- fusions ---- */
 
 static const char *title_of(gi_cl_build *b, const gi_node *const *nodes, size_t n)
@@ -76,6 +95,16 @@ static gopt_status take_main(gi_cl_build *b, const gi_node *main, const gi_block
     return take_one(b, main, took);
 }
 
+/* A product in halves takes what is behind it into its own kernel. */
+static gopt_status take_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                             const gi_value *result, const gi_value *stored, bool *took)
+{
+    *took = false;
+    if (b->dry || !b->s->plan || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
+        return GOPT_OK;
+    return gi_cl_half(b, main, rest, n_rest, result, stored, took);
+}
+
 static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
 {
     const gi_block *body = gi_fusion_block(n);
@@ -99,6 +128,11 @@ static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
         (void)gi_cl_decline(b, "its fusion holds %s alone", main->op_name);
         return GOPT_OK;
     }
+    if (main && body->n_results == 1 && n->n_out == 1) {
+        GI_TRY(take_half(b, main, rest, n_rest, body->results[0].value, n->out[0], took));
+        if (*took)
+            return GOPT_OK;
+    }
     if (main) {
         bool main_took;
         GI_TRY(take_main(b, main, body, &main_took));
@@ -120,7 +154,11 @@ static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
 static gopt_status take(gi_cl_build *b, const gi_node *n, bool *took)
 {
     *took = false;
-    return n->op == OP_Fusion ? take_fusion(b, n, took) : take_one(b, n, took);
+    if (n->op == OP_Fusion)
+        return take_fusion(b, n, took);
+    if (n->n_out == 1)
+        GI_TRY(take_half(b, n, NULL, 0, n->out[0], n->out[0], took));
+    return *took ? GOPT_OK : take_one(b, n, took);
 }
 
 /* ---- the table ---- */
@@ -189,7 +227,12 @@ static gopt_status compile_step(gi_cl *d, gi_step *s, gi_cl_step *c, gi_arena *a
     GI_TRY(add_constants(s, a));
     b.used = GI_NEW_ARRAY(a, bool, s->n_in + 1);
     GI_NEED(b.used);
-    GI_TRY(take(&b, s->node, &took));
+    if (is_view(s->node)) {
+        GI_TRY(take_view(&b, s->node));
+        took = true;
+    } else {
+        GI_TRY(take(&b, s->node, &took));
+    }
     if (!took)
         return gi_fail(d->cx, GOPT_INTERNAL, NULL, NULL, "opencl took %s and then declined it: %s", s->node->op_name,
                        b.why ? b.why : "no reason");
@@ -203,14 +246,19 @@ static gopt_status compile(gi_device *dev, gi_step *s, gi_arena *a)
 {
     gi_cl *d = (gi_cl *)dev;
     if (is_view(s->node)) {
+        gi_cl_build b = { .d = d, .arena = a, .s = s };
+        gi_cl_view x, y;
         gi_value **in = GI_NEW(a, gi_value *);
         GI_NEED(in);
         *in = gi_node_in(s->node, 0);
         s->in = in;
         s->n_in = s->n_out = 1;
-        s->alias = true;
+        if (!gi_cl_view_of(&b, *in, &x) || !gi_cl_view_of(&b, s->out[0], &y))
+            return GOPT_INTERNAL;
+        s->alias = x.half == y.half && in_order(&x) && in_order(&y);
         s->tactic = "view";
-        return GOPT_OK;
+        if (s->alias)
+            return GOPT_OK;
     }
     gi_arena *own = gi_arena_create(d->cx);
     GI_NEED(own);
@@ -255,4 +303,7 @@ const gi_backend gi_backend_opencl = {
     .upload = gi_cl_upload,
     .download = gi_cl_download,
     .finish = gi_cl_finish,
+    .plan_open = gi_cl_plan_open,
+    .plan_close = gi_cl_plan_close,
+    .value_bytes = gi_cl_value_bytes,
 };

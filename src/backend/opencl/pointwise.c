@@ -224,9 +224,8 @@ typedef struct writer {
     gi_cl_ref refs[GI_CL_MAX_REFS];
     const char *types[GI_CL_MAX_REFS];
     uint32_t n_refs;
-    int rank;
-    int64_t dims[GOPT_MAX_RANK]; /* of the results */
-    int in_place;                /* of step->in: may be overwritten by the first result; -1 none */
+    gi_cl_view out; /* of the results: items go through its elements as they lie */
+    int in_place;   /* of step->in: may be overwritten by the first result; -1 none */
 } writer;
 
 static void write_float(gi_str *s, float f)
@@ -253,46 +252,72 @@ static bool write_literal(gi_str *s, const gi_blob *blob)
     return true;
 }
 
-/* The place of an element in a tensor of shape `dims` that is broadcast to the results' shape. */
-static bool write_index(writer *w, int rank, const int64_t *dims)
+typedef struct loop {
+    int64_t count, step; /* how often, and how far in the operand */
+    int64_t most;        /* of channels with padding behind: the last that an operand has; 0: no bound */
+} loop;
+
+/* The loops of the result's elements, outermost first, with the strides of an operand that is broadcast to it. */
+static bool loops_of(const writer *w, const gi_cl_view *v, loop *loops, int *n)
+{
+    const gi_cl_view *out = &w->out;
+    *n = 0;
+    if (v->rank > out->rank)
+        return false;
+    for (int i = 0; i < out->rank; i++) {
+        /* channels come last where they lie so */
+        const int k = !out->channels_last || i == 0 ? i : i == out->rank - 1 ? 1 : i + 1;
+        const int own = k - (out->rank - v->rank);
+        const bool channel = out->channels_last && k == 1;
+        const int64_t d = own >= 0 ? v->dims[own] : 1;
+        if (d != 1 && d != out->dims[k])
+            return false;
+        loop l = { .count = channel ? out->channels : out->dims[k], .step = d == 1 ? 0 : v->stride[own] };
+        if (channel && l.step && out->channels > out->dims[k])
+            l.most = out->dims[k] - 1;
+        if (l.count == 1)
+            continue;
+        loop *before = *n ? &loops[*n - 1] : NULL;
+        if (before && !l.most && !before->most && before->step == l.step * l.count) {
+            before->count *= l.count;
+            before->step = l.step;
+        } else {
+            loops[(*n)++] = l;
+        }
+    }
+    return true;
+}
+
+/* The place of an element in an operand that is broadcast to the results' shape. */
+static bool write_index(writer *w, const gi_cl_view *v)
 {
     gi_str *s = &w->body;
-    int64_t stride[GOPT_MAX_RANK], below = 1, size = 1;
-    bool whole = true;
-    for (int k = 1; k <= w->rank; k++) {
-        const int64_t d = k <= rank ? dims[rank - k] : 1, out = w->dims[w->rank - k];
-        if (d != 1 && d != out)
-            return false;
-        stride[w->rank - k] = d == 1 ? 0 : size;
-        size *= d;
-        whole = whole && d == out;
-    }
-    if (rank > w->rank)
-        return false;
-    if (whole) {
+    loop loops[GOPT_MAX_RANK];
+    int n;
+    int64_t below = 1;
+    bool any = false;
+    if (gi_cl_same_place(v, &w->out)) {
         gi_str_add(s, "i");
         return true;
     }
-    bool any = false;
-    for (int k = w->rank - 1; k >= 0; k--) {
-        int64_t run = w->dims[k];
-        const int64_t step = stride[k], start = below;
-        below *= w->dims[k];
-        /* dims that lie together in both are one */
-        while (step && k > 0 && stride[k - 1] == step * run) {
-            k--;
-            run *= w->dims[k];
-            below *= w->dims[k];
-        }
-        if (!step)
+    if (!loops_of(w, v, loops, &n))
+        return false;
+    for (int k = n - 1; k >= 0; below *= loops[k--].count) {
+        if (!loops[k].step)
             continue;
-        gi_str_add(s, any ? " + i" : "i");
+        gi_str_add(s, any ? " + " : "");
         any = true;
-        if (start != 1)
-            gi_str_addf(s, " / %" PRId64, start);
-        gi_str_addf(s, " %% %" PRId64, run);
-        if (step != 1)
-            gi_str_addf(s, " * %" PRId64, step);
+        if (loops[k].most)
+            gi_str_add(s, "min(");
+        gi_str_add(s, "i");
+        if (below != 1)
+            gi_str_addf(s, " / %" PRId64, below);
+        if (k > 0)
+            gi_str_addf(s, " %% %" PRId64, loops[k].count);
+        if (loops[k].most)
+            gi_str_addf(s, ", (size_t)%" PRId64 ")", loops[k].most);
+        if (loops[k].step != 1)
+            gi_str_addf(s, " * %" PRId64, loops[k].step);
     }
     if (!any)
         gi_str_add(s, "0");
@@ -324,8 +349,14 @@ static gopt_status load(writer *w, const gi_node *n, uint32_t i, bool *ok)
     *ok = gi_cl_tensor(w->b, v, "an input", &rank, dims);
     if (!*ok)
         return GOPT_OK;
-    for (; channels && rank < n->out[0]->type->rank - 1; rank++)
-        dims[rank] = 1;
+    gi_cl_view view;
+    if (!gi_cl_view_of(w->b, v, &view))
+        return GOPT_INTERNAL;
+    if (channels) {
+        for (; rank < n->out[0]->type->rank - 1; rank++)
+            dims[rank] = 1;
+        view = gi_cl_view_dense(rank, dims, false);
+    }
     const char *type = gi_cl_type(v->type->dtype);
     const gi_blob *blob = gi_value_blob(v);
     gi_str_addf(&w->body, "    const %s v%u = ", type, w->n_values);
@@ -334,17 +365,24 @@ static gopt_status load(writer *w, const gi_node *n, uint32_t i, bool *ok)
             *ok = gi_cl_decline(w->b, "it reads more than %d tensors", GI_CL_MAX_REFS);
             return GOPT_OK;
         }
-        w->types[w->n_refs] = type;
+        w->types[w->n_refs] = view.half ? "half" : type;
         GI_TRY(gi_cl_find(w->b, v, &w->refs[w->n_refs]));
-        gi_str_addf(&w->body, "b%u[o%u + ", w->n_refs, w->n_refs);
+        if (view.half)
+            gi_str_addf(&w->body, "vload_half(o%u + ", w->n_refs);
+        else
+            gi_str_addf(&w->body, "b%u[o%u + ", w->n_refs, w->n_refs);
         const size_t at = w->body.n;
-        if (!write_index(w, rank, dims)) {
+        if (!write_index(w, &view)) {
             *ok = gi_cl_decline(w->b, "an input is not broadcast to the result's shape");
             return GOPT_OK;
         }
-        if (!blob && w->in_place < 0 && w->body.n == at + 1 && w->refs[w->n_refs].place == GI_CL_IN)
+        if (!blob && w->in_place < 0 && w->body.n == at + 1 && w->refs[w->n_refs].place == GI_CL_IN &&
+            view.half == w->out.half)
             w->in_place = (int)w->refs[w->n_refs].index;
-        gi_str_add(&w->body, "]");
+        if (view.half)
+            gi_str_addf(&w->body, ", b%u)", w->n_refs);
+        else
+            gi_str_add(&w->body, "]");
         w->n_refs++;
     }
     gi_str_add(&w->body, ";\n");
@@ -406,7 +444,7 @@ static void write_node(writer *w, const gi_node *n)
     name_value(w, n->out[0], false);
 }
 
-static gopt_status finish(writer *w, const char *title, uint32_t n_stores, int64_t total)
+static gopt_status finish(writer *w, const char *title, uint32_t n_stores)
 {
     gi_str s;
     gi_str_init(&s, w->b->arena);
@@ -418,8 +456,34 @@ static gopt_status finish(writer *w, const char *title, uint32_t n_stores, int64
     }
     gi_str_addf(&s, ")\n{\n    const size_t i = get_global_id(0);\n%s}\n", w->body.p);
     GI_NEED(!s.failed && !w->body.failed);
-    const size_t global[] = { (size_t)total, 1, 1 };
+    const size_t global[] = { (size_t)w->out.room, 1, 1 };
     return gi_cl_launch_kernel(w->b, s.p, "pointwise", w->n_refs, w->refs, 0, NULL, global, NULL);
+}
+
+/* Stores value v into ref n_refs: zeros past the last channel, where a layout has room there. */
+static void write_store(writer *w, const gi_cl_view *view, uint32_t v)
+{
+    const gi_cl_view *out = &w->out;
+    gi_str *s = &w->body;
+    const bool padded = out->channels_last && out->channels > out->dims[1], same = gi_cl_same_place(view, out);
+    char inside[64], value[112];
+    (void)snprintf(inside, sizeof inside, "i %% %" PRId64 " < %" PRId64, out->channels, out->dims[1]);
+    if (padded && same)
+        (void)snprintf(value, sizeof value, "(%s ? v%u : 0)", inside, v);
+    else
+        (void)snprintf(value, sizeof value, "v%u", v);
+    gi_str_add(s, "    ");
+    if (padded && !same)
+        gi_str_addf(s, "if (%s)\n        ", inside);
+    if (view->half)
+        gi_str_addf(s, "vstore_half(%s, o%u + ", value, w->n_refs);
+    else
+        gi_str_addf(s, "b%u[o%u + ", w->n_refs, w->n_refs);
+    (void)write_index(w, view); /* it was checked: the shapes are equal */
+    if (view->half)
+        gi_str_addf(s, ", b%u);\n", w->n_refs);
+    else
+        gi_str_addf(s, "] = %s;\n", value);
 }
 
 static gopt_status write_nodes(writer *w, const gi_node *const *nodes, size_t n, bool *ok)
@@ -450,29 +514,31 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
     *took = false;
     gi_str_init(&w.body, b->arena);
     gi_map_init(&w.names, b->arena);
-    if (!n_out || !gi_cl_tensor(b, outs[0], "its result", &w.rank, w.dims))
+    int rank;
+    int64_t dims[GOPT_MAX_RANK];
+    if (!n_out || !gi_cl_tensor(b, outs[0], "its result", &rank, dims))
         return GOPT_OK;
+    if (!gi_cl_view_of(b, stored[0], &w.out))
+        return GOPT_INTERNAL;
     GI_TRY(write_nodes(&w, nodes, n, &ok));
     for (uint32_t i = 0; i < n_out && ok; i++) {
-        int64_t dims[GOPT_MAX_RANK];
-        int rank;
+        gi_cl_view view;
         const void *number = gi_map_get(&w.names, name_key(outs[i], false));
-        ok = number && gi_cl_tensor(b, outs[i], "a result", &rank, dims);
-        ok = ok && rank == w.rank && (!rank || !memcmp(dims, w.dims, (size_t)rank * sizeof *dims));
+        ok = number && gi_cl_tensor(b, outs[i], "a result", &rank, dims) && gi_cl_view_of(b, stored[i], &view) &&
+             rank == w.out.rank && (!rank || !memcmp(dims, w.out.dims, (size_t)rank * sizeof *dims));
         if (!ok || w.n_refs == GI_CL_MAX_REFS) {
             (void)gi_cl_decline(b, "its results differ in shape");
             return GOPT_OK;
         }
-        w.types[w.n_refs] = gi_cl_type(outs[i]->type->dtype);
+        w.types[w.n_refs] = view.half ? "half" : gi_cl_type(outs[i]->type->dtype);
         GI_TRY(gi_cl_find(b, stored[i], &w.refs[w.n_refs]));
-        gi_str_addf(&w.body, "    b%u[o%u + i] = v%u;\n", w.n_refs, w.n_refs, (uint32_t)(uintptr_t)number - 1);
+        write_store(&w, &view, (uint32_t)(uintptr_t)number - 1);
         w.n_refs++;
     }
-    int64_t total;
-    if (!ok || !gi_type_elements(outs[0]->type, &total))
+    if (!ok)
         return GOPT_OK;
     *took = true;
-    GI_TRY(finish(&w, title, n_out, total));
+    GI_TRY(finish(&w, title, n_out));
     if (!b->dry)
         b->s->in_place = w.in_place;
     return GOPT_OK;
@@ -484,4 +550,107 @@ gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took)
         return GOPT_OK;
     const gi_value *out = n->out[0];
     return gi_cl_pointwise(b, n->op_name, &n, 1, &out, &out, 1, took);
+}
+
+/* ---- behind a product ---- */
+
+typedef struct tail {
+    writer w;
+    gi_str args, residuals, prefetches, values, values_at; /* of the macros */
+    gi_cl_epilogue *e;
+    int axis;
+} tail;
+
+/* A constant of one element a channel of the result. */
+static bool along_channels(const tail *t, const gi_node *n, uint32_t i, const gi_value *v)
+{
+    const gi_blob *blob = gi_value_blob(v);
+    if (!blob || blob->dtype != GOPT_F32 || gi_blob_elements(blob) != t->w.out.dims[t->axis])
+        return false;
+    if (is_along_channels(n, i))
+        return t->axis == 1;
+    const int at = t->axis - (t->w.out.rank - blob->rank);
+    return at >= 0 && at < blob->rank && blob->dims[at] == t->w.out.dims[t->axis];
+}
+
+/* An operand from outside becomes a parameter of the function. */
+static gopt_status take_operand(tail *t, const gi_node *n, uint32_t i, gi_str *params, bool *ok)
+{
+    writer *w = &t->w;
+    const gi_value *v = gi_node_in(n, i);
+    const bool channels = is_along_channels(n, i);
+    const gi_blob *blob = gi_value_blob(v);
+    const uint32_t r = t->e->n_refs;
+    gi_cl_view view;
+    if (gi_map_get(&w->names, name_key(v, channels)))
+        return GOPT_OK;
+    if (blob && gi_blob_elements(blob) == 1 && gi_cl_type(blob->dtype)) {
+        gi_str_addf(&w->body, "    const %s v%u = ", gi_cl_type(blob->dtype), w->n_values);
+        *ok = write_literal(&w->body, blob);
+        gi_str_add(&w->body, ";\n");
+        name_value(w, v, channels);
+        return GOPT_OK;
+    }
+    *ok = r < GI_COUNT(t->e->refs) && gi_cl_view_of(w->b, v, &view);
+    if (!*ok)
+        return GOPT_OK;
+    if (along_channels(t, n, i, v)) {
+        gi_str_addf(&t->args, ", __global const float *t%u, const ulong t%u_at", r, r);
+        gi_str_addf(&t->values, ", t%u[t%u_at + (n)]", r, r);
+        gi_str_addf(&t->values_at, ", t%u[t%u_at + (n)]", r, r);
+    } else if (!blob && view.half && w->out.half && gi_cl_same_place(&view, &w->out)) {
+        t->e->residual = true;
+        gi_str_addf(&t->args, ", __global const half *t%u, const ulong t%u_at", r, r);
+        gi_str_addf(&t->residuals, " float q%u[8]; vstore8(vloada_half8((t%u_at + (i)) / 8, t%u), 0, q%u);", r, r, r,
+                    r);
+        gi_str_addf(&t->prefetches, " PREFETCH(t%u + t%u_at + (i));", r, r);
+        gi_str_addf(&t->values, ", q%u[e]", r);
+        gi_str_addf(&t->values_at, ", vload_half(t%u_at + (i), t%u)", r, r);
+    } else {
+        *ok = false;
+        return GOPT_OK;
+    }
+    GI_TRY(gi_cl_find(w->b, v, &t->e->refs[r]));
+    t->e->n_refs++;
+    gi_str_addf(params, ", const float v%u", w->n_values);
+    name_value(w, v, channels);
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node *const *nodes, size_t n,
+                              const gi_value *result, const gi_cl_view *out, int axis, gi_cl_epilogue *e, bool *ok)
+{
+    tail t = { .w = { .b = b, .in_place = -1, .out = *out }, .e = e, .axis = axis };
+    gi_str params, s;
+    *e = (gi_cl_epilogue){ 0 };
+    *ok = true;
+    gi_str *const all[] = { &t.w.body, &t.args, &t.residuals, &t.prefetches, &t.values, &t.values_at, &params, &s };
+    for (size_t i = 0; i < GI_COUNT(all); i++)
+        gi_str_init(all[i], b->arena);
+    gi_map_init(&t.w.names, b->arena);
+    name_value(&t.w, acc, false);
+    for (size_t k = 0; k < n && *ok; k++) {
+        bool folds;
+        *ok = expression_of(nodes[k], &folds) != NULL;
+        for (uint32_t i = 0; i < nodes[k]->n_in && *ok; i++)
+            if (gi_node_in(nodes[k], i))
+                GI_TRY(take_operand(&t, nodes[k], i, &params, ok));
+        if (*ok)
+            write_node(&t.w, nodes[k]);
+    }
+    const void *number = gi_map_get(&t.w.names, name_key(result, false));
+    *ok = *ok && number;
+    if (!*ok)
+        return GOPT_OK;
+    gi_str_addf(&s, "static float epilogue(const float v0%s)\n{\n%s    return v%u;\n}\n", params.p ? params.p : "",
+                t.w.body.p ? t.w.body.p : "", (uint32_t)(uintptr_t)number - 1);
+    gi_str_addf(&s, "#define EXTRA_ARGS %s\n#define LOAD_RESIDUALS(i)%s\n", t.args.p ? t.args.p : "",
+                t.residuals.p ? t.residuals.p : "");
+    gi_str_addf(&s, "#define PREFETCH_RESIDUALS(i)%s\n", t.prefetches.p ? t.prefetches.p : "");
+    gi_str_addf(&s, "#define EPILOGUE(acc, e, n) epilogue(acc%s)\n", t.values.p ? t.values.p : "");
+    gi_str_addf(&s, "#define EPILOGUE_AT(acc, i, n) epilogue(acc%s)\n", t.values_at.p ? t.values_at.p : "");
+    for (size_t i = 0; i < GI_COUNT(all); i++)
+        GI_NEED(!all[i]->failed);
+    e->source = s.p;
+    return GOPT_OK;
 }

@@ -16,7 +16,7 @@ static gopt_status start_from(gi_cl_build *b, const gi_value *bias, gi_cl_ref c,
                               int64_t inner)
 {
     gi_cl_ref refs[2] = { { 0 }, c };
-    GI_TRY(gi_cl_find(b, bias, &refs[0]));
+    GI_TRY(gi_cl_dense_operand(b, bias, &refs[0]));
     const int64_t ints[] = { total, channels, inner };
     const size_t global[] = { (size_t)total, 1, 1 };
     return gi_cl_launch_kernel(b, gk_opencl_gemm, "fill_channels", 2, refs, 3, ints, global, NULL);
@@ -42,9 +42,9 @@ static gopt_status take_gemm(gi_cl_build *b, const gi_node *n, bool *took)
                         .alpha = gi_attr_float(n, Gemm_at_alpha) };
     p.ldc = p.n;
     gi_cl_ref refs[3];
-    GI_TRY(gi_cl_find(b, va, &refs[0]));
-    GI_TRY(gi_cl_find(b, vb, &refs[1]));
-    GI_TRY(gi_cl_find(b, n->out[0], &refs[2]));
+    GI_TRY(gi_cl_dense_operand(b, va, &refs[0]));
+    GI_TRY(gi_cl_dense_operand(b, vb, &refs[1]));
+    GI_TRY(gi_cl_dense_result(b, n->out[0], &refs[2]));
     if (vc) {
         int64_t elements = 1;
         for (int i = 0; i < rc; i++)
@@ -60,7 +60,8 @@ static gopt_status take_gemm(gi_cl_build *b, const gi_node *n, bool *took)
         GI_TRY(start_from(b, vc, refs[2], p.m * p.n, elements, inner));
     }
     *took = true;
-    return gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2]);
+    GI_TRY(gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2]));
+    return gi_cl_store_result(b, n->out[0], &refs[2]);
 }
 
 /* One product for each place in the batch, where batches broadcast irregularly. */
@@ -112,13 +113,14 @@ static gopt_status take_matmul(gi_cl_build *b, const gi_node *n, bool *took)
     p.lda = p.k;
     p.ldb = p.ldc = p.n;
     gi_cl_ref refs[3];
-    GI_TRY(gi_cl_find(b, va, &refs[0]));
-    GI_TRY(gi_cl_find(b, vb, &refs[1]));
-    GI_TRY(gi_cl_find(b, n->out[0], &refs[2]));
+    GI_TRY(gi_cl_dense_operand(b, va, &refs[0]));
+    GI_TRY(gi_cl_dense_operand(b, vb, &refs[1]));
+    GI_TRY(gi_cl_dense_result(b, n->out[0], &refs[2]));
     if (batch_b == 1 && batch_a == batch) { /* one matrix B: the batch is more rows */
         p.m *= batch;
         *took = true;
-        return gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2]);
+        GI_TRY(gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2]));
+        return gi_cl_store_result(b, n->out[0], &refs[2]);
     }
     p.batch = batch;
     p.stride_a = batch_a == 1 ? 0 : p.m * p.k;
@@ -130,8 +132,9 @@ static gopt_status take_matmul(gi_cl_build *b, const gi_node *n, bool *took)
         return GOPT_OK;
     }
     *took = true;
-    return regular ? gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2])
-                   : each_product(b, &p, refs, rank, out, ra, a, rb, bd);
+    GI_TRY(regular ? gi_cl_launch_product(b, &p, refs[0], refs[1], refs[2])
+                   : each_product(b, &p, refs, rank, out, ra, a, rb, bd));
+    return gi_cl_store_result(b, n->out[0], &refs[2]);
 }
 
 gopt_status gi_cl_take_product(gi_cl_build *b, const gi_node *n, bool *took)
@@ -249,11 +252,13 @@ gopt_status gi_cl_take_conv(gi_cl_build *b, const gi_node *n, bool *took)
         return GOPT_OK;
     }
     gi_cl_ref refs[3];
-    GI_TRY(gi_cl_find(b, vx, &refs[0]));
-    GI_TRY(gi_cl_find(b, vw, &refs[1]));
-    GI_TRY(gi_cl_find(b, n->out[0], &refs[2]));
+    GI_TRY(gi_cl_dense_operand(b, vx, &refs[0]));
+    GI_TRY(gi_cl_dense_operand(b, vw, &refs[1]));
+    GI_TRY(gi_cl_dense_result(b, n->out[0], &refs[2]));
     *took = true;
     if (!b->dry)
         b->s->tactic = c.groups > 1 ? "conv_direct" : "im2col";
-    return c.groups > 1 ? direct(b, n, &c, refs[0], refs[1], refs[2]) : by_product(b, n, &c, refs[0], refs[1], refs[2]);
+    GI_TRY(c.groups > 1 ? direct(b, n, &c, refs[0], refs[1], refs[2])
+                        : by_product(b, n, &c, refs[0], refs[1], refs[2]));
+    return gi_cl_store_result(b, n->out[0], &refs[2]);
 }

@@ -25,7 +25,7 @@ static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *
     return d->cache[0] && n > 0 && (size_t)n < size;
 }
 
-static bool make_folders(const char *path)
+bool gi_cl_make_folders(const char *path)
 {
     char part[600];
     const size_t n = strlen(path);
@@ -71,7 +71,7 @@ static void save_binary(const gi_cl *d, uint64_t source, cl_program program)
     (void)snprintf(tail, sizeof tail, ".%ld", (long)getpid());
     if (!cache_path(d, source, "", path, sizeof path) || !cache_path(d, source, tail, temporary, sizeof temporary) ||
         clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || !size ||
-        size > MAX_BINARY || !make_folders(d->cache))
+        size > MAX_BINARY || !gi_cl_make_folders(d->cache))
         return;
     unsigned char *p = gi_alloc(d->cx, size);
     FILE *f = p ? fopen(temporary, "wbe") : NULL;
@@ -153,7 +153,7 @@ static gopt_status dump(gi_cl *d, const char *source, const char *name)
     char path[1024];
     if (!d->dump || gi_smap_get(&d->programs, source))
         return GOPT_OK;
-    if (!make_folders(d->dump))
+    if (!gi_cl_make_folders(d->dump))
         return gi_fail(d->cx, GOPT_USAGE, &(gi_place){ .file = d->dump }, NULL, "the folder cannot be made: %s",
                        strerror(errno));
     const int n = snprintf(path, sizeof path, "%s/%03d_%s.cl", d->dump, d->dumped++, name);

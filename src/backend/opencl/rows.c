@@ -19,15 +19,89 @@ static bool plain_f32(gi_cl_build *b, const gi_node *n, int *rank, int64_t *dims
            gi_cl_decline(b, "%s is computed in f32 alone, not in %s", n->op_name, gopt_dtype_name(x->type->dtype));
 }
 
-static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *kernel, int64_t rows, int64_t length,
-                               int64_t inner, int64_t mode)
+/* A template with the access to x and y before it. */
+static const char *with_access(gi_cl_build *b, const char *source, const gi_cl_view *x, const gi_cl_view *y)
 {
+    gi_str s;
+    gi_str_init(&s, b->arena);
+    gi_cl_write_access(&s, x, y);
+    if (x->channels_last)
+        gi_str_add(&s, "#define IMAGES 1\n");
+    gi_str_add(&s, source);
+    return s.failed ? NULL : s.p;
+}
+
+/* The stride of dims from … to-1 of a view taken as one; false where they are none. 0 where they hold one element. */
+static bool one_stride(const gi_cl_view *v, int from, int to, int64_t *stride)
+{
+    int64_t expect = -1;
+    *stride = 0;
+    for (int i = to - 1; i >= from; i--) {
+        if (v->dims[i] == 1)
+            continue;
+        if (expect < 0)
+            *stride = v->stride[i];
+        else if (v->stride[i] != expect)
+            return false;
+        expect = v->stride[i] * v->dims[i];
+    }
+    return true;
+}
+
+typedef struct rows {
+    int64_t outer, length, inner;
+    int64_t x[3], y[3]; /* strides: outer, inner, along the row */
+} rows;
+
+/* Dims first … last-1 of x are the rows; y keeps them (as ones, or away) or has them whole. */
+static bool rows_of(const gi_cl_view *x, const gi_cl_view *y, int first, int last, bool whole, rows *r)
+{
+    const int gone = x->rank - y->rank, behind = last - gone;
+    *r = (rows){ .outer = gi_product(0, first, x->dims),
+                 .length = gi_product(first, last, x->dims),
+                 .inner = gi_product(last, x->rank, x->dims) };
+    return one_stride(x, 0, first, &r->x[0]) && one_stride(x, last, x->rank, &r->x[1]) &&
+           one_stride(x, first, last, &r->x[2]) && one_stride(y, 0, first, &r->y[0]) &&
+           one_stride(y, behind, y->rank, &r->y[1]) && (!whole || one_stride(y, first, last, &r->y[2]));
+}
+
+/* All pixels of an image with channels last: 8 channels are read at once. */
+static gopt_status launch_image(gi_cl_build *b, const gi_cl_view *x, const gi_cl_view *y, const gi_cl_ref *refs,
+                                int64_t mode)
+{
+    const int64_t chunks = x->channels / 8, pixels = gi_product(2, x->rank, x->dims);
+    const int64_t ints[] = { x->dims[0],   chunks,       pixels, y->channels_last ? y->channels : x->dims[1],
+                             y->stride[0], y->stride[1], mode };
+    const char *source = with_access(b, gk_opencl_rows, x, y);
+    GI_NEED(source);
+    return gi_cl_launch_kernel(b, source, "reduce_image", 2, refs, GI_COUNT(ints), ints,
+                               (size_t[]){ (size_t)(x->dims[0] * ((chunks + 7) / 8)) * 256, 1, 1 },
+                               (size_t[]){ 256, 1, 1 });
+}
+
+static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *kernel, int first, int last, bool whole,
+                               int64_t mode)
+{
+    gi_cl_view x, y;
     gi_cl_ref refs[2];
+    rows r;
+    if (!gi_cl_view_of(b, gi_node_in(n, 0), &x) || !gi_cl_view_of(b, n->out[0], &y))
+        return GOPT_INTERNAL;
     GI_TRY(two_refs(b, n, refs));
-    const int64_t ints[] = { length, inner, mode };
-    const size_t global[] = { (size_t)rows * GROUP, 1, 1 };
-    return gi_cl_launch_kernel(b, gk_opencl_rows, kernel, 2, refs, GI_COUNT(ints), ints, global,
-                               (size_t[]){ GROUP, 1, 1 });
+    if (x.channels_last && first == 2 && last == x.rank && !whole && mode <= 2)
+        return launch_image(b, &x, &y, refs, mode);
+    if (!rows_of(&x, &y, first, last, whole, &r)) { /* as the rows of a dense copy */
+        const gi_cl_view dense = gi_cl_view_dense(x.rank, x.dims, x.half);
+        GI_TRY(gi_cl_convert(b, gi_node_in(n, 0), &dense, &refs[0]));
+        x = dense;
+        if (!rows_of(&x, &y, first, last, whole, &r))
+            return gi_fail(b->d->cx, GOPT_INTERNAL, NULL, NULL, "the rows of %s lie in no order", n->op_name);
+    }
+    const int64_t ints[] = { r.length, r.inner, r.x[0], r.x[1], r.x[2], r.y[0], r.y[1], r.y[2], mode };
+    const size_t global[] = { (size_t)(r.outer * r.inner) * GROUP, 1, 1 };
+    const char *source = with_access(b, gk_opencl_rows, &x, &y);
+    GI_NEED(source);
+    return gi_cl_launch_kernel(b, source, kernel, 2, refs, GI_COUNT(ints), ints, global, (size_t[]){ GROUP, 1, 1 });
 }
 
 static gopt_status take_softmax(gi_cl_build *b, const gi_node *n, bool *took)
@@ -38,9 +112,8 @@ static gopt_status take_softmax(gi_cl_build *b, const gi_node *n, bool *took)
     const int64_t at = gi_attr_int(n, logarithm ? (int)LogSoftmax_at_axis : (int)Softmax_at_axis);
     if (!plain_f32(b, n, &rank, dims) || !gi_axis(at, rank, &axis))
         return GOPT_OK;
-    const int64_t inner = gi_product(axis + 1, rank, dims);
     *took = true;
-    return launch_rows(b, n, "softmax", gi_product(0, axis, dims) * inner, dims[axis], inner, logarithm);
+    return launch_rows(b, n, "softmax", axis, axis + 1, true, logarithm);
 }
 
 /* The axes of a reduction as first … last where they are neighbours. */
@@ -82,13 +155,12 @@ static gopt_status take_reduce(gi_cl_build *b, const gi_node *n, int64_t mode, b
     int64_t dims[GOPT_MAX_RANK];
     if (!plain_f32(b, n, &rank, dims) || !neighbouring_axes(b, n, rank, &first, &last))
         return GOPT_OK;
-    const int64_t inner = gi_product(last + 1, rank, dims), length = gi_product(first, last + 1, dims);
-    if (!length) {
+    if (!gi_product(first, last + 1, dims)) {
         (void)gi_cl_decline(b, "it reduces nothing");
         return GOPT_OK;
     }
     *took = true;
-    return launch_rows(b, n, "reduce", gi_product(0, first, dims) * inner, length, inner, mode);
+    return launch_rows(b, n, "reduce", first, last + 1, false, mode);
 }
 
 static gopt_status take_global_pool(gi_cl_build *b, const gi_node *n, int64_t mode, bool *took)
@@ -97,11 +169,10 @@ static gopt_status take_global_pool(gi_cl_build *b, const gi_node *n, int64_t mo
     int64_t dims[GOPT_MAX_RANK];
     if (!plain_f32(b, n, &rank, dims) || rank < 3)
         return GOPT_OK;
-    const int64_t length = gi_product(2, rank, dims);
-    if (!length)
+    if (!gi_product(2, rank, dims))
         return GOPT_OK;
     *took = true;
-    return launch_rows(b, n, "reduce", dims[0] * dims[1], length, 1, mode);
+    return launch_rows(b, n, "reduce", 2, rank, false, mode);
 }
 
 gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
@@ -131,6 +202,38 @@ gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
     }
 }
 
+/* Of images with channels last, the channels that pad them too: zeros stay zeros. */
+static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_window *w, const gi_cl_view *x,
+                                const gi_cl_view *y, int64_t mode)
+{
+    const bool two = x->rank == 4;
+    const int l = two ? 1 : 0;
+    const int64_t total = y->room / 8;
+    gi_cl_ref refs[2];
+    const int64_t ints[] = { total,
+                             y->channels / 8,
+                             two ? x->dims[2] : 1,
+                             x->dims[x->rank - 1],
+                             two ? w->kernel[0] : 1,
+                             w->kernel[l],
+                             two ? w->out[0] : 1,
+                             w->out[l],
+                             two ? w->stride[0] : 1,
+                             w->stride[l],
+                             two ? w->begin[0] : 0,
+                             w->begin[l],
+                             two ? w->end[0] : 0,
+                             w->end[l],
+                             two ? w->dilation[0] : 1,
+                             w->dilation[l],
+                             mode };
+    const char *source = with_access(b, gk_opencl_pool, x, y);
+    GI_NEED(source);
+    GI_TRY(two_refs(b, n, refs));
+    return gi_cl_launch_kernel(b, source, "pool8", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
+                               NULL);
+}
+
 gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took)
 {
     int rank;
@@ -153,8 +256,20 @@ gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took)
     const bool two = rank == 4;
     const int y = 0, l = two ? 1 : 0;
     const int64_t mode = n->op == OP_MaxPool ? 0 : gi_attr_int(n, AveragePool_at_count_include_pad) ? 2 : 1;
-    const int64_t oh = two ? w.out[y] : 1, ow = w.out[l], total = x[0] * x[1] * oh * ow;
+    gi_cl_view vx, vy;
+    gi_cl_ref refs[2];
+    if (!gi_cl_view_of(b, gi_node_in(n, 0), &vx) || !gi_cl_view_of(b, n->out[0], &vy))
+        return GOPT_INTERNAL;
+    if (vx.channels_last && vy.channels_last) {
+        *took = true;
+        return launch_pool8(b, n, &w, &vx, &vy, mode);
+    }
+    const bool last = vy.channels_last;
+    const int64_t channels = x[1];
+    const int64_t oh = two ? w.out[y] : 1, ow = w.out[l], total = x[0] * channels * oh * ow;
     const int64_t ints[] = { total,
+                             last,
+                             channels,
                              two ? x[2] : 1,
                              x[rank - 1],
                              two ? w.kernel[y] : 1,
@@ -169,10 +284,19 @@ gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took)
                              w.end[l],
                              two ? w.dilation[y] : 1,
                              w.dilation[l],
+                             vx.stride[0],
+                             vx.stride[1],
+                             two ? vx.stride[2] : 0,
+                             vx.stride[rank - 1],
+                             vy.stride[0],
+                             vy.stride[1],
+                             two ? vy.stride[2] : 0,
+                             vy.stride[rank - 1],
                              mode };
-    gi_cl_ref refs[2];
+    const char *source = with_access(b, gk_opencl_pool, &vx, &vy);
+    GI_NEED(source);
     GI_TRY(two_refs(b, n, refs));
     *took = true;
-    return gi_cl_launch_kernel(b, gk_opencl_pool, "pool", 2, refs, GI_COUNT(ints), ints,
-                               (size_t[]){ (size_t)total, 1, 1 }, NULL);
+    return gi_cl_launch_kernel(b, source, "pool", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
+                               NULL);
 }

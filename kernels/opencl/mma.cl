@@ -1,0 +1,280 @@
+/* Products and convolutions in halves on the tensor cores of NVIDIA's GPUs, by PTX in OpenCL C (mma.sync, ldmatrix,
+ * cp.async: PTX ISA, sections 9.7.14 and 9.7.9). What is computed, and the arguments, are those of tile.cl.
+ *
+ * A work-group makes BM pixels by BN channels. Both operands come in stages of BK elements through local memory, ST
+ * deep, rows of 16-byte chunks whose places are exclusive-ored with the row so that ldmatrix meets no bank twice. Few
+ * tiles are split along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds
+ * them up in order, so the result does not depend on who that is. Defined before it: BM, BN, BK, ST, WAIT (ST - 2),
+ * WARPS_M, WARPS_N, PASSES of the way out, LOCAL_BYTES. */
+#define NT (32 * WARPS_M * WARPS_N)
+#define WM (BM / WARPS_M)
+#define WN (BN / WARPS_N)
+#define MI (WM / 16)
+#define NI (WN / 8)
+#define CHUNKS (BK / 8)
+#define ROW (BK * 2)
+#define STEP (NT / CHUNKS)
+#define RA (BM / STEP)
+#define RB (BN / STEP)
+#define STAGE ((BM + BN) * ROW)
+#if BK == 64
+#define SWIZZLE(r) ((r)&7)
+#else
+#define SWIZZLE(r) (((r) >> 1) & 3)
+#endif
+#define OUT_ROW (BN + 4) /* floats */
+#define AHEAD (ST - 1)
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+#define BARRIER() asm volatile("bar.sync 0;" ::: "memory")
+#define COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
+#define WAIT_FOR(n) asm volatile("cp.async.wait_group " TEXT(n) ";" ::: "memory")
+#define PREFETCH(p) asm volatile("prefetch.global.L2 [%0];" ::"l"(p))
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void copy16(uint to, __global const half *from)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
+/* `bytes` of 16, zeros behind */
+INLINE void copy16z(uint to, __global const half *from, uint bytes)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+INLINE void load_matrix(uint *r, uint at)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at)
+                 : "memory");
+}
+
+INLINE void multiply(float *c, const uint *a, uint b0, uint b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+INLINE void store_local(uint at, float a, float b)
+{
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(a), "f"(b) : "memory");
+}
+
+INLINE float4 load_local(uint at)
+{
+    float4 v;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(at)
+                 : "memory");
+    return v;
+}
+
+INLINE float4 load_part(__global const float4 *p)
+{
+    float4 v;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "l"(p)
+                 : "memory");
+    return v;
+}
+
+INLINE void store_part(__global float4 *p, const float *c)
+{
+    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3])
+                 : "memory");
+}
+
+/* Counts itself in; the count before. What was written before is seen by whoever counts later. */
+INLINE uint arrive(__global uint *count)
+{
+    uint before;
+    asm volatile("fence.acq_rel.gpu; atom.global.gpu.relaxed.add.u32 %0, [%1], 1; fence.acq_rel.gpu;"
+                 : "=r"(before)
+                 : "l"(count)
+                 : "memory");
+    return before;
+}
+
+__kernel __attribute__((reqd_work_group_size(NT, 1, 1))) void
+product_mma(__global const half *x, const ulong x_at, __global const half *w, const ulong w_at,
+            __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
+            __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
+            const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
+            const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,
+            const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
+            const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_)
+{
+    __local float room[LOCAL_BYTES / 4] __attribute__((aligned(128)));
+    __local uint last;
+    const int m_all = m_all_, n_all = n_all_, n_room = n_room_, chunks = chunks_, taps = taps_, row = row_, h = h_,
+              wd = wd_, pixels = pixels_, ow = ow_, kw = kw_, dh = dh_, dw = dw_, splits = splits_,
+              tiles_n = tiles_n_;
+    const uint sm = (uint)(ulong)room;
+    const int tid = get_local_id(0), lane = tid & 31, warp = tid >> 5, wm = warp / WARPS_N, wn = warp % WARPS_N;
+    const int unit = get_group_id(0), tile = unit / splits, part = unit - tile * splits;
+    const int mt = tile / tiles_n, nt = tile - mt * tiles_n;
+    const int steps = row / BK, first = steps * part / splits, count = steps * (part + 1) / splits - first;
+    const int ch = tid % CHUNKS, r0 = tid / CHUNKS;
+    const uint to = sm + r0 * ROW + ((ch ^ SWIZZLE(r0)) << 4);
+
+    /* where this item's rows begin, and the chunk that it loads next */
+    int base[RA], iy[RA], ix[RA];
+#pragma unroll
+    for (int i = 0; i < RA; i++) {
+        const int m = mt * BM + r0 + i * STEP, image = m / pixels, p = m - image * pixels, oy = p / ow;
+        iy[i] = m < m_all ? oy * (int)sh_ - (int)ph_ : -(1 << 29);
+        ix[i] = (p - oy * ow) * (int)sw_ - (int)pw_;
+        base[i] = m < m_all ? ((image * h + iy[i]) * wd + ix[i]) * chunks : 0;
+    }
+    int q = first * CHUNKS + ch, tap = q / chunks, c = q - tap * chunks, ty = tap / kw, tx = tap - ty * kw;
+    __global const half *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row;
+
+#define LOAD_STAGE(at)                                                                                               \
+    {                                                                                                                \
+        const int py = ty * dh, px = tx * dw, off = (py * wd + px) * chunks + c;                                     \
+        _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
+        {                                                                                                            \
+            const bool in = tap < taps && (uint)(iy[i] + py) < (uint)h && (uint)(ix[i] + px) < (uint)wd;             \
+            copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * 8 : 0L), in ? 16 : 0);            \
+        }                                                                                                            \
+        _Pragma("unroll") for (int i = 0; i < RB; i++)                                                               \
+            copy16(to + (at) + BM * ROW + i * STEP * ROW, ws + ((long)(i * STEP) * row + q * 8));                     \
+        q += CHUNKS;                                                                                                 \
+        c += CHUNKS;                                                                                                 \
+        while (c >= chunks) {                                                                                        \
+            c -= chunks;                                                                                             \
+            tap++;                                                                                                   \
+            if (++tx == kw) {                                                                                        \
+                tx = 0;                                                                                              \
+                ty++;                                                                                                \
+            }                                                                                                        \
+        }                                                                                                            \
+    }
+
+#pragma unroll
+    for (int s = 0; s < AHEAD; s++) {
+        if (s < count)
+            LOAD_STAGE(s * STAGE)
+        COMMIT();
+    }
+    if (splits == 1) /* the way out waits for these: 64 bytes by every fourth item */
+        for (int id = tid * 4; id < BM * BN / 8; id += NT * 4) {
+            const int m = mt * BM + id / (BN / 8), n = nt * BN + id % (BN / 8) * 8, image = m / pixels;
+            if (m < m_all && n < n_room) {
+                PREFETCH_RESIDUALS(image * y_n + (m - image * pixels) * y_p + n)
+            }
+        }
+    float acc[MI][NI][4];
+#pragma unroll
+    for (int i = 0; i < MI; i++)
+#pragma unroll
+        for (int j = 0; j < NI; j++)
+            acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.0f;
+    const uint ra = sm + (wm * WM + (lane & 15)) * ROW,
+               rb = sm + BM * ROW + (wn * WN + (lane & 7) + ((lane >> 4) << 3)) * ROW;
+    const uint sw = SWIZZLE(lane & 7), ha = lane >> 4, hb = (lane >> 3) & 1;
+    uint now = 0, next = AHEAD * STAGE;
+    for (int k = 0; k < count; k++) {
+        WAIT_FOR(WAIT);
+        BARRIER();
+        if (k + AHEAD < count)
+            LOAD_STAGE(next)
+        COMMIT();
+        next = next + STAGE == ST * STAGE ? 0 : next + STAGE;
+#pragma unroll
+        for (int kk = 0; kk < BK / 16; kk++) {
+            uint a[MI][4], b[NI / 2][4];
+#pragma unroll
+            for (int i = 0; i < MI; i++)
+                load_matrix(a[i], ra + now + i * 16 * ROW + (((kk * 2 + ha) ^ sw) << 4));
+#pragma unroll
+            for (int j = 0; j < NI / 2; j++)
+                load_matrix(b[j], rb + now + j * 16 * ROW + (((kk * 2 + hb) ^ sw) << 4));
+#pragma unroll
+            for (int i = 0; i < MI; i++)
+#pragma unroll
+                for (int j = 0; j < NI; j++)
+                    multiply(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+        }
+        now = now + STAGE == ST * STAGE ? 0 : now + STAGE;
+    }
+    WAIT_FOR(0);
+    BARRIER();
+
+    if (splits > 1) {
+        __global float4 *mine = parts + parts_at + (long)tile * splits * (MI * NI * NT) + tid;
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+#pragma unroll
+            for (int j = 0; j < NI; j++)
+                store_part(mine + ((long)part * MI * NI + i * NI + j) * NT, acc[i][j]);
+        BARRIER();
+        if (tid == 0)
+            last = arrive(counts + counts_at + tile) == (uint)splits - 1;
+        BARRIER();
+        if (!last)
+            return;
+        if (tid == 0)
+            counts[counts_at + tile] = 0;
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+#pragma unroll
+            for (int j = 0; j < NI; j++) {
+                float4 v = 0.0f;
+                for (int s = 0; s < splits; s++)
+                    v += load_part(mine + ((long)s * MI * NI + i * NI + j) * NT);
+                acc[i][j][0] = v.x;
+                acc[i][j][1] = v.y;
+                acc[i][j][2] = v.z;
+                acc[i][j][3] = v.w;
+            }
+    }
+
+    /* through local memory, so that an item has 8 neighbouring channels */
+#pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+        if (wm / (WARPS_M / PASSES) == pass) {
+            const uint at = sm + (((wm % (WARPS_M / PASSES)) * WM + (lane >> 2)) * OUT_ROW + wn * WN + (lane & 3) * 2) * 4;
+#pragma unroll
+            for (int i = 0; i < MI; i++)
+#pragma unroll
+                for (int j = 0; j < NI; j++) {
+                    store_local(at + (i * 16 * OUT_ROW + j * 8) * 4, acc[i][j][0], acc[i][j][1]);
+                    store_local(at + ((i * 16 + 8) * OUT_ROW + j * 8) * 4, acc[i][j][2], acc[i][j][3]);
+                }
+        }
+        BARRIER();
+#pragma unroll
+        for (int k = 0; k < BM / PASSES * BN / 8 / NT; k++) {
+            const int id = k * NT + tid, r = id / (BN / 8), n = nt * BN + id % (BN / 8) * 8;
+            const int m = mt * BM + pass * (BM / PASSES) + r;
+            if (m >= m_all || n >= n_room)
+                continue;
+            const int image = m / pixels, p = m - image * pixels;
+            const ulong at = image * y_n + p * y_p + n * y_c;
+            LOAD_RESIDUALS(at)
+            float v[8];
+            vstore4(load_local(sm + (r * OUT_ROW + id % (BN / 8) * 8) * 4), 0, v);
+            vstore4(load_local(sm + (r * OUT_ROW + id % (BN / 8) * 8 + 4) * 4), 1, v);
+#pragma unroll
+            for (int e = 0; e < 8; e++)
+                v[e] = n + e < n_all ? EPILOGUE(v[e] + bias[bias_at + n + e], e, n + e) : 0.0f;
+#ifdef Y_VECTOR
+            vstorea_half8(vload8(0, v), (y_at + at) / 8, y);
+#else
+            for (int e = 0; e < 8; e++)
+                if (n + e < n_room)
+                    STORE(v[e], y, y_at + at + e * y_c);
+#endif
+        }
+        if (pass + 1 < PASSES)
+            BARRIER();
+    }
+}

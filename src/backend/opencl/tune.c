@@ -1,0 +1,101 @@
+/* Timing on the device: which variant of a kernel is fastest, remembered in a file beside the programs.
+ *
+ * Each candidate is launched a few times on buffers of its own, by the clock of the device, and the least time counts.
+ * A line of the file is the key of a problem and the number of what was chosen; a file that is damaged or cannot be
+ * written is as good as none. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "backend/opencl/cl.h"
+
+enum { ROUNDS = 6, MAX_LINES = 100000 };
+
+static bool tuned_path(const gi_cl *d, const char *tail, char *path, size_t size)
+{
+    const int n = snprintf(path, size, "%s/%016llx.tuned%s", d->cache, (unsigned long long)d->signature, tail);
+    return d->cache[0] && n > 0 && (size_t)n < size;
+}
+
+void gi_cl_tuned_load(gi_cl *d)
+{
+    char path[700], line[256];
+    FILE *f = tuned_path(d, "", path, sizeof path) ? fopen(path, "re") : NULL;
+    for (int i = 0; f && i < MAX_LINES && fgets(line, sizeof line, f); i++) {
+        char *end = strchr(line, '\n'), *space = strrchr(line, ' ');
+        if (!end || !space)
+            break;
+        *space = 0;
+        const long choice = strtol(space + 1, NULL, 10);
+        if (choice >= 0 && choice < INT32_MAX)
+            (void)gi_smap_put(&d->tuned, line, (void *)(uintptr_t)(choice + 1));
+    }
+    if (f)
+        (void)fclose(f);
+}
+
+void gi_cl_tuned_save(gi_cl *d)
+{
+    char path[700], temporary[720], tail[32];
+    (void)snprintf(tail, sizeof tail, ".%ld", (long)getpid());
+    if (!d->tuned_new || !tuned_path(d, "", path, sizeof path) || !tuned_path(d, tail, temporary, sizeof temporary) ||
+        !gi_cl_make_folders(d->cache))
+        return;
+    gi_cl_tuned_load(d); /* what others have found meanwhile */
+    FILE *f = fopen(temporary, "we");
+    bool ok = f != NULL;
+    for (size_t i = 0; ok && i < d->tuned.cap; i++)
+        if (d->tuned.slots[i].value)
+            ok = fprintf(f, "%s %ld\n", d->tuned.slots[i].key, (long)(uintptr_t)d->tuned.slots[i].value - 1) > 0;
+    if (f)
+        ok = fclose(f) == 0 && ok;
+    if (f && (!ok || rename(temporary, path) != 0))
+        (void)unlink(temporary);
+}
+
+int gi_cl_tuned(const gi_cl *d, const char *key)
+{
+    return (int)(intptr_t)gi_smap_get(&d->tuned, key) - 1;
+}
+
+gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice)
+{
+    char *own = gi_arena_str(d->arena, key);
+    GI_NEED(own && gi_smap_put(&d->tuned, own, (void *)(intptr_t)(choice + 1)));
+    d->tuned_new = true;
+    return GOPT_OK;
+}
+
+/* ---- timing ---- */
+
+static double event_us(cl_event e)
+{
+    cl_ulong from = 0, to = 0;
+    if (clWaitForEvents(1, &e) != CL_SUCCESS ||
+        clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_START, sizeof from, &from, NULL) != CL_SUCCESS ||
+        clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_END, sizeof to, &to, NULL) != CL_SUCCESS)
+        return -1;
+    return (double)(to - from) * 1e-3;
+}
+
+double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local)
+{
+    cl_int err;
+    double least = -1;
+    cl_command_queue q = clCreateCommandQueue(d->context, d->device, CL_QUEUE_PROFILING_ENABLE, &err);
+    for (int i = 0; q && i < ROUNDS; i++) {
+        cl_event e;
+        if (clEnqueueNDRangeKernel(q, k, 3, NULL, global, local, 0, NULL, &e) != CL_SUCCESS) {
+            least = -1;
+            break;
+        }
+        const double t = event_us(e);
+        (void)clReleaseEvent(e);
+        if (t >= 0 && (least < 0 || t < least))
+            least = t;
+    }
+    if (q)
+        (void)clReleaseCommandQueue(q);
+    return least;
+}
