@@ -121,6 +121,7 @@ int main(int argc, char **argv)
     gopt_status s = dispatch(&t);
     if (fflush(stdout) && s == GOPT_OK)
         s = tool_fail(&t, GOPT_BAD_INPUT, "stdout", NULL, "cannot be written");
+    gopt_page_destroy(t.page);
     gopt_ctx_destroy(t.cx);
     free(t.o.args.p);
     free(t.o.shapes.p);

@@ -113,10 +113,14 @@ bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first)
 
 /* ---- optimizing ---- */
 
-/* --dump-dir: the picture beside the text that the library writes. What fails here is a warning's worth. */
-static void dump_picture(void *user, gopt_graph *g, const char *pass, int index)
+/* --html, and --dump-dir: the picture beside the text that the library writes. What fails here is a warning's worth. */
+static void after_pass(void *user, gopt_graph *g, const char *pass, int index)
 {
     tool *t = user;
+    if (t->page)
+        gopt_page_stage(t->page, g, pass, index);
+    if (!t->o.dump_dir)
+        return;
     char *text = NULL, *path = text_of("%s/%02d-%s.dot", t->o.dump_dir, index, pass);
     if (path && gopt_dot(g, &(gopt_dot_options){ .title = pass }, &text) == GOPT_OK)
         (void)gopt_text_save(t->cx, path, text);
@@ -154,7 +158,9 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
     if (f->dump_dir) {
         TRY(tool_make_dir(t, f->dump_dir));
         o->dump_dir = f->dump_dir;
-        o->after_pass = dump_picture;
+    }
+    if (f->dump_dir || f->html) {
+        o->after_pass = after_pass;
         o->after_pass_user = t;
     }
     return GOPT_OK;

@@ -291,13 +291,18 @@ static gopt_status optimize_steps(work *w)
     const options *o = &t->o;
     const bool drawn = o->dot || o->svg;
     TRY(check_options(t));
+    const bool part = o->drop_postprocess || o->extract.n || o->extract_in.n || o->extract_out.n;
     TRY(tool_optimize_options(t, &w->o, &w->skip));
     TRY(tool_load(t, tool_model(t), &w->after));
+    if (!part)
+        TRY(page_begin(t, w->after));
     if (w->o.level > 0 || o->drop_postprocess)
         TRY(tool_lower_aten(t, w->after));
     TRY(tool_extract(t, &w->after));
     if (o->drop_postprocess)
         TRY(tool_cut(t, w->to, &w->after, &w->cut));
+    if (part)
+        TRY(page_begin(t, w->after));
     if (drawn || o->verify)
         TRY(gopt_graph_clone(w->after, &w->before));
     progress *p = progress_start(t, "optimizing");
@@ -308,6 +313,7 @@ static gopt_status optimize_steps(work *w)
     if (s == GOPT_DIFFERENT && o->json)
         TRY(write_json(w));
     TRY(s);
+    TRY(page_write(t, w->after, w->report));
     TRY(tool_cut_save(t, &w->cut));
     TRY(save(w));
     TRY(drawn ? tool_pictures(t, w->before, w->after, tool_model(t)) : GOPT_OK);
@@ -329,7 +335,8 @@ gopt_status optimize(tool *t)
     if (t->o.list_passes)
         return list_passes(t);
     work w = { .t = t, .to = stdout };
-    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.json))
+    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.html) ||
+        is_stdout(t->o.json))
         w.to = stderr;
     const gopt_status s = optimize_steps(&w);
     gopt_report_destroy(w.report);

@@ -319,6 +319,7 @@ static gopt_status run_steps(running *r)
     tool *t = r->t;
     TRY(check_options(t));
     TRY(tool_load(t, tool_model(t), &r->g));
+    TRY(page_begin(t, r->g));
     TRY(tool_check_supported(t, r->g, tool_model(t)));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
     TRY(optimize_for(r));
@@ -335,6 +336,7 @@ static gopt_status run_steps(running *r)
         timing_print(t, &r->timing, r->samples);
     if (t->o.profile)
         TRY(profile_write(t, r->rc[0]));
+    TRY(page_write(t, r->g, r->report));
     if (t->o.json)
         TRY(write_json(r));
     return s;

@@ -58,7 +58,7 @@ typedef struct options {
     bool drop_postprocess;
     /* what to look at */
     bool ops, nodes, weights;
-    const char *json, *dot, *svg, *dump_dir;
+    const char *json, *dot, *svg, *html, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
     const char *backend, *precision, *isa, *tactics, *dump_kernels;
@@ -96,6 +96,7 @@ struct tool {
     char **argv;
     size_t diags_shown; /* of the context's */
     bool failed;        /* an error was printed */
+    gopt_page *page;    /* of --html; NULL where it was not asked for */
     bool muted;         /* something is only tried: nothing is printed */
     bool color_out, color_err;
 };
@@ -200,6 +201,12 @@ gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c);
 /* Writes the tail and the JSON. */
 gopt_status tool_cut_save(tool *t, cut_off *c);
 void tool_cut_free(cut_off *c);
+
+/* ---- page.c: --html; all do nothing where it was not asked for ---- */
+
+gopt_status page_begin(tool *t, gopt_graph *g);                            /* the graph as it was loaded */
+void page_put(tool *t, const char *key, json_t *j);                        /* takes the reference over */
+gopt_status page_write(tool *t, gopt_graph *g, const gopt_report *report); /* the graph as it is at the end */
 
 /* ---- remarks.c ---- */
 

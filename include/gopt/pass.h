@@ -45,6 +45,7 @@ typedef enum gopt_remark_kind { GOPT_APPLIED, GOPT_DECLINED, GOPT_ANALYSIS } gop
 typedef struct gopt_remark {
     gopt_remark_kind kind;
     const char *pass, *rule;
+    int index;                /* number of the pass's run, from 1, as gopt_optimize_options.after_pass counts */
     const char *at;           /* the node where it was tried */
     const char *const *nodes; /* original names of all nodes concerned */
     size_t n_nodes;

@@ -1,4 +1,4 @@
-/* Pictures: DOT of a graph, before and after side by side, and SVG through graphviz.
+/* Pictures: DOT of a graph, before and after side by side, SVG through graphviz, and a page to look around in.
  *
  * Graphviz runs in a process of its own, with limits of time and memory: the program named by
  * `gopt_svg_options.helper` is started as `HELPER --render-svg IN.dot OUT.svg`; gopt itself serves as one. */
@@ -38,6 +38,36 @@ typedef struct gopt_svg_options {
 GOPT_API gopt_status gopt_svg_save(gopt_ctx *cx, const char *dot, const char *path, const gopt_svg_options *o);
 /* What the helper does: lays out and renders in this process. Returns the process's exit code. */
 GOPT_API int gopt_svg_helper(const char *dot_path, const char *svg_path);
+
+/* ---- the page ----
+ *
+ * One HTML file without anything from outside: the graph after every pass, what became of each node and why, and what a
+ * run took.
+ *
+ *   gopt_page *p;
+ *   GOPT_TRY(gopt_page_create(cx, "model.onnx", &p));
+ *   gopt_page_stage(p, g, "as loaded", 0);
+ *   gopt_optimize(g, &(gopt_optimize_options){ .level = 2, .fuse = true, .after_pass = gopt_page_after_pass,
+ *                                               .after_pass_user = p }, &report);
+ *   gopt_page_report(p, gopt_report_get(report));
+ *   gopt_page_save(p, "report.html");
+ *   gopt_page_destroy(p);
+ *
+ * What fails on the way is told when the page is saved. */
+typedef struct gopt_page gopt_page;
+
+GOPT_API gopt_status gopt_page_create(gopt_ctx *cx, const char *title, gopt_page **out);
+GOPT_API void gopt_page_destroy(gopt_page *p); /* p may be NULL */
+/* Another model in the same page, to which all further calls belong. */
+GOPT_API void gopt_page_begin(gopt_page *p, const char *title);
+/* The graph as it stands now, after pass number `index` (0: before the first). All stages of a model are the same graph
+ * object; one that changed nothing since the last is left out. */
+GOPT_API void gopt_page_stage(gopt_page *p, gopt_graph *g, const char *pass, int index);
+GOPT_API void gopt_page_after_pass(void *page, gopt_graph *g, const char *pass, int index);
+GOPT_API void gopt_page_report(gopt_page *p, const gopt_report_summary *r);
+/* Further facts of the model, as JSON text, under a key that the page knows: "run", "unsupported", "aten". */
+GOPT_API void gopt_page_put(gopt_page *p, const char *key, const char *json);
+GOPT_API gopt_status gopt_page_save(gopt_page *p, const char *path); /* whole or not at all; "-" is stdout */
 
 #ifdef __cplusplus
 }

@@ -190,6 +190,7 @@ __attribute__((format(printf, 5, 0))) static void remark(gi_pass_ctx *cx, gopt_r
                  (gopt_remark){ .kind = kind,
                                 .pass = cx->pass,
                                 .rule = rule,
+                                .index = (int)r->passes.n + 1,
                                 .at = label,
                                 .nodes = nodes,
                                 .n_nodes = n,
