@@ -66,6 +66,29 @@ reduce(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulo
         STORE(mode == 1 ? v / (float)n : mode == 3 ? -v : mode == 5 ? sqrt(v) : v, y, 0);
 }
 
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows of n neighbouring elements. */
+__kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
+layer_norm(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at,
+           __global const float *scale, const ulong scale_at, __global const float *bias, const ulong bias_at,
+           const long n, const long has_bias, const long epsilon_bits)
+{
+    __local float part[G];
+    x += x_at + get_group_id(0) * n;
+    y += y_at + get_group_id(0) * n;
+    float sum = 0.0f;
+    for (int i = get_local_id(0); i < n; i += G)
+        sum += LOAD(x, i);
+    const float mean = meet(sum, part, 0) / (float)n;
+    sum = 0.0f;
+    for (int i = get_local_id(0); i < n; i += G) {
+        const float d = LOAD(x, i) - mean;
+        sum += d * d;
+    }
+    const float inverse = 1.0f / sqrt(meet(sum, part, 0) / (float)n + as_float((int)epsilon_bits));
+    for (int i = get_local_id(0); i < n; i += G)
+        STORE((LOAD(x, i) - mean) * inverse * scale[scale_at + i] + (has_bias ? bias[bias_at + i] : 0.0f), y, i);
+}
+
 /* Over all pixels of an image with channels last, in halves: a work-group makes 64 channels of one image, 32 items to
  * 8 of them. mode 0: sum, 1: mean, 2: maximum. */
 #if defined(IMAGES)

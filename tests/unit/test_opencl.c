@@ -282,6 +282,8 @@ static void rows_and_moves(void **state)
     one_node("%x: f32[2,3,5,4]", "ReduceMax %x");
     one_node("%x: f32[2,3,5,4]", "ReduceMin %x, dense<i64[1], [0]>");
     one_node("%x: f32[2,3,5,4]", "ReduceL2 %x, dense<i64[1], [3]>");
+    one_node("%x: f32[3,7,70]", "LayerNormalization %x, dense<f32[70], #a>, dense<f32[70], #b>");
+    one_node("%x: f32[3,7,6]", "LayerNormalization %x, dense<f32[7,6], #a> { axis = 1, epsilon = 0.01 }");
     one_node("%x: f32[2,3,5,4]", "Transpose %x { perm = [2,0,3,1] }");
     one_node("%x: i64[2,3,5]", "Transpose %x");
     one_node("%x: f32[2,3,5], %b: f32[2,1,5], %z: f32[2,4,5]", "Concat %x, %b, %z { axis = 1 }");
@@ -414,6 +416,7 @@ static void images_with_channels_last(void **state)
         "ReduceMean %c, dense<i64[2], [2,3]> { keepdims = 0 }",
         "ReduceSum %c, dense<i64[1], [1]>",
         "Softmax %c { axis = 1 }",
+        "LayerNormalization %c, dense<f32[6], #c>",
         "Softmax %c",
         "Reshape %c, dense<i64[2], [2,-1]>",
         "Transpose %c { perm = [0,2,3,1] }",

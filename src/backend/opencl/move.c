@@ -11,42 +11,108 @@ typedef struct walk {
     int64_t from_at, to_at; /* in elements */
 } walk;
 
-static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *w, const gi_value *x, const gi_value *y)
+/* The same walk in the order in which the result lies, dims of one element left out and dims that lie together in both
+ * made one, so that neighbouring items write neighbouring elements. */
+static walk simplest(const walk *w)
 {
-    const char *type = gi_cl_type(x->type->dtype);
-    gi_str s, from, to;
+    walk o = { .from_at = w->from_at, .to_at = w->to_at };
+    int order[GOPT_MAX_RANK], n = 0;
+    for (int k = 0; k < w->rank; k++) {
+        if (w->dims[k] == 1)
+            continue;
+        int at = n++;
+        for (; at && w->to[order[at - 1]] < w->to[k]; at--)
+            order[at] = order[at - 1];
+        order[at] = k;
+    }
+    for (int i = 0; i < n; i++) {
+        const int k = order[i], last = o.rank - 1;
+        if (o.rank && o.from[last] == w->from[k] * w->dims[k] && o.to[last] == w->to[k] * w->dims[k]) {
+            o.dims[last] *= w->dims[k];
+            o.from[last] = w->from[k];
+            o.to[last] = w->to[k];
+            continue;
+        }
+        o.dims[o.rank] = w->dims[k];
+        o.from[o.rank] = w->from[k];
+        o.to[o.rank++] = w->to[k];
+    }
+    return o;
+}
+
+/* Makes `unit` neighbouring elements one, where all lies so. */
+static bool in_units(walk *w, int64_t unit)
+{
+    const int last = w->rank - 1;
+    if (!w->rank || w->from[last] != 1 || w->to[last] != 1 || w->dims[last] % unit || w->from_at % unit ||
+        w->to_at % unit)
+        return false;
+    for (int k = 0; k < last; k++)
+        if (w->from[k] % unit || w->to[k] % unit)
+            return false;
+    for (int k = 0; k < last; k++) {
+        w->from[k] /= unit;
+        w->to[k] /= unit;
+    }
+    w->dims[last] /= unit;
+    w->from_at /= unit;
+    w->to_at /= unit;
+    return true;
+}
+
+/* Where item i reads or writes. */
+static void write_walk(gi_str *s, const walk *w, const int64_t *stride, int64_t at, bool small)
+{
+    int64_t below = 1;
+    gi_str_addf(s, "%" PRId64, at);
+    for (int k = w->rank - 1; k >= 0; below *= w->dims[k--]) {
+        gi_str_addf(s, " + (long)(%s", small ? "(uint)i" : "i");
+        if (below != 1)
+            gi_str_addf(s, " / %" PRId64 "%s", below, small ? "u" : "");
+        if (k > 0)
+            gi_str_addf(s, " %% %" PRId64 "%s", w->dims[k], small ? "u" : "");
+        gi_str_addf(s, ") * %" PRId64, stride[k]);
+    }
+}
+
+static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *given, const gi_value *x,
+                               const gi_value *y)
+{
+    enum { UNIT = 16 }; /* bytes that an item moves at once */
+    gi_str s;
     gi_cl_ref refs[2];
     gi_cl_view vx, vy;
+    walk w = simplest(given);
     if (!gi_cl_view_of(b, x, &vx) || !gi_cl_view_of(b, y, &vy))
         return GOPT_INTERNAL;
     GI_TRY(gi_cl_find(b, x, &refs[0]));
     GI_TRY(gi_cl_find(b, y, &refs[1]));
     gi_str_init(&s, b->arena);
-    gi_str_init(&from, b->arena);
-    gi_str_init(&to, b->arena);
-    int64_t below = 1;
-    for (int k = w->rank - 1; k >= 0; k--) {
-        if (w->dims[k] != 1) {
-            gi_str_addf(&from, " + (long)(i / %" PRId64 " %% %" PRId64 ") * %" PRId64, below, w->dims[k], w->from[k]);
-            gi_str_addf(&to, " + (long)(i / %" PRId64 " %% %" PRId64 ") * %" PRId64, below, w->dims[k], w->to[k]);
-        }
-        below *= w->dims[k];
-    }
     gi_str_addf(&s, "// %s\n", n->op_name);
-    if (vx.half || vy.half)
-        gi_cl_write_access(&s, &vx, &vy);
-    else
+    const bool same = vx.half == vy.half;
+    const char *type = vx.half ? "ushort" : gi_cl_type(x->type->dtype);
+    if (same && in_units(&w, UNIT / (int64_t)refs[0].item)) {
+        refs[0].item = refs[1].item = UNIT;
+        type = "uint4";
+    }
+    if (same)
         gi_str_addf(&s,
                     "#define X_TYPE %s\n#define Y_TYPE %s\n#define LOAD(p, i) (p)[i]\n"
                     "#define STORE(v, p, i) (p)[i] = (v)\n",
                     type, type);
-    gi_str_addf(&s,
-                "__kernel void move(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at)\n"
-                "{\n    const size_t i = get_global_id(0);\n"
-                "    STORE(LOAD(x, (long)x_at + %" PRId64 "%s), y,\n          (long)y_at + %" PRId64 "%s);\n}\n",
-                w->from_at, from.p ? from.p : "", w->to_at, to.p ? to.p : "");
-    GI_NEED(!s.failed && !from.failed && !to.failed);
-    return gi_cl_launch_kernel(b, s.p, "move", 2, refs, 0, NULL, (size_t[]){ (size_t)below, 1, 1 }, NULL);
+    else
+        gi_cl_write_access(&s, &vx, &vy);
+    int64_t items = 1;
+    for (int k = 0; k < w.rank; k++)
+        items *= w.dims[k];
+    gi_str_add(&s, "__kernel void move(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong "
+                   "y_at)\n{\n    const size_t i = get_global_id(0);\n    STORE(LOAD(x, (long)x_at + ");
+    write_walk(&s, &w, w.from, w.from_at, items < INT32_MAX);
+    gi_str_add(&s, "), y,\n          (long)y_at + ");
+    write_walk(&s, &w, w.to, w.to_at, items < INT32_MAX);
+    gi_str_add(&s, ");\n}\n");
+    GI_NEED(!s.failed);
+    return gi_cl_launch_kernel(b, s.p, "move", 2, refs, 0, NULL, (size_t[]){ (size_t)items, 1, 1 }, NULL);
 }
 
 /* The strides of two values as they lie. */

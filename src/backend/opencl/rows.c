@@ -175,12 +175,55 @@ static gopt_status take_global_pool(gi_cl_build *b, const gi_node *n, int64_t mo
     return launch_rows(b, n, "reduce", 2, rank, false, mode);
 }
 
+static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    const gi_value *scale = gi_node_in(n, LayerNormalization_in_Scale), *bias = gi_node_in(n, LayerNormalization_in_B);
+    int rank, rs, rb, axis;
+    int64_t dims[GOPT_MAX_RANK], ds[GOPT_MAX_RANK], db[GOPT_MAX_RANK];
+    if (!plain_f32(b, n, &rank, dims) || !gi_axis(gi_attr_int(n, LayerNormalization_at_axis), rank, &axis) ||
+        !gi_cl_tensor(b, scale, "Scale", &rs, ds) || (bias && !gi_cl_tensor(b, bias, "B", &rb, db)))
+        return GOPT_OK;
+    for (uint32_t i = 1; i < n->n_out; i++)
+        if (n->out[i]->n_uses) {
+            (void)gi_cl_decline(b, "its means and deviations are not given out");
+            return GOPT_OK;
+        }
+    const int64_t length = gi_product(axis, rank, dims);
+    if (!length || gi_product(0, rs, ds) != length || (bias && gi_product(0, rb, db) != length)) {
+        (void)gi_cl_decline(b, "its scale or bias is no row");
+        return GOPT_OK;
+    }
+    gi_cl_view x, y;
+    gi_cl_ref refs[4];
+    if (!gi_cl_view_of(b, gi_node_in(n, 0), &x) || !gi_cl_view_of(b, n->out[0], &y))
+        return GOPT_INTERNAL;
+    x = gi_cl_view_dense(x.rank, x.dims, x.half); /* what follows a product lies so; an image is brought there */
+    GI_TRY(gi_cl_convert(b, gi_node_in(n, 0), &x, &refs[0]));
+    GI_TRY(gi_cl_find(b, n->out[0], &refs[1]));
+    GI_TRY(gi_cl_dense_operand(b, scale, &refs[2]));
+    refs[3] = refs[2];
+    if (bias)
+        GI_TRY(gi_cl_dense_operand(b, bias, &refs[3]));
+    const float epsilon = gi_attr_float(n, LayerNormalization_at_epsilon);
+    int32_t bits;
+    memcpy(&bits, &epsilon, sizeof bits);
+    const int64_t ints[] = { length, bias != NULL, bits };
+    const char *source = with_access(b, gk_opencl_rows, &x, &y);
+    GI_NEED(source);
+    *took = true;
+    return gi_cl_launch_kernel(b, source, "layer_norm", 4, refs, GI_COUNT(ints), ints,
+                               (size_t[]){ (size_t)gi_product(0, axis, dims) * GROUP, 1, 1 },
+                               (size_t[]){ GROUP, 1, 1 });
+}
+
 gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
 {
     switch (n->op) {
     case OP_Softmax:
     case OP_LogSoftmax:
         return take_softmax(b, n, took);
+    case OP_LayerNormalization:
+        return take_layer_norm(b, n, took);
     case OP_ReduceSum:
         return take_reduce(b, n, 0, took);
     case OP_ReduceMean:
