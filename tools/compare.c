@@ -20,8 +20,9 @@ gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
         if (first)
             memcpy(s->backend, word, sizeof word);
         for (size_t i = 0; !known && i < sizeof precisions / sizeof precisions[0]; i++)
-            if (!strcmp(word, precisions[i])) {
-                snprintf(s->precision, sizeof s->precision, "%s", precisions[i]);
+            if (strlen(precisions[i]) == strcspn(word, ":") && !strncmp(word, precisions[i], strcspn(word, ":")) &&
+                strlen(word) < sizeof s->precision) {
+                strcpy(s->precision, word); /* with what follows a colon, which is the backend's */
                 known = true;
             }
         if (!known && !strcmp(word, "no-fuse"))
@@ -35,9 +36,6 @@ gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
                              "write BACKEND[,PRECISION][,level=N][,no-fuse], as in opencl,fp32,level=2",
                              "'%s' is no part of a way to run", word);
     }
-    if (strcmp(s->precision, "fp32") != 0 && strcmp(s->precision, "best") != 0)
-        return tool_fail(t, GOPT_UNSUPPORTED, NULL, "say fp32", "precision %s: this build computes in fp32 alone",
-                         s->precision);
     return GOPT_OK;
 }
 
@@ -73,9 +71,11 @@ static gopt_status run_engine(tool *t, gopt_graph *g, const gopt_engine_options 
 gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *const *in, answers *out)
 {
     gopt_graph *copy = NULL;
-    gopt_engine_options engine = {
-        .backend = spec->backend, .threads = (int)t->o.threads, .fp = tool_fp(t), .reference = !spec->level
-    };
+    gopt_engine_options engine = { .backend = spec->backend,
+                                   .precision = spec->precision,
+                                   .threads = (int)t->o.threads,
+                                   .fp = tool_fp(t),
+                                   .reference = !spec->level };
     *out = (answers){ 0 };
     gopt_status s = gopt_graph_clone(g, &copy);
     if (s == GOPT_OK && !engine.reference)

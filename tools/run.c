@@ -306,9 +306,6 @@ static void print_engine(const running *r)
 static gopt_status check_options(tool *t)
 {
     const options *o = &t->o;
-    if (o->precision && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
-        return tool_fail(t, GOPT_UNSUPPORTED, NULL, "leave --precision away, or say fp32",
-                         "--precision %s: this build computes in fp32 alone", o->precision);
     if (o->streams > 4096)
         return tool_fail(t, GOPT_USAGE, NULL, NULL, "--streams is %lld, expected at most 4096", (long long)o->streams);
     return tool_check_remarks(t);

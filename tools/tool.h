@@ -264,7 +264,7 @@ void type_text(const gopt_tensor *x, char *buffer, size_t size); /* "f32[1,10]" 
 
 /* A plan to run a graph: "cpu,level=0,no-fuse". */
 typedef struct run_spec {
-    char backend[128], precision[16];
+    char backend[128], precision[32];
     int level; /* -1: default */
     bool no_fuse;
 } run_spec;

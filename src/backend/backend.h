@@ -25,6 +25,8 @@ typedef struct gi_buffer {
     const gi_type *type; /* static */
 } gi_buffer;
 
+#define GI_NOT_WITHIN UINT64_MAX
+
 /* What `compile` is given and fills. The engine gives `node`, `plan`, `in` (every distinct value that the node
  * reads, inputs then captures; constants among the inputs too, but not those that blocks inside it read) and `out` (node->out), arrays of the plan's arena, the rest
  * zero but in_place, -1. `compile` may shorten or reorder `in` (packed constants need no buffer). A constant that
@@ -40,8 +42,13 @@ struct gi_step {
     uint32_t n_in;
     gi_value **out;
     uint32_t n_out;
-    int in_place;     /* index into `in` whose buffer out[0] may take over if it dies here; -1 none */
-    bool alias;       /* out[0] is a view of in[0]: same bytes, nothing to run */
+    int in_place; /* index into `in` whose buffer out[0] may take over if it dies here; -1 none */
+    bool alias;   /* each out is a view of in[0]: same bytes, nothing to run */
+    /* Optional (NULL). Of an alias, one an out: where in in[0] it begins; NULL: at the start. */
+    const uint64_t *out_at;
+    /* Optional (NULL), one an in: out[0] holds in[i]'s bytes from there on, as they are; GI_NOT_WITHIN: not so. The
+     * memory plan may place in[i] there, and then the step finds it in place. */
+    const uint64_t *in_at;
     uint64_t scratch; /* bytes of workspace that run wants, of the arena */
     double gflop;
     uint64_t weight_bytes; /* packed weights that the step holds */

@@ -38,6 +38,7 @@ static gopt_status host_arena(gi_frame *f, char **base)
 static gopt_status init_slot(gi_frame *f, uint32_t i, char *base)
 {
     const gi_slot *s = &f->p->slots.p[i], *root = &f->p->slots.p[gi_slot_root(f->p, i)];
+    const uint64_t at = gi_slot_at(f->p, i);
     gi_slot_state *st = &f->slots[i];
     st->b = (gi_buffer){ .bytes = s->bytes, .type = s->type };
     if (s->type) {
@@ -48,14 +49,17 @@ static gopt_status init_slot(gi_frame *f, uint32_t i, char *base)
     if (root->kind == GI_SLOT_PLANNED) {
         if (s->on_device) {
             st->b.mem = f->device_memory;
-            st->b.offset = root->offset;
+            st->b.offset = root->offset + at;
         } else {
-            st->b.host = base ? base + root->offset : NULL;
+            st->b.host = base ? base + root->offset + at : NULL;
         }
     } else if (root->kind == GI_SLOT_CONST) {
         st->b.mem = root->mem;
-        if (!s->on_device)
-            memcpy(&st->b.host, &root->blob->data, sizeof st->b.host); /* read alone */
+        st->b.offset = at;
+        if (!s->on_device) { /* read alone */
+            const char *data = (const char *)root->blob->data + at;
+            memcpy(&st->b.host, &data, sizeof st->b.host);
+        }
     }
     st->view.data = st->b.host;
     if (!s->on_device && (root->kind == GI_SLOT_PLANNED || root->kind == GI_SLOT_CONST))
@@ -196,13 +200,20 @@ void gi_frame_set(gi_frame *f, uint32_t slot, const gopt_tensor *t)
     f->slots[slot].b.host = t ? t->data : NULL;
 }
 
+/* A host slot's bytes, where its root's place is known in a run alone. */
+static void *within(const gi_frame *f, uint32_t slot, uint32_t root)
+{
+    char *base = f->slots[root].b.host;
+    return base ? base + gi_slot_at(f->p, slot) : NULL;
+}
+
 const gopt_tensor *gi_frame_get(gi_frame *f, uint32_t slot)
 {
     const uint32_t root = gi_slot_root(f->p, slot);
     gi_slot_state *s = &f->slots[slot];
     if (root == slot)
         return s->t;
-    s->view.data = f->slots[root].b.host;
+    s->view.data = within(f, slot, root);
     return &s->view;
 }
 
@@ -327,8 +338,8 @@ static gopt_status run_step(gi_frame *f, gi_plan_step *s, gi_step_state *st)
 {
     struct gopt_engine *e = f->p->e;
     for (uint32_t k = 0; k < s->n_patch; k++) {
-        const uint32_t root = gi_slot_root(f->p, s->in[s->patch[k]]);
-        st->in[s->patch[k]].host = f->slots[root].b.host;
+        const uint32_t slot = s->in[s->patch[k]];
+        st->in[s->patch[k]].host = within(f, slot, gi_slot_root(f->p, slot));
     }
     switch (s->kind) {
     case GI_STEP_COMPILED:

@@ -136,8 +136,10 @@ static gopt_status connect(builder *b, gi_plan_step *s)
             p->slots.p[s->out[i]].bytes =
                 backend->value_bytes(p->e->device[s->device], p->backend_plan[s->device], s->s.out[i]);
     }
-    if (s->s.alias && s->n_in && s->n_out)
-        p->slots.p[s->out[0]].root = gi_slot_root(p, s->in[0]);
+    for (uint32_t i = 0; s->s.alias && s->n_in && i < s->n_out; i++) {
+        p->slots.p[s->out[i]].root = s->in[0];
+        p->slots.p[s->out[i]].at = s->s.out_at ? s->s.out_at[i] : 0;
+    }
     return GOPT_OK;
 }
 

@@ -7,7 +7,7 @@
  *   OUTER    set when a run begins: the caller's inputs; in a branch, what it captures
  *   DYNAMIC  a tensor that a step makes in each run, since its shape depends on data
  *
- * Views and results written in place share the bytes of their `root`. A plan is never changed once made, and
+ * Views and results written in place share the bytes of their `root`; a part of a Concat lies within its result. A plan is never changed once made, and
  * is shared by all contexts; what differs between runs is a frame (frame.h). */
 #ifndef GI_PLAN_H
 #define GI_PLAN_H
@@ -20,7 +20,8 @@ typedef struct gi_slot {
     gi_value *value;
     gi_slot_kind kind; /* of a root; others follow theirs */
     bool on_device;
-    uint32_t root;        /* itself, unless it shares another's bytes */
+    uint32_t root;        /* itself, unless it lies within another's bytes */
+    uint64_t at;          /* where in the root's */
     const gi_type *type;  /* static; NULL where known in a run alone */
     uint64_t bytes;       /* of a static type, in the layout of the backend that writes it */
     uint64_t offset;      /* PLANNED */
@@ -87,6 +88,15 @@ static inline uint32_t gi_slot_root(const gi_plan *p, uint32_t i)
     while (p->slots.p[i].root != i)
         i = p->slots.p[i].root;
     return i;
+}
+
+/* Where in that root a slot begins. */
+static inline uint64_t gi_slot_at(const gi_plan *p, uint32_t i)
+{
+    uint64_t at = 0;
+    for (; p->slots.p[i].root != i; i = p->slots.p[i].root)
+        at += p->slots.p[i].at;
+    return at;
 }
 
 /* ---- parts of building (plan_*.c) ---- */

@@ -1,6 +1,9 @@
-/* A plan's memory: how long each slot lives, which results take over an input's place, offsets in the arenas. */
+/* A plan's memory: how long each slot lives, which values are written where a Concat wants them, which results take
+ * over an input's place, offsets in the arenas. */
 #include "backend/memplan.h"
 #include "backend/plan.h"
+
+enum { ALIGN = 64 };
 
 static void live_at(gi_plan *p, uint32_t slot, uint32_t step)
 {
@@ -28,6 +31,79 @@ static void find_lifetimes(gi_plan *p)
         live_at(p, p->results[i], (uint32_t)p->steps.n);
 }
 
+/* ---- values within others ---- */
+
+/* A slot that is a buffer of its own, all of it. */
+static bool is_whole(const gi_plan *p, uint32_t slot, uint32_t root)
+{
+    const gi_slot *r = &p->slots.p[root];
+    return r->kind == GI_SLOT_PLANNED && gi_slot_at(p, slot) == 0 && r->bytes == p->slots.p[slot].bytes;
+}
+
+static void place_within(gi_plan *p, uint32_t root, uint32_t in, uint64_t at)
+{
+    gi_slot *r = &p->slots.p[root], *around = &p->slots.p[gi_slot_root(p, in)];
+    r->root = in;
+    r->at = at;
+    if (r->first < around->first)
+        around->first = r->first;
+    if (r->last > around->last)
+        around->last = r->last;
+}
+
+/* Do all inputs already lie in one buffer as the result wants them? So does then the result. */
+static bool lies_ready(const gi_plan *p, const gi_plan_step *s, uint32_t *root, uint64_t *at)
+{
+    uint64_t end = 0;
+    *root = gi_slot_root(p, s->in[0]);
+    *at = gi_slot_at(p, s->in[0]);
+    for (uint32_t k = 0; k < s->n_in; k++) {
+        if (s->s.in_at[k] != end || gi_slot_root(p, s->in[k]) != *root || gi_slot_at(p, s->in[k]) != *at + end)
+            return false;
+        end += p->slots.p[s->in[k]].bytes;
+    }
+    return end == p->slots.p[s->out[0]].bytes && p->slots.p[*root].kind == GI_SLOT_PLANNED;
+}
+
+/* Step i puts its inputs together: those that have a buffer of their own are written into the result's at once.
+ *
+ * From the last such step to the first, so that of results that grow (the blocks of a DenseNet) the last holds all,
+ * and the others are parts of it. Whatever is alive between the first writing of a part and the last reading of the
+ * whole lies elsewhere: the whole lives as long as any part. Parts lie apart, and no step writes into what is alive
+ * (try_in_place comes after, and asks when the whole dies). */
+static void place_parts(gi_plan *p, uint32_t i)
+{
+    gi_plan_step *s = &p->steps.p[i];
+    if (s->kind != GI_STEP_COMPILED || s->s.alias || !s->s.in_at || !s->n_in || s->n_out != 1)
+        return;
+    const uint32_t out = s->out[0], around = gi_slot_root(p, out);
+    uint32_t root;
+    uint64_t at, placed = 0;
+    if (p->slots.p[around].kind != GI_SLOT_PLANNED)
+        return;
+    if (around == out && lies_ready(p, s, &root, &at)) {
+        const uint32_t first = p->slots.p[out].first, last = p->slots.p[out].last;
+        gi_slot *r = &p->slots.p[root];
+        p->slots.p[out].root = root;
+        p->slots.p[out].at = at;
+        r->first = first < r->first ? first : r->first;
+        r->last = last > r->last ? last : r->last;
+        placed = p->slots.p[out].bytes;
+    }
+    for (uint32_t k = 0; k < s->n_in && placed < p->slots.p[out].bytes; k++) {
+        const uint32_t r = gi_slot_root(p, s->in[k]);
+        if (s->s.in_at[k] == GI_NOT_WITHIN || s->s.in_at[k] % ALIGN || r == around || !is_whole(p, s->in[k], r) ||
+            p->slots.p[r].on_device != p->slots.p[around].on_device)
+            continue;
+        place_within(p, r, out, s->s.in_at[k]);
+        placed += p->slots.p[s->in[k]].bytes;
+    }
+    if (placed == p->slots.p[out].bytes) { /* nothing is left to run */
+        s->s.alias = true;
+        s->info.bytes = 0;
+    }
+}
+
 /* Step i's first result may stand where its input k stands: that dies here, no other input shares its bytes,
  * and it is large enough. */
 static void try_in_place(gi_plan *p, uint32_t i)
@@ -36,15 +112,15 @@ static void try_in_place(gi_plan *p, uint32_t i)
     if (s->kind != GI_STEP_COMPILED || s->s.alias || s->s.in_place < 0 || (uint32_t)s->s.in_place >= s->n_in ||
         !s->n_out)
         return;
-    const uint32_t a = gi_slot_root(p, s->in[s->s.in_place]), b = s->out[0];
+    const uint32_t in = s->in[s->s.in_place], a = gi_slot_root(p, in), b = s->out[0];
     gi_slot *from = &p->slots.p[a], *to = &p->slots.p[b];
     if (to->root != b || to->kind != GI_SLOT_PLANNED || from->kind != GI_SLOT_PLANNED ||
-        from->on_device != to->on_device || from->last != i || to->bytes > from->bytes)
+        from->on_device != to->on_device || from->last != i || to->bytes > p->slots.p[in].bytes)
         return;
     for (uint32_t k = 0; k < s->n_in; k++)
         if (k != (uint32_t)s->s.in_place && gi_slot_root(p, s->in[k]) == a)
             return;
-    to->root = a;
+    to->root = in;
     from->last = to->last;
 }
 
@@ -63,7 +139,7 @@ static gopt_status lay_out(gi_plan *p, bool on_device, gi_arena *scratch)
         if (s->kind == GI_STEP_COMPILED && gi_engine_on_device(p->e, s->device) == on_device)
             items[n++] = (gi_mem_item){ .bytes = s->s.scratch, .first = (uint32_t)i, .last = (uint32_t)i };
     }
-    const gopt_status st = gi_memplan(items, n, 64, scratch, &p->arena_bytes[on_device]);
+    const gopt_status st = gi_memplan(items, n, ALIGN, scratch, &p->arena_bytes[on_device]);
     if (st != GOPT_OK)
         return gi_fail(p->e->cx, st, NULL, "fix the dynamic dimensions to smaller values",
                        "the sizes of all intermediate tensors overflow");
@@ -118,6 +194,8 @@ static gopt_status find_releases(gi_plan *p)
 gopt_status gi_plan_memory(gi_plan *p, gi_arena *scratch)
 {
     find_lifetimes(p);
+    for (size_t i = p->steps.n; i > 0; i--)
+        place_parts(p, (uint32_t)(i - 1));
     for (size_t i = 0; i < p->steps.n; i++)
         try_in_place(p, (uint32_t)i);
     GI_TRY(lay_out(p, false, scratch));

@@ -14,11 +14,17 @@
 #include "ir/graph.h"
 
 static uint32_t seed = 7;
+static uint32_t kept_bits = 0xffffffff; /* of a number: with fewer it is exact in a shorter type */
 
 static inline float number(void)
 {
     seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) / 8388608.0f - 1.0f;
+    float x = (float)(seed >> 8) / 8388608.0f - 1.0f;
+    uint32_t u;
+    memcpy(&u, &x, sizeof(u));
+    u &= kept_bits;
+    memcpy(&x, &u, sizeof(x));
+    return x;
 }
 
 typedef struct net {

@@ -86,13 +86,121 @@ static gopt_value *gather_column(net *t)
     return gather(t, input(t, DIMS(3000, 5, 1)), "axis = 1", (const int64_t[]){ -2 }, 1);
 }
 
+/* ---- values written where a Concat wants them ---- */
+
+static gopt_value *concat(net *t, const char *axis, int n, gopt_value *const *parts)
+{
+    gopt_value *in[4];
+    memcpy(in, parts, (size_t)n * sizeof *in);
+    gopt_value *v = gopt_graph_add(t->g, "Concat", NULL, n, in, axis);
+    assert_non_null(v);
+    return v;
+}
+
+#define CONCAT(t, ...)                                                                     \
+    concat(t, "axis = 1", (int)(sizeof((gopt_value *[]){ __VA_ARGS__ }) / sizeof(void *)), \
+           (gopt_value *[]){ __VA_ARGS__ })
+
+static gopt_value *relu(net *t, gopt_value *x)
+{
+    return add(t, "Relu", NULL, 1, x, NULL, NULL);
+}
+
+static gopt_value *conv3x3(net *t, gopt_value *x, int64_t oc, int64_t ic)
+{
+    return conv(t, x, oc, ic, 3, 3, "pads = [1,1,1,1]");
+}
+
+/* Each layer reads all before it: the results are parts of the last. */
+static gopt_value *dense_block(net *t)
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(1, 16, 9, 7)), 32, 16);
+    gopt_value *b = conv3x3(t, a, 32, 32);
+    gopt_value *c = conv3x3(t, relu(t, CONCAT(t, a, b)), 32, 64);
+    gopt_value *d = conv3x3(t, relu(t, CONCAT(t, a, b, c)), 32, 96);
+    return conv3x3(t, CONCAT(t, a, b, c, d), 16, 128);
+}
+
+/* A part that is read again behind the whole, and changed there: the whole must not see it. */
+static gopt_value *read_after(net *t)
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(1, 16, 8, 8)), 16, 16), *b = conv3x3(t, a, 16, 16);
+    gopt_value *both = CONCAT(t, a, b), *c = relu(t, relu(t, a));
+    return add(t, "Add", NULL, 2, conv3x3(t, both, 16, 32), conv3x3(t, c, 16, 16), NULL);
+}
+
+static gopt_value *twice(net *t) /* the same part twice, and in two wholes in another order */
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(1, 16, 8, 8)), 16, 16), *b = conv3x3(t, a, 16, 16);
+    gopt_value *x = conv3x3(t, CONCAT(t, a, b, a), 16, 48), *y = conv3x3(t, CONCAT(t, b, a), 16, 32);
+    return add(t, "Add", NULL, 2, x, y, NULL);
+}
+
+static gopt_value *nested(net *t)
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(1, 16, 8, 8)), 16, 16), *b = conv3x3(t, a, 32, 16);
+    gopt_value *in = CONCAT(t, a, b), *c = conv3x3(t, in, 16, 48);
+    return conv3x3(t, CONCAT(t, c, in, b), 16, 96);
+}
+
+static gopt_value *slice(net *t, gopt_value *x, int64_t axis, int64_t from, int64_t to)
+{
+    gopt_value *in[4] = { x, integers(t, &from, 1), integers(t, &to, 1), integers(t, &axis, 1) };
+    gopt_value *y = gopt_graph_add(t->g, "Slice", NULL, 4, in, NULL);
+    assert_non_null(y);
+    return y;
+}
+
+static gopt_value *split_parts(net *t) /* views of a part, one of them put together with others */
+{
+    gopt_value *x = conv3x3(t, input(t, DIMS(1, 16, 8, 8)), 64, 16), *part[2];
+    for (int64_t i = 0; i < 2; i++)
+        part[i] = slice(t, x, 1, 32 * i, 32 * i + 32);
+    gopt_value *y = conv3x3(t, relu(t, part[0]), 16, 32), *z = add(t, "Sigmoid", NULL, 1, part[1], NULL, NULL);
+    return conv3x3(t, CONCAT(t, part[1], y, z), 16, 80);
+}
+
+static gopt_value *rows_of_input(net *t) /* views of what the caller gave, and a result that is a part */
+{
+    gopt_value *x = input(t, DIMS(8, 16)), *y = slice(t, x, 0, 2, 7);
+    gopt_value *z = add(t, "Exp", NULL, 1, y, NULL, NULL);
+    gopt_value *all = concat(t, "axis = 0", 3, (gopt_value *[]){ z, x, y });
+    return add(t, "Add", NULL, 2, add(t, "Mul", NULL, 2, all, all, NULL), all, NULL);
+}
+
+static gopt_value *last_is_whole(net *t)
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(1, 16, 8, 8)), 16, 16);
+    return CONCAT(t, relu(t, a), conv3x3(t, a, 16, 16), a);
+}
+
+static gopt_value *two_images(net *t) /* parts are no runs */
+{
+    gopt_value *a = conv3x3(t, input(t, DIMS(2, 16, 8, 8)), 16, 16);
+    return conv3x3(t, CONCAT(t, a, conv3x3(t, a, 16, 16)), 16, 32);
+}
+
 static const net_case cases[] = {
-    { "linear_up", linear_up, "resize_linear" },     { "linear_down", linear_down, "resize_linear" },
-    { "linear_wide", linear_wide, "resize_linear" }, { "cubic_up", cubic_up, "resize_linear" },
-    { "smooth_down", smooth_down, "resize_linear" }, { "linear_plain", linear_plain, "resize_linear" },
-    { "cubic_line", cubic_line, "resize_linear" },   { "linear_channels", linear_channels, "reference" },
-    { "gather_rows", gather_rows, "gather" },        { "gather_elements", gather_elements, "gather" },
-    { "gather_quads", gather_quads, "gather" },      { "gather_column", gather_column, "gather" },
+    { "linear_up", linear_up, "resize_linear" },
+    { "linear_down", linear_down, "resize_linear" },
+    { "linear_wide", linear_wide, "resize_linear" },
+    { "cubic_up", cubic_up, "resize_linear" },
+    { "smooth_down", smooth_down, "resize_linear" },
+    { "linear_plain", linear_plain, "resize_linear" },
+    { "cubic_line", cubic_line, "resize_linear" },
+    { "linear_channels", linear_channels, "reference" },
+    { "gather_rows", gather_rows, "gather" },
+    { "gather_elements", gather_elements, "gather" },
+    { "gather_quads", gather_quads, "gather" },
+    { "gather_column", gather_column, "gather" },
+    { "dense_block", dense_block, "move" },
+    { "read_after", read_after, "move" },
+    { "twice", twice, "move" },
+    { "nested", nested, "move" },
+    { "split_parts", split_parts, "move" },
+    { "rows_of_input", rows_of_input, "move" },
+    { "last_is_whole", last_is_whole, "move" },
+    { "two_images", two_images, "move" },
 };
 
 static void moves(void **state)
@@ -102,8 +210,19 @@ static void moves(void **state)
         one_case(&cases[i], NULL);
 }
 
+/* With every rewrite: Slices become a Split, Relus go into what is before them. */
+static void rewritten(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        net_case any = cases[i];
+        any.tactic = NULL;
+        one_case(&any, "");
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(moves) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(moves), cmocka_unit_test(rewritten) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

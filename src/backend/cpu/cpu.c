@@ -12,6 +12,33 @@ static char *copy_text(gopt_ctx *cx, const char *text)
     return copy ? memcpy(copy, text, n) : NULL;
 }
 
+/* "bf16", "best", and for tests "bf16:UNIT" with a unit of gk_bf16_get. */
+static gopt_status read_precision(gopt_ctx *cx, const char *text, gi_cpu *d)
+{
+    const char *why = "";
+    const size_t n = strcspn(text, ":");
+    const bool bf16 = n == 4 && !strncmp(text, "bf16", n), best = !strcmp(text, "best");
+    if (!strcmp(text, "fp32"))
+        return GOPT_OK;
+    if (!bf16 && !best)
+        return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32, bf16 or best",
+                       "the cpu backend does not compute in %s", text);
+    d->precision = best ? GI_BEST : GI_BF16;
+    d->bf16 = text[n] ? gk_bf16_get(text + n + 1) : gk_bf16_best(&why);
+    if (d->bf16 && !d->bf16->any_block && d->block != 16) {
+        d->bf16 = NULL;
+        why = "--isa keeps it from AVX-512";
+    }
+    if (d->bf16 || best)
+        return GOPT_OK;
+    if (text[n])
+        return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "use bf16:emulated or bf16:emulated_amx",
+                       "this processor has no unit for bfloat16 called %s", text + n + 1);
+    return gi_fail(cx, GOPT_UNSUPPORTED, NULL,
+                   "use --precision best or fp32; bf16:emulated shows, slowly, what bf16 would answer",
+                   "this processor does not compute faster in bf16: %s", why);
+}
+
 static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
 {
     gk_isa isa = gk_best();
@@ -37,6 +64,11 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
     d->k = gk_get(isa);
     d->block = d->k->lanes;
     d->workspace = o ? o->workspace : 0;
+    const gopt_status st = o && o->precision ? read_precision(cx, o->precision, d) : GOPT_OK;
+    if (st != GOPT_OK) {
+        gi_free(cx, d);
+        return st;
+    }
     if (o && o->tactics && !(d->prefer = copy_text(cx, o->tactics))) {
         gi_free(cx, d);
         return GOPT_NO_MEMORY;

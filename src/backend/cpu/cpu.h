@@ -9,18 +9,25 @@
 #define GI_CPU_H
 
 #include "backend/backend.h"
+#include "gk_bf16.h"
 #include "gk.h"
 
 /* How a value's elements lie. PLAIN is dense row-major. BLOCKED is for f32[N,C,…]: [N][⌈C/B⌉][…][B], B being the
  * vector's lanes (gi_cpu.block), the channels past C zero or any finite number. */
 typedef enum gi_layout { GI_PLAIN = 0, GI_BLOCKED } gi_layout;
 
+/* What products may be computed in: fp32, bfloat16 wherever there is a kernel, or whatever is fastest within the loss
+ * that docs/performance.md states. */
+typedef enum gi_precision { GI_FP32 = 0, GI_BF16, GI_BEST } gi_precision;
+
 typedef struct gi_cpu {
     gopt_ctx *cx;
     int threads;
     bool reference; /* nothing but reference evaluation */
     gopt_fp fp;     /* what engine.h says of it */
-    bool native;    /* the instruction set is not capped: libraries that look for themselves may be used */
+    gi_precision precision;
+    const gk_bf16_unit *bf16; /* NULL: there is none, or precision has no use for it */
+    bool native;              /* the instruction set is not capped: libraries that look for themselves may be used */
     gk_isa isa;
     const gk_table *k;
     int block;

@@ -5,6 +5,7 @@
  * Batched: B is computed (attention's products); a worker packs one panel of 2 lanes columns of one batch into its
  * scratch, then goes over all rows with it. */
 #include "backend/cpu/epilogue.h"
+#include "backend/cpu/matmul.h"
 
 enum { STRIP_BYTES = 256 * 1024 };
 
@@ -63,25 +64,17 @@ static gk_conv_tile tile_of(const job *j)
 
 /* ---- B is a constant ---- */
 
-typedef struct operands {
-    gi_value *a;
-    const gi_blob *b, *c;
-    bool trans_b;
-    float alpha, beta;
-    int64_t m, n, k;
-} operands;
-
 static bool constant_f32(const gi_value *v, const gi_blob **b)
 {
     *b = gi_value_blob(v);
     return *b && (*b)->dtype == GOPT_F32;
 }
 
-static bool read_packed(const gi_node *n, operands *o)
+bool gi_matmul_read(const gi_node *n, gi_operands *o)
 {
     int ra, ry;
     int64_t a[GOPT_MAX_RANK], y[GOPT_MAX_RANK];
-    *o = (operands){ .a = gi_node_in(n, 0), .alpha = 1.0f, .beta = 1.0f };
+    *o = (gi_operands){ .a = gi_node_in(n, 0), .alpha = 1.0f, .beta = 1.0f };
     if (!constant_f32(gi_node_in(n, 1), &o->b) || !gi_cpu_static_f32(o->a, &ra, a) ||
         !gi_cpu_static_f32(n->out[0], &ry, y))
         return false;
@@ -106,7 +99,7 @@ static bool read_packed(const gi_node *n, operands *o)
            (gi_blob_elements(o->c) == o->n && o->c->dims[o->c->rank - 1] == o->n);
 }
 
-static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const operands *o)
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const gi_operands *o)
 {
     const int64_t lanes2 = 2 * d->block;
     v->weights = gi_cpu_pack(d, s, c, (size_t)(v->panels * v->k * lanes2) * sizeof(float));
@@ -164,11 +157,11 @@ static int choose_split(const gi_cpu *d, const matmul *v)
 static gopt_status prepare_packed(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 {
     matmul *v = gi_cpu_own(c, sizeof(*v));
-    operands o;
+    gi_operands o;
     bool ok;
     GI_NEED(v);
     GI_TRY(gi_epilogue_find(c, s, OP_MatMul, OP_Gemm, -1, &v->e, &ok));
-    if (!ok || !read_packed(v->e.main, &o))
+    if (!ok || !gi_matmul_read(v->e.main, &o))
         return GOPT_OK;
     gi_values in = { 0 };
     GI_NEED(gi_push(c->arena, &in, o.a) && gi_epilogue_values(&v->e, c->arena, &in));

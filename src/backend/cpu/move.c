@@ -266,6 +266,46 @@ static void simplify(copy *k)
         }
 }
 
+/* A copy of one run, all of it, between values that lie as the tactic wants them. */
+static bool is_run(const builder *b, const copy *k)
+{
+    const gi_cpu_step *c = b->c;
+    return k->rank == 1 && k->from[0] == 1 && k->to[0] == 1 && c->have_in[k->in] == c->want_in[k->in] &&
+           c->have_out[k->out] == c->want_out[k->out];
+}
+
+/* A Concat of whole runs can be spared where the parts are written in place. */
+static gopt_status find_parts(builder *b)
+{
+    uint64_t *at = GI_NEW_ARRAY(b->c->arena, uint64_t, b->s->n_in + 1);
+    GI_NEED(at);
+    for (uint32_t i = 0; i < b->s->n_in; i++)
+        at[i] = GI_NOT_WITHIN;
+    for (uint32_t i = 0; i < b->v->n; i++) {
+        const copy *k = &b->v->copies[i];
+        if (at[k->in] == GI_NOT_WITHIN && is_run(b, k))
+            at[k->in] = (uint64_t)(k->to_at * b->v->item);
+    }
+    b->s->in_at = at;
+    return GOPT_OK;
+}
+
+/* A Split or Slice whose results are runs of the input is no work at all. */
+static gopt_status find_views(builder *b)
+{
+    uint64_t *at = GI_NEW_ARRAY(b->c->arena, uint64_t, b->s->n_out + 1);
+    GI_NEED(at);
+    for (uint32_t i = 0; i < b->v->n; i++) {
+        const copy *k = &b->v->copies[i];
+        at[k->out] = (uint64_t)(k->from_at * b->v->item);
+        if (!is_run(b, k) || k->from_at < 0 || at[k->out] % 64)
+            return GOPT_OK;
+    }
+    b->s->alias = b->v->n == b->s->n_out && b->s->n_in == 1 && !gi_value_blob(b->s->in[0]);
+    b->s->out_at = at;
+    return GOPT_OK;
+}
+
 static bool try_layout(builder *b, const row *kind, const gi_node *n, gi_layout layout)
 {
     b->layout = layout;
@@ -340,6 +380,10 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     if (!(kind->blocked && blocked && gi_move_takes_blocked(d, n) && try_layout(&b, kind, n, GI_BLOCKED)) &&
         !try_layout(&b, kind, n, GI_PLAIN))
         return GOPT_OK;
+    if (n->op == OP_Concat)
+        GI_TRY(find_parts(&b));
+    else if (n->op == OP_Split || n->op == OP_Slice)
+        GI_TRY(find_views(&b));
     c->own = v;
     *took = true;
     return GOPT_OK;
@@ -408,6 +452,8 @@ static void run_copy(const job *j, const copy *k, int worker, int n_workers)
     const char *src = (const char *)j->args->in[k->in].host + k->from_at * item;
     char *dst = (char *)j->args->out[k->out].host + k->to_at * item;
     int64_t from, to;
+    if (src == dst && k->rank == 1) /* written in place */
+        return;
     if (k->rank == 1) {
         gi_share(k->dims[0], 1024, worker, n_workers, &from, &to);
         copy_line(src + from * k->from[0] * item, k->from[0], dst + from * k->to[0] * item, k->to[0], to - from, item);

@@ -1,0 +1,41 @@
+/* The unit of Intel's AMX: tiles of 16 rows by 64 bytes. */
+#include "bf16_pack_avx512.h"
+
+#define T_ZERO(D) _tile_zero(D)
+#define T_LOAD(D, P, BYTES) _tile_loadd(D, P, BYTES)
+#define T_STORE(D, P, BYTES) _tile_stored(D, P, BYTES)
+#define T_DP(D, A, B) _tile_dpbf16ps(D, A, B)
+#include "bf16_amx_tile.h"
+
+typedef struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+static void amx_begin(void)
+{
+    _Alignas(64) tile_config c = { .palette = 1 };
+    for (int i = 0; i < 8; i++) {
+        c.bytes[i] = TILE_BYTES;
+        c.rows[i] = TILE_ROWS;
+    }
+    _tile_loadconfig(&c);
+}
+
+static void amx_end(void)
+{
+    _tile_release();
+}
+
+extern const gk_bf16_unit gk_bf16_amx;
+const gk_bf16_unit gk_bf16_amx = { .name = "amx",
+                                   .pixels = 32,
+                                   .flat = true,
+                                   .most_parts = 3,
+                                   .taps_at_once = 8,
+                                   .speed = 8,
+                                   .begin = amx_begin,
+                                   .end = amx_end,
+                                   .tile = amx_tile,
+                                   .pack = bf16_pack_avx512 };

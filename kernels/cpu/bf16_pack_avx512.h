@@ -1,0 +1,59 @@
+/* Packing by the conversions of AVX512_BF16: 32 channels a step. */
+#ifndef GK_BF16_PACK_AVX512_H
+#define GK_BF16_PACK_AVX512_H
+
+#include <immintrin.h>
+
+#include "bf16_plain.h"
+
+GK_BF16_INLINE __m512 widened(__m512i two, const bool high)
+{
+    /* the lower half of the vector: its 16 numbers as floats */
+    const __m256i h = high ? _mm512_extracti64x4_epi64(two, 1) : _mm512_castsi512_si256(two);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Finite where no exponent is all ones, once rounded: what would round to infinity counts as not finite too. */
+GK_BF16_INLINE bool finite_parts(__m512i h)
+{
+    const __m512i exponent = _mm512_set1_epi16(0x7f80);
+    return _mm512_cmpeq_epi16_mask(_mm512_and_si512(h, exponent), exponent) == 0;
+}
+
+GK_BF16_INLINE bool pack_32(const gk_bf16_pack *p, __m512 a, __m512 b, uint16_t *to)
+{
+    __m512i h = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    if (p->parts > 1 && !finite_parts(h))
+        return false;
+    _mm512_storeu_si512(to, h);
+    for (int i = 1; i < p->parts; i++) {
+        to += p->part;
+        a = _mm512_sub_ps(a, widened(h, false));
+        b = _mm512_sub_ps(b, widened(h, true));
+        h = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+        _mm512_storeu_si512(to, h);
+    }
+    return true;
+}
+
+static bool bf16_pack_avx512(const gk_bf16_pack *p)
+{
+    const int low = p->channels < 16 ? p->channels : 16, high = p->channels - low;
+    const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
+    const float *s0 = p->src, *s1 = high ? p->src + p->src_block : p->src;
+    bool finite = true;
+    for (size_t i = 0; i < p->n; i++, s0 += p->pixel, s1 += p->pixel) {
+        const __m512 a = _mm512_maskz_loadu_ps(m0, s0), b = _mm512_maskz_loadu_ps(m1, s1);
+        if (pack_32(p, a, b, p->dst + i * GK_BF16_K))
+            continue;
+        gk_bf16_pack one = *p;
+        one.src = s0;
+        one.n = 1;
+        one.dst = p->dst + i * GK_BF16_K;
+        if (!bf16_pack_plain(&one))
+            finite = false;
+    }
+    return finite;
+}
+
+#endif

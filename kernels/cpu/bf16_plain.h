@@ -1,0 +1,89 @@
+/* bfloat16 in plain C: numbers, packing, and the end of a tile. What the units share, or fall back on. */
+#ifndef GK_BF16_PLAIN_H
+#define GK_BF16_PLAIN_H
+
+#include <string.h>
+
+#include "gk_bf16.h"
+
+#define GK_BF16_INLINE static inline __attribute__((always_inline, unused))
+
+GK_BF16_INLINE uint32_t bits_of(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof(u));
+    return u;
+}
+
+GK_BF16_INLINE float float_of(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof(x));
+    return x;
+}
+
+GK_BF16_INLINE float bf16_clamp(const gk_bf16_tile *t, float x)
+{
+    const float y = x < t->lo ? t->lo : x; /* NaN stays */
+    return y > t->hi ? t->hi : y;
+}
+
+/* Sixteen columns that lie together. */
+GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float *add, const float *bias,
+                                  const float *sums)
+{
+    if (add)
+        for (int j = 0; j < 16; j++)
+            dst[j] = bf16_clamp(t, sums[j] + bias[j] + add[j]);
+    else
+        for (int j = 0; j < 16; j++)
+            dst[j] = bf16_clamp(t, sums[j] + bias[j]);
+}
+
+/* The sums of a pixel are there: bias, residual and clamp, and out to where the pixel lies. */
+GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *sums)
+{
+    if (t->at[pixel] < 0)
+        return;
+    float *dst = t->dst + t->at[pixel];
+    const float *add = t->add ? t->add + t->at[pixel] : NULL;
+    int j = 0;
+    if (t->block == 16)
+        for (; j + 16 <= t->columns; j += 16) {
+            const ptrdiff_t to = j / 16 * t->dst_block;
+            bf16_store_16(t, dst + to, add ? add + to : NULL, t->bias + j, sums + j);
+        }
+    for (; j < t->columns; j++) {
+        const ptrdiff_t to = j / t->block * t->dst_block + j % t->block;
+        dst[to] = bf16_clamp(t, sums[j] + t->bias[j] + (add ? add[to] : 0.0f));
+    }
+}
+
+/* One number in its parts. Where rounding would make a finite number infinite it is cut off instead. */
+GK_BF16_INLINE bool bf16_split(float x, int parts, uint16_t *to, ptrdiff_t part)
+{
+    const bool finite = (bits_of(x) & 0x7f800000) != 0x7f800000;
+    for (int i = 0; i < parts; i++, to += part) {
+        uint16_t h = i && !finite ? 0 : gk_bf16_of(x);
+        if (finite && (h & 0x7f80) == 0x7f80)
+            h--;
+        *to = h;
+        x -= gk_bf16_value(h);
+    }
+    return finite;
+}
+
+GK_BF16_INLINE bool bf16_pack_plain(const gk_bf16_pack *p)
+{
+    bool finite = true;
+    for (size_t i = 0; i < p->n; i++)
+        for (int c = 0; c < GK_BF16_K; c++) {
+            uint16_t *to = p->dst + i * GK_BF16_K + c;
+            const float *from = p->src + (ptrdiff_t)i * p->pixel + c / p->block * p->src_block + c % p->block;
+            if (!bf16_split(c < p->channels ? *from : 0.0f, p->parts, to, p->part))
+                finite = false;
+        }
+    return finite;
+}
+
+#endif

@@ -1,0 +1,284 @@
+/* Tactics "conv_bf16" and "matmul_bf16": convolutions and products with constant matrices whose operands are bfloat16
+ * and whose sums are float, where `--precision` allows that.
+ *
+ * Activations stay fp32 between steps: a worker converts the strip that it works on, once for all columns of the
+ * result. Weights are converted when the plan is made. */
+#include "backend/cpu/bf16.h"
+
+enum { STRIP_BYTES = 256 * 1024, MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
+
+/* ---- what it takes ---- */
+
+static const gk_bf16_unit *unit_for(const gi_cpu *d, int parts)
+{
+    const gk_bf16_unit *u = d->bf16;
+    return u && parts <= u->most_parts && (u->any_block || d->block == 16) ? u : NULL;
+}
+
+static bool read_matrix(const gi_node *n, gi_bf16 *v, gi_operands *o)
+{
+    if (!gi_matmul_read(n, o))
+        return false;
+    v->flat = true;
+    v->images = v->columns = 1;
+    v->rows = o->m;
+    v->n = o->n;
+    v->k = o->k;
+    v->block = 16;
+    v->in_pixels = o->m;
+    v->dst_pixel = o->n;
+    return true;
+}
+
+static bool read_image(const gi_cpu *d, const gi_node *n, gi_bf16 *v)
+{
+    const gi_blob *w = gi_value_blob(gi_node_in(n, Conv_in_W));
+    if (!gi_conv_direct_takes(d, n) || gi_attr_int(n, Conv_at_group) != 1 ||
+        !gi_window_of(n, gi_node_in(n, Conv_in_X), n->out[0], Conv_at_auto_pad, Conv_at_pads, Conv_at_strides,
+                      Conv_at_dilations, (uint32_t)w->rank - 2, w->dims + 2, &v->w))
+        return false;
+    const gi_window *k = &v->w;
+    v->image = true;
+    v->flat = k->kh == 1 && k->kw == 1 && k->sh == 1 && k->sw == 1 && k->pt == 0 && k->pl == 0 && k->oh == k->ih &&
+              k->ow == k->iw;
+    v->images = k->n;
+    v->rows = v->flat ? k->oh * k->ow : k->oh;
+    v->columns = v->flat ? 1 : k->ow;
+    v->n = k->oc;
+    v->k = k->c;
+    v->block = d->block;
+    v->in_pixels = k->ih * k->iw;
+    v->dst_pixel = d->block;
+    return true;
+}
+
+/* ---- how it lies packed ---- */
+
+static uint64_t take(uint64_t *at, uint64_t bytes)
+{
+    const uint64_t begin = *at;
+    *at = (begin + bytes + 63) & ~(uint64_t)63;
+    return begin;
+}
+
+static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
+{
+    const gi_window one = { .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1 }, *w = v->flat ? &one : &v->w;
+    v->groups = (v->k + GK_BF16_K - 1) / GK_BF16_K;
+    v->phases_h = w->sh;
+    v->phases_w = w->sw;
+    v->reach_h = (w->kh - 1) * w->dh / w->sh;
+    v->pitch = v->columns + (w->kw - 1) * w->dw / w->sw;
+    const int64_t planes = v->groups * v->phases_h * v->phases_w, row = v->pitch * GK_BF16_K;
+    const int64_t row_bytes = planes * row * v->parts * (int64_t)sizeof(uint16_t);
+    v->strip = gi_min_i64(v->rows, gi_max_i64(v->flat ? v->unit->pixels : 1, STRIP_BYTES / row_bytes - v->reach_h));
+    v->plane = (v->strip + v->reach_h) * row + GK_BF16_K; /* one line more, so that groups are in unlike cache sets */
+    v->part = planes * v->plane;
+    v->taps_a_row = v->groups * w->kw;
+    v->n_taps = w->kh * v->taps_a_row;
+    v->panels = (v->n + GK_BF16_COLUMNS - 1) / GK_BF16_COLUMNS;
+    v->panel = v->n_taps * v->parts * GK_BF16_K * GK_BF16_COLUMNS;
+    v->chunk = v->unit->taps_at_once ? gi_max_i64(1, v->unit->taps_at_once / v->parts) : v->n_taps;
+    v->taps = GI_NEW_ARRAY(c->arena, ptrdiff_t, v->n_taps);
+    GI_NEED(v->taps);
+    ptrdiff_t *t = v->taps;
+    for (int64_t h = 0; h < w->kh; h++)
+        for (int64_t g = 0; g < v->groups; g++)
+            for (int64_t k = 0; k < w->kw; k++) {
+                const int64_t phase = (g * v->phases_h + h * w->dh % w->sh) * v->phases_w + k * w->dw % w->sw;
+                *t++ = phase * v->plane + h * w->dh / w->sh * row + k * w->dw / w->sw * GK_BF16_K;
+            }
+    return GOPT_OK;
+}
+
+static void lay_out_scratch(gi_bf16 *v)
+{
+    const int64_t tile = v->unit->pixels;
+    v->pieces = v->unit->flat ? (v->strip * v->pitch + tile - 1) / tile
+                : v->flat     ? (v->strip + tile - 1) / tile
+                              : v->strip * ((v->columns + tile - 1) / tile);
+    uint64_t at = 0;
+    /* a flat unit reads a whole tile behind the last pixel */
+    (void)take(&at, (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * GK_BF16_K) * sizeof(uint16_t));
+    v->pieces_at = take(&at, (uint64_t)v->pieces * sizeof(gi_bf16_piece));
+    v->sums_at = at;
+    if (v->chunk < v->n_taps)
+        (void)take(&at, (uint64_t)(v->pieces * GK_BF16_PIXELS * GK_BF16_COLUMNS) * sizeof(float));
+    v->epilogue_at = take(&at, gi_epilogue_scratch(&v->e));
+    v->scratch = at;
+}
+
+/* Workers along the columns and along the rows: what leaves them the most even work; where both do, what reads and
+ * packs less twice. */
+static int choose_split(const gi_cpu *d, const gi_bf16 *v)
+{
+    int chosen = 1;
+    double best = 0;
+    const int64_t units = v->images * v->rows;
+    const double weights = (double)(v->panels * v->panel), input = (double)(v->images * v->in_pixels * v->k * 2);
+    for (int g = 1; g <= d->threads; g++) {
+        if (d->threads % g)
+            continue;
+        const int r = d->threads / g;
+        const int64_t groups = (v->panels + g - 1) / g, turns = (units + r - 1) / r;
+        const double even = (double)(groups * g) / (double)v->panels * (double)(turns * r) / (double)units;
+        const double cost = even * (1.0 + 0.2 * (weights * r + input * g) / (weights + input) / d->threads);
+        if (g == 1 || cost < best) {
+            best = cost;
+            chosen = g;
+        }
+    }
+    return chosen;
+}
+
+/* ---- weights ---- */
+
+/* A number of the constant operand: input channel (or row) k of window place h, w; column n. */
+typedef struct constant {
+    const float *p;
+    const gi_bf16 *v;
+    const gi_operands *o; /* of a matrix; else NULL */
+} constant;
+
+static float constant_at(const constant *b, int64_t h, int64_t w, int64_t k, int64_t n)
+{
+    const gi_bf16 *v = b->v;
+    if (!b->o)
+        return b->p[((n * v->k + k) * v->w.kh + h) * v->w.kw + w];
+    return b->o->alpha * b->p[b->o->trans_b ? n * v->k + k : k * v->n + n];
+}
+
+/* In parts, as gk_bf16_pack does: number `at` of part i lies i * GK_BF16_K * GK_BF16_COLUMNS further. */
+static bool put(const gi_bf16 *v, uint16_t *to, float x)
+{
+    for (int i = 0; i < v->parts; i++, to += GK_BF16_K * GK_BF16_COLUMNS) {
+        *to = gk_bf16_of(x);
+        if ((*to & 0x7f80) == 0x7f80 && v->parts > 1)
+            return false;
+        x -= gk_bf16_value(*to);
+    }
+    return true;
+}
+
+/* False where a number would have no parts. */
+static bool pack_weights(const gi_bf16 *v, const constant *b)
+{
+    const int64_t kh = v->flat ? 1 : v->w.kh, kw = v->flat ? 1 : v->w.kw;
+    const int64_t tap = v->parts * GK_BF16_K * GK_BF16_COLUMNS;
+    for (int64_t panel = 0; panel < v->panels; panel++) {
+        uint16_t *to = v->weights + panel * v->panel;
+        const int64_t first = panel * GK_BF16_COLUMNS, columns = gi_min_i64(GK_BF16_COLUMNS, v->n - first);
+        memset(to, 0, (size_t)v->panel * sizeof(*to));
+        for (int64_t h = 0; h < kh; h++)
+            for (int64_t g = 0; g < v->groups; g++)
+                for (int64_t w = 0; w < kw; w++, to += tap)
+                    for (int64_t k = 0; k < gi_min_i64(GK_BF16_K, v->k - g * GK_BF16_K); k++)
+                        for (int64_t j = 0; j < columns; j++)
+                            if (!put(v, to + (k / 2 * GK_BF16_COLUMNS + j) * 2 + k % 2,
+                                     constant_at(b, h, w, g * GK_BF16_K + k, first + j)))
+                                return false;
+    }
+    return true;
+}
+
+static float number_at(const gi_blob *b, int64_t i)
+{
+    float x;
+    memcpy(&x, (const char *)b->data + (size_t)i * sizeof(x), sizeof(x));
+    return x;
+}
+
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_operands *o, bool *ok)
+{
+    const gi_blob *w = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_W)) : o->b;
+    const gi_blob *b = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_B)) : o->c;
+    const float beta = v->image ? 1.0f : o->beta;
+    const size_t biases = (size_t)(v->panels * GK_BF16_COLUMNS) * sizeof(float);
+    v->weights = gi_cpu_pack(d, s, c, (size_t)(v->panels * v->panel) * sizeof(*v->weights));
+    v->bias = gi_cpu_pack(d, s, c, biases);
+    float *dense = gi_alloc(d->cx, w->bytes + 1);
+    if (!v->weights || !v->bias || !dense) {
+        gi_free(d->cx, dense);
+        return GOPT_NO_MEMORY;
+    }
+    memcpy(dense, w->data, w->bytes); /* which need not be aligned */
+    *ok = pack_weights(v, &(constant){ dense, v, v->image ? NULL : o });
+    gi_free(d->cx, dense);
+    memset(v->bias, 0, biases);
+    for (int64_t i = 0; i < v->n; i++) {
+        if (b)
+            v->bias[i] += beta * number_at(b, gi_blob_elements(b) == 1 ? 0 : i);
+        if (v->e.bias)
+            v->bias[i] += number_at(v->e.bias, i);
+    }
+    return GOPT_OK;
+}
+
+/* ---- preparing ---- */
+
+static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, int parts, bool *took)
+{
+    gi_bf16 *v = gi_cpu_own(c, sizeof(*v));
+    gi_operands o = { 0 };
+    bool ok;
+    GI_NEED(v);
+    v->parts = parts;
+    v->unit = unit_for(d, parts);
+    if (!v->unit)
+        return GOPT_OK;
+    GI_TRY(image ? gi_epilogue_find(c, s, OP_Conv, OP_Conv, 1, &v->e, &ok)
+                 : gi_epilogue_find(c, s, OP_MatMul, OP_Gemm, -1, &v->e, &ok));
+    if (!ok || !(image ? read_image(d, v->e.main, v) : read_matrix(v->e.main, v, &o)))
+        return GOPT_OK;
+    if (2 * v->k < 16)
+        return gi_cpu_decline(c, "it sums over %lld channels, and this takes them 32 at a time", (long long)v->k);
+    if (v->image && (v->w.sh > MOST_STRIDE || v->w.sw > MOST_STRIDE))
+        return gi_cpu_decline(c, "its window moves by more than %d", MOST_STRIDE);
+    gi_values in = { 0 };
+    GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, 0)) && gi_epilogue_values(&v->e, c->arena, &in));
+    GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
+    v->x = 0;
+    v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
+    if (image) {
+        gi_cpu_want_like(s, c, s->out[0]->type);
+        c->want_in[0] = GI_BLOCKED;
+    } else {
+        for (uint32_t i = 0; i < s->n_in; i++)
+            c->want_in[i] = GI_PLAIN;
+        c->want_out[0] = GI_PLAIN;
+    }
+    GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
+    if (!ok)
+        return GOPT_OK;
+    GI_TRY(lay_out(c, v));
+    lay_out_scratch(v);
+    if (v->scratch > MOST_SCRATCH)
+        return gi_cpu_decline(c, "a row of its input is too long to be packed");
+    if (!c->dry)
+        GI_TRY(pack(d, s, c, v, &o, &ok));
+    if (!ok)
+        return gi_cpu_decline(c, "a weight is not finite");
+    c->packed_bytes = (uint64_t)(v->panels * v->panel) * sizeof(*v->weights);
+    v->split = choose_split(d, v);
+    s->scratch = v->scratch * (uint64_t)d->threads;
+    s->gflop = 2e-9 * (double)(v->images * v->rows * v->columns) * (double)v->n *
+               (double)(v->k * (v->flat ? 1 : v->w.kh * v->w.kw));
+    if (v->add > 0 && !v->e.n_rest)
+        s->in_place = v->add;
+    c->own = v;
+    *took = true;
+    return GOPT_OK;
+}
+
+static gopt_status prepare_conv(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    return d->precision == GI_BF16 ? prepare(d, s, c, true, 1, took) : GOPT_OK;
+}
+
+static gopt_status prepare_matmul(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    return d->precision == GI_BF16 ? prepare(d, s, c, false, 1, took) : GOPT_OK;
+}
+
+const gi_tactic gi_tactic_conv_bf16 = { .name = "conv_bf16", .prepare = prepare_conv, .run = gi_bf16_run };
+const gi_tactic gi_tactic_matmul_bf16 = { .name = "matmul_bf16", .prepare = prepare_matmul, .run = gi_bf16_run };

@@ -1,0 +1,54 @@
+/* Convolutions and products with constant matrices in bfloat16: what bf16.c prepares and bf16_run.c runs. */
+#ifndef GI_CPU_BF16_H
+#define GI_CPU_BF16_H
+
+#include "backend/cpu/epilogue.h"
+#include "backend/cpu/matmul.h"
+#include "backend/cpu/window.h"
+#include "gk_bf16.h"
+
+/* A product of pixels by taps of 32 channels (kernels/bf16.h). A matrix, or an image whose window is one pixel, is
+ * `rows` of one pixel; another image has its own rows and columns.
+ *
+ * A worker packs the input of a strip of output rows: channel groups of 32, and of each, where the window moves by more
+ * than one pixel, the rows and columns apart by their phase, so that neighbours of the result read neighbours:
+ *
+ *     columns of stride 2:   0 1 2 3 4 5 6 7   ⇒   0 2 4 6 | 1 3 5 7
+ *
+ * Rows and columns outside the image are packed as zeros. */
+typedef struct gi_bf16 {
+    gi_epilogue e;
+    const gk_bf16_unit *unit;
+    int parts;
+    int x, add;                          /* in step->in; add -1: none */
+    bool image;                          /* blocked images; else rows of k numbers */
+    bool flat;                           /* a row of the result is one pixel, and so is a row of the input */
+    gi_window w;                         /* of images that are not flat */
+    int64_t images, rows, columns, k, n; /* of the result, with n channels; k of the input */
+    int block;                           /* of the channels of input and result: blocked, or 16 of a row */
+    int64_t in_pixels;                   /* an image's */
+    int64_t groups, phases_h, phases_w, reach_h, pitch; /* packed: pitch pixels a row, reach_h more rows */
+    int64_t strip;                                      /* rows at most */
+    int64_t plane, part; /* packed numbers of one group and phase, and of one part, for a whole strip */
+    ptrdiff_t *taps;
+    int64_t n_taps, taps_a_row;
+    int64_t panels, panel, chunk; /* of 32 columns, numbers of one; taps at once */
+    uint16_t *weights;
+    float *bias;
+    int split;                                         /* workers along the columns */
+    int64_t pieces;                                    /* tiles of a strip at most */
+    int64_t dst_pixel;                                 /* from a pixel of the result to the next */
+    uint64_t pieces_at, sums_at, epilogue_at, scratch; /* of a worker, in bytes */
+} gi_bf16;
+
+/* A tile of a strip: where its pixels lie packed and in the result, and the rows of the window that they see. */
+typedef struct gi_bf16_piece {
+    ptrdiff_t src, half;
+    int64_t h0, h1;
+    int pixels;
+    ptrdiff_t at[GK_BF16_PIXELS];
+} gi_bf16_piece;
+
+gopt_status gi_bf16_run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
+
+#endif

@@ -1,0 +1,306 @@
+/* Running products of bfloat16: packing a strip, cutting it into tiles, and all panels of weights over them. */
+#include "backend/cpu/bf16.h"
+
+typedef struct job {
+    const gi_cpu *d;
+    const gi_bf16 *v;
+    const gi_run_args *args;
+} job;
+
+/* Rows r0 … r1-1 of one image's result, or of a matrix. */
+typedef struct strip {
+    int64_t image, r0, r1;
+    uint16_t *packed;
+    gi_bf16_piece *pieces;
+    int64_t n_pieces;
+    float *sums;
+    bool finite;
+} strip;
+
+/* ---- packing ---- */
+
+static void zero(const gi_bf16 *v, uint16_t *to, int64_t pixels)
+{
+    for (int i = 0; i < v->parts; i++)
+        memset(to + i * v->part, 0, (size_t)(pixels * GK_BF16_K) * sizeof(*to));
+}
+
+/* The channels of one group, to be packed from pixel `at` of the input on. */
+static gk_bf16_pack group_of(const job *j, const strip *s, int64_t group, int64_t at)
+{
+    const gi_bf16 *v = j->v;
+    const int64_t first = group * GK_BF16_K, blocks = (v->k + v->block - 1) / v->block;
+    const float *src = j->args->in[v->x].host;
+    if (v->image)
+        src += ((s->image * blocks + first / v->block) * v->in_pixels + at) * v->block;
+    else
+        src += at * v->k + first;
+    return (gk_bf16_pack){ .src = src,
+                           .pixel = v->image ? v->block : v->k,
+                           .src_block = v->image ? v->in_pixels * v->block : v->block,
+                           .block = v->block,
+                           .channels = (int)gi_min_i64(GK_BF16_K, v->k - first),
+                           .parts = v->parts,
+                           .part = v->part };
+}
+
+static void pack_flat(const job *j, strip *s)
+{
+    const gi_bf16 *v = j->v;
+    for (int64_t g = 0; g < v->groups; g++) {
+        gk_bf16_pack p = group_of(j, s, g, s->r0);
+        p.dst = s->packed + g * v->plane;
+        p.n = (size_t)(s->r1 - s->r0);
+        s->finite = v->unit->pack(&p) && s->finite;
+    }
+}
+
+/* Every sw-th column from `phase` on of row y of the input, padding included. */
+static void pack_row(const job *j, strip *s, int64_t group, int64_t y, int64_t phase, uint16_t *to)
+{
+    const gi_bf16 *v = j->v;
+    const gi_window *w = &v->w;
+    if (y < 0 || y >= w->ih) {
+        zero(v, to, v->pitch);
+        return;
+    }
+    /* packed column i is the image's i * sw + phase - pl */
+    const int64_t before = w->pl - phase > 0 ? (w->pl - phase + w->sw - 1) / w->sw : 0;
+    const int64_t left = gi_min_i64(before, v->pitch), first = left * w->sw + phase - w->pl;
+    const int64_t there = first < w->iw ? (w->iw - 1 - first) / w->sw + 1 : 0;
+    const int64_t inside = gi_min_i64(there, v->pitch - left);
+    zero(v, to, left);
+    if (inside > 0) {
+        gk_bf16_pack p = group_of(j, s, group, y * w->iw + first);
+        p.pixel *= w->sw;
+        p.dst = to + left * GK_BF16_K;
+        p.n = (size_t)inside;
+        s->finite = v->unit->pack(&p) && s->finite;
+    }
+    zero(v, to + (left + inside) * GK_BF16_K, v->pitch - left - inside);
+}
+
+static bool phase_is_read(int64_t phase, int64_t taps, int64_t dilation, int64_t stride)
+{
+    for (int64_t i = 0; i < taps; i++)
+        if (i * dilation % stride == phase)
+            return true;
+    return false;
+}
+
+static void pack_image(const job *j, strip *s)
+{
+    const gi_bf16 *v = j->v;
+    const gi_window *w = &v->w;
+    const int64_t rows = s->r1 - s->r0 + v->reach_h;
+    for (int64_t a = 0; a < v->phases_h; a++)
+        for (int64_t b = 0; b < v->phases_w; b++) {
+            if (!phase_is_read(a, w->kh, w->dh, w->sh) || !phase_is_read(b, w->kw, w->dw, w->sw))
+                continue;
+            for (int64_t g = 0; g < v->groups; g++) {
+                uint16_t *to = s->packed + ((g * v->phases_h + a) * v->phases_w + b) * v->plane;
+                for (int64_t i = 0; i < rows; i++)
+                    pack_row(j, s, g, (s->r0 + i) * w->sh + a - w->pt, b, to + i * v->pitch * GK_BF16_K);
+            }
+        }
+}
+
+/* ---- tiles ---- */
+
+static gi_bf16_piece *new_piece(strip *s, int64_t src, int pixels, int64_t h0, int64_t h1)
+{
+    gi_bf16_piece *p = &s->pieces[s->n_pieces++];
+    p->src = src * GK_BF16_K;
+    p->half = (pixels + 1) / 2 * GK_BF16_K;
+    p->pixels = pixels;
+    p->h0 = h0;
+    p->h1 = h1;
+    return p;
+}
+
+/* Positions from … to-1 of the packed strip, those between two rows included, which are nothing of the result's. */
+static void cut_flat(const gi_bf16 *v, strip *s, int64_t from, int64_t to, int64_t kh)
+{
+    const int most = v->unit->pixels;
+    for (int64_t at = from; at < to; at += most) {
+        const int n = (int)gi_min_i64(most, to - at);
+        gi_bf16_piece *p = new_piece(s, at, n, 0, kh);
+        for (int i = 0; i < n; i++) {
+            const int64_t row = (at + i) / v->pitch, column = (at + i) % v->pitch;
+            p->at[i] = column < v->columns ? (row * v->columns + column) * v->dst_pixel : -1;
+        }
+    }
+}
+
+/* Positions that are the result's from `first` on, in tiles of about the same size. */
+static void cut_evenly(const gi_bf16 *v, strip *s, int64_t src, int64_t first, int64_t n, int64_t h0, int64_t h1)
+{
+    const int64_t most = v->unit->pixels, pieces = (n + most - 1) / most;
+    for (int64_t k = 0; k < pieces; k++) {
+        const int count = (int)(n / pieces + (k < n % pieces));
+        gi_bf16_piece *p = new_piece(s, src, count, h0, h1);
+        for (int i = 0; i < count; i++)
+            p->at[i] = (first + i) * v->dst_pixel;
+        src += count;
+        first += count;
+    }
+}
+
+static void cut_rows(const gi_bf16 *v, strip *s)
+{
+    const int64_t rows = s->r1 - s->r0;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t h0, h1, n0 = -1, n1 = -1;
+        gi_window_rows(&v->w, s->r0 + r, &h0, &h1);
+        if (2 * v->columns <= v->unit->pixels && r + 1 < rows)
+            gi_window_rows(&v->w, s->r0 + r + 1, &n0, &n1);
+        if (n0 != h0 || n1 != h1) {
+            cut_evenly(v, s, r * v->pitch, r * v->columns, v->columns, h0, h1);
+            continue;
+        }
+        gi_bf16_piece *p = new_piece(s, r * v->pitch, (int)(2 * v->columns), h0, h1); /* two short rows in one */
+        p->half = v->pitch * GK_BF16_K;
+        for (int i = 0; i < p->pixels; i++)
+            p->at[i] = (r * v->columns + i) * v->dst_pixel;
+        r++;
+    }
+}
+
+static void cut(const gi_bf16 *v, strip *s)
+{
+    const int64_t rows = s->r1 - s->r0;
+    s->n_pieces = 0;
+    if (v->unit->flat)
+        cut_flat(v, s, 0, (rows - 1) * v->pitch + v->columns, v->flat ? 1 : v->w.kh);
+    else if (v->flat)
+        cut_evenly(v, s, 0, 0, rows, 0, 1);
+    else
+        cut_rows(v, s);
+}
+
+/* ---- multiplying ---- */
+
+/* One panel by taps t0 … t1-1 of every tile. */
+static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t panel, int64_t t0, int64_t t1)
+{
+    const gi_bf16 *v = j->v;
+    const uint16_t *w = v->weights + panel * v->panel;
+    const int64_t tap = v->panel / v->n_taps, lines = tap * (int64_t)sizeof(*w) / 64;
+    float *const dst = t->dst;
+    t->prefetch_lines = panel + 1 < v->panels ? (int)((lines + s->n_pieces - 1) / s->n_pieces) : 0;
+    t->begins = t0 == 0;
+    t->ends = t1 == v->n_taps;
+    for (int64_t i = 0; i < s->n_pieces; i++) {
+        const gi_bf16_piece *p = &s->pieces[i];
+        const int64_t from = gi_max_i64(t0, p->h0 * v->taps_a_row), to = gi_min_i64(t1, p->h1 * v->taps_a_row);
+        t->src = s->packed + p->src;
+        t->half = v->unit->flat ? 0 : p->half;
+        t->taps = v->taps + from;
+        t->n_taps = (size_t)gi_max_i64(0, to - from);
+        t->w = w + from * tap;
+        t->sums = v->chunk < v->n_taps ? s->sums + i * GK_BF16_PIXELS * GK_BF16_COLUMNS : NULL;
+        t->dst = dst;
+        t->at = p->at;
+        t->pixels = p->pixels;
+        t->prefetch = (const char *)(w + v->panel + t0 * tap) + i * t->prefetch_lines * 64 * (t1 - t0);
+        if (s->finite)
+            v->unit->tile(t);
+        else
+            gk_bf16_tile_plain(t);
+    }
+}
+
+/* Where row r0 of panel p of the result begins. */
+static int64_t result_at(const gi_bf16 *v, const strip *s, int64_t panel)
+{
+    const int64_t pixels = v->rows * v->columns, blocks = (v->n + v->block - 1) / v->block;
+    if (!v->image)
+        return s->r0 * v->n + panel * GK_BF16_COLUMNS;
+    return ((s->image * blocks + panel * GK_BF16_COLUMNS / v->block) * pixels + s->r0 * v->columns) * v->block;
+}
+
+static void run_programs(const job *j, const strip *s, int64_t p0, int64_t p1, void *scratch)
+{
+    const gi_bf16 *v = j->v;
+    if (!v->image) {
+        for (int64_t r = s->r0; r < s->r1; r++)
+            gi_epilogue_run(j->d, &v->e, j->args, r * v->n + p0 * GK_BF16_COLUMNS,
+                            r * v->n + gi_min_i64(v->n, p1 * GK_BF16_COLUMNS), scratch);
+        return;
+    }
+    const int64_t blocks = (v->n + v->block - 1) / v->block, each = GK_BF16_COLUMNS / v->block;
+    const int64_t length = (s->r1 - s->r0) * v->columns * v->block, block = v->rows * v->columns * v->block;
+    for (int64_t b = p0 * each; b < gi_min_i64(blocks, p1 * each); b++) {
+        const int64_t at = result_at(v, s, 0) + b * block;
+        gi_epilogue_run(j->d, &v->e, j->args, at, at + length, scratch);
+    }
+}
+
+static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scratch)
+{
+    const gi_bf16 *v = j->v;
+    float *out = j->args->out[0].host;
+    const float *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
+    const int64_t pixels = v->rows * v->columns;
+    /* a blocked result is written in whole blocks */
+    const int64_t columns = v->image ? (v->n + v->block - 1) / v->block * v->block : v->n;
+    s->finite = true;
+    if (v->flat)
+        pack_flat(j, s);
+    else
+        pack_image(j, s);
+    s->finite = s->finite || v->parts == 1;
+    cut(v, s);
+    for (int64_t p = p0; p < p1; p++) {
+        const int64_t at = result_at(v, s, p);
+        gk_bf16_tile t = { .part = v->part,
+                           .parts = v->parts,
+                           .bias = v->bias + p * GK_BF16_COLUMNS,
+                           .add = add ? add + at : NULL,
+                           .dst = out + at,
+                           .dst_block = v->image ? pixels * v->block : v->block,
+                           .block = v->block,
+                           .columns = (int)gi_min_i64(GK_BF16_COLUMNS, columns - p * GK_BF16_COLUMNS),
+                           .lo = v->e.lo,
+                           .hi = v->e.hi };
+        for (int64_t t0 = 0; t0 < v->n_taps; t0 += v->chunk)
+            multiply(j, s, &t, p, t0, gi_min_i64(v->n_taps, t0 + v->chunk));
+        if (v->e.program && v->image)
+            run_programs(j, s, p, p + 1, scratch + v->epilogue_at);
+    }
+    if (v->e.program && !v->image)
+        run_programs(j, s, p0, p1, scratch + v->epilogue_at);
+}
+
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const gi_bf16 *v = j->v;
+    const int split = n_workers % v->split ? 1 : v->split;
+    char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
+    strip s = { .packed = (uint16_t *)(void *)scratch,
+                .pieces = (gi_bf16_piece *)(void *)(scratch + v->pieces_at),
+                .sums = (float *)(void *)(scratch + v->sums_at) };
+    int64_t p0, p1, u0, u1;
+    gi_share(v->panels, 1, worker % split, split, &p0, &p1);
+    gi_share(v->images * v->rows, 1, worker / split, n_workers / split, &u0, &u1);
+    if (p0 == p1 || u0 == u1)
+        return;
+    v->unit->begin();
+    while (u0 < u1) {
+        s.image = u0 / v->rows;
+        s.r0 = u0 % v->rows;
+        s.r1 = gi_min_i64(gi_min_i64(v->rows, s.r0 + u1 - u0), s.r0 + v->strip);
+        run_strip(j, &s, p0, p1, scratch);
+        u0 += s.r1 - s.r0;
+    }
+    v->unit->end();
+}
+
+gopt_status gi_bf16_run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
+{
+    (void)s;
+    job j = { d, c->own, args };
+    gi_cpu_run(d, args->pool, run_part, &j);
+    return GOPT_OK;
+}
