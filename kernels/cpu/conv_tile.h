@@ -13,36 +13,73 @@
 enum { GK_TILE_ONE = 2 * GK_TILE };
 
 /* The last columns of a matrix: fewer than two vectors. */
-static __attribute__((noinline)) void conv_store_part(const gk_conv_tile *t, float *dst, const float *add,
-                                                      const float *sum)
+static __attribute__((noinline)) void conv_store_part(const gk_conv_tile *t, ptrdiff_t at, const float *sum)
 {
     for (int j = 0; j < t->columns; j++) {
-        const ptrdiff_t at = j < L ? j : t->dst_col + j - L;
-        float x = sum[j] + (t->bias ? t->bias[j] : 0.0f) + (add ? add[at] : 0.0f);
+        const ptrdiff_t to = at + (j < L ? j : t->dst_col + j - L);
+        float x = sum[j] + (t->bias ? t->bias[j] : 0.0f) + (t->add ? t->add[to] : 0.0f);
         x = x < t->lo ? t->lo : x;
-        dst[at] = t->hi < x ? t->hi : x;
+        t->dst[to] = t->hi < x ? t->hi : x;
     }
 }
 
-/* nv vectors of sums. The bias comes last: sums that start from it round at its magnitude at every step. */
-GK_INLINE void conv_store(const gk_conv_tile *t, float *dst, const float *add, const int nv, const gv *sum)
+/* What is the same for every pixel of a tile, in registers of its own. */
+typedef struct conv_end {
+    gv bias[2], lo, hi;
+} conv_end;
+
+GK_INLINE conv_end conv_end_of(const gk_conv_tile *t, const int nv)
+{
+    conv_end e = { { V(0.0f), V(0.0f) }, V(t->lo), V(t->hi) };
+    if (t->bias) {
+        e.bias[0] = v_load(t->bias);
+        if (nv == 2)
+            e.bias[1] = v_load(t->bias + L);
+    }
+    return e;
+}
+
+/* Vector v's sum of a pixel. The bias comes last: sums that start from it round at its magnitude at every step. */
+GK_INLINE void conv_store(const conv_end *e, const gk_conv_tile *t, ptrdiff_t at, const bool add, const int v, gv sum)
+{
+    at += v * t->dst_col;
+    gv x = sum + e->bias[v];
+    if (add)
+        x += v_load(t->add + at);
+    v_store(t->dst + at, v_atmost(e->hi, v_atleast(e->lo, x)));
+}
+
+/* Pixel p's place of n. */
+GK_INLINE ptrdiff_t conv_place(const gk_conv_tile *t, const int p, const int n)
+{
+    const int h = (n + 1) / 2;
+    return p < h ? p * t->dst_pixel : t->dst_half + (p - h) * t->dst_pixel;
+}
+
+/* n pixels' sums of nv vectors. */
+GK_INLINE void conv_finish(const gk_conv_tile *t, const int n, const int nv, gv (*sum)[2])
 {
     if (nv == 2 && t->columns != 2 * L) {
-        float s[2 * L];
-        v_store(s, sum[0]);
-        v_store(s + L, sum[1]);
-        conv_store_part(t, dst, add, s);
+#pragma GCC unroll 28
+        for (int p = 0; p < n; p++) {
+            float s[2 * L];
+            v_store(s, sum[p][0]);
+            v_store(s + L, sum[p][1]);
+            conv_store_part(t, conv_place(t, p, n), s);
+        }
         return;
     }
+    const conv_end e = conv_end_of(t, nv);
 #pragma GCC unroll 2
-    for (int v = 0; v < nv; v++) {
-        gv x = sum[v];
-        if (t->bias)
-            x += v_load(t->bias + v * L);
-        if (add)
-            x += v_load(add + v * t->dst_col);
-        v_store(dst + v * t->dst_col, v_atmost(V(t->hi), v_atleast(V(t->lo), x)));
-    }
+    for (int v = 0; v < nv; v++)
+        if (t->add)
+#pragma GCC unroll 28
+            for (int p = 0; p < n; p++)
+                conv_store(&e, t, conv_place(t, p, n), true, v, sum[p][v]);
+        else
+#pragma GCC unroll 28
+            for (int p = 0; p < n; p++)
+                conv_store(&e, t, conv_place(t, p, n), false, v, sum[p][v]);
 }
 
 /* n pixels by nv vectors. The multiples of `pixel` that addresses are made of are kept to six by pointers to every
@@ -79,11 +116,7 @@ GK_INLINE void conv_pixels(const gk_conv_tile *t, const int n, const int nv)
             }
         }
     }
-#pragma GCC unroll 28
-    for (int p = 0; p < n; p++) {
-        const ptrdiff_t at = p < h ? p * t->dst_pixel : t->dst_half + (p - h) * t->dst_pixel;
-        conv_store(t, t->dst + at, t->add ? t->add + at : NULL, nv, a[p]);
-    }
+    conv_finish(t, n, nv, a);
 }
 
 /* One or two pixels: four channels at a time into accumulators of their own. */
@@ -119,16 +152,13 @@ GK_INLINE void conv_few(const gk_conv_tile *t, const int n, const int nv)
                 for (int v = 0; v < nv; v++)
                     a[p][v][0] += V(s[c + p * t->half]) * v_load(w + v * L);
     }
+    gv sum[2][2];
 #pragma GCC unroll 2
-    for (int p = 0; p < n; p++) {
-        gv sum[2];
-        float *dst = t->dst + p * t->dst_half;
-        const float *add = t->add ? t->add + p * t->dst_half : NULL;
+    for (int p = 0; p < n; p++)
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++)
-            sum[v] = (a[p][v][0] + a[p][v][1]) + (a[p][v][2] + a[p][v][3]);
-        conv_store(t, dst, add, nv, sum);
-    }
+            sum[p][v] = (a[p][v][0] + a[p][v][1]) + (a[p][v][2] + a[p][v][3]);
+    conv_finish(t, n, nv, sum);
 }
 
 #define CONV_TILE(N)                                 \

@@ -16,7 +16,7 @@ typedef struct conv {
     gi_window w;
     int x, add; /* in step->in; add -1: none */
     int64_t group, icg, ocg;
-    bool plain;                 /* few input channels, read from the dense layout: a pixel is icg floats */
+    bool plain;                 /* read from the dense layout, as if in blocks of one channel */
     bool copy;                  /* strips go through scratch, padded */
     int64_t cb, blocks;         /* channels of a block, blocks of a group */
     int64_t row, plane, pixel;  /* strides of what the kernel reads */
@@ -88,16 +88,30 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, conv *v)
     return GOPT_OK;
 }
 
+/* Taps of the kernel's row h. Of dense planes the positions of a row lie side by side, so one tap has them all. */
+static gk_tap *row_of_taps(const conv *v, int64_t h, gk_tap *t)
+{
+    const gi_window *w = &v->w;
+    for (int64_t b = 0; b < v->blocks; b++) {
+        if (v->plain && w->dw == 1) {
+            *t++ = (gk_tap){ h * w->dh * v->row + b * v->plane, w->kw };
+            continue;
+        }
+        for (int64_t k = 0; k < w->kw; k++)
+            *t++ = (gk_tap){ h * w->dh * v->row + b * v->plane + k * w->dw * v->cb,
+                             gi_min_i64(v->cb, v->icg - b * v->cb) };
+    }
+    return t;
+}
+
 /* How strips, copies and taps lie. */
 static gopt_status lay_out(const gi_cpu *d, gi_cpu_step *c, conv *v)
 {
     gi_window *w = &v->w;
-    const int64_t block = d->block;
     const int64_t wide = (w->ow - 1) * w->sw + (w->kw - 1) * w->dw + 1; /* columns read, padding included */
-    v->plain = v->group == 1 && v->icg * 2 < block;
-    v->cb = v->plain ? v->icg : block;
+    v->cb = v->plain ? 1 : d->block;
     v->blocks = (v->icg + v->cb - 1) / v->cb;
-    v->copy = v->plain || w->pl > 0 || wide > w->iw;
+    v->copy = w->pl > 0 || wide > w->iw;
     v->flat = !v->copy && w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && w->pt == 0 && w->oh == w->ih &&
               w->ow == w->iw;
     if (v->flat) {
@@ -112,18 +126,14 @@ static gopt_status lay_out(const gi_cpu *d, gi_cpu_step *c, conv *v)
     v->strip = gi_max_i64(1, gi_min_i64(w->oh, STRIP_BYTES / row_bytes - reach / w->sh));
     v->unit = d->k->tile;
     const int64_t in_rows = gi_min_i64(w->ih, (v->strip - 1) * w->sh + reach);
-    v->plane = v->copy ? in_rows * v->row + 16 : w->ih * w->iw * block;
+    v->plane = v->copy ? in_rows * v->row + 16 : w->ih * w->iw * v->cb;
     v->scratch = v->copy ? (uint64_t)(v->plane * v->blocks * v->group + 16) * sizeof(float) : 0;
-    v->taps_a_row = v->blocks * w->kw;
+    v->taps_a_row = v->plain && w->dw == 1 ? v->blocks : v->blocks * w->kw;
     v->taps = GI_NEW_ARRAY(c->arena, gk_tap, w->kh * v->taps_a_row);
     GI_NEED(v->taps);
     gk_tap *t = v->taps;
     for (int64_t h = 0; h < w->kh; h++)
-        for (int64_t b = 0; b < v->blocks; b++)
-            for (int64_t k = 0; k < w->kw; k++, t++) {
-                t->offset = h * w->dh * v->row + b * v->plane + k * w->dw * v->cb;
-                t->channels = gi_min_i64(v->cb, v->icg - b * v->cb);
-            }
+        t = row_of_taps(v, h, t);
     return GOPT_OK;
 }
 
@@ -189,6 +199,14 @@ bool gi_conv_direct_takes(const gi_cpu *d, const gi_node *n)
     return n->op == OP_Conv && applies(d, n, &v);
 }
 
+/* Few channels would leave a block half empty, and what lies dense is best read so: but for single positions of many
+ * channels, whose taps would be one number each. */
+static bool reads_plain(const gi_cpu *d, const conv *v, gi_layout lies)
+{
+    return v->group == 1 &&
+           (v->icg * 2 < d->block || (lies == GI_PLAIN && (v->icg <= 4 || (v->w.kw > 2 && v->w.dw == 1))));
+}
+
 static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 {
     conv *v = gi_cpu_own(c, sizeof(*v));
@@ -205,6 +223,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
     v->tiles = (v->ocg + 2 * d->block - 1) / (2 * d->block);
     v->odd = (v->ocg + d->block - 1) / d->block % 2;
+    v->plain = reads_plain(d, v, c->want_in[0]);
     gi_cpu_want_like(s, c, s->out[0]->type);
     const double flop = 2.0 * (double)(v->w.n * v->w.oc * v->w.oh * v->w.ow) * (double)(v->icg * v->w.kh * v->w.kw);
     GI_TRY(lay_out(d, c, v));
@@ -247,16 +266,8 @@ static void copy_strip(const conv *v, const float *src, int64_t first, int64_t c
             float *row = to + b * v->plane + r * v->row;
             memset(row, 0, (size_t)(left * v->cb) * sizeof(float));
             memset(row + (left + inside) * v->cb, 0, (size_t)((columns - left - inside) * v->cb) * sizeof(float));
-            row += left * v->cb;
-            if (!v->plain) {
-                memcpy(row, src + (b * w->ih + first + r) * w->iw * v->cb, (size_t)(inside * v->cb) * sizeof(float));
-                continue;
-            }
-            for (int64_t ch = 0; ch < v->icg; ch++) {
-                const float *from = src + (ch * w->ih + first + r) * w->iw;
-                for (int64_t x = 0; x < inside; x++)
-                    row[x * v->icg + ch] = from[x];
-            }
+            memcpy(row + left * v->cb, src + (b * w->ih + first + r) * w->iw * v->cb,
+                   (size_t)(inside * v->cb) * sizeof(float));
         }
 }
 
@@ -340,8 +351,7 @@ static void run_strip(const job *j, int64_t image, int64_t r0, int64_t r1, int64
     const conv *v = j->v;
     const gi_window *w = &v->w;
     const int64_t block = j->d->block, pixels = w->oh * w->ow, channel_blocks = (w->oc + block - 1) / block;
-    const int64_t in_blocks = v->plain ? 1 : v->blocks * v->group, in_c = v->plain ? v->icg : block;
-    const float *src = (const float *)j->args->in[v->x].host + image * in_blocks * in_c * w->ih * w->iw;
+    const float *src = (const float *)j->args->in[v->x].host + image * v->blocks * v->group * v->cb * w->ih * w->iw;
     float *out = j->args->out[0].host;
     const float *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
     int64_t first = 0;
