@@ -59,6 +59,7 @@ static gopt_status build(running *r)
         TRY(tool_make_dir(t, t->o.dump_kernels));
     progress *p = progress_start(t, "building");
     const gopt_status s = gopt_engine_create(r->g, &r->engine, &r->e);
+    r->g = r->e ? gopt_engine_graph(r->e) : NULL; /* the engine's from now on */
     progress_stop(p);
     gopt_kernels_close(r->engine.kernels);
     r->engine.kernels = NULL;
@@ -349,12 +350,15 @@ gopt_status run(tool *t)
                               .threads = (int)t->o.threads,
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,
+                              .take_graph = true,
                               .workspace = t->o.workspace,
                               .dump_kernels = t->o.dump_kernels } };
     const gopt_status s = run_steps(&r);
     for (size_t k = 0; r.rc && k < r.n_streams; k++)
         gopt_run_context_destroy(r.rc[k]);
     free(r.rc);
+    if (r.e)
+        r.g = NULL;
     gopt_engine_destroy(r.e);
     tensors_free(r.in, r.n_in);
     gopt_report_destroy(r.report);

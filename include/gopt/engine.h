@@ -38,6 +38,10 @@ typedef struct gopt_engine_options {
     const char *tactics;      /* taken wherever they take a step, "NAME:VARIANT,NAME"; NULL: by their estimates */
     const char *dump_kernels; /* folder for generated sources; NULL: none */
     gopt_kernels *kernels; /* opened with the same options: the engine takes their device over; NULL: opens its own */
+    /* The engine takes the graph over, also where it fails: gopt_engine_graph gives it back to look at. Where all
+     * shapes are fixed, weights that optimization made go as soon as they are packed: half the memory, and such a
+     * graph can be drawn and asked for names and types, but not saved or run elsewhere. */
+    bool take_graph;
 } gopt_engine_options;
 
 /* What a backend would run by a kernel of its own: for gopt_optimize, which expands what it lacks.
@@ -55,7 +59,7 @@ GOPT_API void gopt_kernels_close(gopt_kernels *k); /* k may be NULL; what an eng
  * places. `kernels` is the gopt_kernels. */
 GOPT_API bool gopt_kernels_run(void *kernels, const gopt_node *n);
 
-/* Compiles. The graph is cloned: the caller keeps his. Symbols of the inputs may still be free: then plans
+/* Compiles. The graph is cloned, unless take_graph says otherwise: the caller keeps his. Symbols of the inputs may still be free: then plans
  * are made when a run's shapes are first seen, and kept. */
 GOPT_API gopt_status gopt_engine_create(gopt_graph *g, const gopt_engine_options *o, gopt_engine **out);
 GOPT_API void gopt_engine_destroy(gopt_engine *e); /* e may be NULL; after its run contexts */

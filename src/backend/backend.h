@@ -52,6 +52,8 @@ struct gi_step {
     uint64_t scratch; /* bytes of workspace that run wants, of the arena */
     double gflop;
     uint64_t weight_bytes; /* packed weights that the step holds */
+    bool packs;            /* it keeps no pointer to constants that it does not leave in `in`: their bytes may go */
+    bool again; /* of the caller: other plans will be made of the same constants: packed ones can be shared */
     /* Choosing. `want`, of the caller: run it by this tactic and variant, where that takes it; NULL: as the backend
      * thinks. `ask_all`, of the caller: consider every tactic, not only until the choice is clear. */
     const gopt_tactic_info *want;

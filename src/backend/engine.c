@@ -145,7 +145,8 @@ static void special_destroy(struct gopt_engine *e, gi_special *s)
     if (!s)
         return;
     gi_plan_release(s->plan);
-    gopt_graph_destroy(s->graph);
+    if (s->graph != e->graph)
+        gopt_graph_destroy(s->graph);
     gi_arena_destroy(s->arena);
     gi_free(e->cx, s);
 }
@@ -219,7 +220,12 @@ static gopt_status special_fill(struct gopt_engine *e, const gopt_tensor *const 
 {
     s->arena = gi_arena_create(e->cx);
     GI_NEED(s->arena);
-    GI_TRY(gi_specialise(e->graph, inputs, &s->graph));
+    if (e->options.take_graph && e->is_static) {
+        GI_TRY(gi_specialise_in_place(e->graph));
+        s->graph = e->graph;
+    } else {
+        GI_TRY(gi_specialise(e->graph, inputs, &s->graph));
+    }
     if (inputs)
         GI_TRY(make_key(s, e->graph->main->n_params, inputs));
     GI_TRY(gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan));
@@ -239,7 +245,9 @@ static gopt_status special_create(struct gopt_engine *e, const gopt_tensor *cons
     GI_NEED(s);
     const double start = gi_now();
     s->refs = 1;
+    gi_store_weights_begin(e->cx); /* packed ones too are pages that go back when they are let go of */
     const gopt_status st = special_fill(e, inputs, s);
+    gi_store_weights_end(e->cx);
     if (st != GOPT_OK) {
         special_destroy(e, s);
         return st;
@@ -317,12 +325,15 @@ gopt_status gi_engine_device_const(struct gopt_engine *e, gi_blob *b, void **mem
 static gopt_status fill(struct gopt_engine *e, gopt_graph *g, const gopt_engine_options *o)
 {
     const double start = gi_now();
+    if (o && o->take_graph)
+        e->graph = g;
     e->arena = gi_arena_create(e->cx);
     GI_NEED(e->arena);
     gi_map_init(&e->device_consts, e->arena);
     GI_TRY(copy_options(e, o));
     GI_TRY(open_devices(e));
-    GI_TRY(gopt_graph_clone(g, &e->graph));
+    if (!e->graph)
+        GI_TRY(gopt_graph_clone(g, &e->graph));
     const int main_device = e->backend[1] ? 1 : 0;
     e->info = (gopt_engine_info){ .backend = e->backend[main_device]->name,
                                   .device = e->backend[main_device]->device_name(e->device[main_device]),
@@ -342,14 +353,16 @@ static gopt_status fill(struct gopt_engine *e, gopt_graph *g, const gopt_engine_
 
 gopt_status gopt_engine_create(gopt_graph *g, const gopt_engine_options *o, gopt_engine **out)
 {
-    struct gopt_engine *e = gi_alloc(g->cx, sizeof *e);
+    gopt_ctx *cx = g->cx;
+    struct gopt_engine *e = gi_alloc(cx, sizeof *e);
     *out = NULL;
-    GI_NEED(e);
-    e->cx = g->cx;
-    if (pthread_mutex_init(&e->lock, NULL)) {
-        gi_free(g->cx, e);
+    if (!e || pthread_mutex_init(&e->lock, NULL)) {
+        gi_free(cx, e);
+        if (o && o->take_graph)
+            gopt_graph_destroy(g);
         return GOPT_NO_MEMORY;
     }
+    e->cx = cx;
     const gopt_status st = fill(e, g, o);
     if (st != GOPT_OK) {
         gopt_engine_destroy(e);

@@ -143,7 +143,7 @@ static gopt_status connect(builder *b, gi_plan_step *s)
     return GOPT_OK;
 }
 
-static gopt_status add_compiled(builder *b, const gi_placed *at)
+static gopt_status add_compiled(builder *b, const gi_placed *at, bool *packs)
 {
     gi_plan *p = b->p;
     const gi_backend *backend = p->e->backend[at->device];
@@ -151,7 +151,9 @@ static gopt_status add_compiled(builder *b, const gi_placed *at)
     gi_plan_step s = { .kind = GI_STEP_COMPILED, .device = at->device, .node = at->node };
     GI_TRY(gi_plan_step_of(at->node, at->n_out, p->arena, b->scratch, &s.s));
     s.s.plan = p->backend_plan[at->device];
+    s.s.again = !p->e->is_static;
     GI_TRY(backend->compile(device, &s.s, p->arena));
+    *packs = s.s.packs;
     gopt_status st = connect(b, &s);
     if (st == GOPT_OK)
         st = gi_plan_describe(p, &s, at->reason);
@@ -253,8 +255,13 @@ static gopt_status build(builder *b)
     GI_TRY(gi_plan_regions(p, b->scratch));
     GI_TRY(gi_plan_place(p, b->scratch, &placed, &n));
     GI_TRY(open_backends(b, placed, n));
-    for (size_t i = 0; i < n; i++)
-        GI_TRY(placed[i].kind == GI_STEP_COMPILED ? add_compiled(b, &placed[i]) : add_own(b, &placed[i]));
+    gi_weights *weights;
+    GI_TRY(gi_weights_open(p, placed, n, b->scratch, &weights));
+    for (size_t i = 0; i < n; i++) {
+        bool packs = false;
+        GI_TRY(placed[i].kind == GI_STEP_COMPILED ? add_compiled(b, &placed[i], &packs) : add_own(b, &placed[i]));
+        gi_weights_passed(weights, i, packs);
+    }
     GI_TRY(add_results(b));
     return gi_plan_memory(p, b->scratch);
 }

@@ -114,6 +114,11 @@ gopt_status gi_plan_place(gi_plan *p, gi_arena *scratch, gi_placed **placed, siz
 gopt_status gi_plan_step_of(gi_node *n, uint32_t n_out, gi_arena *a, gi_arena *scratch, gi_step *s);
 /* Takes regions apart that no kernel runs whole (plan_regions.c). */
 gopt_status gi_plan_regions(gi_plan *p, gi_arena *scratch);
+/* Weights that optimization made, to let go of once they are packed (plan_weights.c). *out is NULL where they must
+ * stay. gi_weights_passed: step `at` of the placed ones is compiled; it packs what it does not leave in its `in`. */
+typedef struct gi_weights gi_weights;
+gopt_status gi_weights_open(gi_plan *p, const gi_placed *placed, size_t n, gi_arena *a, gi_weights **out);
+void gi_weights_passed(gi_weights *w, size_t at, bool packs); /* w may be NULL */
 /* Lifetimes, results in place, offsets, what to release and to patch. */
 gopt_status gi_plan_memory(gi_plan *p, gi_arena *scratch);
 /* "Conv+Add+Relu" of a fusion, the operator's name of any other node. */

@@ -60,29 +60,41 @@ static bool fold(void *arg, gi_node *n)
     return true;
 }
 
+static gopt_status fold_known(gopt_graph *g)
+{
+    folder f = { GOPT_OK };
+    return gi_each_node(g->main, fold, &f) ? GOPT_OK : f.status;
+}
+
+static gopt_status bind_inputs(gopt_graph *copy, const gopt_tensor *const *inputs)
+{
+    const uint32_t n = copy->main->n_params;
+    gi_shape *shapes = gi_alloc(copy->cx, (n + 1) * sizeof *shapes);
+    GI_NEED(shapes);
+    for (uint32_t i = 0; i < n; i++) {
+        const gopt_tensor *t = inputs[i];
+        shapes[i] = (gi_shape){ .dtype = t->dtype, .rank = t->kind == GOPT_TENSOR ? t->rank : -1 };
+        for (int k = 0; k < shapes[i].rank; k++)
+            shapes[i].dims[k] = t->dims[k];
+    }
+    const gopt_status st = gi_bind_shapes(copy, shapes, GOPT_BAD_INPUT);
+    gi_free(copy->cx, shapes);
+    return st;
+}
+
+gopt_status gi_specialise_in_place(gopt_graph *g)
+{
+    GI_TRY(gi_infer_graph(g));
+    return fold_known(g);
+}
+
 gopt_status gi_specialise(const gopt_graph *g, const gopt_tensor *const *inputs, gopt_graph **out)
 {
     gopt_graph *copy;
     GI_TRY(gopt_graph_clone(g, &copy));
-    gopt_status st = GOPT_NO_MEMORY;
-    if (inputs) {
-        const uint32_t n = g->main->n_params;
-        gi_shape *shapes = gi_alloc(g->cx, (n + 1) * sizeof *shapes);
-        for (uint32_t i = 0; shapes && i < n; i++) {
-            const gopt_tensor *t = inputs[i];
-            shapes[i] = (gi_shape){ .dtype = t->dtype, .rank = t->kind == GOPT_TENSOR ? t->rank : -1 };
-            for (int k = 0; k < shapes[i].rank; k++)
-                shapes[i].dims[k] = t->dims[k];
-        }
-        if (shapes)
-            st = gi_bind_shapes(copy, shapes, GOPT_BAD_INPUT);
-        gi_free(g->cx, shapes);
-    } else {
-        st = gi_infer_graph(copy);
-    }
-    folder f = { GOPT_OK };
-    if (st == GOPT_OK && !gi_each_node(copy->main, fold, &f))
-        st = f.status;
+    gopt_status st = inputs ? bind_inputs(copy, inputs) : gi_infer_graph(copy);
+    if (st == GOPT_OK)
+        st = fold_known(copy);
     if (st != GOPT_OK) {
         gopt_graph_destroy(copy);
         return st;

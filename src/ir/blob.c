@@ -192,6 +192,18 @@ void gi_blob_drop_bytes(gi_blob *b)
     b->data = NULL;
 }
 
+void gi_blob_let_go(gi_blob *b, int holders)
+{
+    if ((!b->owned && !b->base) || __atomic_load_n(&b->refs, __ATOMIC_ACQUIRE) > holders)
+        return;
+    if (b->owned)
+        release(b->cx, b->owned, b->bytes, b->store);
+    gi_blob_unref(b->base);
+    b->owned = NULL;
+    b->base = NULL;
+    b->data = NULL;
+}
+
 int64_t gi_blob_elements(const gi_blob *b)
 {
     int64_t n = 1;
@@ -206,6 +218,8 @@ uint64_t gi_blob_hash(gi_blob *b)
     if (h)
         return h;
     h = gi_hash(b->dims, (size_t)b->rank * sizeof *b->dims, (uint64_t)b->dtype);
+    if (!b->data && b->bytes)
+        return h; /* they were let go of */
     if (b->dtype == GOPT_STRING) {
         const gopt_string *s = b->data;
         for (int64_t i = 0, n = gi_blob_elements(b); i < n; i++)
@@ -226,7 +240,7 @@ bool gi_blob_equal(gi_blob *a, gi_blob *b)
         (a->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) != 0))
         return false;
     if (a->dtype != GOPT_STRING)
-        return a->data == b->data || !a->bytes || !memcmp(a->data, b->data, a->bytes);
+        return a->data == b->data || !a->bytes || (a->data && b->data && !memcmp(a->data, b->data, a->bytes));
     const gopt_string *x = a->data, *y = b->data;
     for (int64_t i = 0, n = gi_blob_elements(a); i < n; i++)
         if (x[i].n != y[i].n || (x[i].n && memcmp(x[i].p, y[i].p, x[i].n) != 0))

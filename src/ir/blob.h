@@ -44,6 +44,9 @@ gi_blob *gi_blob_ref(gi_blob *b);
 void gi_blob_unref(gi_blob *b); /* b may be NULL */
 /* Lets go of bytes that nobody else needs, before the blob itself goes: nothing may read them from now on. */
 void gi_blob_drop_bytes(gi_blob *b);
+/* The same where `holders` references are known not to read them; more may be held by others, and then they stay. What
+ * the bytes are a view of is let go of too, and what is mapped stays. */
+void gi_blob_let_go(gi_blob *b, int holders);
 uint64_t gi_blob_hash(gi_blob *b);
 bool gi_blob_equal(gi_blob *a, gi_blob *b); /* dtype, dims and bytes */
 int64_t gi_blob_elements(const gi_blob *b);

@@ -105,6 +105,7 @@ typedef struct engine {
     gi_visit visit;    /* of one root, while the epoch stays */
     gi_node *visited;
     uint64_t visited_epoch;
+    uint64_t held; /* bytes of weights' pages after the last sweep */
     bool failed;
 } engine;
 
@@ -263,6 +264,19 @@ static void replace_also(engine *e, const gi_rewrite *r, gi_value *from, gi_valu
         gi_remove_dead(old, e->scratch);
 }
 
+/* Weights that rewrites made and replaced again, beyond those that the rule matched, go when there are many. */
+static void let_go(engine *e)
+{
+    enum { MANY = 32 << 20 };
+    const uint64_t held = __atomic_load_n(&e->g->cx->page_bytes, __ATOMIC_RELAXED);
+    if (held < e->held)
+        e->held = held;
+    if (held - e->held < MANY)
+        return;
+    gi_graph_drop_consts(e->g, e->cx->first_value);
+    e->held = __atomic_load_n(&e->g->cx->page_bytes, __ATOMIC_RELAXED);
+}
+
 static void put_in_place(engine *e, const gi_rule *rule, gi_match *m, gi_rewrite *r, gi_value *y)
 {
     gi_node *root = m->root, *at = gi_value_node(y);
@@ -361,6 +375,7 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
     }
     note_decline(e, rule, root, NULL);
     put_in_place(e, rule, &m, &r, y);
+    let_go(e);
     e->applied++;
     *done = true;
     return e->failed ? GOPT_NO_MEMORY : GOPT_OK;

@@ -452,6 +452,116 @@ static void devices_are_listed(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* ---- memory of weights ---- */
+
+static size_t live;
+
+/* malloc with the size in front, so that what is held can be counted. */
+static void *counting(void *user, void *p, size_t size)
+{
+    (void)user;
+    size_t *at = p ? (size_t *)p - 2 : NULL;
+    if (at)
+        live -= at[0];
+    if (!size) {
+        free(at);
+        return NULL;
+    }
+    at = realloc(at, size + 2 * sizeof *at);
+    if (!at)
+        return NULL;
+    at[0] = size;
+    live += size;
+    return at + 2;
+}
+
+enum { WIDTH = 512, WEIGHT = WIDTH * WIDTH * (int)sizeof(float) };
+
+/* y = x · W, with x of f32[n,WIDTH] and W made by the program. */
+static gopt_graph *product(gopt_ctx *cx, const char *rows)
+{
+    gopt_graph *g;
+    const int64_t dims[2] = { WIDTH, WIDTH };
+    const char *in_dims[2] = { rows, "512" };
+    float *w = malloc(WEIGHT);
+    assert_non_null(w);
+    for (int i = 0; i < WIDTH * WIDTH; i++)
+        w[i] = (float)(i % 7 - 3);
+    assert_int_equal(gopt_graph_create(cx, "product", 21, &g), GOPT_OK);
+    gopt_value *in[2] = { gopt_graph_input(g, "x", GOPT_F32, 2, in_dims),
+                          gopt_graph_constant(g, NULL, GOPT_F32, 2, dims, w) };
+    free(w);
+    assert_int_equal(gopt_graph_output(g, gopt_graph_add(g, "MatMul", NULL, 2, in, NULL), "y"), GOPT_OK);
+    return g;
+}
+
+static void run_product(gopt_run_context *rc, gopt_ctx *cx, int64_t rows)
+{
+    gopt_tensor *x;
+    assert_int_equal(gopt_tensor_create(cx, GOPT_F32, 2, (const int64_t[]){ rows, WIDTH }, &x), GOPT_OK);
+    for (int64_t i = 0; i < rows * WIDTH; i++)
+        ((float *)x->data)[i] = (float)(i % 5);
+    assert_int_equal(gopt_run_context_set_input(rc, 0, x), GOPT_OK);
+    assert_int_equal(gopt_run(rc), GOPT_OK);
+    const float *y = gopt_run_context_output(rc, 0)->data;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < WIDTH; c += 101) {
+            float sum = 0;
+            for (int64_t k = 0; k < WIDTH; k++)
+                sum += ((const float *)x->data)[r * WIDTH + k] * (float)((k * WIDTH + c) % 7 - 3);
+            assert_true(sum == y[r * WIDTH + c]); /* small whole numbers: exact in any order */
+        }
+    gopt_tensor_unref(x);
+}
+
+/* An engine that owns its graph holds a packed weight once; one that does not, twice. */
+static void packed_weights_go(void **state)
+{
+    (void)state;
+    for (int take = 0; take < 2; take++) {
+        live = 0;
+        gopt_ctx *cx = gopt_ctx_create(&(gopt_ctx_options){ .realloc_fn = counting });
+        gopt_graph *g = product(cx, "3");
+        gopt_engine *e;
+        gopt_run_context *rc;
+        assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .threads = 2, .take_graph = take }, &e),
+                         GOPT_OK);
+        assert_true(take ? live < WEIGHT * 3 / 2 : live >= 2 * WEIGHT);
+        assert_int_equal(gopt_run_context_create(e, &rc), GOPT_OK);
+        run_product(rc, cx, 3);
+        assert_string_equal(gopt_graph_output_name(gopt_engine_graph(e), 0), "y");
+        gopt_run_context_destroy(rc);
+        gopt_engine_destroy(e);
+        if (!take)
+            gopt_graph_destroy(g);
+        gopt_ctx_destroy(cx);
+        assert_int_equal(live, 0);
+    }
+}
+
+/* A new size of a dynamic input makes a new plan, which packs nothing again. */
+static void plans_share_weights(void **state)
+{
+    (void)state;
+    live = 0;
+    gopt_ctx *cx = gopt_ctx_create(&(gopt_ctx_options){ .realloc_fn = counting });
+    gopt_graph *g = product(cx, "n");
+    gopt_engine *e;
+    gopt_run_context *rc;
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .threads = 2, .take_graph = true }, &e), GOPT_OK);
+    assert_int_equal(gopt_run_context_create(e, &rc), GOPT_OK);
+    run_product(rc, cx, 3);
+    const size_t one = live;
+    for (int64_t rows = 4; rows < 16; rows++) /* more than plans are kept */
+        run_product(rc, cx, rows);
+    run_product(rc, cx, 3);
+    assert_true(live < one + WEIGHT);
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    gopt_ctx_destroy(cx);
+    assert_int_equal(live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +576,8 @@ int main(void)
         cmocka_unit_test(too_much_memory_is_refused_before_running),
         cmocka_unit_test(unknown_backends_are_refused),
         cmocka_unit_test(devices_are_listed),
+        cmocka_unit_test(packed_weights_go),
+        cmocka_unit_test(plans_share_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

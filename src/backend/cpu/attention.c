@@ -524,4 +524,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_attention = { .name = "attention", .prepare = prepare, .run = run };
+const gi_tactic gi_tactic_attention = { .name = "attention", .prepare = prepare, .run = run, .packs = true };

@@ -98,6 +98,7 @@ static gopt_status prepare(gi_cpu *d, const gi_step *given, const gi_tactic *t, 
     if (*took) {
         c->tactic = t;
         s->tactic = t->name;
+        s->packs = t->packs;
     } else {
         gi_cpu_unpack(d, c);
     }

@@ -59,20 +59,18 @@ static void pack_weights(const gi_cpu *d, const conv *v, const float *w)
 
 static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, conv *v)
 {
-    const gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
+    gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
     const gi_blob *bb = gi_value_blob(gi_node_in(v->e.main, Conv_in_B));
     const int64_t lanes2 = 2 * d->block, all = v->group * v->tiles;
+    const int64_t order[] = { v->group, v->ocg, v->tiles, v->icg, v->cb, v->blocks, lanes2 };
+    bool filled;
     v->tile_floats = v->w.kh * v->w.kw * v->icg * lanes2;
-    v->weights = gi_cpu_pack(d, s, c, (size_t)(all * v->tile_floats) * sizeof(float));
+    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_direct)),
+                                (size_t)(all * v->tile_floats) * sizeof(float), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(all * lanes2) * sizeof(float));
-    float *dense = gi_alloc(d->cx, wb->bytes + 1);
-    if (!v->weights || !v->bias || !dense) {
-        gi_free(d->cx, dense);
-        return GOPT_NO_MEMORY;
-    }
-    memcpy(dense, wb->data, wb->bytes);
-    pack_weights(d, v, dense);
-    gi_free(d->cx, dense);
+    GI_NEED(v->weights && v->bias);
+    if (!filled)
+        pack_weights(d, v, wb->data);
     memset(v->bias, 0, (size_t)(all * lanes2) * sizeof(float));
     for (int64_t o = 0; o < v->w.oc; o++) {
         float *to = &v->bias[o / v->ocg * v->tiles * lanes2 + o % v->ocg], x;
@@ -423,4 +421,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_conv_direct = { .name = "conv_direct", .prepare = prepare, .run = run };
+const gi_tactic gi_tactic_conv_direct = { .name = "conv_direct", .prepare = prepare, .run = run, .packs = true };

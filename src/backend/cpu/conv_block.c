@@ -270,4 +270,6 @@ static int variants(const gi_cpu *d, const gi_step *s)
     return s->node->op == OP_Fusion ? 2 : 1;
 }
 
-const gi_tactic gi_tactic_conv_block = { "conv_block", prepare, gi_conv_block_run, NULL, variants };
+const gi_tactic gi_tactic_conv_block = {
+    .name = "conv_block", .prepare = prepare, .run = gi_conv_block_run, .packs = true, .variants = variants
+};

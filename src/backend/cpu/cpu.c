@@ -150,8 +150,22 @@ void gi_cpu_run(const gi_cpu *d, gi_pool *pool, gi_job job, void *arg)
         gi_pool_run(pool, run_limited, &l);
 }
 
+/* Packed weights that the plans of one engine share. */
+struct gi_cpu_shared {
+    gi_blob *of; /* held, so that its address stays its own */
+    uint64_t how;
+    void *p;
+    size_t bytes;
+    gi_store store;
+    int users;
+    struct gi_cpu_shared *next;
+};
+
 struct gi_cpu_packed {
     void *p;
+    size_t bytes;
+    gi_store how;
+    struct gi_cpu_shared *shared; /* then p is NULL */
     struct gi_cpu_packed *next;
 };
 
@@ -161,11 +175,72 @@ void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes)
     size_t room;
     if (!k || !gi_add_size(bytes, 64, &room))
         return NULL;
-    k->p = gi_alloc(d->cx, room);
+    k->p = gi_store_alloc(d->cx, room, &k->how);
     if (!k->p)
         return NULL;
+    k->bytes = room;
     k->next = c->packs;
     c->packs = k;
+    s->weight_bytes += bytes;
+    return (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
+}
+
+static struct gi_cpu_shared *find_shared(const gi_cpu *d, const gi_blob *of, uint64_t how, size_t bytes)
+{
+    for (struct gi_cpu_shared *k = d->shared; k; k = k->next)
+        if (k->of == of && k->how == how && k->bytes == bytes)
+            return k;
+    return NULL;
+}
+
+static struct gi_cpu_shared *add_shared(gi_cpu *d, gi_blob *of, uint64_t how, size_t bytes)
+{
+    struct gi_cpu_shared *k = gi_alloc(d->cx, sizeof(*k));
+    if (!k)
+        return NULL;
+    *k = (struct gi_cpu_shared){ .how = how, .bytes = bytes };
+    k->p = gi_store_alloc(d->cx, bytes + 64, &k->store);
+    if (!k->p) {
+        gi_free(d->cx, k);
+        return NULL;
+    }
+    k->of = gi_blob_ref(of);
+    k->next = d->shared;
+    d->shared = k;
+    return k;
+}
+
+static void drop_shared(gi_cpu *d, struct gi_cpu_shared *k)
+{
+    if (--k->users > 0)
+        return;
+    struct gi_cpu_shared **at = &d->shared;
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
+    gi_store_free(d->cx, k->p, k->bytes + 64, k->store);
+    gi_blob_unref(k->of);
+    gi_free(d->cx, k);
+}
+
+void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_t how, size_t bytes, bool *filled)
+{
+    *filled = false;
+    if (!s->again)
+        return gi_cpu_pack(d, s, c, bytes);
+    struct gi_cpu_packed *u = GI_NEW(c->arena, struct gi_cpu_packed);
+    if (!u || bytes > SIZE_MAX - 64)
+        return NULL;
+    struct gi_cpu_shared *k = find_shared(d, of, how, bytes);
+    *filled = k != NULL;
+    if (!k)
+        k = add_shared(d, of, how, bytes);
+    if (!k)
+        return NULL;
+    k->users++;
+    u->shared = k;
+    u->next = c->packs;
+    c->packs = u;
     s->weight_bytes += bytes;
     return (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
 }
@@ -173,7 +248,10 @@ void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes)
 void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c)
 {
     for (struct gi_cpu_packed *p = c->packs; p; p = p->next)
-        gi_free(d->cx, p->p);
+        if (p->shared)
+            drop_shared(d, p->shared);
+        else
+            gi_store_free(d->cx, p->p, p->bytes, p->how);
     c->packs = NULL;
 }
 

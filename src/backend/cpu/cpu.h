@@ -33,6 +33,7 @@ typedef struct gi_cpu {
     int block;
     uint64_t workspace; /* a step's scratch at most; 0: no limit */
     char *prefer;       /* tactics to take wherever they take a step: "NAME:VARIANT,NAME"; NULL: none */
+    struct gi_cpu_shared *shared; /* packed weights of several plans: under the engine's lock */
     char name[96];
 } gi_cpu;
 
@@ -78,6 +79,8 @@ struct gi_tactic {
     gopt_status (*prepare)(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took);
     gopt_status (*run)(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
     void (*release)(gi_cpu_step *c); /* NULL: nothing beyond the arena */
+    /* It keeps no pointer to constants that it does not leave in s->in: once they are packed, their bytes may go. */
+    bool packs;
     /* How many ways there are for this step: prepare is asked for each, dry, with c->variant 0 … n-1, and for the
      * chosen one once more. NULL: one way, of which no estimate is stated. Where it does not take the step, 1 will do. */
     int (*variants)(const gi_cpu *d, const gi_step *s);
@@ -106,6 +109,9 @@ bool gi_cpu_makes_blocked(const gi_node *n); /* does it pay to start a blocked c
 
 /* Aligned memory that is freed with the step; counts as weight bytes. NULL where there is none. */
 void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes);
+/* The same for what is made of the constant `of` alone, in a way that `how` names: a hash of the tactic's name and of
+ * all that decides the order. Plans of one engine share it. *filled: it is there already, else the caller fills it now. */
+void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_t how, size_t bytes, bool *filled);
 void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c);
 /* Notes why the tactic declines; returns GOPT_OK, so that prepare says
  *     return gi_cpu_decline(c, "its window is %d wide, and this takes 3", kw); */

@@ -102,22 +102,21 @@ bool gi_matmul_read(const gi_node *n, gi_operands *o)
 static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const gi_operands *o)
 {
     const int64_t lanes2 = 2 * d->block;
-    v->weights = gi_cpu_pack(d, s, c, (size_t)(v->panels * v->k * lanes2) * sizeof(float));
+    const double order[] = { (double)v->n, (double)v->k, (double)lanes2, o->trans_b, (double)o->alpha };
+    bool filled;
+    v->weights = gi_cpu_pack_of(d, s, c, gi_value_blob(gi_node_in(v->e.main, 1)),
+                                gi_hash(order, sizeof(order), gi_key(&gi_tactic_matmul_packed)),
+                                (size_t)(v->panels * v->k * lanes2) * sizeof(float), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(v->panels * lanes2) * sizeof(float));
-    float *b = gi_alloc(d->cx, o->b->bytes + 1);
-    if (!v->weights || !v->bias || !b) {
-        gi_free(d->cx, b);
-        return GOPT_NO_MEMORY;
-    }
-    memcpy(b, o->b->data, o->b->bytes);
-    for (int64_t p = 0; p < v->panels; p++)
+    const float *b = o->b->data;
+    GI_NEED(v->weights && v->bias);
+    for (int64_t p = 0; p < v->panels && !filled; p++)
         for (int64_t k = 0; k < v->k; k++)
             for (int64_t i = 0; i < lanes2; i++) {
                 const int64_t col = p * lanes2 + i;
                 v->weights[(p * v->k + k) * lanes2 + i] =
                     col < v->n ? o->alpha * (o->trans_b ? b[col * v->k + k] : b[k * v->n + col]) : 0.0f;
             }
-    gi_free(d->cx, b);
     memset(v->bias, 0, (size_t)(v->panels * lanes2) * sizeof(float));
     for (int64_t i = 0; i < v->n; i++) {
         float x;
@@ -354,5 +353,7 @@ static gopt_status run_batched(gi_cpu *d, const gi_step *s, const gi_cpu_step *c
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_matmul_packed = { .name = "matmul_packed", .prepare = prepare_packed, .run = run_packed };
+const gi_tactic gi_tactic_matmul_packed = {
+    .name = "matmul_packed", .prepare = prepare_packed, .run = run_packed, .packs = true
+};
 const gi_tactic gi_tactic_matmul_batched = { .name = "matmul_batched", .prepare = prepare_batched, .run = run_batched };

@@ -650,7 +650,7 @@ int gi_onednn_process_threads(void)
 #endif
 
 const gi_tactic gi_tactic_onednn_conv = {
-    .name = "onednn_conv", .prepare = prepare_conv, .run = run, .release = release
+    .name = "onednn_conv", .prepare = prepare_conv, .run = run, .release = release, .packs = true
 };
 const gi_tactic gi_tactic_onednn_matmul = {
     .name = "onednn_matmul", .prepare = prepare_matmul, .run = run, .release = release

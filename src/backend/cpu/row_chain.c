@@ -318,4 +318,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_row_chain = { .name = "row_chain", .prepare = prepare, .run = run };
+const gi_tactic gi_tactic_row_chain = { .name = "row_chain", .prepare = prepare, .run = run, .packs = true };
