@@ -101,6 +101,11 @@ static const option_row rows[] = {
     { "isa", 0, "NAME", "use no instructions beyond sse2, avx2 or avx512", G_RUN, C_R, TEXT, F(isa) },
     { "tactics", 0, "NAME:VARIANT,NAME", "take these wherever they take a step; --profile lists what there is", G_RUN,
       C_R, TEXT, F(tactics) },
+    { "tune", 0, NULL, "time the ways to run each step inside of the whole network, and take the fastest", G_RUN, C_R,
+      FLAG, F(tune) },
+    { "timing-cache", 0, "FILE",
+      "what tuning found: read from and kept in FILE; implies --tune, unless --deterministic", G_RUN, C_R, TEXT,
+      F(timing_cache) },
     { "workspace", 0, "BYTES", "memory that one step may take beside its tensors", G_RUN, C_R, BYTES, F(workspace) },
 
     { "input", 0, "NAME=FILE",

@@ -307,6 +307,9 @@ static void print_engine(const running *r)
 static gopt_status check_options(tool *t)
 {
     const options *o = &t->o;
+    if (o->tune && o->deterministic)
+        return tool_fail(t, GOPT_USAGE, NULL, "leave one of the two out",
+                         "--tune decides by the clock, which --deterministic forbids");
     if (o->streams > 4096)
         return tool_fail(t, GOPT_USAGE, NULL, NULL, "--streams is %lld, expected at most 4096", (long long)o->streams);
     return tool_check_remarks(t);
@@ -351,6 +354,8 @@ gopt_status run(tool *t)
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,
                               .take_graph = true,
+                              .tune = (t->o.tune || t->o.timing_cache) && !t->o.deterministic,
+                              .timing_cache = t->o.timing_cache,
                               .workspace = t->o.workspace,
                               .dump_kernels = t->o.dump_kernels } };
     const gopt_status s = run_steps(&r);

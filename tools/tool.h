@@ -61,7 +61,8 @@ typedef struct options {
     const char *json, *dot, *svg, *html, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
-    const char *backend, *precision, *isa, *tactics, *dump_kernels;
+    const char *backend, *precision, *isa, *tactics, *timing_cache, *dump_kernels;
+    bool tune;
     uint64_t workspace;
     strings inputs;
     const char *inputs_dir, *output_dir, *test_data;

@@ -42,6 +42,12 @@ typedef struct gopt_engine_options {
      * shapes are fixed, weights that optimization made go as soon as they are packed: half the memory, and such a
      * graph can be drawn and asked for names and types, but not saved or run elsewhere. */
     bool take_graph;
+    /* Times the ways to run each step inside of the whole network, and takes the fastest (cpu backend): some seconds,
+     * the first time. Answers stay within what `fp` allows. timing_cache: a file (JSON) that what was found is read from
+     * and written to, shared by any number of programs; read without `tune` too. Entries of other machines, versions and
+     * shapes do no harm; a damaged file is set aside with a warning. */
+    bool tune;
+    const char *timing_cache;
 } gopt_engine_options;
 
 /* What a backend would run by a kernel of its own: for gopt_optimize, which expands what it lacks.

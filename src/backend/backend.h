@@ -101,6 +101,7 @@ typedef struct gi_backend {
     gopt_status (*plan_open)(gi_device *d, gi_node *const *nodes, size_t n, void **plan);
     void (*plan_close)(gi_device *d, void *plan);
     uint64_t (*value_bytes)(gi_device *d, void *plan, const gi_value *v);
+    int (*layout)(gi_device *d, void *plan, const gi_value *v); /* a number for how the value lies; with plan_open */
     /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). */
     gopt_status (*context_open)(gi_device *d, void **context);
     void (*context_close)(gi_device *d, void *context);

@@ -4,6 +4,7 @@
 
 #include "backend/frame.h"
 #include "backend/specialise.h"
+#include "backend/tune.h"
 
 static const gi_backend *const backends[] = {
     &gi_backend_cpu,
@@ -39,7 +40,8 @@ static gopt_status copy_options(struct gopt_engine *e, const gopt_engine_options
     if (o)
         e->options = *o;
     gopt_engine_options *own = &e->options;
-    const char **const texts[] = { &own->backend, &own->precision, &own->isa, &own->tactics, &own->dump_kernels };
+    const char **const texts[] = { &own->backend, &own->precision,    &own->isa,
+                                   &own->tactics, &own->timing_cache, &own->dump_kernels };
     for (size_t i = 0; i < GI_COUNT(texts); i++)
         if (*texts[i]) {
             *texts[i] = gi_arena_str(e->arena, *texts[i]);
@@ -216,6 +218,20 @@ static gopt_status tell_placement(struct gopt_engine *e, const gi_plan *p)
     return GOPT_OK;
 }
 
+static gopt_status make_plan(struct gopt_engine *e, const gopt_tensor *const *inputs, gi_special *s)
+{
+    gi_tuned tuned;
+    if (!e->options.tune || !e->timings)
+        return gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan);
+    GI_TRY(gi_tune(e, s->graph->main, inputs, s->arena, &tuned));
+    e->wants = &tuned.wants;
+    e->tuned = &tuned;
+    const gopt_status st = gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan);
+    e->wants = NULL;
+    e->tuned = NULL;
+    return st;
+}
+
 static gopt_status special_fill(struct gopt_engine *e, const gopt_tensor *const *inputs, gi_special *s)
 {
     s->arena = gi_arena_create(e->cx);
@@ -228,7 +244,7 @@ static gopt_status special_fill(struct gopt_engine *e, const gopt_tensor *const 
     }
     if (inputs)
         GI_TRY(make_key(s, e->graph->main->n_params, inputs));
-    GI_TRY(gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan));
+    GI_TRY(make_plan(e, inputs, s));
     count_steps(s->plan, s);
     gi_map seen;
     gi_map_init(&seen, s->arena);
@@ -334,6 +350,11 @@ static gopt_status fill(struct gopt_engine *e, gopt_graph *g, const gopt_engine_
     GI_TRY(open_devices(e));
     if (!e->graph)
         GI_TRY(gopt_graph_clone(g, &e->graph));
+    if ((e->options.tune || e->options.timing_cache) && !e->options.reference && !e->backend[1]) {
+        const char *machine = gi_tune_machine(e, e->arena);
+        GI_NEED(machine);
+        GI_TRY(gi_timings_open(e->cx, e->options.timing_cache, machine, &e->timings));
+    }
     const int main_device = e->backend[1] ? 1 : 0;
     e->info = (gopt_engine_info){ .backend = e->backend[main_device]->name,
                                   .device = e->backend[main_device]->device_name(e->device[main_device]),
@@ -384,6 +405,7 @@ void gopt_engine_destroy(gopt_engine *e)
     }
     gi_devices_close(
         &(gi_devices){ .backend = { e->backend[0], e->backend[1] }, .device = { e->device[0], e->device[1] } });
+    gi_timings_close(e->timings);
     gopt_graph_destroy(e->graph);
     gi_arena_destroy(e->arena);
     pthread_mutex_destroy(&e->lock);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "backend/backend.h"
+#include "backend/timing_cache.h"
 
 enum { GI_MAX_PLANS = 8, GI_MAX_PLAN_DEPTH = 100 };
 
@@ -49,7 +50,11 @@ struct gopt_engine {
     pthread_mutex_t lock; /* of what follows, of graphs and of `cx` while several contexts run */
     gi_special *plans[GI_MAX_PLANS];
     uint64_t clock;
-    gi_map device_consts; /* blob → its copy on the device */
+    gi_timings *timings;          /* NULL: nothing is tuned, and no cache was named */
+    bool tuning;                  /* plans are made to be timed: they share weights, and let go of none */
+    gi_map *wants;                /* node id + 1 → the tactic that the plan being made shall use; NULL: none */
+    const struct gi_tuned *tuned; /* what tuning found for it; NULL: it was not tuned */
+    gi_map device_consts;         /* blob → its copy on the device */
     gi_vec(gi_device_copy) device_copies;
 };
 

@@ -1,6 +1,7 @@
 /* Builds the plan of a block: takes regions apart that no kernel runs, places its nodes, has them compiled, gives every value a slot, puts copies where
  * a value crosses between host and device. */
 #include "backend/plan.h"
+#include "backend/tune.h"
 
 typedef struct builder {
     gi_plan *p;
@@ -143,6 +144,34 @@ static gopt_status connect(builder *b, gi_plan_step *s)
     return GOPT_OK;
 }
 
+/* What the caller of `compile` says of its choice. */
+static gopt_status choose_by(builder *b, const gi_placed *at, gi_step *s)
+{
+    const struct gopt_engine *e = b->p->e;
+    s->again = !e->is_static || e->tuning;
+    s->ask_all = e->tuning && !e->wants;
+    if (e->wants && !b->p->outer)
+        s->want = gi_map_get(e->wants, (uint64_t)at->node->id + 1);
+    return !s->want && e->timings && !at->device ? gi_tune_look_up(b->p, s, b->scratch, &s->want) : GOPT_OK;
+}
+
+/* Does the timing cache know every step? Then there is nothing to tune. */
+static gopt_status look_up_all(builder *b, const gi_placed *placed, size_t n, bool *known)
+{
+    *known = true;
+    for (size_t i = 0; i < n && *known; i++) {
+        gi_step s;
+        const gopt_tactic_info *want = NULL;
+        if (placed[i].kind != GI_STEP_COMPILED || placed[i].device)
+            continue;
+        GI_TRY(gi_plan_step_of(placed[i].node, placed[i].n_out, b->scratch, b->scratch, &s));
+        s.plan = b->p->backend_plan[0];
+        GI_TRY(gi_tune_look_up(b->p, &s, b->scratch, &want));
+        *known = want != NULL;
+    }
+    return GOPT_OK;
+}
+
 static gopt_status add_compiled(builder *b, const gi_placed *at, bool *packs)
 {
     gi_plan *p = b->p;
@@ -151,7 +180,7 @@ static gopt_status add_compiled(builder *b, const gi_placed *at, bool *packs)
     gi_plan_step s = { .kind = GI_STEP_COMPILED, .device = at->device, .node = at->node };
     GI_TRY(gi_plan_step_of(at->node, at->n_out, p->arena, b->scratch, &s.s));
     s.s.plan = p->backend_plan[at->device];
-    s.s.again = !p->e->is_static;
+    GI_TRY(choose_by(b, at, &s.s));
     GI_TRY(backend->compile(device, &s.s, p->arena));
     *packs = s.s.packs;
     gopt_status st = connect(b, &s);
@@ -255,6 +284,11 @@ static gopt_status build(builder *b)
     GI_TRY(gi_plan_regions(p, b->scratch));
     GI_TRY(gi_plan_place(p, b->scratch, &placed, &n));
     GI_TRY(open_backends(b, placed, n));
+    if (p->e->tuning && !p->e->wants && !p->outer) {
+        GI_TRY(look_up_all(b, placed, n, &p->known));
+        if (p->known)
+            return GOPT_OK;
+    }
     gi_weights *weights;
     GI_TRY(gi_weights_open(p, placed, n, b->scratch, &weights));
     for (size_t i = 0; i < n; i++) {

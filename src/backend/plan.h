@@ -73,6 +73,7 @@ typedef struct gi_plan {
     uint64_t arena_bytes[2]; /* host, device */
     void *backend_plan[2];   /* per engine device */
     int depth;
+    bool known; /* made to be tuned, and the cache knows all of its steps: nothing was compiled */
 } gi_plan;
 
 /* The plan of a block whose types are specialised, inside the plan `outer` (NULL: of the main block). Takes its

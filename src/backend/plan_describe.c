@@ -1,5 +1,6 @@
 /* What a step says of itself: its operators, where it came from, who runs it and why. */
 #include "backend/plan.h"
+#include "backend/tune.h"
 
 enum { MAX_OPS_NAMED = 12 };
 
@@ -61,6 +62,12 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
         info->gflop = s->s.gflop;
         info->tactics = s->s.tactics;
         info->n_tactics = s->s.n_tactics;
+        gopt_tactic_info *timed;
+        const size_t n = p->e->tuned && s->node ? gi_tuned_list(p->e->tuned, s->node, &timed) : 0;
+        if (n) {
+            info->tactics = timed;
+            info->n_tactics = n;
+        }
         info->bytes = s->s.alias ? 0 : info->bytes + s->s.weight_bytes;
     } else {
         info->tactic = own[s->kind];
@@ -73,6 +80,8 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
         info->name = gi_arena_str(p->arena, name);
         info->op = gi_plan_name_ops(p->arena, s->node);
         info->region = gi_map_get(&p->fell, (uint64_t)s->node->id + 1);
+        if (!info->region && p->e->tuned) /* it fell apart in the first plan that was tuned */
+            info->region = gi_map_get(&p->e->tuned->fell, (uint64_t)s->node->id + 1);
         GI_TRY(collect_origins(p, s->node, info));
     } else {
         info->name = gi_arena_str(p->arena, gi_value_label(p->slots.p[s->in[0]].value, label, sizeof label));

@@ -144,6 +144,24 @@ static int quota_cores(void)
     return cores;
 }
 
+void gi_cpu_model(char *name, size_t n)
+{
+    static const char key[] = "model name";
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(name, n, "a processor without a name");
+    while (f && fgets(line, sizeof line, f)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, key, sizeof key - 1) != 0 || !colon)
+            continue;
+        line[strcspn(line, "\n")] = 0;
+        snprintf(name, n, "%s", colon + 1 + strspn(colon + 1, " "));
+        break;
+    }
+    if (f)
+        (void)fclose(f);
+}
+
 int gi_cpu_count(void)
 {
     size_t size;

@@ -24,6 +24,8 @@ void gi_pool_run(gi_pool *p, gi_job job, void *arg);
 void gi_pool_enter(gi_pool *p);
 void gi_pool_leave(gi_pool *p);
 
+/* What the processor calls itself. */
+void gi_cpu_model(char *name, size_t n);
 /* Cores that this process may use. */
 int gi_cpu_count(void);
 

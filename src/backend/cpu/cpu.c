@@ -451,6 +451,7 @@ const gi_backend gi_backend_cpu = {
     .plan_open = gi_cpu_plan_open,
     .plan_close = gi_cpu_plan_close,
     .value_bytes = gi_cpu_value_bytes,
+    .layout = gi_cpu_layout_number,
     .context_open = cpu_context_open,
     .context_close = cpu_context_close,
 };

@@ -31,8 +31,8 @@ typedef struct gi_cpu {
     gk_isa isa;
     const gk_table *k;
     int block;
-    uint64_t workspace; /* a step's scratch at most; 0: no limit */
-    char *prefer;       /* tactics to take wherever they take a step: "NAME:VARIANT,NAME"; NULL: none */
+    uint64_t workspace;           /* a step's scratch at most; 0: no limit */
+    char *prefer;                 /* tactics to take wherever they take a step: "NAME:VARIANT,NAME"; NULL: none */
     struct gi_cpu_shared *shared; /* packed weights of several plans: under the engine's lock */
     char name[96];
 } gi_cpu;
@@ -94,6 +94,7 @@ struct gi_tactic {
 
 gopt_status gi_cpu_plan_open(gi_device *d, gi_node *const *nodes, size_t n, void **plan);
 void gi_cpu_plan_close(gi_device *d, void *plan);
+int gi_cpu_layout_number(gi_device *d, void *plan, const gi_value *v);
 uint64_t gi_cpu_value_bytes(gi_device *d, void *plan, const gi_value *v);
 gi_layout gi_cpu_layout(const gi_cpu_plan *p, const gi_value *v); /* p may be NULL */
 uint64_t gi_cpu_layout_bytes(const gi_cpu *d, gi_layout l, const gi_type *t);

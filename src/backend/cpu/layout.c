@@ -38,6 +38,12 @@ gi_layout gi_cpu_layout(const gi_cpu_plan *p, const gi_value *v)
     return p && v && gi_map_get(&p->layouts, (uint64_t)v->id + 1) ? GI_BLOCKED : GI_PLAIN;
 }
 
+int gi_cpu_layout_number(gi_device *dev, void *plan, const gi_value *v)
+{
+    (void)dev;
+    return (int)gi_cpu_layout(plan, v);
+}
+
 uint64_t gi_cpu_value_bytes(gi_device *dev, void *plan, const gi_value *v)
 {
     return gi_cpu_layout_bytes((const gi_cpu *)dev, gi_cpu_layout(plan, v), v->type);
