@@ -461,7 +461,7 @@ static const net_case as_one[] = {
 };
 
 static const net_case cases[] = {
-    { "conv3x3_relu", conv3x3_relu, "conv_winograd" },
+    { "conv3x3_relu", conv3x3_relu, NULL },
     { "stem", stem, "conv_direct" },
     { "residual", residual, "conv_direct" },
     { "dilated", dilated, "conv_direct" },

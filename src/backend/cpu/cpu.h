@@ -39,8 +39,10 @@ typedef struct gi_cpu {
 
 typedef struct gi_cpu_plan {
     gi_arena *arena;
-    gi_map layouts; /* value id + 1 → (gi_layout) + 1 */
-    gi_map nodes;   /* node id + 1: the plan's nodes */
+    gi_map layouts;  /* value id + 1 → (gi_layout) + 1 */
+    gi_map nodes;    /* node id + 1: the plan's nodes */
+    gi_map winograd; /* of gi_winograd_budget */
+    int64_t spare;   /* bytes that it left */
     int block;
 } gi_cpu_plan;
 

@@ -5,6 +5,7 @@
  * (a convolution) or already reads something blocked, unless someone outside of the plan, or only nodes that would
  * convert it back, read the result. */
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/winograd.h"
 
 static bool image(const gi_value *v, int64_t block, int64_t *dims)
 {
@@ -91,9 +92,12 @@ gopt_status gi_cpu_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, vo
     p->arena = arena;
     gi_map_init(&p->layouts, arena);
     gi_map_init(&p->nodes, arena);
+    gi_map_init(&p->winograd, arena);
     for (size_t i = 0; i < n; i++)
         if (!gi_map_put(&p->nodes, (uint64_t)nodes[i]->id + 1, nodes[i]))
             goto no_memory;
+    if (!d->reference && gi_winograd_budget(d, nodes, n, p) != GOPT_OK)
+        goto no_memory;
     for (size_t i = 0; i < n && !d->reference; i++) {
         int64_t dims[GOPT_MAX_RANK];
         if (!gi_cpu_takes_blocked(d, nodes[i]))
