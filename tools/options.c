@@ -96,7 +96,9 @@ static const option_row rows[] = {
 
     { "backend", 0, "BACKEND", "cpu (default), opencl, opencl:NAME-OR-TYPE", G_RUN, C_R | C_F | CMD_OPS, TEXT,
       F(backend) },
-    { "precision", 0, "fp32|bf16|best", "what to multiply in (default fp32): fp32; bf16; best, whatever is fastest",
+    { "precision", 0, "fp32|fp16|bf16|best",
+      "what to compute in (default fp32): fp32; fp16, all of it in halves (opencl); bf16, products (cpu); best, "
+      "whatever is fastest",
       G_RUN, C_R, TEXT, F(precision) },
     { "isa", 0, "NAME", "use no instructions beyond sse2, avx2 or avx512", G_RUN, C_R, TEXT, F(isa) },
     { "tactics", 0, "NAME:VARIANT,NAME", "take these wherever they take a step; --profile lists what there is", G_RUN,

@@ -203,6 +203,7 @@ def opencl(program, root, tmp):
         if m.exists():
             gopt(program, "compare", m, "--a", "cpu", "--b", "opencl")
             gopt(program, "compare", m, "--a", "cpu", "--b", "opencl,fp16", "--rtol", "1e-2", "--atol", "5e-3")
+            gopt(program, "run", m, "--backend", "opencl", "--precision", "fp16", "--iterations", "2")
             print(f"{m.stem}: cpu and opencl agree", flush=True)
 
 
