@@ -6,6 +6,7 @@
 
 #include "blend.h"
 #include "conv_tile.h"
+#include "pick.h"
 #include "pointwise.h"
 #include "reduce.h"
 #include "rows.h"

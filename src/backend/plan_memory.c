@@ -14,6 +14,30 @@ static void live_at(gi_plan *p, uint32_t slot, uint32_t step)
         r->last = step;
 }
 
+/* Steps whose results no later one reads, since that reads what was before them, have nothing to run. */
+static gopt_status drop_unread(gi_plan *p, gi_arena *scratch)
+{
+    bool *read = GI_NEW_ARRAY(scratch, bool, p->slots.n + 1);
+    GI_NEED(read);
+    for (uint32_t i = 0; i < p->block->n_results; i++)
+        read[p->results[i]] = true;
+    for (size_t i = p->steps.n; i > 0; i--) {
+        gi_plan_step *s = &p->steps.p[i - 1];
+        bool wanted = s->kind != GI_STEP_COMPILED || !s->n_out || !(gi_op_get(s->node->op)->traits & GI_PURE);
+        for (uint32_t k = 0; k < s->n_out; k++)
+            wanted = wanted || read[s->out[k]];
+        if (!wanted) {
+            s->n_in = s->n_out = 0;
+            s->s.alias = true;
+            s->s.scratch = 0;
+            s->info.bytes = 0;
+        }
+        for (uint32_t k = 0; k < s->n_in; k++)
+            read[s->in[k]] = true;
+    }
+    return GOPT_OK;
+}
+
 static void find_lifetimes(gi_plan *p)
 {
     for (size_t i = 0; i < p->slots.n; i++) {
@@ -193,6 +217,7 @@ static gopt_status find_releases(gi_plan *p)
 
 gopt_status gi_plan_memory(gi_plan *p, gi_arena *scratch)
 {
+    GI_TRY(drop_unread(p, scratch));
     find_lifetimes(p);
     for (size_t i = p->steps.n; i > 0; i--)
         place_parts(p, (uint32_t)(i - 1));

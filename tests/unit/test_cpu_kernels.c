@@ -404,6 +404,43 @@ static void blends(void **state)
     }
 }
 
+static void picks(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (size_t n = 0; k && n < 70; n++) {
+            const size_t lanes = (size_t)k->lanes;
+            float x[4][70 * 16], y[71 * 16];
+            int32_t at[4 * 16], pixels[70];
+            const float *from[4] = { x[0], x[1], x[2], x[3] };
+            fill(x[0], sizeof(x) / sizeof(float));
+            y[n] = 7.0f;
+            k->every_second(n, x[0] + 70 * 16 - 2 * n + (n > 0), y); /* up to the last float, and not beyond */
+            for (size_t i = 0; i < n; i++)
+                assert_memory_equal(&y[i], &x[0][70 * 16 - 2 * n + 1 + 2 * i], sizeof(float));
+            assert_float_equal(y[n], 7.0f, 0);
+            for (size_t i = 0; i < n; i++)
+                pixels[i] = (int32_t)(i * 31 % 70);
+            k->pick_pixels(n, pixels, x[0], y);
+            for (size_t i = 0; i < n; i++)
+                assert_memory_equal(y + i * lanes, x[0] + (size_t)pixels[i] * lanes, lanes * sizeof(float));
+            for (size_t sources = 1; sources <= 4; sources++) {
+                for (size_t i = 0; i < sources * lanes; i++)
+                    at[i] = i % 3 == n % 3 ? -1 : (int32_t)(i * 5 % lanes);
+                k->pick_channels(n, sources, from, at, y);
+                for (size_t i = 0; i < n * lanes; i++) {
+                    float v = 0.0f;
+                    for (size_t s = 0; s < sources; s++)
+                        if (at[s * lanes + i % lanes] >= 0)
+                            v = x[s][i / lanes * lanes + (size_t)at[s * lanes + i % lanes]];
+                    assert_memory_equal(&y[i], &v, sizeof(float));
+                }
+            }
+        }
+    }
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -427,6 +464,7 @@ int main(void)
                                         cmocka_unit_test(softmax_of_short_rows),
                                         cmocka_unit_test(transposes),
                                         cmocka_unit_test(blends),
+                                        cmocka_unit_test(picks),
                                         cmocka_unit_test(names) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

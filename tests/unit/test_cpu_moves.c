@@ -180,6 +180,47 @@ static gopt_value *two_images(net *t) /* parts are no runs */
     return conv3x3(t, CONCAT(t, a, conv3x3(t, a, 16, 16)), 16, 32);
 }
 
+/* ---- channels within blocks ---- */
+
+/* Two units of a ShuffleNet: halves put together, dealt out in turns, and taken apart. */
+static gopt_value *shuffle_units(net *t)
+{
+    int64_t deal[44];
+    for (int64_t i = 0; i < 44; i++)
+        deal[i] = i % 2 * 22 + i / 2;
+    gopt_value *x = input(t, DIMS(2, 16, 9, 31)), *a = conv3x3(t, x, 22, 16), *b = conv3x3(t, x, 22, 16);
+    for (int i = 0; i < 2; i++) {
+        gopt_value *all = gather(t, CONCAT(t, a, b), "axis = 1", deal, 44);
+        a = slice(t, all, 1, 0, 22);
+        b = conv3x3(t, slice(t, all, 1, 22, 44), 22, 22);
+    }
+    return conv3x3(t, gather(t, CONCAT(t, a, b), "axis = 1", deal, 44), 5, 44);
+}
+
+static gopt_value *odd_channels(net *t) /* the whole is read by others too, and backwards */
+{
+    int64_t back[53];
+    for (int64_t i = 0; i < 53; i++)
+        back[i] = -1 - i;
+    gopt_value *x = input(t, DIMS(1, 16, 5, 5)), *a = conv3x3(t, x, 19, 16), *b = conv3x3(t, x, 34, 16);
+    gopt_value *all = CONCAT(t, a, b), *turned = gather(t, all, "axis = 1", back, 53);
+    return add(t, "Add", NULL, 2, conv3x3(t, all, 8, 53), conv3x3(t, turned, 8, 53), NULL);
+}
+
+static gopt_value *from_many(net *t) /* each channel from another block: too many */
+{
+    int64_t at[32];
+    for (int64_t i = 0; i < 32; i++)
+        at[i] = i % 16 * 16 + i / 16;
+    gopt_value *x = conv3x3(t, input(t, DIMS(1, 16, 5, 5)), 256, 16);
+    return conv3x3(t, gather(t, x, "axis = 1", at, 32), 8, 32);
+}
+
+static gopt_value *focus(net *t)
+{
+    return add(t, "SpaceToDepth", "blocksize = 2", 1, input(t, DIMS(2, 3, 12, 86)), NULL, NULL);
+}
+
 static const net_case cases[] = {
     { "linear_up", linear_up, "resize_linear" },
     { "linear_down", linear_down, "resize_linear" },
@@ -201,6 +242,10 @@ static const net_case cases[] = {
     { "rows_of_input", rows_of_input, "move" },
     { "last_is_whole", last_is_whole, "move" },
     { "two_images", two_images, "move" },
+    { "shuffle_units", shuffle_units, "channels" },
+    { "odd_channels", odd_channels, "channels" },
+    { "from_many", from_many, NULL },
+    { "focus", focus, "move" },
 };
 
 static void moves(void **state)

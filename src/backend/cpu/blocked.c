@@ -10,7 +10,8 @@ bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n)
 {
     if (n->op != OP_Fusion)
         return takes(d, n) || gi_vp_takes(n) || gi_pool_takes(d, n) || gi_move_takes_blocked(d, n) ||
-               gi_rows_takes_blocked(n) || gi_resize_takes_blocked(n) || gi_resize_linear_takes_blocked(n);
+               gi_channels_takes_blocked(d, n) || gi_rows_takes_blocked(n) || gi_resize_takes_blocked(n) ||
+               gi_resize_linear_takes_blocked(n);
     const gi_block *body = gi_fusion_block(n);
     if (!body || !body->first)
         return false;

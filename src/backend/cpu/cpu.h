@@ -141,6 +141,7 @@ bool gi_conv_direct_takes(const gi_cpu *d, const gi_node *n);
 bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n);
 bool gi_pool_takes(const gi_cpu *d, const gi_node *n);
 bool gi_move_takes_blocked(const gi_cpu *d, const gi_node *n);
+bool gi_channels_takes_blocked(const gi_cpu *d, const gi_node *n);
 bool gi_rows_takes_blocked(const gi_node *n);
 bool gi_resize_takes_blocked(const gi_node *n);
 bool gi_resize_linear_takes_blocked(const gi_node *n);

@@ -227,6 +227,33 @@ static const row *find(gi_opcode op)
 
 /* ---- preparing ---- */
 
+static void move_dim(copy *k, int i, int to)
+{
+    const int64_t d = k->dims[i], f = k->from[i], t = k->to[i];
+    for (int m = i; m < to; m++) {
+        k->dims[m] = k->dims[m + 1];
+        k->from[m] = k->from[m + 1];
+        k->to[m] = k->to[m + 1];
+    }
+    k->dims[to] = d;
+    k->from[to] = f;
+    k->to[to] = t;
+}
+
+/* Where the innermost dim is short and the target does not walk it item by item, such as the two of SpaceToDepth, a
+ * longer one goes there that it does walk so. */
+static void lengthen_line(copy *k)
+{
+    const int last = k->rank - 1;
+    if (k->dims[last] >= 8 || k->to[last] == 1)
+        return;
+    for (int i = last - 1; i >= 0; i--)
+        if (k->to[i] == 1 && k->dims[i] >= 16) {
+            move_dim(k, i, last);
+            return;
+        }
+}
+
 /* Merges what both walk as one dim; the innermost ends with the smallest target stride. */
 static void simplify(copy *k)
 {
@@ -250,18 +277,12 @@ static void simplify(copy *k)
         r = 1;
     }
     k->rank = r;
+    lengthen_line(k);
+    r = k->rank;
     /* a dim that the source walks item by item goes last but one, for transposing in tiles */
     for (int i = 0; i + 2 < r; i++)
         if (k->from[i] == 1 && k->from[r - 1] != 1) {
-            const int64_t d = k->dims[i], f = k->from[i], t = k->to[i];
-            for (int m = i; m + 2 < r; m++) {
-                k->dims[m] = k->dims[m + 1];
-                k->from[m] = k->from[m + 1];
-                k->to[m] = k->to[m + 1];
-            }
-            k->dims[r - 2] = d;
-            k->from[r - 2] = f;
-            k->to[r - 2] = t;
+            move_dim(k, i, r - 2);
             break;
         }
 }
@@ -405,12 +426,16 @@ typedef struct job {
             t[i * ts] = f[i * fs];                  \
     } while (0)
 
-static void copy_line(const char *from, int64_t fs, char *to, int64_t ts, int64_t n, int64_t item)
+static void copy_line(const gi_cpu *d, const char *from, int64_t fs, char *to, int64_t ts, int64_t n, int64_t item)
 {
     if (n <= 0) /* an empty tensor may have no address at all */
         return;
     if (fs == 1 && ts == 1) {
         memcpy(to, from, (size_t)(n * item));
+        return;
+    }
+    if (item == 4 && fs == 2 && ts == 1) {
+        d->k->every_second((size_t)n, (const float *)(const void *)from, (float *)(void *)to);
         return;
     }
     switch (item) {
@@ -443,7 +468,7 @@ static void copy_plane(const job *j, const copy *k, const char *from, char *to, 
         return;
     }
     for (int64_t i = i0; i < i1; i++)
-        copy_line(from + i * f2 * item, fs, to + i * t2 * item, ts, n, item);
+        copy_line(j->d, from + i * f2 * item, fs, to + i * t2 * item, ts, n, item);
 }
 
 static void run_copy(const job *j, const copy *k, int worker, int n_workers)
@@ -456,7 +481,8 @@ static void run_copy(const job *j, const copy *k, int worker, int n_workers)
         return;
     if (k->rank == 1) {
         gi_share(k->dims[0], 1024, worker, n_workers, &from, &to);
-        copy_line(src + from * k->from[0] * item, k->from[0], dst + from * k->to[0] * item, k->to[0], to - from, item);
+        copy_line(j->d, src + from * k->from[0] * item, k->from[0], dst + from * k->to[0] * item, k->to[0], to - from,
+                  item);
         return;
     }
     const int outer = k->rank - 2;

@@ -106,8 +106,7 @@ static void run_part(void *arg, int worker, int n_workers)
             for (int64_t p = p0; p < p1; p++)
                 y[p] = x[v->map[p]];
         else
-            for (int64_t p = p0; p < p1; p++)
-                memcpy(y + p * block, x + v->map[p] * block, (size_t)block * sizeof(float));
+            j->d->k->pick_pixels((size_t)(p1 - p0), v->map + p0, x, y + p0 * block);
     }
 }
 
