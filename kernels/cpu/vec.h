@@ -193,6 +193,28 @@ GK_INLINE gv v_sigmoid(gv x)
     return v_sigmoid_neg(-x);
 }
 
+/* a / (1 + e^(-p a)) = a / (1 + 2^t), and what t = c a lost by rounding is added to its fraction. */
+GK_INLINE gv v_swish(gv a, float p)
+{
+#if GK_LANES == 16
+    const float c = -1.44269504f * p, bound = 126.0f / fabsf(c);
+    const gv x = v_clip(a, -bound, bound), t = x * V(c);
+    const gv whole = (gv)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const gv r = (t - whole) + (gv)_mm512_fmsub_ps((__m512)x, (__m512)V(c), (__m512)t);
+    gv y = V(1.3264727e-3f);
+    y = y * r + V(9.6715130e-3f);
+    y = y * r + V(5.5507336e-2f);
+    y = y * r + V(2.4022242e-1f);
+    y = y * r + V(6.9314700e-1f);
+    y = y * r + V(1.0f);
+    const gv d = V(1.0f) + (gv)_mm512_scalef_ps((__m512)y, (__m512)whole);
+    const gv q = (gv)_mm512_rcp14_ps((__m512)d);
+    return a * (q + q * (V(1.0f) - d * q));
+#else
+    return a * v_sigmoid_neg(a * V(-p));
+#endif
+}
+
 /* e^x - 1 for x <= 0, where it matters; precise near zero. */
 GK_INLINE gv v_expm1(gv x)
 {

@@ -104,6 +104,15 @@ static void store_out(gopt_dtype t, void *to, int64_t at, const float *x, int64_
         b[i] = x[i] != 0.0f;
 }
 
+/* One instruction from memory to memory: no tile need be kept in between. */
+static bool is_one_loop(const gi_vp *p)
+{
+    for (int i = 0; i < p->n_in; i++)
+        if (p->in[i].reg >= 0)
+            return false;
+    return p->n_insn == 1 && p->n_regs <= 1 && !p->n_splat && !p->stretch;
+}
+
 void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *const *out, int64_t from, int64_t to,
                void *scratch)
 {
@@ -119,8 +128,9 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
     /* the last instruction writes the output itself, where it is the only one */
     const bool direct =
         p->n_out == 1 && p->n_insn && p->insn[p->n_insn - 1].dst == p->out[0].reg && p->out[0].dtype == GOPT_F32;
+    const int64_t step = direct && is_one_loop(p) ? to - from : GI_VP_TILE;
     for (int64_t at = from, n; at < to; at += n) {
-        n = gi_min_i64(GI_VP_TILE, to - at);
+        n = gi_min_i64(step, to - at);
         if (p->stretch)
             n = gi_min_i64(n, p->stretch - at % p->stretch);
         for (int i = 0; i < p->n_in; i++) {
