@@ -97,6 +97,29 @@ typedef struct gk_winograd_out {
     float lo, hi;      /* clamp; -inf and inf: none */
 } gk_winograd_out;
 
+/* A tile of rows of attention, for r < rows:
+ *     y[r] = softmax(scale * q[r] · k + Σ masks[i].at[r]) · v
+ * The keys go by in blocks of GK_ATTENTION_KEYS, whose scores stay in the first-level cache; what the blocks before
+ * gave is scaled to the new maximum. */
+enum { GK_ATTENTION_KEYS = 256, GK_ATTENTION_MASKS = 3 };
+typedef struct gk_attention {
+    int rows;           /* 1 … gk_table.tile */
+    size_t keys, d, dv; /* of a batch; floats of a key, of a value */
+    const float *q;     /* [rows][d] */
+    const float *k;     /* [⌈keys / 2 lanes⌉][d][2 lanes], zeros beyond the keys */
+    const float *v;     /* [⌈dv / 2 lanes⌉][keys][2 lanes], zeros beyond dv */
+    float scale;
+    int n_masks;
+    struct {
+        const float *at;
+        ptrdiff_t row; /* from a row's to the next one's */
+        bool one;      /* one number for all keys */
+    } masks[GK_ATTENTION_MASKS];
+    float *y;
+    ptrdiff_t y_row;
+    float *work; /* gk_attention_work floats */
+} gk_attention;
+
 /* Pointwise operations of the vector machine: dst[i] = op(a[i], b[i], c[i]; p, q). */
 typedef enum gk_vop {
 #define VOP(NAME, ...) GK_V_##NAME,
@@ -124,5 +147,6 @@ gk_isa gk_best(void);
 const char *gk_isa_name(gk_isa isa);           /* "sse2", "avx2", "avx512" */
 bool gk_isa_parse(const char *s, gk_isa *isa); /* the same names */
 int gk_vop_arity(gk_vop op);
+size_t gk_attention_work(const gk_table *k, size_t dv);
 
 #endif

@@ -68,3 +68,10 @@ int gk_vop_arity(gk_vop op)
     };
     return arity[op];
 }
+
+/* Scores and sums of a tile's rows, and what is known of each; see attention.h. */
+size_t gk_attention_work(const gk_table *k, size_t dv)
+{
+    const size_t lanes2 = 2 * (size_t)k->lanes, tile = (size_t)k->tile;
+    return tile * (GK_ATTENTION_KEYS + lanes2) + tile * ((dv + lanes2 - 1) / lanes2 * lanes2);
+}

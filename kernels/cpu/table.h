@@ -4,6 +4,7 @@
 #define GK_PASTE(a, b) GK_PASTE_(a, b)
 #define GK_NAME(x) GK_PASTE(x, GK_SUFFIX)
 
+#include "attention.h"
 #include "blend.h"
 #include "conv_tile.h"
 #include "pick.h"

@@ -170,6 +170,30 @@ GK_INLINE gv v_exp(gv x)
     return v_exp_inside(v_clip(x, -104.0f, 89.0f));
 }
 
+/* 2^x for x <= 0: below 2e-7 off, relatively; 2^x that are no normal floats may be zero. A polynomial of degree 5 over
+ * the fraction. */
+GK_INLINE gv v_exp2_falling(gv x)
+{
+#if GK_LANES == 16
+    const gv f = (gv)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
+    const gm none = LT(x, V(-126.0f));
+    x = SEL(none, V(-126.0f), x);
+    const gv n = v_floor(x), f = x - n;
+#endif
+    gv y = V(0.0018775759963318706f);
+    y = y * f + V(0.00898934155702591f);
+    y = y * f + V(0.05582631751894951f);
+    y = y * f + V(0.24015361070632935f);
+    y = y * f + V(0.6931530833244324f);
+    y = y * f + V(0.9999999403953552f);
+#if GK_LANES == 16
+    return (gv)_mm512_scalef_ps((__m512)y, (__m512)x);
+#else
+    return SEL(none, V(0.0f), y * v_pow2(v_to_int(n)));
+#endif
+}
+
 /* a / b, for b far from zero and from overflow. */
 GK_INLINE gv v_quotient(gv a, gv b)
 {
@@ -320,11 +344,22 @@ GK_INLINE float v_greatest(gv v)
     return r;
 }
 
-/* The first n lanes from memory, the others x; n is below L. */
+#if GK_LANES == 8 && defined(__AVX2__)
+/* Lanes below n, for masked loads and stores. */
+GK_INLINE __m256i v_first(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
+/* The first n lanes from memory (n < L), the others x. */
 GK_INLINE gv v_load_part(const float *p, size_t n, float x)
 {
 #if GK_LANES == 16
     return (gv)_mm512_mask_loadu_ps((__m512)V(x), (__mmask16)((1u << n) - 1), p);
+#elif GK_LANES == 8 && defined(__AVX2__)
+    const __m256i first = v_first(n);
+    return (gv)_mm256_blendv_ps((__m256)V(x), _mm256_maskload_ps(p, first), _mm256_castsi256_ps(first));
 #else
     float s[L];
     for (size_t i = 0; i < L; i++)
@@ -336,6 +371,8 @@ GK_INLINE void v_store_part(float *p, size_t n, gv v)
 {
 #if GK_LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif GK_LANES == 8 && defined(__AVX2__)
+    _mm256_maskstore_ps(p, v_first(n), (__m256)v);
 #else
     float s[L];
     v_store(s, v);

@@ -237,7 +237,7 @@ static gopt_value *attention_windows(net *t)
                NULL);
 }
 
-/* A bias for each window and head: it does not lie along the view's dims, so the parts run by themselves. */
+/* A bias for each window and head in another view, which both masks' strides reach. */
 static gopt_value *attention_window_bias(net *t)
 {
     const int64_t apart_dims[] = { 2, 4, 3, 9, 9 }, one_dims[] = { 8, 3, 9, 9 };
@@ -447,7 +447,7 @@ static const net_case as_one[] = {
     { "attention_borders", attention_borders, "attention" },
     { "attention_long", attention_long, "attention" },
     { "attention_windows", attention_windows, "attention" },
-    { "attention_window_bias", attention_window_bias, "matmul_batched" },
+    { "attention_window_bias", attention_window_bias, "attention" },
     { "masked_softmax", masked_softmax, "row_chain" },
     { "residual_norm", residual_norm, "row_chain" },
     { "norm_in_parts", norm_in_parts, "row_chain" },

@@ -1,9 +1,11 @@
-/* Tactic "attention": softmax(q·k + …)·v as one, over blocks of rows whose scores stay in the second-level cache.
+/* Tactic "attention": softmax(q·k + …)·v as one, over blocks of rows whose scores stay in the caches.
  *
- * A worker packs one batch's keys and values into panels, as matmul.c does with a computed B, and goes through its rows
- * a block at a time: scores by the tile kernel, what is between them and the softmax as a vector program over the block,
- * the softmax row by row, what is behind it as another, and the product with the values straight into the result. The
- * scores, which are the largest tensor of attention, are never written to memory.
+ * A worker packs one batch's keys and values into panels, as matmul.c does with a computed B, and goes through its rows.
+ * Where nothing but a scale and masks that are added stand before the softmax, and nothing behind it, the attention
+ * kernel takes a tile of rows at a time. Else rows go a block at a time: scores by the tile kernel, what is between them
+ * and the softmax as a vector program over the block, the softmax row by row, what is behind it as another, and the
+ * product with the values straight into the result. The scores, which are the largest tensor of attention, are never
+ * written to memory.
  *
  * The Transposes at the borders are strides of what is read and written; a scaling by one number is applied while
  * packing, element by element as the node would. */
@@ -25,8 +27,20 @@ typedef struct operand {
     int in; /* of step->in */
 } operand;
 
+/* Something that is added to the scores; strides along the batch as its view splits it, rows and keys. */
+typedef struct mask {
+    int in;            /* of step->in; -1: data */
+    const float *data; /* a packed constant */
+    int rank;
+    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK], row, key;
+} mask;
+
 typedef struct attention {
     operand q, k, v;
+    bool tiles; /* the kernel does it: these three */
+    float scale;
+    int n_masks;
+    mask masks[GK_ATTENTION_MASKS];
     int64_t m, n, d, dv; /* rows, keys, size of a key, size of a value */
     int rank;            /* of the batch */
     int64_t batch, dims[GOPT_MAX_RANK];
@@ -311,6 +325,61 @@ static gopt_status collect(gi_cpu_step *c, const parts *p, attention *v, gi_valu
     return GOPT_OK;
 }
 
+/* The value that an Add adds to the scores; rank and strides are those of the view that it sees. */
+static gopt_status read_mask(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, const gi_node *n, mask *m, bool *ok)
+{
+    int rank;
+    int64_t dims[GOPT_MAX_RANK], out[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
+    const bool right = stage_of(p, gi_node_in(n, 0)) == SCORES;
+    gi_value *v = gi_node_in(n, right ? 1 : 0), *x = gi_node_in(n, right ? 0 : 1);
+    *ok = stage_of(p, x) == SCORES && stage_of(p, v) == BORDER && gi_cpu_static_f32(v, &rank, dims) &&
+          gi_cpu_static_f32(n->out[0], &m->rank, out) && x->type == n->out[0]->type && m->rank >= 2 && rank <= m->rank;
+    if (!*ok)
+        return GOPT_OK;
+    gi_broadcast_strides(rank, dims, m->rank, out, strides);
+    m->rank -= 2;
+    memcpy(m->dims, out, (size_t)m->rank * sizeof(*out));
+    memcpy(m->strides, strides, (size_t)m->rank * sizeof(*strides));
+    m->row = strides[m->rank];
+    m->key = strides[m->rank + 1];
+    m->in = gi_cpu_in_index(s, v);
+    const gi_blob *b = gi_value_blob(v);
+    if (m->in >= 0 || !b) {
+        *ok = m->in >= 0;
+        return GOPT_OK;
+    }
+    if (c->dry)
+        return GOPT_OK;
+    float *copy = gi_cpu_pack(d, s, c, b->bytes);
+    GI_NEED(copy);
+    memcpy(copy, b->data, b->bytes);
+    m->data = copy;
+    return GOPT_OK;
+}
+
+/* Is all that happens to the scores what the kernel does? A scale first, then masks. */
+static gopt_status read_tiles(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, attention *v)
+{
+    bool ok = !p->n_behind && d->fp != GOPT_FP_STRICT;
+    v->scale = 1.0f;
+    for (size_t i = 0; i < p->n_before && ok; i++) {
+        gi_node *n = p->before[i];
+        operand o = { 0 };
+        if (n->op == OP_Reshape) {
+            ok = keeps_rows(n);
+        } else if (n->op == OP_Add) {
+            ok = v->n_masks < GK_ATTENTION_MASKS;
+            if (ok)
+                GI_TRY(read_mask(d, s, c, p, n, &v->masks[v->n_masks++], &ok));
+        } else {
+            ok = !v->n_masks && read_scaling(n, &o) && stage_of(p, o.source) == SCORES;
+            v->scale = o.scaling == DIVIDED ? v->scale / o.scale : v->scale * o.scale;
+        }
+    }
+    v->tiles = ok;
+    return GOPT_OK;
+}
+
 static uint64_t take(uint64_t *at, int64_t floats)
 {
     const uint64_t begin = *at;
@@ -326,6 +395,16 @@ static int64_t panels(const gi_cpu *d, int64_t columns)
 static void lay_out(const gi_cpu *d, attention *v)
 {
     const int64_t lanes2 = 2 * d->block, tile = d->k->tile;
+    if (v->tiles) {
+        uint64_t end = 0;
+        v->blocks = (v->m + tile - 1) / tile;
+        v->keys_at = take(&end, panels(d, v->n) * v->d * lanes2);
+        v->values_at = take(&end, panels(d, v->dv) * v->n * lanes2);
+        v->rows_at = take(&end, tile * v->d);
+        v->scores_at = take(&end, (int64_t)gk_attention_work(d->k, (size_t)v->dv));
+        v->scratch = end;
+        return;
+    }
     v->line = v->n % 1024 == 0 && v->m > 2 ? v->n + 16 : v->n;
     /* as many rows as fit, but enough blocks for all threads */
     const int64_t fit = SCORE_BYTES / (v->line * (int64_t)sizeof(float)) / tile * tile;
@@ -362,8 +441,13 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         c->want_in[i] = GI_PLAIN;
     c->want_out[0] = GI_PLAIN;
     v->n_args = (int)s->n_in + 1;
-    GI_TRY(build_program(d, s, c, p.before, p.n_before, p.scores->out[0], gi_node_in(p.softmax, 0), &v->before, &ok));
-    GI_TRY(build_program(d, s, c, p.behind, p.n_behind, p.softmax->out[0], gi_node_in(p.values, 0), &v->behind, &ok));
+    GI_TRY(read_tiles(d, s, c, &p, v));
+    if (!v->tiles) {
+        GI_TRY(
+            build_program(d, s, c, p.before, p.n_before, p.scores->out[0], gi_node_in(p.softmax, 0), &v->before, &ok));
+        GI_TRY(
+            build_program(d, s, c, p.behind, p.n_behind, p.softmax->out[0], gi_node_in(p.values, 0), &v->behind, &ok));
+    }
     if (!ok)
         return GOPT_OK;
     lay_out(d, v);
@@ -477,7 +561,85 @@ static void offsets(const attention *v, int64_t batch, int64_t *q, int64_t *k, i
     }
 }
 
-static void run_part(void *arg, int worker, int n_workers)
+/* A batch's keys and values into the worker's panels. */
+static void pack_batch(const job *j, int64_t at_k, int64_t at_v, float *keys, float *values)
+{
+    const attention *v = j->v;
+    const gi_cpu *d = j->d;
+    pack(d, &v->k, (const float *)j->args->in[v->k.in].host + at_k, v->d, v->n, keys);
+    scale(&v->k, keys, panels(d, v->n) * v->d * 2 * d->block);
+    pack(d, &v->v, (const float *)j->args->in[v->v.in].host + at_v, v->n, v->dv, values);
+    scale(&v->v, values, panels(d, v->dv) * v->n * 2 * d->block);
+}
+
+/* `count` rows of queries, scaled, side by side. */
+static void pack_rows(const job *j, int64_t at_q, int64_t first, int64_t count, float *rows)
+{
+    const attention *v = j->v;
+    const int64_t sr = v->q.strides[v->q.rank - 2], sc = v->q.strides[v->q.rank - 1];
+    const float *source = (const float *)j->args->in[v->q.in].host + at_q + first * sr;
+    for (int64_t r = 0; r < count; r++, source += sr)
+        if (sc == 1)
+            memcpy(rows + r * v->d, source, (size_t)v->d * sizeof(float));
+        else
+            for (int64_t e = 0; e < v->d; e++)
+                rows[r * v->d + e] = source[e * sc];
+    scale(&v->q, rows, count * v->d);
+}
+
+static void set_masks(const job *j, gk_attention *t, int64_t batch, int64_t first)
+{
+    const attention *v = j->v;
+    for (int i = 0; i < v->n_masks; i++) {
+        const mask *m = &v->masks[i];
+        int64_t rest = batch, at = first * m->row;
+        for (int k = m->rank - 1; k >= 0; k--) {
+            at += rest % m->dims[k] * m->strides[k];
+            rest /= m->dims[k];
+        }
+        t->masks[i].at = (m->in < 0 ? m->data : (const float *)j->args->in[m->in].host) + at;
+        t->masks[i].row = m->row;
+        t->masks[i].one = m->key == 0;
+    }
+}
+
+/* Tiles of rows, the batch's rows shared out evenly among them. */
+static void run_tiles(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const attention *v = j->v;
+    char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
+    float *keys = (float *)(void *)(scratch + v->keys_at), *values = (float *)(void *)(scratch + v->values_at);
+    float *rows = (float *)(void *)(scratch + v->rows_at);
+    gk_attention t = { .keys = (size_t)v->n,
+                       .d = (size_t)v->d,
+                       .dv = (size_t)v->dv,
+                       .q = rows,
+                       .k = keys,
+                       .v = values,
+                       .scale = v->scale,
+                       .n_masks = v->n_masks,
+                       .y_row = v->y_row,
+                       .work = (float *)(void *)(scratch + v->scores_at) };
+    int64_t from, to, packed = -1;
+    gi_share(v->batch * v->blocks, 1, worker, n_workers, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t batch = i / v->blocks, block = i % v->blocks;
+        const int64_t first = block * v->m / v->blocks, count = (block + 1) * v->m / v->blocks - first;
+        int64_t at_q, at_k, at_v, at_y;
+        offsets(v, batch, &at_q, &at_k, &at_v, &at_y);
+        if (batch != packed)
+            pack_batch(j, at_k, at_v, keys, values);
+        packed = batch;
+        pack_rows(j, at_q, first, count, rows);
+        set_masks(j, &t, batch, first);
+        t.rows = (int)count;
+        t.y = (float *)j->args->out[0].host + at_y + first * v->y_row;
+        j->d->k->attention(&t);
+    }
+}
+
+static void run_blocks(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
     const attention *v = j->v;
@@ -485,7 +647,6 @@ static void run_part(void *arg, int worker, int n_workers)
     char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
     float *keys = (float *)(void *)(scratch + v->keys_at), *values = (float *)(void *)(scratch + v->values_at);
     float *rows = (float *)(void *)(scratch + v->rows_at), *scores = (float *)(void *)(scratch + v->scores_at);
-    const float *q = j->args->in[v->q.in].host, *k = j->args->in[v->k.in].host, *x = j->args->in[v->v.in].host;
     int64_t from, to, packed = -1;
     gi_share(v->batch * v->blocks, 1, worker, n_workers, &from, &to);
     for (int64_t i = from; i < to; i++) {
@@ -493,19 +654,10 @@ static void run_part(void *arg, int worker, int n_workers)
                       count = gi_min_i64(v->block, v->m - first);
         int64_t at_q, at_k, at_v, at_y;
         offsets(v, batch, &at_q, &at_k, &at_v, &at_y);
-        if (batch != packed) {
-            pack(d, &v->k, k + at_k, v->d, v->n, keys);
-            scale(&v->k, keys, panels(d, v->n) * v->d * 2 * d->block);
-            pack(d, &v->v, x + at_v, v->n, v->dv, values);
-            scale(&v->v, values, panels(d, v->dv) * v->n * 2 * d->block);
-            packed = batch;
-        }
-        const int64_t sr = v->q.strides[v->q.rank - 2], sc = v->q.strides[v->q.rank - 1];
-        const float *source = q + at_q + first * sr;
-        for (int64_t r = 0; r < count; r++)
-            for (int64_t e = 0; e < v->d; e++)
-                rows[r * v->d + e] = source[r * sr + e * sc];
-        scale(&v->q, rows, count * v->d);
+        if (batch != packed)
+            pack_batch(j, at_k, at_v, keys, values);
+        packed = batch;
+        pack_rows(j, at_q, first, count, rows);
         multiply(d, &v->key_tap, rows, v->d, count, keys, v->n, scores, v->line);
         run_program(j, v->before, scores, batch * v->m + first, count, scratch);
         for (int64_t r = 0; r < count; r++)
@@ -520,7 +672,7 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
 {
     (void)s;
     job j = { d, c->own, args };
-    gi_cpu_run(d, args->pool, run_part, &j);
+    gi_cpu_run(d, args->pool, j.v->tiles ? run_tiles : run_blocks, &j);
     return GOPT_OK;
 }
 
