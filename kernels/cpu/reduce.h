@@ -142,27 +142,36 @@ static void GK_NAME(layernorm_row)(size_t n, const float *x, const float *scale,
     }
 }
 
+/* A tile of up to L rows and columns. */
+GK_INLINE void transpose_tile(size_t rows, size_t columns, const float *src, ptrdiff_t src_stride, float *dst,
+                              ptrdiff_t dst_stride)
+{
+    gv r[L];
+    for (size_t i = 0; i < L; i++)
+        r[i] = i >= rows     ? V(0.0f)
+               : columns < L ? v_load_part(src + (ptrdiff_t)i * src_stride, columns, 0.0f)
+                             : v_load(src + (ptrdiff_t)i * src_stride);
+    v_transpose(r);
+    for (size_t i = 0; i < L && i < columns; i++)
+        if (rows < L)
+            v_store_part(dst + (ptrdiff_t)i * dst_stride, rows, r[i]);
+        else
+            v_store(dst + (ptrdiff_t)i * dst_stride, r[i]);
+}
+
 static void GK_NAME(transpose)(size_t rows, size_t columns, const float *src, ptrdiff_t src_stride, float *dst,
                                ptrdiff_t dst_stride)
 {
-    enum { T = 8 };
-    for (size_t i = 0; i < rows; i += T) {
-        const size_t in = rows - i < T ? rows - i : T;
-        for (size_t j = 0; j < columns; j += T) {
-            const size_t jn = columns - j < T ? columns - j : T;
+    for (size_t i = 0; i < rows; i += L)
+        for (size_t j = 0; j < columns; j += L) {
             const float *s = src + (ptrdiff_t)i * src_stride + (ptrdiff_t)j;
             float *d = dst + (ptrdiff_t)j * dst_stride + (ptrdiff_t)i;
-            if (in == T && jn == T) {
-                for (int b = 0; b < T; b++)
-                    for (int a = 0; a < T; a++)
-                        d[b * dst_stride + a] = s[a * src_stride + b];
-            } else {
-                for (size_t b = 0; b < jn; b++)
-                    for (size_t a = 0; a < in; a++)
-                        d[(ptrdiff_t)b * dst_stride + (ptrdiff_t)a] = s[(ptrdiff_t)a * src_stride + (ptrdiff_t)b];
-            }
+            if (rows - i >= L && columns - j >= L)
+                transpose_tile(L, L, s, src_stride, d, dst_stride);
+            else
+                transpose_tile(rows - i < L ? rows - i : L, columns - j < L ? columns - j : L, s, src_stride, d,
+                               dst_stride);
         }
-    }
 }
 
 #endif

@@ -381,4 +381,60 @@ GK_INLINE void v_store_part(float *p, size_t n, gv v)
 #endif
 }
 
+/* L rows become L columns, in place. */
+GK_INLINE void v_transpose(gv *r)
+{
+#if GK_LANES == 16
+    __m512 a[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps((__m512)r[i], (__m512)r[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps((__m512)r[i], (__m512)r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) {
+            const __m512d x = _mm512_castps_pd(a[i + k]), y = _mm512_castps_pd(a[i + k + 2]);
+            r[i + 2 * k] = (gv)_mm512_unpacklo_pd(x, y);
+            r[i + 2 * k + 1] = (gv)_mm512_unpackhi_pd(x, y);
+        }
+    for (int k = 0; k < 4; k++) /* r[4 i + k]: of rows 4 i …, columns k, k + 4, k + 8, k + 12 */
+        for (int i = 0; i < 2; i++) {
+            a[8 * i + k] = _mm512_shuffle_f32x4((__m512)r[8 * i + k], (__m512)r[8 * i + 4 + k], 0x88);
+            a[8 * i + 4 + k] = _mm512_shuffle_f32x4((__m512)r[8 * i + k], (__m512)r[8 * i + 4 + k], 0xdd);
+        }
+    for (int k = 0; k < 8; k++) {
+        r[k] = (gv)_mm512_shuffle_f32x4(a[k], a[8 + k], 0x88);
+        r[8 + k] = (gv)_mm512_shuffle_f32x4(a[k], a[8 + k], 0xdd);
+    }
+#elif GK_LANES == 8 && defined(__AVX__)
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps((__m256)r[i], (__m256)r[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps((__m256)r[i], (__m256)r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            b[i + 2 * k] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+            b[i + 2 * k + 1] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0xee);
+        }
+    for (int k = 0; k < 4; k++) {
+        r[k] = (gv)_mm256_permute2f128_ps(b[k], b[4 + k], 0x20);
+        r[4 + k] = (gv)_mm256_permute2f128_ps(b[k], b[4 + k], 0x31);
+    }
+#elif GK_LANES == 4 && defined(__SSE2__)
+    const __m128 a = _mm_unpacklo_ps((__m128)r[0], (__m128)r[1]), b = _mm_unpackhi_ps((__m128)r[0], (__m128)r[1]);
+    const __m128 c = _mm_unpacklo_ps((__m128)r[2], (__m128)r[3]), d = _mm_unpackhi_ps((__m128)r[2], (__m128)r[3]);
+    r[0] = (gv)_mm_movelh_ps(a, c);
+    r[1] = (gv)_mm_movehl_ps(c, a);
+    r[2] = (gv)_mm_movelh_ps(b, d);
+    r[3] = (gv)_mm_movehl_ps(d, b);
+#else
+    for (int i = 0; i < L; i++)
+        for (int k = i + 1; k < L; k++) {
+            const float x = r[i][k];
+            r[i][k] = r[k][i];
+            r[k][i] = x;
+        }
+#endif
+}
+
 #endif

@@ -482,15 +482,13 @@ static void pack(const gi_cpu *d, const operand *o, const float *from, int64_t r
     const int64_t lanes2 = 2 * d->block, sr = o->strides[o->rank - 2], sc = o->strides[o->rank - 1];
     for (int64_t first = 0; first < columns; first += lanes2, to += rows * lanes2) {
         const int64_t count = gi_min_i64(lanes2, columns - first);
-        if (sr == 1 && count == lanes2) {
+        if (sr == 1)
             d->k->transpose((size_t)count, (size_t)rows, from + first * sc, sc, to, lanes2);
-            continue;
-        }
-        for (int64_t r = 0; r < rows; r++) {
+        for (int64_t r = 0; r < rows && (sr != 1 || count < lanes2); r++) {
             float *line = to + r * lanes2;
-            if (sc == 1)
+            if (sr != 1 && sc == 1)
                 memcpy(line, from + r * sr + first, (size_t)count * sizeof(float));
-            else
+            else if (sr != 1)
                 for (int64_t i = 0; i < count; i++)
                     line[i] = from[r * sr + (first + i) * sc];
             for (int64_t i = count; i < lanes2; i++)

@@ -99,24 +99,50 @@ bool gi_matmul_read(const gi_node *n, gi_operands *o)
            (gi_blob_elements(o->c) == o->n && o->c->dims[o->c->rank - 1] == o->n);
 }
 
+/* Rows of B into all panels: in order of memory, a block of rows at a time. */
+static void pack_rows(const matmul *v, const float *b, int64_t lanes2)
+{
+    enum { BLOCK = 32 };
+    for (int64_t k = 0; k < v->k; k += BLOCK)
+        for (int64_t p = 0; p < v->panels; p++) {
+            const int64_t first = p * lanes2, count = gi_min_i64(lanes2, v->n - first);
+            for (int64_t r = k; r < gi_min_i64(v->k, k + BLOCK); r++) {
+                float *to = v->weights + (p * v->k + r) * lanes2;
+                memcpy(to, b + r * v->n + first, (size_t)count * sizeof(float));
+                for (int64_t i = count; i < lanes2; i++)
+                    to[i] = 0.0f;
+            }
+        }
+}
+
+/* The same of B transposed, whose columns lie side by side. */
+static void pack_columns(const gi_cpu *d, const matmul *v, const float *b, int64_t lanes2)
+{
+    for (int64_t p = 0; p < v->panels; p++) {
+        const int64_t first = p * lanes2, count = gi_min_i64(lanes2, v->n - first);
+        float *to = v->weights + p * v->k * lanes2;
+        d->k->transpose((size_t)count, (size_t)v->k, b + first * v->k, v->k, to, lanes2);
+        for (int64_t r = 0; r < v->k && count < lanes2; r++)
+            memset(to + r * lanes2 + count, 0, (size_t)(lanes2 - count) * sizeof(float));
+    }
+}
+
 static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const gi_operands *o)
 {
-    const int64_t lanes2 = 2 * d->block;
+    const int64_t lanes2 = 2 * d->block, all = v->panels * v->k * lanes2;
     const double order[] = { (double)v->n, (double)v->k, (double)lanes2, o->trans_b, (double)o->alpha };
     bool filled;
     v->weights = gi_cpu_pack_of(d, s, c, gi_value_blob(gi_node_in(v->e.main, 1)),
                                 gi_hash(order, sizeof(order), gi_key(&gi_tactic_matmul_packed)),
-                                (size_t)(v->panels * v->k * lanes2) * sizeof(float), &filled);
+                                (size_t)all * sizeof(float), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(v->panels * lanes2) * sizeof(float));
-    const float *b = o->b->data;
     GI_NEED(v->weights && v->bias);
-    for (int64_t p = 0; p < v->panels && !filled; p++)
-        for (int64_t k = 0; k < v->k; k++)
-            for (int64_t i = 0; i < lanes2; i++) {
-                const int64_t col = p * lanes2 + i;
-                v->weights[(p * v->k + k) * lanes2 + i] =
-                    col < v->n ? o->alpha * (o->trans_b ? b[col * v->k + k] : b[k * v->n + col]) : 0.0f;
-            }
+    if (!filled && o->trans_b)
+        pack_columns(d, v, o->b->data, lanes2);
+    else if (!filled)
+        pack_rows(v, o->b->data, lanes2);
+    for (int64_t i = 0; i < all && !filled && o->alpha != 1.0f; i++)
+        v->weights[i] *= o->alpha;
     memset(v->bias, 0, (size_t)(v->panels * lanes2) * sizeof(float));
     for (int64_t i = 0; i < v->n; i++) {
         float x;
