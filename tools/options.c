@@ -94,6 +94,9 @@ static const option_row rows[] = {
     { "planted", 0, "A,B", NULL, G_OPTIMIZE, C_O, TEXT, F(planted) }, /* wrong rules, for tests of --verify */
     { "no-fuse", 0, NULL, "make no fusions, to see what they are worth", G_OPTIMIZE, C_R, FLAG, F(no_fuse) },
 
+    { "worth", 0, NULL, "time the network without one kind of fusion at a time, and say what each gains", G_TIMING, C_R,
+      FLAG, F(worth) },
+
     { "backend", 0, "BACKEND", "cpu (default), opencl, opencl:NAME-OR-TYPE", G_RUN, C_R | C_F | CMD_OPS, TEXT,
       F(backend) },
     { "precision", 0, "fp32|fp16|bf16|best",

@@ -18,6 +18,7 @@ typedef struct running {
     gopt_tensor **in;
     size_t n_in;
     double samples; /* a run: the first input's first size */
+    json_t *worth;
     timing timing;
     bool timed;
 } running;
@@ -59,7 +60,8 @@ static gopt_status build(running *r)
         TRY(tool_make_dir(t, t->o.dump_kernels));
     progress *p = progress_start(t, "building");
     const gopt_status s = gopt_engine_create(r->g, &r->engine, &r->e);
-    r->g = r->e ? gopt_engine_graph(r->e) : NULL; /* the engine's from now on */
+    if (r->engine.take_graph)
+        r->g = r->e ? gopt_engine_graph(r->e) : NULL; /* the engine's from now on */
     progress_stop(p);
     gopt_kernels_close(r->engine.kernels);
     r->engine.kernels = NULL;
@@ -286,6 +288,8 @@ static gopt_status write_json(running *r)
     json_object_set_new(j, "activation_bytes", json_integer((json_int_t)i->activation_bytes));
     json_object_set_new(j, "weight_bytes", json_integer((json_int_t)i->weight_bytes));
     json_object_set_new(j, "steps", json_integer((json_int_t)i->steps));
+    if (r->worth)
+        json_object_set(j, "worth", r->worth);
     return tool_write_json(t, t->o.json, j);
 }
 
@@ -338,6 +342,8 @@ static gopt_status run_steps(running *r)
     if (t->o.profile)
         TRY(profile_write(t, r->rc[0]));
     TRY(page_write(t, r->g, r->report));
+    if (t->o.worth)
+        TRY(worth_measure(t, r->g, &r->engine, r->rc[0], r->in, r->n_in, &r->worth));
     if (t->o.json)
         TRY(write_json(r));
     return s;
@@ -353,7 +359,7 @@ gopt_status run(tool *t)
                               .threads = (int)t->o.threads,
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,
-                              .take_graph = true,
+                              .take_graph = !t->o.worth,
                               .tune = (t->o.tune || t->o.timing_cache) && !t->o.deterministic,
                               .timing_cache = t->o.timing_cache,
                               .workspace = t->o.workspace,
@@ -362,7 +368,8 @@ gopt_status run(tool *t)
     for (size_t k = 0; r.rc && k < r.n_streams; k++)
         gopt_run_context_destroy(r.rc[k]);
     free(r.rc);
-    if (r.e)
+    json_decref(r.worth);
+    if (r.e && r.engine.take_graph)
         r.g = NULL;
     gopt_engine_destroy(r.e);
     tensors_free(r.in, r.n_in);

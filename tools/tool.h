@@ -62,7 +62,7 @@ typedef struct options {
     bool dot_full, dot_flat;
     /* running */
     const char *backend, *precision, *isa, *tactics, *timing_cache, *dump_kernels;
-    bool tune;
+    bool tune, worth;
     uint64_t workspace;
     strings inputs;
     const char *inputs_dir, *output_dir, *test_data;
@@ -325,6 +325,13 @@ void timing_print(const tool *t, const timing *m, double samples);
 /* ---- profile.c ---- */
 
 gopt_status profile_write(tool *t, gopt_run_context *rc);
+
+/* ---- worth.c ---- */
+
+/* Times the network (in `base`, made of g with these options) against itself without one kind of fusion; prints what
+ * each gains, and gives the same as JSON. */
+gopt_status worth_measure(tool *t, gopt_graph *g, const gopt_engine_options *o, gopt_run_context *base,
+                          gopt_tensor **in, size_t n_in, json_t **out);
 
 /* ---- subcommands ---- */
 

@@ -48,6 +48,9 @@ typedef struct gopt_engine_options {
      * shapes do no harm; a damaged file is set aside with a warning. */
     bool tune;
     const char *timing_cache;
+    /* Fused regions of these operators, "Conv+Add+Relu" as gopt_step_info.op says, are taken apart; "*": all. To see
+     * what they are worth. */
+    const char *unfuse;
 } gopt_engine_options;
 
 /* What a backend would run by a kernel of its own: for gopt_optimize, which expands what it lacks.

@@ -117,6 +117,24 @@ static bool stays_whole(const splitter *sp, gi_node *fusion, const char **why)
     return has_kernel(sp, 0, fusion, &no);
 }
 
+/* Takes apart the regions of these operators, "*": all, as the caller asked. */
+static gopt_status take_apart(splitter *sp, const char *which)
+{
+    gi_vec(gi_node *) regions = { 0 };
+    gi_arena_reset(sp->scratch);
+    for (gi_node *n = sp->p->block->first; n; n = n->next) {
+        if (n->op != OP_Fusion || !gi_fusion_block(n))
+            continue;
+        const char *ops = gi_plan_name_ops(sp->scratch, n);
+        GI_NEED(ops);
+        if (!strcmp(which, "*") || !strcmp(which, ops))
+            GI_NEED(gi_push(sp->scratch, &regions, n));
+    }
+    for (size_t i = 0; i < regions.n; i++)
+        GI_NEED(gi_unfuse(regions.p[i]));
+    return GOPT_OK;
+}
+
 gopt_status gi_plan_regions(gi_plan *p, gi_arena *scratch)
 {
     gi_vec(gi_node *) regions = { 0 };
@@ -135,6 +153,8 @@ gopt_status gi_plan_regions(gi_plan *p, gi_arena *scratch)
         const char *text = gi_arena_printf(p->arena, "%s: %s", ops ? ops : "", why ? why : "no kernel runs it as one");
         st = text ? fall_apart(&sp, regions.p[i], text) : GOPT_NO_MEMORY;
     }
+    if (st == GOPT_OK && p->e->options.unfuse)
+        st = take_apart(&sp, p->e->options.unfuse);
     gi_arena_destroy(sp.scratch);
     return st;
 }
