@@ -552,6 +552,47 @@ static void chosen(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* A tactic of the dense layout between blocked ones, 12 channels wide: it sees the dense sizes, not those with the
+ * blocks' padding, also in what it runs behind the convolution. */
+static gopt_value *odd_channels(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 9, 7)), 32, 16, 1, 1, NULL);
+    x = conv(t, x, 12, 32, 3, 3, "pads = [1,1,1,1]");
+    x = add(t, "Sigmoid", NULL, 1, x, NULL, NULL);
+    return conv(t, x, 32, 12, 1, 1, NULL);
+}
+
+static void other_tactics(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "conv_direct", "onednn_conv", "reference" };
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    net t = { 0 };
+    gopt_graph *fused;
+    gopt_engine *e, *r;
+    assert_int_equal(gopt_graph_create(cx, "odd", 21, &t.g), GOPT_OK);
+    assert_int_equal(gopt_graph_output(t.g, odd_channels(&t), "y"), GOPT_OK);
+    assert_int_equal(gopt_graph_clone(t.g, &fused), GOPT_OK);
+    const gopt_optimize_options all = { .level = 2, .fuse = true };
+    assert_int_equal(gopt_optimize(fused, &all, NULL), GOPT_OK);
+    gopt_tensor *in[1] = { make_input(cx, gopt_graph_get_input(t.g, 0)) };
+    gopt_run_context *rr = start(t.g, &(gopt_engine_options){ .reference = true }, in, &r);
+    assert_int_equal(gopt_run(rr), GOPT_OK);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        gopt_run_context *rc = start(fused, &(gopt_engine_options){ .threads = 2, .tactics = names[i] }, in, &e);
+        assert_int_equal(gopt_run(rc), GOPT_OK);
+        same(names[i], gopt_run_context_output(rc, 0), gopt_run_context_output(rr, 0));
+        gopt_run_context_destroy(rc);
+        gopt_engine_destroy(e);
+    }
+    gopt_run_context_destroy(rr);
+    gopt_engine_destroy(r);
+    gopt_tensor_unref(in[0]);
+    gopt_graph_destroy(fused);
+    gopt_graph_destroy(t.g);
+    gopt_ctx_destroy(cx);
+}
+
 static void unfused(void **state)
 {
     (void)state;
@@ -608,7 +649,10 @@ static void asks_for_what_is_missing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(chosen), cmocka_unit_test(unfused), cmocka_unit_test(fused),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(chosen),
+                                        cmocka_unit_test(other_tactics),
+                                        cmocka_unit_test(unfused),
+                                        cmocka_unit_test(fused),
                                         cmocka_unit_test(onednn_stays_on_its_thread),
                                         cmocka_unit_test(asks_for_what_is_missing) };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -390,12 +390,15 @@ static gopt_status run_converted(gi_cpu *d, const gi_step *s, const gi_cpu_step 
         if (!c->in_scratch[i])
             continue;
         in[i].host = scratch + c->in_scratch[i] - 1;
+        in[i].bytes = gi_cpu_layout_bytes(d, c->want_in[i], in[i].type);
         gi_cpu_convert(d, args->pool, in[i].type, c->have_in[i], args->in[i].host, in[i].host);
     }
     for (uint32_t i = 0; i < s->n_out; i++) {
         out[i] = args->out[i];
-        if (c->out_scratch[i])
-            out[i].host = scratch + c->out_scratch[i] - 1;
+        if (!c->out_scratch[i])
+            continue;
+        out[i].host = scratch + c->out_scratch[i] - 1;
+        out[i].bytes = gi_cpu_layout_bytes(d, c->want_out[i], out[i].type);
     }
     gi_run_args inner = *args;
     inner.in = in;
