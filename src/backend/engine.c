@@ -40,8 +40,8 @@ static gopt_status copy_options(struct gopt_engine *e, const gopt_engine_options
     if (o)
         e->options = *o;
     gopt_engine_options *own = &e->options;
-    const char **const texts[] = { &own->backend, &own->precision,    &own->isa,
-                                   &own->tactics, &own->timing_cache, &own->unfuse, &own->dump_kernels };
+    const char **const texts[] = { &own->backend,      &own->precision, &own->isa,         &own->tactics,
+                                   &own->timing_cache, &own->unfuse,    &own->dump_kernels };
     for (size_t i = 0; i < GI_COUNT(texts); i++)
         if (*texts[i]) {
             *texts[i] = gi_arena_str(e->arena, *texts[i]);

@@ -241,8 +241,10 @@ static gopt_status is_faster(tuner *t, framed *a, framed *b, bool *faster, doubl
     GI_TRY(sweep(t, b, false, &y));
     const double start = gi_now();
     while (n < MOST_TURNS && (n < FEWEST_TURNS || gi_now() - start < TURNS_S)) {
-        GI_TRY(sweep(t, n % 2 ? b : a, false, n % 2 ? &y : &x));
-        GI_TRY(sweep(t, n % 2 ? a : b, false, n % 2 ? &x : &y));
+        for (int i = 0; i < 2; i++) /* the first run brings its weights back into the caches */
+            GI_TRY(sweep(t, n % 2 ? b : a, false, n % 2 ? &y : &x));
+        for (int i = 0; i < 2; i++)
+            GI_TRY(sweep(t, n % 2 ? a : b, false, n % 2 ? &x : &y));
         of_a[n] = x;
         gains[n++] = x - y;
     }

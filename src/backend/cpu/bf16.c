@@ -280,5 +280,9 @@ static gopt_status prepare_matmul(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *t
     return d->precision == GI_BF16 ? prepare(d, s, c, false, 1, took) : GOPT_OK;
 }
 
-const gi_tactic gi_tactic_conv_bf16 = { .name = "conv_bf16", .prepare = prepare_conv, .run = gi_bf16_run };
-const gi_tactic gi_tactic_matmul_bf16 = { .name = "matmul_bf16", .prepare = prepare_matmul, .run = gi_bf16_run };
+const gi_tactic gi_tactic_conv_bf16 = {
+    .name = "conv_bf16", .prepare = prepare_conv, .run = gi_bf16_run, .packs = true
+};
+const gi_tactic gi_tactic_matmul_bf16 = {
+    .name = "matmul_bf16", .prepare = prepare_matmul, .run = gi_bf16_run, .packs = true
+};

@@ -233,4 +233,4 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
     return GOPT_OK;
 }
 
-const gi_tactic gi_tactic_rows = { .name = "rows", .prepare = prepare, .run = run };
+const gi_tactic gi_tactic_rows = { .name = "rows", .prepare = prepare, .run = run, .packs = true };

@@ -625,6 +625,9 @@ int gi_onednn_process_threads(void)
     return n;
 }
 
+#define RUN run
+#define RELEASE release
+
 #else
 
 static gopt_status decline(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
@@ -639,8 +642,8 @@ static gopt_status decline(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 #define prepare_conv decline
 #define prepare_matmul decline
 #define prepare_pool decline
-#define run NULL
-#define release NULL
+#define RUN NULL
+#define RELEASE NULL
 
 int gi_onednn_process_threads(void)
 {
@@ -650,11 +653,11 @@ int gi_onednn_process_threads(void)
 #endif
 
 const gi_tactic gi_tactic_onednn_conv = {
-    .name = "onednn_conv", .prepare = prepare_conv, .run = run, .release = release, .packs = true
+    .name = "onednn_conv", .prepare = prepare_conv, .run = RUN, .release = RELEASE, .packs = true
 };
 const gi_tactic gi_tactic_onednn_matmul = {
-    .name = "onednn_matmul", .prepare = prepare_matmul, .run = run, .release = release
+    .name = "onednn_matmul", .prepare = prepare_matmul, .run = RUN, .release = RELEASE
 };
 const gi_tactic gi_tactic_onednn_pool = {
-    .name = "onednn_pool", .prepare = prepare_pool, .run = run, .release = release
+    .name = "onednn_pool", .prepare = prepare_pool, .run = RUN, .release = RELEASE
 };

@@ -373,5 +373,5 @@ static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const 
 }
 
 const gi_tactic gi_tactic_conv_winograd = {
-    .name = "conv_winograd", .prepare = prepare, .run = run, .variants = variants
+    .name = "conv_winograd", .prepare = prepare, .run = run, .packs = true, .variants = variants
 };
