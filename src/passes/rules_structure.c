@@ -179,6 +179,75 @@ static gi_value *make_focus(gi_rewrite *r, const gi_match *m)
     return from ? reordered_conv(r, m, to_depth(r, b.x, b.step), from) : NULL;
 }
 
+/* ---- a convolution of space-to-depth is one of the image itself, in larger steps ---- */
+
+/* That attribute of the convolution along spatial dim i. */
+static int64_t along(const gi_node *conv, int at, uint32_t i, int64_t otherwise)
+{
+    const int64_t *v;
+    return gi_attr_ints(conv, at, &v) > i ? v[i] : otherwise;
+}
+
+static bool is_conv_of_depth(const gi_match *m, gi_reason *why)
+{
+    enum { FEW = 4, LARGE = 1 << 24 };
+    const gi_blob *w = gi_value_blob(m->w);
+    const int64_t b = gi_attr_int(gi_value_node(m->y), SpaceToDepth_at_blocksize), c = gi_value_dim(m->x, 1);
+    if (b < 2 || b > MAX_BLOCK || c < 1 || c > LARGE || gi_value_dim(m->x, 2) < 1 || gi_value_dim(m->x, 3) < 1 ||
+        !conv_takes(m, b * b * c, why))
+        return false;
+    for (uint32_t i = 0; i < 4; i++)
+        if (along(m->root, Conv_at_pads, i, 0) > LARGE || along(m->root, Conv_at_strides, i, 1) > LARGE)
+            return false;
+    for (uint32_t i = 0; i < 2; i++)
+        if (along(m->root, Conv_at_dilations, i, 1) != 1)
+            return gi_decline(why, "the convolution is dilated, so its positions are no window of the image");
+    if (!gi_attr_is(m->root, Conv_at_auto_pad, "NOTSET") && !gi_attr_is(m->root, Conv_at_auto_pad, "VALID"))
+        return gi_decline(why, "the convolution pads by itself: %s", gi_attr_str(m->root, Conv_at_auto_pad));
+    if (c > FEW && w->dims[2] * w->dims[3] > 1)
+        return gi_decline(why, "of %lld channels, steps of 1 are worth more than a move", (long long)c);
+    return true;
+}
+
+/* w[o][(row · b + column) · c + channel][h][w] as [o][channel][h · b + row][w · b + column] */
+static gi_value *spread_weights(gi_rewrite *r, const gi_blob *w, int64_t c, int64_t b)
+{
+    const int64_t kh = w->dims[2], kw = w->dims[3], dims[] = { w->dims[0], c, kh * b, kw * b };
+    gi_blob *to;
+    if (gi_blob_create(r->g->cx, w->dtype, 4, dims, &to) != GOPT_OK)
+        return NULL;
+    const size_t size = (size_t)gopt_dtype_bits(w->dtype) / 8;
+    size_t at = 0;
+    for (int64_t o = 0; o < dims[0]; o++)
+        for (int64_t ch = 0; ch < c; ch++)
+            for (int64_t i = 0; i < dims[2]; i++)
+                for (int64_t j = 0; j < dims[3]; j++, at += size) {
+                    const int64_t depth = (i % b * b + j % b) * c + ch;
+                    const int64_t from = ((o * w->dims[1] + depth) * kh + i / b) * kw + j / b;
+                    memcpy((uint8_t *)to->owned + at, (const uint8_t *)w->data + (size_t)from * size, size);
+                }
+    return gi_const(r->g, to, NULL);
+}
+
+static gi_value *make_conv_of_depth(gi_rewrite *r, const gi_match *m)
+{
+    const gi_blob *w = gi_value_blob(m->w);
+    const int64_t b = gi_attr_int(gi_value_node(m->y), SpaceToDepth_at_blocksize);
+    int64_t pads[4], strides[2];
+    for (uint32_t i = 0; i < 4; i++)
+        pads[i] = along(m->root, Conv_at_pads, i, 0) * b;
+    for (uint32_t i = 0; i < 2; i++)
+        strides[i] = along(m->root, Conv_at_strides, i, 1) * b;
+    gi_value *k = spread_weights(r, w, gi_value_dim(m->x, 1), b);
+    gi_node *n = k ? gi_rw_node(r, OP_Conv, m->root->n_in, (gi_value *[]){ m->x, k, m->b }, 1) : NULL;
+    return n && gi_attrs_copy(n, m->root) &&
+                   (!gi_attr_has(n, Conv_at_pads) || gi_attr_set_ints(n, Conv_at_pads, 4, pads)) &&
+                   gi_attr_set_ints(n, Conv_at_strides, 2, strides) &&
+                   gi_attr_set_ints(n, Conv_at_kernel_shape, 2, (const int64_t[]){ w->dims[2] * b, w->dims[3] * b })
+               ? gi_rw_done(r, n)
+               : NULL;
+}
+
 /* ---- patches on the last dim ---- */
 
 /* The order in which the Concat has a block's places: along rows first, or along columns. */
