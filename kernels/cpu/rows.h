@@ -116,13 +116,86 @@ GK_INLINE void pool_pixel(const gk_pool_row *t, int x, const bool max)
     v_store(t->dst + (ptrdiff_t)x * L, acc);
 }
 
+/* Pixels that see no border, n at a time: each waits for its own last step, not for the others'. */
+GK_INLINE void pool_run(const gk_pool_row *t, int x0, const int n, const bool max)
+{
+    enum { N = 8 };
+    gv acc[N];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        acc[i] = V(max ? -INFINITY : 0.0f);
+    const ptrdiff_t step = (ptrdiff_t)t->stride * L;
+    for (int h = t->kh0; h < t->kh1; h++) {
+        const float *s = t->row + h * t->row_stride + (ptrdiff_t)(x0 * t->stride - t->pad) * L;
+        for (int k = 0; k < t->kw; k++, s += (ptrdiff_t)t->dilation * L)
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++) {
+                const gv v = v_load(s + i * step);
+                if (max)
+                    acc[i] = SEL(LT(v, acc[i]), acc[i], v); /* NaN stays */
+                else
+                    acc[i] += v;
+            }
+    }
+    const int under = (t->kh1 - t->kh0) * t->kw;
+    const gv count = V((float)(t->count ? t->count : under ? under : 1));
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) {
+        if (!max)
+            acc[i] = acc[i] / count;
+        v_store(t->dst + (ptrdiff_t)(x0 + i) * L, acc[i]);
+    }
+}
+
+GK_INLINE void pool_all(const gk_pool_row *t, const bool max)
+{
+    int lo, hi, x = 0;
+    row_interior(t->in_w, t->out_w, t->kw, t->stride, t->dilation, t->pad, &lo, &hi);
+    for (; x < lo; x++)
+        pool_pixel(t, x, max);
+    for (; x + 8 <= hi; x += 8)
+        pool_run(t, x, 8, max);
+    for (; x + 3 <= hi; x += 3)
+        pool_run(t, x, 3, max);
+    for (; x < t->out_w; x++)
+        pool_pixel(t, x, max);
+}
+
+/* The greatest of each column first, and then of neighbours, where that is fewer steps: large windows that overlap. */
+static __attribute__((noinline)) bool pool_columns(const gk_pool_row *t)
+{
+    enum { MOST = 128 };
+    const int rows = t->kh1 - t->kh0;
+    float greatest[MOST * L];
+    if (t->in_w > MOST || rows < 2 || t->in_w * (rows + 1) + t->out_w * t->kw >= t->out_w * t->kw * rows)
+        return false;
+    const gk_pool_row column = { .row = t->row,
+                                 .row_stride = t->row_stride,
+                                 .dst = greatest,
+                                 .kh0 = t->kh0,
+                                 .kh1 = t->kh1,
+                                 .kw = 1,
+                                 .stride = 1,
+                                 .dilation = 1,
+                                 .in_w = t->in_w,
+                                 .out_w = t->in_w };
+    pool_all(&column, true);
+    gk_pool_row row = *t;
+    row.row = greatest;
+    row.kh0 = 0;
+    row.kh1 = 1;
+    pool_all(&row, true);
+    return true;
+}
+
 static void GK_NAME(pool_row)(const gk_pool_row *t)
 {
-    for (int x = 0; x < t->out_w; x++)
-        if (t->max)
-            pool_pixel(t, x, true);
-        else
-            pool_pixel(t, x, false);
+    if (t->max && pool_columns(t))
+        return;
+    if (t->max)
+        pool_all(t, true);
+    else
+        pool_all(t, false);
 }
 
 static void GK_NAME(sum_pixels)(size_t n, const float *src, float *dst)

@@ -152,6 +152,60 @@ static void depthwise_rows(void **state)
     }
 }
 
+/* A row of a pool: windows over the border, of padding alone, dilated, and so large that columns come first. */
+static void pool_case(const gk_table *k, int kh, int kw, int stride, int dilation, int pad, bool max)
+{
+    enum { WIDTH = 23, ROWS = 7 };
+    const int block = k->lanes, out_w = (WIDTH + 2 * pad - (kw - 1) * dilation - 1) / stride + 1;
+    float src[ROWS * WIDTH * 16], dst[64 * 16];
+    fill(src, sizeof(src) / sizeof(*src));
+    assert_true(out_w > 0 && out_w <= 64);
+    const gk_pool_row t = { .row = src,
+                            .row_stride = WIDTH * block,
+                            .dst = dst,
+                            .kh1 = kh,
+                            .kw = kw,
+                            .stride = stride,
+                            .dilation = dilation,
+                            .pad = pad,
+                            .in_w = WIDTH,
+                            .out_w = out_w,
+                            .max = max };
+    k->pool_row(&t);
+    for (int x = 0; x < out_w; x++)
+        for (int j = 0; j < block; j++) {
+            float greatest = -INFINITY, sum = 0.0f;
+            int under = 0;
+            for (int h = 0; h < kh; h++)
+                for (int i = 0; i < kw; i++) {
+                    const int at = x * stride - pad + i * dilation;
+                    if (at < 0 || at >= WIDTH)
+                        continue;
+                    const float v = src[(h * WIDTH + at) * block + j];
+                    greatest = fmaxf(greatest, v);
+                    sum += v;
+                    under++;
+                }
+            near(dst[x * block + j], max ? greatest : sum / (float)(under ? under : 1), max ? 0.0f : 1e-5f);
+        }
+}
+
+static void pool_rows(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (int kw = 1; k && kw <= 13; kw += kw < 4 ? 1 : 3)
+            for (int kh = 1; kh <= 7; kh += 3)
+                for (int way = 0; way < 12; way++)
+                    pool_case(k, kh, kw, 1 + way % 2, way % 3 == 2 && kw < 8 ? 2 : 1,
+                              way < 6  ? kw / 2
+                              : kw < 5 ? kw + 1
+                                       : 0,
+                              way % 4 < 2);
+    }
+}
+
 static double reference(gk_vop op, double a, double b, double c, double p, double q)
 {
     switch (op) {
@@ -457,14 +511,10 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles),
-                                        cmocka_unit_test(depthwise_rows),
-                                        cmocka_unit_test(vector_operations),
-                                        cmocka_unit_test(rows),
-                                        cmocka_unit_test(softmax_of_short_rows),
-                                        cmocka_unit_test(transposes),
-                                        cmocka_unit_test(blends),
-                                        cmocka_unit_test(picks),
-                                        cmocka_unit_test(names) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles), cmocka_unit_test(depthwise_rows),
+                                        cmocka_unit_test(pool_rows),  cmocka_unit_test(vector_operations),
+                                        cmocka_unit_test(rows),       cmocka_unit_test(softmax_of_short_rows),
+                                        cmocka_unit_test(transposes), cmocka_unit_test(blends),
+                                        cmocka_unit_test(picks),      cmocka_unit_test(names) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
