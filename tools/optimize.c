@@ -313,7 +313,8 @@ static gopt_status optimize_steps(work *w)
     if (s == GOPT_DIFFERENT && o->json)
         TRY(write_json(w));
     TRY(s);
-    TRY(page_write(t, w->after, w->report));
+    TRY(page_report(t, w->after, w->report));
+    TRY(page_write(t));
     TRY(tool_cut_save(t, &w->cut));
     TRY(save(w));
     TRY(drawn ? tool_pictures(t, w->before, w->after, tool_model(t)) : GOPT_OK);

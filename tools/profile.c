@@ -199,12 +199,40 @@ static gopt_status write_profile(tool *t, gopt_run_context *rc, times *m)
     return tool_write_json(t, path, trace(rc, m));
 }
 
-gopt_status profile_write(tool *t, gopt_run_context *rc)
+/* Steps for the page. */
+static json_t *steps_json(gopt_run_context *rc, times *m)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < m->steps; i++) {
+        const gopt_step_info *s = gopt_run_context_step(rc, i);
+        json_t *origins = json_array();
+        for (size_t k = 0; k < s->n_origins; k++)
+            json_array_append_new(origins, json_text(s->origins[k]));
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_text(or_empty(s->name)));
+        json_object_set_new(o, "op", json_text(or_empty(s->op)));
+        json_object_set_new(o, "backend", json_text(or_empty(s->backend)));
+        json_object_set_new(o, "tactic", json_text(or_empty(s->tactic)));
+        json_object_set_new(o, "reason", json_text(s->reason));
+        json_object_set_new(o, "region", json_text(s->region));
+        json_object_set_new(o, "origins", origins);
+        json_object_set_new(o, "ms", json_real(median_of(m, i)));
+        json_object_set_new(o, "gflop", json_real(s->gflop));
+        json_object_set_new(o, "bytes", json_integer((json_int_t)s->bytes));
+        json_object_set_new(o, "tactics", json_tactics(s));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+gopt_status profile_write(tool *t, gopt_run_context *rc, json_t **steps)
 {
     times m = { 0 };
     gopt_status s = measure(t, rc, &m);
-    if (s == GOPT_OK)
+    if (s == GOPT_OK && t->o.profile)
         s = write_profile(t, rc, &m);
+    if (s == GOPT_OK && steps)
+        *steps = steps_json(rc, &m);
     free(m.ms);
     return s;
 }

@@ -44,6 +44,8 @@ static gopt_status optimize_for(running *r)
     if (s == GOPT_OK)
         s = gopt_optimize(r->g, &o, &r->report);
     progress_stop(p);
+    if (s == GOPT_OK)
+        s = page_report(t, r->g, r->report);
     if (s == GOPT_OK && before)
         s = tool_pictures(t, before, r->g, tool_model(t));
     if (s == GOPT_OK && t->o.remarks)
@@ -319,14 +321,23 @@ static gopt_status check_options(tool *t)
     return tool_check_remarks(t);
 }
 
+static gopt_status profile(running *r)
+{
+    json_t *steps = NULL;
+    TRY(profile_write(r->t, r->rc[0], r->t->page ? &steps : NULL));
+    if (steps)
+        page_put(r->t, "run", page_run(r->t, r->e, r->rc[0], &r->timing, &r->engine, steps));
+    return GOPT_OK;
+}
+
 static gopt_status run_steps(running *r)
 {
     tool *t = r->t;
     TRY(check_options(t));
     TRY(tool_load(t, tool_model(t), &r->g));
-    TRY(page_begin(t, r->g));
     TRY(tool_check_supported(t, r->g, tool_model(t)));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
+    TRY(page_begin(t, r->g));
     TRY(optimize_for(r));
     TRY(build(r));
     tool_flush(t);
@@ -339,9 +350,9 @@ static gopt_status run_steps(running *r)
         return s;
     if (r->timed)
         timing_print(t, &r->timing, r->samples);
-    if (t->o.profile)
-        TRY(profile_write(t, r->rc[0]));
-    TRY(page_write(t, r->g, r->report));
+    if (t->o.profile || t->page)
+        TRY(profile(r));
+    TRY(page_write(t));
     if (t->o.worth)
         TRY(worth_measure(t, r->g, &r->engine, r->rc[0], r->in, r->n_in, &r->worth));
     if (t->o.json)
@@ -368,6 +379,7 @@ gopt_status run(tool *t)
     for (size_t k = 0; r.rc && k < r.n_streams; k++)
         gopt_run_context_destroy(r.rc[k]);
     free(r.rc);
+    free(r.timing.series);
     json_decref(r.worth);
     if (r.e && r.engine.take_graph)
         r.g = NULL;

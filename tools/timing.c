@@ -153,6 +153,12 @@ static gopt_status gather(tool *t, stream *s, size_t n, timing *out)
     }
     out->n = all->n;
     out->wall_s = end - start;
+    if (t->page && all->n) {
+        out->series = calloc(all->n, sizeof *out->series);
+        if (!out->series)
+            return tool_no_memory(t);
+        memcpy(out->series, all->latency, all->n * sizeof *out->series);
+    }
     out->latency = summary_of(all->latency, all->n);
     out->h2d = summary_of(all->h2d, all->n);
     out->compute = summary_of(all->compute, all->n);

@@ -203,12 +203,6 @@ gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c);
 gopt_status tool_cut_save(tool *t, cut_off *c);
 void tool_cut_free(cut_off *c);
 
-/* ---- page.c: --html; all do nothing where it was not asked for ---- */
-
-gopt_status page_begin(tool *t, gopt_graph *g);                            /* the graph as it was loaded */
-void page_put(tool *t, const char *key, json_t *j);                        /* takes the reference over */
-gopt_status page_write(tool *t, gopt_graph *g, const gopt_report *report); /* the graph as it is at the end */
-
 /* ---- remarks.c ---- */
 
 gopt_status tool_check_remarks(tool *t); /* is the regular expression of --remarks one? */
@@ -317,14 +311,26 @@ typedef struct timing {
     double wall_s; /* from the first start to the last end */
     summary latency, h2d, compute, d2h;
     int64_t preempted; /* times that another program took a core */
+    double *series; /* the latencies in their order, n of them; freed by the caller; NULL where nobody asked (--html) */
 } timing;
 /* Warms up, then runs as --iterations, --duration and --streams ask. The contexts have their inputs. */
 gopt_status time_runs(tool *t, gopt_run_context **rc, size_t n_streams, timing *out);
 void timing_print(const tool *t, const timing *m, double samples);
 
+/* ---- page.c: --html; all do nothing where it was not asked for ---- */
+
+gopt_status page_begin(tool *t, gopt_graph *g);     /* the graph as it was loaded */
+void page_put(tool *t, const char *key, json_t *j); /* takes the reference over */
+/* What a run took; takes over `steps`. Not without --html. */
+json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,
+                 json_t *steps);
+gopt_status page_report(tool *t, gopt_graph *g, const gopt_report *report); /* the graph as it is at the end */
+gopt_status page_write(tool *t);
+
 /* ---- profile.c ---- */
 
-gopt_status profile_write(tool *t, gopt_run_context *rc);
+/* Times every step; writes --profile's file where there is one, and gives the steps as JSON where `steps` is not NULL. */
+gopt_status profile_write(tool *t, gopt_run_context *rc, json_t **steps);
 
 /* ---- worth.c ---- */
 

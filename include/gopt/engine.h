@@ -124,6 +124,16 @@ GOPT_API const gopt_engine_info *gopt_engine_get_info(const gopt_engine *e);
 GOPT_API const gopt_step_info *gopt_run_context_step(gopt_run_context *rc, size_t i);
 GOPT_API void gopt_run_context_profile(gopt_run_context *rc, bool on); /* time every step from now on */
 
+/* A part of the memory that intermediate tensors share. */
+typedef struct gopt_buffer_info {
+    const char *name; /* of the tensor; of the step, where it is room that the step needs to work in */
+    bool workspace, on_device;
+    uint64_t offset, bytes;
+    size_t first, last; /* steps between which it holds something; last may be one past the last step: an output */
+} gopt_buffer_info;
+/* Buffer i of that plan's memory; false past the last. */
+GOPT_API bool gopt_run_context_buffer(gopt_run_context *rc, size_t i, gopt_buffer_info *out);
+
 typedef struct gopt_run_times {
     double h2d_ms, compute_ms, d2h_ms; /* of the last run */
 } gopt_run_times;

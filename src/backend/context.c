@@ -314,6 +314,44 @@ const gopt_step_info *gopt_run_context_step(gopt_run_context *rc, size_t i)
     return rc->now && i < rc->now->n_infos ? &rc->now->infos[i] : NULL;
 }
 
+/* Number of a plan's step in the list that branches are counted in, too. */
+static size_t listed(const framed *f, size_t step)
+{
+    return step < f->frame->p->steps.n ? (size_t)(f->frame->steps[step].info - f->infos) : f->n_infos;
+}
+
+bool gopt_run_context_buffer(gopt_run_context *rc, size_t i, gopt_buffer_info *out)
+{
+    const framed *f = rc->now;
+    const gi_plan *p = f && f->frame ? f->frame->p : NULL;
+    for (size_t k = 0; p && k < p->slots.n; k++) {
+        const gi_slot *s = &p->slots.p[k];
+        if (s->root != k || s->kind != GI_SLOT_PLANNED || s->first == UINT32_MAX || !s->bytes || i--)
+            continue;
+        *out = (gopt_buffer_info){ .name = s->value ? s->value->name : NULL,
+                                   .on_device = s->on_device,
+                                   .offset = s->offset,
+                                   .bytes = s->bytes,
+                                   .first = listed(f, s->first),
+                                   .last = listed(f, s->last) };
+        return true;
+    }
+    for (size_t k = 0; p && k < p->steps.n; k++) {
+        const gi_plan_step *s = &p->steps.p[k];
+        if (s->kind != GI_STEP_COMPILED || !s->s.scratch || i--)
+            continue;
+        *out = (gopt_buffer_info){ .name = s->info.name,
+                                   .workspace = true,
+                                   .on_device = gi_engine_on_device(rc->e, s->device),
+                                   .offset = s->scratch_offset,
+                                   .bytes = s->s.scratch,
+                                   .first = listed(f, k),
+                                   .last = listed(f, k) };
+        return true;
+    }
+    return false;
+}
+
 void gopt_run_context_profile(gopt_run_context *rc, bool on)
 {
     rc->run.profile = on;

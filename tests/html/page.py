@@ -170,6 +170,62 @@ class Moves(Case):
         self.assertEqual(self.page.locator("#why article").count(), 0)
 
 
+class Runs(Case):
+    def test_times(self):
+        """Original nodes add up to their step, steps to the whole, and both are what the run said."""
+        page = self.show(self.make(DIGITS, "--iterations", "20", "--threads", "1", command="run"))
+        run = self.data["models"][0]["run"]
+        for key in ("backend", "device", "precision", "threads", "iterations", "latency_ms", "activation_bytes", "weight_bytes"):
+            if isinstance(run[key], dict):
+                for name in run[key]:
+                    self.assertAlmostEqual(run[key][name], self.facts[key][name], places=6)
+            else:
+                self.assertEqual(run[key], self.facts[key])
+        self.assertEqual(len(run["steps"]), self.facts["steps"])
+        self.assertEqual(len(run["series"]), 20)
+        whole = page.evaluate("gopt.models[0].run.total")
+        self.assertAlmostEqual(whole, sum(s["ms"] for s in run["steps"]), places=6)
+        for stage in (0, "m.last"):
+            sums = page.evaluate(f"(() => {{ const m = gopt.models[0], r = m.run; return r.steps.map(s => [s.ms, r.nodesOf(s, {stage}).length, r.nodesOf(s, {stage}).reduce((a, n) => a + s.ms * r.shareOf(n, s, {stage}), 0)]) }})()")
+            for ms, n, parts in sums:
+                self.assertGreater(n, 0)
+                self.assertAlmostEqual(ms, parts, places=6)
+            nodes = page.evaluate(f"(() => {{ const m = gopt.models[0], k = {stage}; return m.graph(k).recs.filter(r => !r.fusion && !r.port).reduce((a, r) => a + m.run.timeOf(r, k), 0) }})()")
+            self.assertAlmostEqual(nodes, whole, places=5)
+        self.assertEqual(self.errors, [])
+
+    def test_memory(self):
+        """No two buffers lie in the same place at the same time, and none outside the arena."""
+        page = self.show(self.make(DIGITS, "--threads", "1", command="run"))
+        buffers = self.data["models"][0]["run"]["buffers"]
+        self.assertGreater(len(buffers), 2)
+        for i, (_, at, size, first, last, work, device) in enumerate(buffers):
+            self.assertLessEqual(at + size, self.facts["activation_bytes"] + 64)
+            for _, at2, size2, first2, last2, work2, device2 in buffers[:i]:
+                apart = at + size <= at2 or at2 + size2 <= at or last < first2 or last2 < first
+                self.assertTrue(apart, buffers)
+        page.click("[data-tab=memory]")
+        self.assertGreaterEqual(page.locator("#memory .memory rect").count(), len(buffers))
+        self.shot(page, "memory")
+
+    def test_looks(self):
+        page = self.show(self.make(DIGITS, "--iterations", "20", command="run"))
+        page.click("[data-tab=time]")
+        self.assertGreater(page.locator("#time .flame rect").count(), 10)
+        head = page.locator("#time th", has_text="share")
+        head.locator("button").click()
+        self.assertEqual(head.get_attribute("aria-sort"), "descending")
+        self.shot(page, "time")
+        page.click("#time tbody tr >> nth=0")
+        self.assertTrue(page.is_visible("#graph"))
+        self.assertIn("tactic", page.inner_text("#details"))
+        self.assertNotIn("[object", page.inner_text("#details"))
+        for overlay in page.eval_on_selector_all("#overlay option", "list => list.map(o => o.value)"):
+            if overlay:
+                page.select_option("#overlay", overlay)
+        self.assertEqual(self.errors, [])
+
+
 class Keys(Case):
     def test_keys_alone(self):
         page = self.show(self.make(DIGITS))

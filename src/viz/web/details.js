@@ -7,7 +7,7 @@ class Details {
   }
 
   fill(...parts) {
-    clear(this.holder).append(...parts.flat().filter(x => x));
+    clear(this.holder).append(...parts.flat(3).filter(x => x));
     this.holder.scrollTop = 0;
   }
 
@@ -118,6 +118,8 @@ class Details {
 
   inside(model, rec, k) {
     const nodes = model.graph(k).inside.get(rec.id) || [];
+    const order = this.report.graph.panes[0].scene.tree.leafOf;
+    nodes.sort((a, b) => (order.get(a.id)?.order ?? 0) - (order.get(b.id)?.order ?? 0));
     return this.part("Runs as one kernel", nodes.map(n => el("div", { class: "d-row" }, el("span", {}, n.op), this.link(n, model, k, clip(tail(nameOf(n, model)), 60)))),
       el("button", { type: "button", class: "act", onclick: () => this.report.graph.reveal(this.report.graph.panes[0], nodes[0] || rec) }, "Open in the graph"));
   }
@@ -213,14 +215,18 @@ class Details {
     const steps = model.run.stepsOf(rec, k);
     if (!steps.length) return this.part("Run", el("div", { class: "dim" }, "no step of its own"));
     return steps.slice(0, 4).map(s => this.part(steps.length > 1 ? "Step " + s.i : "Run", model.run.rows(s, model, rec).map(([a, b]) => this.row(a, b)),
-      s.considered ? this.considered(s) : null));
+      s.tactics.length > 1 ? this.considered(s) : null));
   }
 
+  /* Every way to run the step that was asked, with its time or estimate, or why it is not taken. */
   considered(s) {
-    const most = Math.max(...s.considered.map(c => c.ms || 0));
-    return el("div", { class: "d-tactics" }, el("div", { class: "dim small" }, "tactics considered"), s.considered.map(c => el("div", { class: "d-op" },
-      el("span", { class: c.tactic === s.tactic ? "chosen" : "" }, clip(c.tactic, 40)), el("span", { class: "twobars" }, c.ms > 0 ? barOf(c.ms / most, "is") : null),
-      el("span", { class: "num" }, c.ms > 0 ? msText(c.ms) : clip(c.reason || "not timed", 80)))));
+    const figure = c => c.ms || c.estimate_ms || 0, most = Math.max(1e-9, ...s.tactics.map(figure));
+    const list = [...s.tactics].sort((a, b) => b.chosen - a.chosen || b.takes - a.takes || figure(a) - figure(b));
+    return el("div", { class: "d-tactics" }, el("div", { class: "dim small" }, "tactics considered"), list.map(c => el("div", { class: "tactic" },
+      el("div", { class: "d-op" }, el("span", { class: c.chosen ? "chosen" : c.takes ? "" : "dim" }, clip(c.name + (c.label ? "  " + c.label : ""), 50)),
+        el("span", { class: "twobars" }, figure(c) > 0 ? barOf(figure(c) / most, c.ms ? "is" : "was") : null),
+        el("span", { class: "num" }, c.ms ? msText(c.ms) : c.estimate_ms ? "about " + msText(c.estimate_ms) : "")),
+      c.why && !c.chosen ? el("div", { class: "dim small name" }, clip(c.why, 200)) : null)));
   }
 
   /* ---- a remark ---- */

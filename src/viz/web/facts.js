@@ -86,7 +86,7 @@ function sortable(head, rows, onRow, first) {
     }
     if (order.length > most) body.append(el("tr", {}, el("td", { colspan: head.length }, el("button", { type: "button", class: "flat", onclick: () => { most = Infinity; fill(); } }, "show all " + countText(order.length)))));
   };
-  const heads = head.map((h, c) => el("th", { "aria-sort": "none" }, el("button", { type: "button", class: "flat", onclick: () => sort(c) }, h)));
+  const heads = head.map((h, c) => el("th", { "aria-sort": "none", class: rows.some(r => typeof value(r[c]) === "number") ? "num" : "" }, el("button", { type: "button", class: "flat", onclick: () => sort(c) }, h)));
   const sort = c => {
     up = c === column ? !up : !(rows.length && typeof value(rows[0][c]) === "number");
     column = c;

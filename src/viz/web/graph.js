@@ -255,8 +255,8 @@ class GraphTab {
         else if (o === "weights" && !rec.fusion) for (const v of rec.ins) sum += p.model.isWeight(v) ? p.model.values.get(v).weight.bytes : 0;
         else if (o === "dtype") word = word || (rec.outs.length ? splitType(p.model.typeAt(rec.outs[0], p.k))[0] : null);
         else if (o === "backend" || o === "tactic") for (const s of step) word = word || s[o];
-        else if (o === "time") sum += run ? run.timeOf(rec, p.k) : 0;
-        else if (o === "moved") for (const s of step) sum += s.bytes * (run.shareOf(rec, s));
+        else if (o === "time" && !rec.fusion) sum += run ? run.timeOf(rec, p.k) : 0;
+        else if (o === "moved" && !rec.fusion) for (const s of step) sum += s.bytes * run.shareOf(rec, s, p.k);
         else if (o === "rate") for (const s of step) sum = Math.max(sum, s.ms > 0 ? s.gflop / s.ms * 1e12 : 0);
       }
       for (const c of i.children) visit(c);
