@@ -80,6 +80,8 @@ gopt_status tool_lower_aten(tool *t, gopt_graph *g)
     const gopt_aten_finding *list;
     size_t n, lowered = 0, own = 0;
     TRY(gopt_lower_aten(g, &list, &n));
+    if (t->page && n)
+        page_put(t, "aten", json_aten(list, n));
     for (size_t i = 0; i < n; i++) {
         lowered += list[i].outcome != GOPT_ATEN_LEFT;
         own += list[i].outcome == GOPT_ATEN_OWN;

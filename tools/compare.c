@@ -80,14 +80,23 @@ gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *
     gopt_status s = gopt_graph_clone(g, &copy);
     if (s == GOPT_OK && !engine.reference)
         s = gopt_kernels_open(t->cx, &engine, &engine.kernels);
-    const gopt_optimize_options o = { .level = spec->level < 0 ? 2 : spec->level,
-                                      .fp = engine.fp,
-                                      .fuse = !spec->no_fuse,
-                                      .skip = spec->no_fuse ? "fuse-vertical,fuse-horizontal" : NULL,
-                                      .runs = engine.kernels ? gopt_kernels_run : NULL,
-                                      .runs_user = engine.kernels };
+    gopt_optimize_options o = { .level = spec->level < 0 ? 2 : spec->level,
+                                .fp = engine.fp,
+                                .fuse = !spec->no_fuse,
+                                .skip = spec->no_fuse ? "fuse-vertical,fuse-horizontal" : NULL,
+                                .runs = engine.kernels ? gopt_kernels_run : NULL,
+                                .runs_user = engine.kernels };
+    gopt_report *report = NULL;
+    if (s == GOPT_OK && spec->title) {
+        o.after_pass = tool_after_pass;
+        o.after_pass_user = t;
+        s = page_begin(t, spec->title, copy);
+    }
     if (s == GOPT_OK)
-        s = gopt_optimize(copy, &o, NULL);
+        s = gopt_optimize(copy, &o, &report);
+    if (s == GOPT_OK && spec->title)
+        s = page_report(t, copy, report);
+    gopt_report_destroy(report);
     if (s == GOPT_OK)
         s = run_engine(t, copy, &engine, in, out);
     gopt_kernels_close(engine.kernels);
@@ -209,6 +218,10 @@ static gopt_status compare_steps(comparing *c)
     c->b = (side){ .text = t->o.b ? t->o.b : "cpu", .path = t->o.args.p[two] };
     TRY(run_spec_parse(t, c->a.text, &c->a.spec));
     TRY(run_spec_parse(t, c->b.text, &c->b.spec));
+    if (t->o.html) {
+        c->a.spec.title = two ? c->a.path : c->a.text;
+        c->b.spec.title = two ? c->b.path : c->b.text;
+    }
     TRY(tool_load(t, c->a.path, &c->a.g));
     TRY(tool_check_supported(t, c->a.g, c->a.path));
     if (two) {
@@ -225,6 +238,7 @@ static gopt_status compare_steps(comparing *c)
         s = run_once(t, two ? c->b.g : c->a.g, &c->b.spec, c->in, &c->b.out);
     progress_stop(p);
     TRY(s);
+    TRY(page_write(t));
     return judge(c);
 }
 

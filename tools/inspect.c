@@ -348,7 +348,7 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged 
     TRY(gopt_find_unsupported(lowered, &u, &n_u));
     plugged *p = *plugins = find_plugged(lowered, &n_p);
     const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
-                       (t->o.svg && !strcmp(t->o.svg, "-"));
+                       (t->o.svg && !strcmp(t->o.svg, "-")) || (t->o.html && !strcmp(t->o.html, "-"));
     if (!taken && !t->o.quiet) {
         print_head(t, g, m);
         if (t->o.nodes)
@@ -366,6 +366,10 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged 
             print_unsupported(t, stdout, u, n_u);
         }
     }
+    TRY(page_begin(t, tool_model(t), g));
+    page_put(t, "unsupported", json_unsupported(u, n_u));
+    page_put(t, "aten", json_aten(aten, n_aten));
+    TRY(page_write(t));
     if (t->o.json)
         TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p)));
     return tool_pictures(t, g, NULL, tool_model(t));

@@ -114,7 +114,7 @@ bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first)
 /* ---- optimizing ---- */
 
 /* --html, and --dump-dir: the picture beside the text that the library writes. What fails here is a warning's worth. */
-static void after_pass(void *user, gopt_graph *g, const char *pass, int index)
+void tool_after_pass(void *user, gopt_graph *g, const char *pass, int index)
 {
     tool *t = user;
     if (t->page)
@@ -160,7 +160,7 @@ gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip
         o->dump_dir = f->dump_dir;
     }
     if (f->dump_dir || f->html) {
-        o->after_pass = after_pass;
+        o->after_pass = tool_after_pass;
         o->after_pass_user = t;
     }
     return GOPT_OK;

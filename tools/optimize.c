@@ -295,14 +295,14 @@ static gopt_status optimize_steps(work *w)
     TRY(tool_optimize_options(t, &w->o, &w->skip));
     TRY(tool_load(t, tool_model(t), &w->after));
     if (!part)
-        TRY(page_begin(t, w->after));
+        TRY(page_begin(t, tool_model(t), w->after));
     if (w->o.level > 0 || o->drop_postprocess)
         TRY(tool_lower_aten(t, w->after));
     TRY(tool_extract(t, &w->after));
     if (o->drop_postprocess)
         TRY(tool_cut(t, w->to, &w->after, &w->cut));
     if (part)
-        TRY(page_begin(t, w->after));
+        TRY(page_begin(t, tool_model(t), w->after));
     if (drawn || o->verify)
         TRY(gopt_graph_clone(w->after, &w->before));
     progress *p = progress_start(t, "optimizing");

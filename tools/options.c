@@ -165,7 +165,7 @@ static const option_row rows[] = {
       G_REPORT, C_I | C_O | C_R, TEXT, F(dot) },
     { "svg", 0, "FILE", "the same as SVG", G_REPORT, C_I | C_O | C_R, TEXT, F(svg) },
     { "html", 0, "FILE", "one page to look around in: the graph after every pass, and why; with run, where time goes",
-      G_REPORT, C_O | C_R, TEXT, F(html) },
+      G_REPORT, C_MODEL, TEXT, F(html) },
     { "dot-full", 0, NULL, "draw every node, however many", G_REPORT, C_I | C_O | C_R, FLAG, F(dot_full) },
     { "dot-flat", 0, NULL, "no clusters, for viewers that drop what is inside them", G_REPORT, C_I | C_O | C_R, FLAG,
       F(dot_flat) },

@@ -4,12 +4,14 @@
 
 #include "tool.h"
 
-gopt_status page_begin(tool *t, gopt_graph *g)
+gopt_status page_begin(tool *t, const char *title, gopt_graph *g)
 {
     if (!t->o.html)
         return GOPT_OK;
-    if (!t->page)
-        TRY(gopt_page_create(t->cx, tool_model(t), &t->page));
+    if (t->page)
+        gopt_page_begin(t->page, title);
+    else
+        TRY(gopt_page_create(t->cx, title, &t->page));
     gopt_page_stage(t->page, g, "as loaded", 0);
     return GOPT_OK;
 }

@@ -337,7 +337,7 @@ static gopt_status run_steps(running *r)
     TRY(tool_load(t, tool_model(t), &r->g));
     TRY(tool_check_supported(t, r->g, tool_model(t)));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
-    TRY(page_begin(t, r->g));
+    TRY(page_begin(t, tool_model(t), r->g));
     TRY(optimize_for(r));
     TRY(build(r));
     tool_flush(t);

@@ -168,6 +168,8 @@ json_t *json_value_type(const char *type_text, json_t *into); /* adds dtype, sha
 
 gopt_fp tool_fp(const tool *t); /* --fp */
 /* --level, --fp, --passes and so on. `skip` holds memory for the joined list. */
+/* gopt_optimize_options.after_pass, for --html and --dump-dir; `user` is the tool. */
+void tool_after_pass(void *user, gopt_graph *g, const char *pass, int index);
 gopt_status tool_optimize_options(tool *t, gopt_optimize_options *o, char **skip);
 /* Brings PyTorch's operators to ones that run, and says so. */
 gopt_status tool_lower_aten(tool *t, gopt_graph *g);
@@ -262,6 +264,7 @@ typedef struct run_spec {
     char backend[128], precision[32];
     int level; /* -1: default */
     bool no_fuse;
+    const char *title; /* of --html's model; NULL: it has none */
 } run_spec;
 gopt_status run_spec_parse(tool *t, const char *text, run_spec *s);
 
@@ -319,7 +322,8 @@ void timing_print(const tool *t, const timing *m, double samples);
 
 /* ---- page.c: --html; all do nothing where it was not asked for ---- */
 
-gopt_status page_begin(tool *t, gopt_graph *g);     /* the graph as it was loaded */
+/* A model of the page, as it was loaded; a second one stands beside the first. */
+gopt_status page_begin(tool *t, const char *title, gopt_graph *g);
 void page_put(tool *t, const char *key, json_t *j); /* takes the reference over */
 /* What a run took; takes over `steps`. Not without --html. */
 json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,

@@ -226,6 +226,29 @@ class Runs(Case):
         self.assertEqual(self.errors, [])
 
 
+class Others(Case):
+    def test_two_models(self):
+        """compare --html shows both, what is alike and what is not."""
+        self.gopt("optimize", DIGITS, "-o", "small.onnx")
+        page = self.show(self.make(DIGITS, "small.onnx", "--a", "cpu,level=0", "--b", "cpu,level=0", command="compare"))
+        self.assertEqual(len(self.data["models"]), 2)
+        self.assertEqual(page.locator(".pane").count(), 2)
+        self.assertIn("small.onnx", page.inner_text("#title"))
+        colors = page.evaluate("gopt.graph.panes.map(p => new Set([...p.recs.keys()].filter(i => p.recs.get(i).kind >= 0).map(i => gopt.graph.standingOf(p, i))).size)")
+        self.assertGreater(min(colors), 1)
+        page.evaluate("gopt.graph.pickItem(gopt.graph.panes[1], [...gopt.graph.panes[1].recs.keys()].find(i => i.rec.op === 'Conv'))")
+        self.assertGreater(min(page.evaluate("gopt.graph.panes.map(p => p.pickedItems.size)")), 0)
+        self.shot(page, "compare")
+        self.assertEqual(self.errors, [])
+
+    def test_inspect(self):
+        page = self.show(self.make(DIGITS, command="inspect"))
+        self.assertEqual(self.nodes(page), self.facts["nodes"])
+        self.assertFalse(page.is_visible("#second"))
+        page.click("[data-tab=facts]")
+        self.assertEqual(self.errors, [])
+
+
 class Keys(Case):
     def test_keys_alone(self):
         page = self.show(self.make(DIGITS))

@@ -15,7 +15,12 @@ class Report {
     this.bars = [];
     this.tools();
     this.buildBars();
-    this.graph.build(false);
+    if (this.models.length > 1) {
+      $("title").textContent = this.models.map(x => clip(tail(x.title), 40)).join(" and ");
+      this.setSecond(true);
+    } else {
+      this.graph.build(false);
+    }
     this.details.summary(m, m.last);
     this.tabsSetup();
     this.searchSetup();
@@ -125,7 +130,8 @@ class Report {
   /* Brings the bars in line with the panes. */
   stageBars() {
     const g = this.graph;
-    $("stage-b").hidden = !g.second;
+    $("stage-a").hidden = g.panes[0].model.last === 0;
+    $("stage-b").hidden = !g.second || g.panes[1].model.last === 0;
     if (g.second && (!this.bars[1] || this.bars[1].model !== g.panes[1].model))
       this.bars[1] = new StageBar($("stage-b"), g.panes[1].model, k => this.stageChosen(1, k));
     this.bars[0].set(g.panes[0].k, true);

@@ -27,7 +27,7 @@ class Facts {
   aten(list) {
     if (!list.length) return;
     this.section("Operators of PyTorch", "What an exporter left, and what became of it.", table(["operator", "place", "outcome", "what", "fix"], list.slice(0, 500).map(a =>
-      [clip((a.op || "") + (a.overload ? "." + a.overload : ""), 60), clip(a.node || "", 80), a.outcome || "", clip(a.what || "", 200), clip(a.fix || "", 200)])));
+      [clip((a.operator || "") + (a.overload ? "." + a.overload : ""), 60), clip(a.node || "", 80), a.outcome || "", clip(a.what || "", 200), clip(a.fix || "", 200)])));
   }
 
   interface(m) {

@@ -110,7 +110,7 @@ class GraphTab {
   recOf(p, item) { return p.recs.get(item) || null; }
 
   anchorOf(p) {
-    if (!p.scene || !p.size) return null;
+    if (!p.scene || !p.there || !p.size) return null;
     const picked = this.picked && p.scene.tree.leafOf.get(this.picked.rec.id);
     let best = picked && p.there.has(picked) ? p.scene.tree.visible(picked) : null, least = Infinity;
     const cx = (p.size[0] / 2 - p.view.x) / p.view.k, cy = (p.size[1] / 2 - p.view.y) / p.view.k;
@@ -147,7 +147,8 @@ class GraphTab {
   heading() {
     for (const p of this.second ? this.panes : [this.panes[0]]) {
       const s = p.model.stages[p.k], which = this.second ? (p === this.panes[0] ? "left: " : "right: ") : "";
-      clear(p.title).append(el("b", {}, which + s.pass), el("span", { class: "dim" }, "  " + plural(s.nodes, "node")));
+      const model = this.report.models.length > 1 ? clip(tail(p.model.title), 40) + ", " : "";
+      clear(p.title).append(el("b", {}, which + model + s.pass), el("span", { class: "dim" }, "  " + plural(s.nodes, "node")));
       p.title.hidden = !this.second;
     }
   }
@@ -224,7 +225,7 @@ class GraphTab {
   /* Of a closed box: the strongest of what it holds. */
   standingOf(p, item) {
     const j = this.otherStage(p), order = ["same", "changed", "fused", "new", "gone"];
-    if (j === p.k && p.model === this.panes[0].model) return "same";
+    if (j === p.k && (!this.second || this.panes[0].model === this.panes[1].model)) return "same";
     let worst = 0;
     const visit = i => {
       const rec = this.recOf(p, i);
@@ -240,7 +241,7 @@ class GraphTab {
     if (other.model === p.model) return p.model.standing(rec, p.k, j);
     const index = other.model.byOrigin(j), kin = rec.origins.map(o => index.get(o)).find(x => x);
     if (!kin) return p === this.panes[0] ? "gone" : "new";
-    return kin.some(r => r.op === rec.op && String(r.attrs.length) === String(rec.attrs.length)) ? "same" : "changed";
+    return kin.some(r => r.op === rec.op && String(r.attrs) === String(rec.attrs)) ? "same" : "changed";
   }
 
   figure(p, item, o) {
@@ -436,6 +437,7 @@ class GraphTab {
         this.place();
       }
       a.k = Math.max(0, m.stage - 1);
+      b.model = a.model;
       b.k = m.stage;
       this.overlay = "pair";
     } else if (this.second) {
