@@ -130,6 +130,7 @@ void gi_winograd_lay_out(const gi_cpu *d, gi_winograd *v, int m)
     v->down = share_of(v->w.oh, m);
     v->across = share_of(v->w.ow, m);
     v->split = choose_split(d, v);
+    v->by_positions = false;
     gi_winograd by_panels = *v, by_positions = *v;
     fit_tiles(d, &by_panels, cache_bytes() * 3 / 4, 1);
     by_positions.by_positions = true;
