@@ -64,9 +64,10 @@ GK_INLINE void wino_columns(const gk_winograd_in *t, const int m, int x, int n, 
         row[i] = inside ? t->src + (ptrdiff_t)(t->y + i) * t->width * L : zeros;
         step[i] = inside ? L : 0;
     }
+    const int width = t->width;
     for (int k = 0; k < n; k++) {
         gv d[6], o[6];
-        if (x + k < 0 || x + k >= t->width) {
+        if (x + k < 0 || x + k >= width) {
             for (int i = 0; i < m + 2; i++)
                 to[i][k] = V(0.0f);
             continue;
@@ -84,8 +85,10 @@ GK_INLINE void wino_columns(const gk_winograd_in *t, const int m, int x, int n, 
 GK_INLINE void wino_in(const gk_winograd_in *t, const int m)
 {
     gv lines[6][4 * WINO_RUN + 2], o[6];
-    for (int first = 0, n; first < t->tiles; first += n) {
-        n = t->tiles - first < WINO_RUN ? t->tiles - first : WINO_RUN;
+    const int tiles = t->tiles; /* stores may reach *t, for all that the compiler knows */
+    const ptrdiff_t position = t->position;
+    for (int first = 0, n; first < tiles; first += n) {
+        n = tiles - first < WINO_RUN ? tiles - first : WINO_RUN;
         wino_columns(t, m, t->x + first * m, n * m + 2, lines);
         for (int k = 0; k < n; k++) {
             float *dst = t->dst + (ptrdiff_t)(first + k) * L;
@@ -94,7 +97,7 @@ GK_INLINE void wino_in(const gk_winograd_in *t, const int m)
                 wino_line_in(m, &lines[i][k * m], o);
 #pragma GCC unroll 6
                 for (int c = 0; c < m + 2; c++)
-                    v_store(dst + (i * (m + 2) + c) * t->position, o[c]);
+                    v_store(dst + (i * (m + 2) + c) * position, o[c]);
             }
         }
     }
@@ -105,12 +108,13 @@ GK_INLINE void wino_tile_out(const gk_winograd_out *t, const int m, const float 
                              const int rows, const int columns)
 {
     gv half[4][6];
+    const ptrdiff_t position = t->position, row = t->row;
 #pragma GCC unroll 6
     for (int c = 0; c < m + 2; c++) {
         gv x[6], y[4];
 #pragma GCC unroll 6
         for (int i = 0; i < m + 2; i++)
-            x[i] = v_load(src + (i * (m + 2) + c) * t->position);
+            x[i] = v_load(src + (i * (m + 2) + c) * position);
         wino_line_out(m, x, y);
 #pragma GCC unroll 4
         for (int i = 0; i < m; i++)
@@ -125,7 +129,7 @@ GK_INLINE void wino_tile_out(const gk_winograd_out *t, const int m, const float 
         wino_line_out(m, half[i], y);
 #pragma GCC unroll 4
         for (int c = 0; c < m; c++) {
-            const ptrdiff_t at = i * t->row + c * L;
+            const ptrdiff_t at = i * row + c * L;
             if (c >= columns)
                 break;
             y[c] += bias;

@@ -152,6 +152,92 @@ static void depthwise_rows(void **state)
     }
 }
 
+/* Row j of Winograd's G times a filter's line. */
+static double filter_line(int m, int j, double g0, double g1, double g2)
+{
+    static const double points[2][5] = { { 0, 1, -1 }, { 0, GK_WINO_P, -GK_WINO_P, GK_WINO_Q, -GK_WINO_Q } };
+    const double *p = points[m == 4];
+    double f = 1;
+    if (j == m + 1)
+        return g2;
+    for (int k = 0; k < m + 1; k++)
+        f *= k == j ? 1 : p[j] - p[k];
+    return (g0 + p[j] * g1 + p[j] * p[j] * g2) / f;
+}
+
+typedef struct winograd_case {
+    int m, tiles, y, x, rows, columns;
+    bool add;
+} winograd_case;
+
+enum { WH = 7, WW = 41, WOUT = 44 };
+
+/* Multiplies the transformed tiles by g[tap][16], a filter of 3 by 3 for each lane. */
+static void multiply_tiles(const winograd_case *t, int lanes, ptrdiff_t position, const float *g, float *v)
+{
+    const int side = t->m + 2;
+    for (int i = 0; i < side * side * lanes; i++) {
+        const int p = i / lanes, l = i % lanes;
+        double line[3];
+        for (int c = 0; c < 3; c++)
+            line[c] = filter_line(t->m, p / side, (double)g[c * 16 + l], (double)g[(3 + c) * 16 + l],
+                                  (double)g[(6 + c) * 16 + l]);
+        for (int k = 0; k < t->tiles; k++)
+            v[p * position + k * lanes + l] *= (float)filter_line(t->m, p % side, line[0], line[1], line[2]);
+    }
+}
+
+/* In, times the transformed filter, and out again is a 3x3 convolution. */
+static void winograd_tiles(const gk_table *k, const winograd_case *t)
+{
+    static float src[WH * WW * 16], v[36 * 12 * 16], dst[5 * WOUT * 16], before[5 * WOUT * 16], res[5 * WOUT * 16];
+    float g[9 * 16], bias[16];
+    const int lanes = k->lanes;
+    const ptrdiff_t position = (ptrdiff_t)(t->tiles + 1) * lanes;
+    fill(src, sizeof(src) / sizeof(*src));
+    fill(g, sizeof(g) / sizeof(*g));
+    fill(bias, sizeof(bias) / sizeof(*bias));
+    fill(before, sizeof(before) / sizeof(*before));
+    fill(res, sizeof(res) / sizeof(*res));
+    memcpy(dst, before, sizeof(dst));
+    const gk_winograd_in in = { t->m, t->tiles, src, WH, WW, t->y, t->x, v, position };
+    k->winograd_in(&in);
+    multiply_tiles(t, lanes, position, g, v);
+    const gk_winograd_out out = {
+        t->m,    t->tiles,   v,     position, bias, t->add ? res : NULL, dst, (ptrdiff_t)WOUT * lanes,
+        t->rows, t->columns, -1.5f, 1.4f
+    };
+    k->winograd_out(&out);
+    for (int i = 0; i < 5 * WOUT * lanes; i++) {
+        const int l = i % lanes, x = i / lanes % WOUT, y = i / lanes / WOUT;
+        if (y >= t->rows || x >= t->columns) {
+            assert_memory_equal(&dst[i], &before[i], sizeof(float));
+            continue;
+        }
+        float sum = bias[l] + (t->add ? res[i] : 0.0f);
+        for (int q = 0; q < 9; q++) {
+            const int sy = t->y + y + q / 3, sx = t->x + x + q % 3;
+            if (sy >= 0 && sy < WH && sx >= 0 && sx < WW)
+                sum += src[(sy * WW + sx) * lanes + l] * g[q * 16 + l];
+        }
+        near(dst[i], fminf(fmaxf(sum, -1.5f), 1.4f), 1e-5f);
+    }
+}
+
+static void winograd(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < GK_ISA_COUNT; isa++) {
+        const gk_table *k = each((gk_isa)isa);
+        for (int m = 2; k && m <= 4; m += 2)
+            for (int tiles = 1; tiles <= 11; tiles++)
+                for (int rows = 1; rows <= m; rows++)
+                    for (int columns = (tiles - 1) * m + 1; columns <= tiles * m; columns++)
+                        winograd_tiles(
+                            k, &(winograd_case){ m, tiles, rows * 2 - 4, tiles % 4 * 7 - 6, rows, columns, tiles % 2 });
+    }
+}
+
 /* A row of a pool: windows over the border, of padding alone, dilated, and so large that columns come first. */
 static void pool_case(const gk_table *k, int kh, int kw, int stride, int dilation, int pad, bool max)
 {
@@ -511,10 +597,16 @@ static void names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles), cmocka_unit_test(depthwise_rows),
-                                        cmocka_unit_test(pool_rows),  cmocka_unit_test(vector_operations),
-                                        cmocka_unit_test(rows),       cmocka_unit_test(softmax_of_short_rows),
-                                        cmocka_unit_test(transposes), cmocka_unit_test(blends),
-                                        cmocka_unit_test(picks),      cmocka_unit_test(names) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(conv_tiles),
+                                        cmocka_unit_test(depthwise_rows),
+                                        cmocka_unit_test(pool_rows),
+                                        cmocka_unit_test(winograd),
+                                        cmocka_unit_test(vector_operations),
+                                        cmocka_unit_test(rows),
+                                        cmocka_unit_test(softmax_of_short_rows),
+                                        cmocka_unit_test(transposes),
+                                        cmocka_unit_test(blends),
+                                        cmocka_unit_test(picks),
+                                        cmocka_unit_test(names) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,13 +87,17 @@ static void pack_bias(const gi_cpu *d, const gi_winograd *v)
         }
 }
 
-static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_winograd *v, const float *dense)
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_winograd *v)
 {
-    v->weights = gi_cpu_pack(d, s, c, (size_t)gi_winograd_bytes(d, v));
+    gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
+    const int64_t order[] = { v->m, v->group, v->ocg, v->icg, d->block };
+    bool filled;
+    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_winograd)),
+                                (size_t)gi_winograd_bytes(d, v), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(v->group * v->out_blocks * d->block) * sizeof(float));
     GI_NEED(v->weights && v->bias);
-    for (int64_t p = 0; p < v->group * v->panels; p++)
-        gi_winograd_pack_panel(d, v, dense, p, v->weights + (panel_weights(d, v, p) - v->weights));
+    for (int64_t p = 0; p < v->group * v->panels && !filled; p++)
+        gi_winograd_pack_panel(d, v, wb->data, p, v->weights + (panel_weights(d, v, p) - v->weights));
     pack_bias(d, v);
     return GOPT_OK;
 }
@@ -290,33 +294,18 @@ static gopt_status judge_cost(const gi_cpu *d, const gi_step *s, gi_cpu_step *c,
     return GOPT_OK;
 }
 
-static gopt_status judge_error(gi_cpu *d, gi_cpu_step *c, const gi_winograd *v, const float *dense, bool *ok)
+static gopt_status judge_error(gi_cpu *d, gi_cpu_step *c, const gi_winograd *v, bool *ok)
 {
+    const gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
     const bool fast = d->fp == GOPT_FP_FAST;
     const double bound = fast ? 10 * ERROR : ERROR;
     double error = 0;
-    GI_TRY(gi_winograd_error(d, v, dense, &error));
+    GI_TRY(gi_winograd_error(d, v, wb->data, &error));
     *ok = error <= bound;
     if (*ok)
         return GOPT_OK;
     return gi_cpu_decline(c, "its error on this layer's weights is %.2g of the largest result, above %.2g%s", error,
                           bound, fast ? "" : "; --fp fast takes ten times that");
-}
-
-/* What the weights decide. */
-static gopt_status judge_and_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_winograd *v, bool *ok)
-{
-    const gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
-    if (c->dry && !c->asked)
-        return GOPT_OK;
-    float *dense = gi_alloc(d->cx, wb->bytes + 1); /* where it lies it need not be aligned */
-    GI_NEED(dense);
-    memcpy(dense, wb->data, wb->bytes);
-    gopt_status st = judge_error(d, c, v, dense, ok);
-    if (st == GOPT_OK && *ok && !c->dry)
-        st = pack(d, s, c, v, dense);
-    gi_free(d->cx, dense);
-    return st;
 }
 
 static int variants(const gi_cpu *d, const gi_step *s)
@@ -348,10 +337,12 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         return GOPT_OK;
     gi_winograd_lay_out(d, v, c->variant ? 2 : 4);
     GI_TRY(judge_cost(d, s, c, v, &ok));
-    if (ok)
-        GI_TRY(judge_and_pack(d, s, c, v, &ok));
+    if (ok && (!c->dry || c->asked))
+        GI_TRY(judge_error(d, c, v, &ok));
     if (!ok)
         return GOPT_OK;
+    if (!c->dry)
+        GI_TRY(pack(d, s, c, v));
     GI_TRY(gi_winograd_taps(d, c->arena, v));
     v->scratch = (uint64_t)(v->positions * (v->v_position + v->m_position * v->kept)) * sizeof(float);
     v->scratch = (v->scratch + gi_epilogue_scratch(&v->e) + 63) & ~(uint64_t)63;

@@ -6,7 +6,8 @@
 
 enum { SPILL_BYTES = 8 << 20, SPARE_BYTES = 6 << 20 };
 
-static const double GAIN = 0.9; /* of the time of direct sums, at most */
+static const double GAIN = 0.9, /* of the time of direct sums, at most */
+    LEAST = 0.1;                /* of a layer's time that more memory must save */
 
 bool gi_winograd_applies(const gi_cpu *d, const gi_node *n, gi_winograd *v)
 {
@@ -92,12 +93,20 @@ static void fit_tiles(const gi_cpu *d, gi_winograd *v, int64_t bytes, int64_t pa
 }
 
 /* Products of whole vectors that a worker's time is worth, as measured on a Zen 4 with AVX-512 (1 product a cycle,
- * 3.6 GHz), where it came within 5% for 64 to 512 channels at 56 to 7 pixels: the kernel wants 4 rows at least to keep
- * its units busy, a transform costs so many for each tile and block, and weights, which come from beyond the
- * second-level cache once for each turn, 12 bytes each. */
+ * 3.6 GHz), where it came within 5% for 64 to 512 channels at 56 to 7 pixels, one thread and two: the kernel wants 4
+ * rows at least to keep its units busy, and a transform costs so many for each tile and block. What comes from beyond
+ * the second-level cache, weights once for each turn, comes through something that workers share: 14 bytes of it a
+ * product where a layer's weights stay in the third level, 9 where not, for vectors of 16; a few cores use that up. */
 static double row_step(double rows)
 {
     return 2 * (rows > 4 ? rows : 4);
+}
+
+static double bytes_cost(const gi_cpu *d, const gi_winograd *v, double bytes)
+{
+    enum { LAST_LEVEL = 24 << 20, CORES = 4 };
+    const double each = (gi_winograd_bytes(d, v) > LAST_LEVEL ? 9.0 : 14.0) * d->block / 16;
+    return bytes * (double)gi_min_i64(d->threads, CORES) / each;
 }
 
 static double cost_of(const gi_cpu *d, const gi_winograd *v)
@@ -105,11 +114,11 @@ static double cost_of(const gi_cpu *d, const gi_winograd *v)
     const double in = v->m == 4 ? 320 : 120, out = v->m == 4 ? 290 : 110;
     const int64_t blocks = share_of(v->group * v->out_blocks, v->split), tiles = tiles_of_worker(d, v);
     const int64_t turns = share_of(tiles, v->most), pieces = share_of(share_of(tiles, turns), d->k->tile) * turns;
-    const double depth = (double)(v->positions * v->icg * blocks), through = v->by_positions ? 2 : 0;
+    const double depth = (double)(v->positions * v->icg * blocks), vector = (double)d->block * sizeof(float);
+    const double through = v->by_positions ? 2 * (double)(tiles * v->positions * (v->blocks + blocks)) : 0;
     return depth * (double)pieces * row_step((double)tiles / (double)pieces) / 2 +
            (double)tiles * ((double)(v->group * v->blocks) * in + (double)blocks * out) +
-           ((double)turns * depth + (double)tiles * through * (double)(v->positions * (v->blocks + blocks))) *
-               sizeof(float) * 16 / 12;
+           bytes_cost(d, v, ((double)turns * depth + through) * vector);
 }
 
 static double direct_cost(const gi_cpu *d, const gi_winograd *v)
@@ -188,7 +197,7 @@ static gopt_status add_layer(budget *b, const gi_node *n, int64_t dense)
         gi_winograd_lay_out(d, &v[i], m);
         const double is = gi_winograd_ms(d, &v[i]), before = best ? ms : gi_winograd_direct_ms(d, &v[i]);
         const int64_t more = gi_winograd_bytes(d, &v[i]) - bytes;
-        if (!gi_winograd_pays(d, &v[i]) || is >= before)
+        if (!gi_winograd_pays(d, &v[i]) || is >= (1 - LEAST) * before)
             continue;
         const upgrade u = { n, b->layers, best + 1, m, (before - is) / (double)gi_max_i64(more, 1), more };
         GI_NEED(gi_push(b->a, &b->upgrades, u));
@@ -231,7 +240,7 @@ gopt_status gi_winograd_budget(const gi_cpu *d, gi_node *const *nodes, size_t n,
     }
     if (b.upgrades.n)
         qsort(b.upgrades.p, b.upgrades.n, sizeof(*b.upgrades.p), by_gain);
-    p->spare = b.constants / 3 + SPARE_BYTES;
+    p->spare = b.constants + SPARE_BYTES;
     for (size_t i = 0; i < b.upgrades.n && st == GOPT_OK; i++) {
         const upgrade *u = &b.upgrades.p[i];
         const uint64_t key = (uint64_t)u->node->id + 1;
