@@ -49,7 +49,8 @@ struct gi_step {
     /* Optional (NULL), one an in: out[0] holds in[i]'s bytes from there on, as they are; GI_NOT_WITHIN: not so. The
      * memory plan may place in[i] there, and then the step finds it in place. */
     const uint64_t *in_at;
-    uint64_t scratch; /* bytes of workspace that run wants, of the arena */
+    uint64_t scratch;  /* bytes of workspace that run wants, of the arena */
+    bool skips_unread; /* an out that no step reads may be without memory: its buffer has no host */
     double gflop;
     uint64_t weight_bytes; /* packed weights that the step holds */
     bool packs;            /* it keeps no pointer to constants that it does not leave in `in`: their bytes may go */

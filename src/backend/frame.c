@@ -61,6 +61,8 @@ static gopt_status init_slot(gi_frame *f, uint32_t i, char *base)
             memcpy(&st->b.host, &data, sizeof st->b.host);
         }
     }
+    if (s->unread)
+        st->b.host = NULL;
     st->view.data = st->b.host;
     if (!s->on_device && (root->kind == GI_SLOT_PLANNED || root->kind == GI_SLOT_CONST))
         st->t = &st->view;

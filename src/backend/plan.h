@@ -27,6 +27,7 @@ typedef struct gi_slot {
     uint64_t offset;      /* PLANNED */
     gi_blob *blob;        /* CONST */
     void *mem;            /* CONST on the device */
+    bool unread;          /* no step reads it: it has no bytes at all */
     uint32_t first, last; /* steps between which a root lives */
 } gi_slot;
 

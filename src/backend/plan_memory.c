@@ -26,6 +26,8 @@ static gopt_status drop_unread(gi_plan *p, gi_arena *scratch)
         bool wanted = s->kind != GI_STEP_COMPILED || !s->n_out || !(gi_op_get(s->node->op)->traits & GI_PURE);
         for (uint32_t k = 0; k < s->n_out; k++)
             wanted = wanted || read[s->out[k]];
+        for (uint32_t k = 0; k < s->n_out && wanted && s->s.skips_unread; k++)
+            p->slots.p[s->out[k]].unread = !read[s->out[k]];
         if (!wanted) {
             s->n_in = s->n_out = 0;
             s->s.alias = true;
@@ -49,7 +51,8 @@ static void find_lifetimes(gi_plan *p)
         for (uint32_t k = 0; k < s->n_in; k++)
             live_at(p, s->in[k], (uint32_t)i);
         for (uint32_t k = 0; k < s->n_out; k++)
-            live_at(p, s->out[k], (uint32_t)i);
+            if (!p->slots.p[s->out[k]].unread)
+                live_at(p, s->out[k], (uint32_t)i);
     }
     for (uint32_t i = 0; i < p->block->n_results; i++)
         live_at(p, p->results[i], (uint32_t)p->steps.n);
@@ -89,6 +92,25 @@ static bool lies_ready(const gi_plan *p, const gi_plan_step *s, uint32_t *root, 
     return end == p->slots.p[s->out[0]].bytes && p->slots.p[*root].kind == GI_SLOT_PLANNED;
 }
 
+/* Step i's result lies within another, and may stand where an input stands that dies here: then that is written there. */
+static bool try_place_before(gi_plan *p, uint32_t i)
+{
+    const gi_plan_step *s = &p->steps.p[i];
+    if (s->kind != GI_STEP_COMPILED || s->s.alias || s->s.in_place < 0 || (uint32_t)s->s.in_place >= s->n_in ||
+        s->n_out != 1 || p->slots.p[s->out[0]].root == s->out[0])
+        return false;
+    const uint32_t in = s->in[s->s.in_place], out = s->out[0], r = gi_slot_root(p, in), around = gi_slot_root(p, out);
+    const gi_slot *around_slot = &p->slots.p[around];
+    if (around_slot->kind != GI_SLOT_PLANNED || r == around || !is_whole(p, in, r) || p->slots.p[r].last != i ||
+        p->slots.p[r].bytes != p->slots.p[out].bytes || p->slots.p[r].on_device != around_slot->on_device)
+        return false;
+    for (uint32_t k = 0; k < s->n_in; k++)
+        if (k != (uint32_t)s->s.in_place && gi_slot_root(p, s->in[k]) == r)
+            return false;
+    place_within(p, r, out, 0);
+    return true;
+}
+
 /* Step i puts its inputs together: those that have a buffer of their own are written into the result's at once.
  *
  * From the last such step to the first, so that of results that grow (the blocks of a DenseNet) the last holds all,
@@ -98,7 +120,7 @@ static bool lies_ready(const gi_plan *p, const gi_plan_step *s, uint32_t *root, 
 static void place_parts(gi_plan *p, uint32_t i)
 {
     gi_plan_step *s = &p->steps.p[i];
-    if (s->kind != GI_STEP_COMPILED || s->s.alias || !s->s.in_at || !s->n_in || s->n_out != 1)
+    if (try_place_before(p, i) || s->kind != GI_STEP_COMPILED || s->s.alias || !s->s.in_at || !s->n_in || s->n_out != 1)
         return;
     const uint32_t out = s->out[0], around = gi_slot_root(p, out);
     uint32_t root;
@@ -122,6 +144,8 @@ static void place_parts(gi_plan *p, uint32_t i)
         place_within(p, r, out, s->s.in_at[k]);
         placed += p->slots.p[s->in[k]].bytes;
     }
+    if (placed)
+        s->s.in_place = -1;                /* they lie there already */
     if (placed == p->slots.p[out].bytes) { /* nothing is left to run */
         s->s.alias = true;
         s->info.bytes = 0;

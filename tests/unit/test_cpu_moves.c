@@ -221,6 +221,32 @@ static gopt_value *focus(net *t)
     return add(t, "SpaceToDepth", "blocksize = 2", 1, input(t, DIMS(2, 3, 12, 86)), NULL, NULL);
 }
 
+/* Boxes decoded: of a line's parts two are changed, and all go back to where they were; then lines of several sizes are
+ * put together. */
+static gopt_value *decode(net *t, gopt_value *x, int64_t rows, int64_t columns)
+{
+    gopt_value *y = add(t, "Sigmoid", NULL, 1, add(t, "Transpose", "perm = [0,2,1]", 1, x, NULL, NULL), NULL, NULL);
+    gopt_value *a = slice(t, y, 2, 0, 2), *b = slice(t, y, 2, 2, 4), *c = slice(t, y, 2, 4, columns);
+    a = add(t, "Mul", NULL, 2, a, weights(t, DIMS(rows, 2)), NULL);
+    b = add(t, "Mul", NULL, 2, b, b, NULL);
+    return concat(t, "axis = -1", 3, (gopt_value *[]){ a, b, c });
+}
+
+static gopt_value *boxes(net *t)
+{
+    gopt_value *a = decode(t, input(t, DIMS(1, 21, 60)), 60, 21), *b = decode(t, input(t, DIMS(1, 21, 15)), 15, 21);
+    return CONCAT(t, a, b);
+}
+
+static gopt_value *boxes_read_twice(net *t) /* the parts, and what they are parts of */
+{
+    gopt_value *x = add(t, "Exp", NULL, 1, input(t, DIMS(2, 30, 9)), NULL, NULL);
+    gopt_value *a = slice(t, x, 2, 0, 4), *b = slice(t, x, 2, 4, 9);
+    gopt_value *y = concat(t, "axis = 2", 2, (gopt_value *[]){ add(t, "Neg", NULL, 1, a, NULL, NULL), b });
+    gopt_value *z = concat(t, "axis = 2", 2, (gopt_value *[]){ b, a });
+    return add(t, "Add", NULL, 2, add(t, "Mul", NULL, 2, y, x, NULL), z, NULL);
+}
+
 static const net_case cases[] = {
     { "linear_up", linear_up, "resize_linear" },
     { "linear_down", linear_down, "resize_linear" },
@@ -246,6 +272,8 @@ static const net_case cases[] = {
     { "odd_channels", odd_channels, "channels" },
     { "from_many", from_many, NULL },
     { "focus", focus, "move" },
+    { "boxes", boxes, "move" },
+    { "boxes_read_twice", boxes_read_twice, "move" },
 };
 
 static void moves(void **state)

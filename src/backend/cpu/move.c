@@ -3,7 +3,10 @@
  *
  * A node becomes a list of copies of up to 17 dims, each dim with a stride in the source and one in the target, dims
  * that both walk alike merged. A blocked image is the same image whose items are whole blocks of channels, so Concat
- * and the like work on it unchanged where they do not cut through a block. */
+ * and the like work on it unchanged where they do not cut through a block.
+ *
+ * What a Concat takes from a Split that cuts through lines it copies from the Split's input, and the Split
+ * leaves out what nothing else reads: where boxes are decoded, the scores behind the four coordinates then stay where they are. */
 #include "backend/cpu/cpu.h"
 
 typedef struct copy {
@@ -99,10 +102,57 @@ static bool build_expand(builder *b, const gi_node *n)
     return true;
 }
 
+static bool split_axis(const gi_node *n, int rank, int *axis)
+{
+    const int64_t a = gi_attr_int(n, Split_at_axis);
+    *axis = (int)(a < 0 ? a + rank : a);
+    return *axis >= 0 && *axis < rank;
+}
+
+static bool is_planned_move(const gi_cpu_plan *p, const gi_node *n, gi_opcode op)
+{
+    return n && n->op == op && gi_map_get(&p->nodes, (uint64_t)n->id + 1);
+}
+
+/* Is it an output of a Split, in several pieces and plain, that nothing but Concats read? */
+static bool is_left_in_place(const gi_cpu_plan *p, const gi_value *v)
+{
+    const gi_node *n = gi_value_node(v);
+    int64_t dims[GOPT_MAX_RANK];
+    int axis;
+    if (!p || !is_planned_move(p, n, OP_Split) || !gi_type_is_static(v->type) || !gi_type_static_dims(v->type, dims) ||
+        !split_axis(n, v->type->rank, &axis) || gi_product(0, axis, dims) == 1 || gi_value_blob(gi_node_in(n, 0)) ||
+        gi_cpu_layout(p, v) == GI_BLOCKED || gi_cpu_layout(p, gi_node_in(n, 0)) == GI_BLOCKED)
+        return false;
+    for (const gi_use *u = v->uses; u; u = u->next)
+        if (!is_planned_move(p, u->node, OP_Concat) || gi_cpu_layout(p, u->node->out[0]) == GI_BLOCKED)
+            return false;
+    return true;
+}
+
+/* What an input of a Concat is copied from, and where in that it begins. */
+static gi_value *source_of(const gi_cpu_plan *p, gi_value *v, int64_t *strides, int64_t *at)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    int axis;
+    *at = 0;
+    if (!is_left_in_place(p, v))
+        return v;
+    const gi_node *n = gi_value_node(v);
+    gi_value *x = gi_node_in(n, 0);
+    if (!split_axis(n, x->type->rank, &axis) || !gi_type_is_static(x->type) || !gi_type_static_dims(x->type, dims))
+        return v;
+    gi_strides(x->type->rank, dims, strides);
+    for (uint32_t i = 0; i < n->n_out && n->out[i] != v; i++)
+        *at += gi_type_static_dims(n->out[i]->type, dims) ? dims[axis] * strides[axis] : 0;
+    return x;
+}
+
 static bool build_concat(builder *b, const gi_node *n)
 {
     int rank, axis, r;
     int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK], at = 0;
+    const gi_cpu_plan *plan = b->layout == GI_PLAIN ? b->s->plan : NULL;
     if (!shape_of(b, n->out[0], &rank, dims, strides))
         return false;
     axis = (int)gi_attr_int(n, Concat_at_axis);
@@ -115,7 +165,7 @@ static bool build_concat(builder *b, const gi_node *n)
             return false;
         memcpy(k->to, strides, sizeof(strides));
         k->rank = rank;
-        k->in = input_at(b, gi_node_in(n, i));
+        k->in = input_at(b, source_of(plan, gi_node_in(n, i), k->from, &k->from_at));
         k->to_at = at * strides[axis];
         at += k->dims[axis];
     }
@@ -126,11 +176,7 @@ static bool build_split(builder *b, const gi_node *n)
 {
     int rank, axis, r;
     int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK], at = 0;
-    if (!shape_of(b, gi_node_in(n, 0), &rank, dims, strides))
-        return false;
-    axis = (int)gi_attr_int(n, Split_at_axis);
-    axis = axis < 0 ? axis + rank : axis;
-    if (axis < 0 || axis >= rank || b->s->n_out != n->n_out)
+    if (!shape_of(b, gi_node_in(n, 0), &rank, dims, strides) || !split_axis(n, rank, &axis) || b->s->n_out != n->n_out)
         return false;
     for (uint32_t i = 0; i < n->n_out; i++) {
         copy *k = &b->v->copies[b->v->n++];
@@ -304,11 +350,34 @@ static gopt_status find_parts(builder *b)
         at[i] = GI_NOT_WITHIN;
     for (uint32_t i = 0; i < b->v->n; i++) {
         const copy *k = &b->v->copies[i];
-        if (at[k->in] == GI_NOT_WITHIN && is_run(b, k))
+        if (at[k->in] == GI_NOT_WITHIN && is_run(b, k) && !k->from_at &&
+            (uint64_t)(k->dims[0] * b->v->item) ==
+                gi_cpu_layout_bytes(b->d, b->c->want_in[k->in], b->s->in[k->in]->type))
             at[k->in] = (uint64_t)(k->to_at * b->v->item);
     }
     b->s->in_at = at;
     return GOPT_OK;
+}
+
+static bool stays(const copy *k)
+{
+    return k->from_at == k->to_at && !memcmp(k->from, k->to, (size_t)k->rank * sizeof(*k->from));
+}
+
+/* An input whose pieces all stand where the result wants them: the result may take its place. */
+static void find_in_place(builder *b)
+{
+    for (uint32_t i = 0; i < b->s->n_in && b->v->n > 1; i++) {
+        bool all = b->c->have_in[i] == GI_PLAIN && b->c->have_out[0] == GI_PLAIN && b->layout == GI_PLAIN;
+        uint32_t pieces = 0;
+        for (uint32_t k = 0; k < b->v->n; k++)
+            if (b->v->copies[k].in == i) {
+                all = all && stays(&b->v->copies[k]) && b->v->copies[k].rank > 1;
+                pieces++;
+            }
+        if (all && pieces)
+            b->s->in_place = (int)i;
+    }
 }
 
 /* A Split or Slice whose results are runs of the input is no work at all. */
@@ -383,11 +452,15 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         if (!gi_node_in(n, i) || gi_node_in(n, i)->type->dtype != x->type->dtype)
             return GOPT_OK;
     gi_values in = { 0 };
+    bool through = false;
     for (uint32_t i = 0; i < data; i++) {
         bool known = false;
+        int64_t strides[GOPT_MAX_RANK], at;
+        gi_value *from = n->op == OP_Concat ? source_of(s->plan, gi_node_in(n, i), strides, &at) : gi_node_in(n, i);
+        through = through || from != gi_node_in(n, i);
         for (size_t k = 0; k < in.n; k++)
-            known = known || in.p[k] == gi_node_in(n, i);
-        GI_NEED(known || gi_push(c->arena, &in, gi_node_in(n, i)));
+            known = known || in.p[k] == from;
+        GI_NEED(known || gi_push(c->arena, &in, from));
     }
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     move *v = gi_cpu_own(c, sizeof(*v));
@@ -398,14 +471,16 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     bool blocked = c->have_out[0] == GI_BLOCKED;
     for (uint32_t i = 0; i < s->n_in; i++)
         blocked = blocked || c->have_in[i] == GI_BLOCKED;
-    if (!(kind->blocked && blocked && gi_move_takes_blocked(d, n) && try_layout(&b, kind, n, GI_BLOCKED)) &&
+    if (!(kind->blocked && blocked && !through && gi_move_takes_blocked(d, n) && try_layout(&b, kind, n, GI_BLOCKED)) &&
         !try_layout(&b, kind, n, GI_PLAIN))
         return GOPT_OK;
-    if (n->op == OP_Concat)
+    if (n->op == OP_Concat) {
         GI_TRY(find_parts(&b));
-    else if (n->op == OP_Split || n->op == OP_Slice)
+        find_in_place(&b);
+    } else if (n->op == OP_Split || n->op == OP_Slice)
         GI_TRY(find_views(&b));
     c->own = v;
+    s->skips_unread = true;
     *took = true;
     return GOPT_OK;
 }
@@ -475,9 +550,12 @@ static void run_copy(const job *j, const copy *k, int worker, int n_workers)
 {
     const int64_t item = j->v->item;
     const char *src = (const char *)j->args->in[k->in].host + k->from_at * item;
-    char *dst = (char *)j->args->out[k->out].host + k->to_at * item;
+    char *const out = j->args->out[k->out].host;
     int64_t from, to;
-    if (src == dst && k->rank == 1) /* written in place */
+    if (!out) /* nothing reads it */
+        return;
+    char *dst = out + k->to_at * item;
+    if (src == dst && (k->rank == 1 || stays(k))) /* written in place */
         return;
     if (k->rank == 1) {
         gi_share(k->dims[0], 1024, worker, n_workers, &from, &to);
