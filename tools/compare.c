@@ -9,7 +9,7 @@
 
 gopt_status run_spec_parse(tool *t, const char *text, run_spec *s)
 {
-    static const char *const precisions[] = { "fp32", "tf32", "fp16", "bf16", "int8", "best" };
+    static const char *const precisions[] = { "fp32", "tf32", "fp16", "bf16", "bf16x3", "bf16x6", "int8", "best" };
     *s = (run_spec){ .backend = "cpu", .precision = "fp32", .level = -1 };
     for (bool first = true; *text; first = false) {
         char word[128];

@@ -417,7 +417,8 @@ static void run_net(made *m, const char *precision, const char *isa, int threads
         assert_int_equal(gopt_run(rc), GOPT_OK);
         within(m->k->name, gopt_run_context_output(rc, 0), gopt_run_context_output(m->want, 0), tolerance);
     }
-    if (!runs(rc, m->k->image ? "conv_bf16" : "matmul_bf16")) {
+    const bool split = !strncmp(precision, "bf16x", 5);
+    if (!runs(rc, m->k->image ? split ? "conv_split" : "conv_bf16" : split ? "matmul_split" : "matmul_bf16")) {
         const gopt_step_info *step = gopt_run_context_step(rc, 0);
         print_error("%s: in %s, isa %s, its first step runs by %s\n", m->k->name, precision, isa ? isa : "any",
                     step->tactic);
@@ -458,6 +459,83 @@ static void loss(void **state)
     }
 }
 
+/* fp32 by three products and by six, numbers as they come. */
+static void splits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        made m = make_net(&cases[i]);
+        for (int u = 1; u < UNITS; u++) {
+            const gk_bf16_unit *unit = gk_bf16_get(units[u]);
+            char precision[32];
+            for (int parts = 2; unit && parts <= unit->most_parts; parts++) {
+                snprintf(precision, sizeof(precision), "bf16x%d:%s", parts == 2 ? 3 : 6, units[u]);
+                run_net(&m, precision, NULL, 1 + (int)(i + (size_t)parts) % 3, parts == 2 ? 1e-5 : 5e-6);
+            }
+        }
+        drop_net(&m);
+    }
+}
+
+/* What is not finite has no parts: such strips are multiplied otherwise, and only what saw the number is touched. */
+static void split_infinities(void **state)
+{
+    (void)state;
+    made m = make_net(&cases[0]);
+    gopt_engine *e = NULL;
+    float *x = m.in[0]->data;
+    x[100] = -INFINITY;
+    x[33 * 13 * 17 + 5] = NAN;
+    assert_int_equal(gopt_run(m.want), GOPT_OK);
+    gopt_run_context *rc = start(m.fused, &(gopt_engine_options){ .precision = "bf16x3:emulated_amx" }, m.in, &e);
+    assert_int_equal(gopt_run(rc), GOPT_OK);
+    const gopt_tensor *a = gopt_run_context_output(rc, 0), *b = gopt_run_context_output(m.want, 0);
+    for (int64_t i = 0; i < gopt_tensor_elements(b); i++)
+        near((double)((const float *)a->data)[i], (double)((const float *)b->data)[i], 1e-3);
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    drop_net(&m);
+}
+
+/* ---- choosing ---- */
+
+/* Three convolutions: the first and the last stay in fp32, the one between does not. */
+static gopt_value *three(net *t)
+{
+    gopt_value *x = add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(1, 64, 20, 20)), 64, 64, 3, 3, NULL), NULL, NULL);
+    x = add(t, "Relu", NULL, 1, conv(t, x, 64, 64, 3, 3, NULL), NULL, NULL);
+    return conv(t, x, 64, 64, 3, 3, NULL);
+}
+
+static void count(made *m, const char *precision, gopt_fp fp, const char *tactic, int expected)
+{
+    gopt_engine *e = NULL;
+    const gopt_engine_options o = { .precision = precision, .fp = fp, .threads = 2 };
+    gopt_run_context *rc = start(m->fused, &o, m->in, &e);
+    const gopt_step_info *s;
+    int n = 0;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++)
+        n += !strcmp(s->tactic, tactic);
+    assert_int_equal(n, expected);
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+}
+
+static void choices(void **state)
+{
+    (void)state;
+    const layer k = { "three", three, true };
+    made m = make_net(&k);
+    count(&m, "best:emulated", GOPT_FP_STRICT, "conv_bf16", 1);
+    count(&m, "bf16:emulated", GOPT_FP_STRICT, "conv_bf16", 3);
+    count(&m, "fp32:emulated", GOPT_FP_FAST, "conv_bf16", 0);
+    count(&m, "fp32:emulated_amx", GOPT_FP_STRICT, "conv_split", 0);
+    count(&m, "fp32:emulated_amx", GOPT_FP_REASSOC, "conv_split", 3);
+    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_bf16", 1);
+    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_split", 2);
+    drop_net(&m);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -474,8 +552,10 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(rounding), cmocka_unit_test(packs),    cmocka_unit_test(tiles),
-                                        cmocka_unit_test(specials), cmocka_unit_test(networks), cmocka_unit_test(loss),
-                                        cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(rounding), cmocka_unit_test(packs),
+                                        cmocka_unit_test(tiles),    cmocka_unit_test(specials),
+                                        cmocka_unit_test(networks), cmocka_unit_test(loss),
+                                        cmocka_unit_test(splits),   cmocka_unit_test(split_infinities),
+                                        cmocka_unit_test(choices),  cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

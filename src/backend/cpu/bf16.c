@@ -1,5 +1,6 @@
-/* Tactics "conv_bf16" and "matmul_bf16": convolutions and products with constant matrices whose operands are bfloat16
- * and whose sums are float, where `--precision` allows that.
+/* Tactics "conv_bf16" and "matmul_bf16", convolutions and products with constant matrices whose operands are bfloat16
+ * and whose sums are float, and "conv_split" and "matmul_split", whose operands are the sums of two or three of them:
+ * fp32 by three or six products, where the unit is so fast that this pays. bf16_choice.c says where they may run.
  *
  * Activations stay fp32 between steps: a worker converts the strip that it works on, once for all columns of the
  * result. Weights are converted when the plan is made. */
@@ -133,14 +134,7 @@ static int choose_split(const gi_cpu *d, const gi_bf16 *v)
 
 /* ---- weights ---- */
 
-/* A number of the constant operand: input channel (or row) k of window place h, w; column n. */
-typedef struct constant {
-    const float *p;
-    const gi_bf16 *v;
-    const gi_operands *o; /* of a matrix; else NULL */
-} constant;
-
-static float constant_at(const constant *b, int64_t h, int64_t w, int64_t k, int64_t n)
+float gi_bf16_constant(const gi_bf16_constants *b, int64_t h, int64_t w, int64_t k, int64_t n)
 {
     const gi_bf16 *v = b->v;
     if (!b->o)
@@ -161,7 +155,7 @@ static bool put(const gi_bf16 *v, uint16_t *to, float x)
 }
 
 /* False where a number would have no parts. */
-static bool pack_weights(const gi_bf16 *v, const constant *b)
+static bool pack_weights(const gi_bf16 *v, const gi_bf16_constants *b)
 {
     const int64_t kh = v->flat ? 1 : v->w.kh, kw = v->flat ? 1 : v->w.kw;
     const int64_t tap = v->parts * GK_BF16_K * GK_BF16_COLUMNS;
@@ -175,7 +169,7 @@ static bool pack_weights(const gi_bf16 *v, const constant *b)
                     for (int64_t k = 0; k < gi_min_i64(GK_BF16_K, v->k - g * GK_BF16_K); k++)
                         for (int64_t j = 0; j < columns; j++)
                             if (!put(v, to + (k / 2 * GK_BF16_COLUMNS + j) * 2 + k % 2,
-                                     constant_at(b, h, w, g * GK_BF16_K + k, first + j)))
+                                     gi_bf16_constant(b, h, w, g * GK_BF16_K + k, first + j)))
                                 return false;
     }
     return true;
@@ -188,22 +182,15 @@ static float number_at(const gi_blob *b, int64_t i)
     return x;
 }
 
-static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_operands *o, bool *ok)
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_bf16_constants *w, bool *ok)
 {
-    const gi_blob *w = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_W)) : o->b;
-    const gi_blob *b = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_B)) : o->c;
-    const float beta = v->image ? 1.0f : o->beta;
+    const gi_blob *b = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_B)) : w->o->c;
+    const float beta = v->image ? 1.0f : w->o->beta;
     const size_t biases = (size_t)(v->panels * GK_BF16_COLUMNS) * sizeof(float);
     v->weights = gi_cpu_pack(d, s, c, (size_t)(v->panels * v->panel) * sizeof(*v->weights));
     v->bias = gi_cpu_pack(d, s, c, biases);
-    float *dense = gi_alloc(d->cx, w->bytes + 1);
-    if (!v->weights || !v->bias || !dense) {
-        gi_free(d->cx, dense);
-        return GOPT_NO_MEMORY;
-    }
-    memcpy(dense, w->data, w->bytes); /* which need not be aligned */
-    *ok = pack_weights(v, &(constant){ dense, v, v->image ? NULL : o });
-    gi_free(d->cx, dense);
+    GI_NEED(v->weights && v->bias);
+    *ok = pack_weights(v, w);
     memset(v->bias, 0, biases);
     for (int64_t i = 0; i < v->n; i++) {
         if (b)
@@ -212,6 +199,26 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const
             v->bias[i] += number_at(v->e.bias, i);
     }
     return GOPT_OK;
+}
+
+/* What needs the weights' numbers: whether the layer may run so, and packing. */
+static gopt_status use_weights(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_operands *o, bool *ok)
+{
+    const gi_blob *w = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_W)) : o->b;
+    if (c->dry && !c->asked)
+        return GOPT_OK; /* fp32 takes whatever this does */
+    float *dense = gi_alloc(d->cx, w->bytes + 1);
+    GI_NEED(dense);
+    memcpy(dense, w->data, w->bytes); /* which need not be aligned */
+    const gi_bf16_constants constants = { dense, v, v->image ? NULL : o };
+    gopt_status st = gi_bf16_may_run(d, s, c, &constants, ok);
+    if (st == GOPT_OK && *ok && !c->dry) {
+        st = pack(d, s, c, v, &constants, ok);
+        if (st == GOPT_OK && !*ok)
+            st = gi_cpu_decline(c, "a weight is not finite");
+    }
+    gi_free(d->cx, dense);
+    return st;
 }
 
 /* ---- preparing ---- */
@@ -254,15 +261,14 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
     lay_out_scratch(v);
     if (v->scratch > MOST_SCRATCH)
         return gi_cpu_decline(c, "a row of its input is too long to be packed");
-    if (!c->dry)
-        GI_TRY(pack(d, s, c, v, &o, &ok));
-    if (!ok)
-        return gi_cpu_decline(c, "a weight is not finite");
-    c->packed_bytes = (uint64_t)(v->panels * v->panel) * sizeof(*v->weights);
     v->split = choose_split(d, v);
-    s->scratch = v->scratch * (uint64_t)d->threads;
+    c->packed_bytes = (uint64_t)(v->panels * v->panel) * sizeof(*v->weights);
     s->gflop = 2e-9 * (double)(v->images * v->rows * v->columns) * (double)v->n *
                (double)(v->k * (v->flat ? 1 : v->w.kh * v->w.kw));
+    GI_TRY(use_weights(d, s, c, v, &o, &ok));
+    if (!ok)
+        return GOPT_OK;
+    s->scratch = v->scratch * (uint64_t)d->threads;
     if (v->add > 0 && !v->e.n_rest)
         s->in_place = v->add;
     c->own = v;
@@ -270,19 +276,55 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
     return GOPT_OK;
 }
 
-static gopt_status prepare_conv(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+static gopt_status conv_bf16(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 {
-    return d->precision == GI_BF16 ? prepare(d, s, c, true, 1, took) : GOPT_OK;
+    return gi_bf16_asked(d, 1) ? prepare(d, s, c, true, 1, took) : GOPT_OK;
 }
 
-static gopt_status prepare_matmul(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+static gopt_status matmul_bf16(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
 {
-    return d->precision == GI_BF16 ? prepare(d, s, c, false, 1, took) : GOPT_OK;
+    return gi_bf16_asked(d, 1) ? prepare(d, s, c, false, 1, took) : GOPT_OK;
+}
+
+static gopt_status split(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, bool *took)
+{
+    const int parts = c->variant + 2;
+    c->label = parts == 2 ? "three products" : "six products";
+    return gi_bf16_asked(d, parts) ? prepare(d, s, c, image, parts, took) : GOPT_OK;
+}
+
+static gopt_status conv_split(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    return split(d, s, c, true, took);
+}
+
+static gopt_status matmul_split(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    return split(d, s, c, false, took);
+}
+
+static int one_way(const gi_cpu *d, const gi_step *s)
+{
+    (void)d;
+    (void)s;
+    return 1;
+}
+
+static int two_ways(const gi_cpu *d, const gi_step *s)
+{
+    (void)s;
+    return d->bf16 ? 2 : 1;
 }
 
 const gi_tactic gi_tactic_conv_bf16 = {
-    .name = "conv_bf16", .prepare = prepare_conv, .run = gi_bf16_run, .packs = true
+    .name = "conv_bf16", .prepare = conv_bf16, .run = gi_bf16_run, .variants = one_way, .packs = true
 };
 const gi_tactic gi_tactic_matmul_bf16 = {
-    .name = "matmul_bf16", .prepare = prepare_matmul, .run = gi_bf16_run, .packs = true
+    .name = "matmul_bf16", .prepare = matmul_bf16, .run = gi_bf16_run, .variants = one_way, .packs = true
+};
+const gi_tactic gi_tactic_conv_split = {
+    .name = "conv_split", .prepare = conv_split, .run = gi_bf16_run, .variants = two_ways, .packs = true
+};
+const gi_tactic gi_tactic_matmul_split = {
+    .name = "matmul_split", .prepare = matmul_split, .run = gi_bf16_run, .variants = two_ways, .packs = true
 };

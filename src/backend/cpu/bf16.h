@@ -49,6 +49,23 @@ typedef struct gi_bf16_piece {
     ptrdiff_t at[GK_BF16_PIXELS];
 } gi_bf16_piece;
 
+/* The constant operand. */
+typedef struct gi_bf16_constants {
+    const float *p; /* as the blob lies */
+    const gi_bf16 *v;
+    const gi_operands *o; /* of a matrix; else NULL */
+} gi_bf16_constants;
+
+/* Its number of input channel (or row) k at place h, w of the window, for column n. */
+float gi_bf16_constant(const gi_bf16_constants *b, int64_t h, int64_t w, int64_t k, int64_t n);
+
+/* ---- where it runs (bf16_choice.c) ---- */
+
+/* Does the precision that was asked for speak of so many parts at all? */
+bool gi_bf16_asked(const gi_cpu *d, int parts);
+/* May this layer, prepared but for its packed weights, run so? States the estimate, or why not. */
+gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok);
+
 gopt_status gi_bf16_run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
 
 #endif

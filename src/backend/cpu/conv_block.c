@@ -228,6 +228,8 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_TRY(read_region(c, s, v, &ok));
     if (!ok || (c->variant && !both_ways(v)))
         return GOPT_OK;
+    if (d->precision != GI_FP32 && d->bf16)
+        return gi_cpu_decline(c, "its 1x1 convolutions are faster apart, in bfloat16");
     v->by_planes = both_ways(v) ? c->variant : !v->has_project;
     c->label = v->by_planes ? "by planes" : "by rows";
     c->estimate_ms = estimate(d, v);

@@ -12,31 +12,46 @@ static char *copy_text(gopt_ctx *cx, const char *text)
     return copy ? memcpy(copy, text, n) : NULL;
 }
 
-/* "bf16", "best", and for tests "bf16:UNIT" with a unit of gk_bf16_get. */
+/* "fp32", "bf16", "bf16x3", "bf16x6", "best"; and with ":UNIT" behind it, a unit of gk_bf16_get, for tests. */
 static gopt_status read_precision(gopt_ctx *cx, const char *text, gi_cpu *d)
 {
+    static const struct {
+        const char *name;
+        gi_precision precision;
+        int parts;
+    } known[] = { { "fp32", GI_FP32, 0 },
+                  { "best", GI_BEST, 0 },
+                  { "bf16", GI_BF16, 1 },
+                  { "bf16x3", GI_BF16, 2 },
+                  { "bf16x6", GI_BF16, 3 } };
     const char *why = "";
     const size_t n = strcspn(text, ":");
-    const bool bf16 = n == 4 && !strncmp(text, "bf16", n), best = !strcmp(text, "best");
-    if (!strcmp(text, "fp32"))
-        return GOPT_OK;
-    if (!bf16 && !best)
+    size_t i = 0;
+    while (i < GI_COUNT(known) && (strlen(known[i].name) != n || strncmp(known[i].name, text, n) != 0))
+        i++;
+    if (i == GI_COUNT(known))
         return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32, bf16 or best",
                        "the cpu backend does not compute in %s", text);
-    d->precision = best ? GI_BEST : GI_BF16;
-    d->bf16 = text[n] ? gk_bf16_get(text + n + 1) : gk_bf16_best(&why);
+    d->precision = known[i].precision;
+    d->parts = known[i].parts;
+    if (text[n] && !(d->bf16 = gk_bf16_get(text + n + 1)))
+        return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "use bf16:emulated or bf16:emulated_amx",
+                       "this processor has no unit for bfloat16 called %s", text + n + 1);
+    if (!text[n]) /* fp32 has use for none but the fastest */
+        d->bf16 = d->precision == GI_FP32 ? gk_bf16_get("amx") : gk_bf16_best(&why);
     if (d->bf16 && !d->bf16->any_block && d->block != 16) {
         d->bf16 = NULL;
         why = "--isa keeps it from AVX-512";
     }
-    if (d->bf16 || best)
-        return GOPT_OK;
-    if (text[n])
-        return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "use bf16:emulated or bf16:emulated_amx",
-                       "this processor has no unit for bfloat16 called %s", text + n + 1);
-    return gi_fail(cx, GOPT_UNSUPPORTED, NULL,
-                   "use --precision best or fp32; bf16:emulated shows, slowly, what bf16 would answer",
-                   "this processor does not compute faster in bf16: %s", why);
+    if (d->bf16 && d->parts > d->bf16->most_parts) {
+        d->bf16 = NULL;
+        why = "three products in bfloat16 are slower than one in fp32 where there is no AMX";
+    }
+    if (d->precision == GI_BF16 && !d->bf16)
+        return gi_fail(cx, GOPT_UNSUPPORTED, NULL,
+                       "use --precision best or fp32; bf16:emulated shows, slowly, what bf16 would answer",
+                       "this processor does not compute faster in %s: %s", text, why);
+    return GOPT_OK;
 }
 
 static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
@@ -64,7 +79,7 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
     d->k = gk_get(isa);
     d->block = d->k->lanes;
     d->workspace = o ? o->workspace : 0;
-    const gopt_status st = o && o->precision ? read_precision(cx, o->precision, d) : GOPT_OK;
+    const gopt_status st = read_precision(cx, o && o->precision ? o->precision : "fp32", d);
     if (st != GOPT_OK) {
         gi_free(cx, d);
         return st;

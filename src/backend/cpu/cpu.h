@@ -26,6 +26,7 @@ typedef struct gi_cpu {
     bool reference; /* nothing but reference evaluation */
     gopt_fp fp;     /* what engine.h says of it */
     gi_precision precision;
+    int parts;                /* of GI_BF16: 1, or 2 and 3 for sums of three and six products */
     const gk_bf16_unit *bf16; /* NULL: there is none, or precision has no use for it */
     bool native;              /* the instruction set is not capped: libraries that look for themselves may be used */
     gk_isa isa;
