@@ -99,7 +99,7 @@ static const option_row rows[] = {
 
     { "backend", 0, "BACKEND", "cpu (default), opencl, opencl:NAME-OR-TYPE", G_RUN, C_R | C_F | CMD_OPS, TEXT,
       F(backend) },
-    { "precision", 0, "fp32|fp16|bf16|best",
+    { "precision", 0, "NAME",
       "what to compute in (default fp32): fp32; fp16, all of it in halves (opencl); bf16, products (cpu); best, "
       "whatever is fastest",
       G_RUN, C_R, TEXT, F(precision) },

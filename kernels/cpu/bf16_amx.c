@@ -2,7 +2,7 @@
 #include "bf16_pack_avx512.h"
 
 #define T_ZERO(D) _tile_zero(D)
-#define T_LOAD(D, P, BYTES) _tile_loadd(D, P, BYTES)
+#define T_LOAD(D, P, BYTES) _tile_loadd(D, P, BYTES) /* of which compilers do not know that it reads memory */
 #define T_STORE(D, P, BYTES) _tile_stored(D, P, BYTES)
 #define T_DP(D, A, B) _tile_dpbf16ps(D, A, B)
 #include "bf16_amx_tile.h"
@@ -20,6 +20,7 @@ static void amx_begin(void)
         c.bytes[i] = TILE_BYTES;
         c.rows[i] = TILE_ROWS;
     }
+    __asm__ volatile("" : : "r"(&c) : "memory"); /* gcc believes that the instruction reads but a pointer of it */
     _tile_loadconfig(&c);
 }
 

@@ -82,6 +82,7 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool two_rows, const bo
 {
     _Alignas(64) float own[GK_BF16_PIXELS * GK_BF16_COLUMNS];
     float *sums = t->sums ? t->sums : own;
+    __asm__ volatile("" : : : "memory"); /* what was written is there to be loaded */
     float *const at[4] = { sums, sums + 16, sums + 16 * GK_BF16_COLUMNS, sums + 16 * GK_BF16_COLUMNS + 16 };
     if (t->begins) {
         T_ZERO(0);
