@@ -502,9 +502,9 @@ static void split_infinities(void **state)
 /* Three convolutions: the first and the last stay in fp32, the one between does not. */
 static gopt_value *three(net *t)
 {
-    gopt_value *x = add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(1, 64, 20, 20)), 64, 64, 3, 3, NULL), NULL, NULL);
-    x = add(t, "Relu", NULL, 1, conv(t, x, 64, 64, 3, 3, NULL), NULL, NULL);
-    return conv(t, x, 64, 64, 3, 3, NULL);
+    gopt_value *x = add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(1, 64, 20, 20)), 64, 64, 1, 1, NULL), NULL, NULL);
+    x = add(t, "Relu", NULL, 1, conv(t, x, 64, 64, 1, 1, NULL), NULL, NULL);
+    return conv(t, x, 64, 64, 1, 1, NULL);
 }
 
 static void count(made *m, const char *precision, gopt_fp fp, const char *tactic, int expected)
