@@ -64,6 +64,7 @@ typedef struct gk_bf16_unit {
     bool flat;        /* pixels of a tile follow each other; as well fill it with some that are of no use */
     int most_parts;   /* that it takes, or that pay */
     int taps_at_once; /* what fits the first-level cache, in parts; 0: all */
+    size_t strip;     /* bytes of packed input that leave room for weights in the second-level cache */
     bool any_block;   /* of blocked layouts; else of 16 channels */
     double speed;     /* products with bfloat16 over products in fp32, when all is at hand */
     void (*begin)(void), (*end)(void); /* a thread's state, around tiles */

@@ -1,10 +1,11 @@
 /* The unit of Intel's AMX: tiles of 16 rows by 64 bytes. */
-#include "bf16_pack_avx512.h"
+#include "bf16_avx512.h"
 
 #define T_ZERO(D) _tile_zero(D)
 #define T_LOAD(D, P, BYTES) _tile_loadd(D, P, BYTES) /* of which compilers do not know that it reads memory */
 #define T_STORE(D, P, BYTES) _tile_stored(D, P, BYTES)
 #define T_DP(D, A, B) _tile_dpbf16ps(D, A, B)
+#define T_PIXEL(T, P, SUMS) bf16_store_avx512(T, P, _mm512_loadu_ps(SUMS), _mm512_loadu_ps((SUMS) + 16))
 #include "bf16_amx_tile.h"
 
 typedef struct tile_config {
@@ -34,7 +35,8 @@ const gk_bf16_unit gk_bf16_amx = { .name = "amx",
                                    .pixels = 32,
                                    .flat = true,
                                    .most_parts = 3,
-                                   .taps_at_once = 8,
+                                   .strip = 1 << 20,
+                                   .taps_at_once = 0,
                                    .speed = 8,
                                    .begin = amx_begin,
                                    .end = amx_end,

@@ -1,13 +1,13 @@
 /* gk_bf16_tile for AMX: 32 pixels by 32 columns in four tiles of sums, two tiles of pixels, two of weights.
  *
- * The including file says what T_ZERO(d), T_LOAD(d, pointer, bytes), T_STORE(d, pointer, bytes) and T_DP(d, a, b) are:
- * the instructions, or their emulation. A step of 32 channels loads 4 KiB for four products, so it is the loads that
+ * The including file says what T_ZERO(d), T_LOAD(d, pointer, bytes), T_STORE(d, pointer, bytes) and T_DP(d, a, b) are,
+ * the instructions or their emulation, and T_PIXEL(tile, p, sums), which stores a pixel of the result. A step of 32 channels loads 4 KiB for four products, so it is the loads that
  * bound it: with parts a tile stays for the next product where it can, in the order
  *
  *     a1·b0  a0·b0  a0·b1                                        two parts
  *     a2·b0  a1·b0  a1·b1  a0·b1  a0·b0  a0·b2                   three
  *
- * which changes one operand at a time and begins, but for the last three, with the smallest. */
+ * which changes one operand at a time. */
 #ifndef GK_BF16_AMX_TILE_H
 #define GK_BF16_AMX_TILE_H
 
@@ -15,70 +15,93 @@
 
 enum { TILE_BYTES = 64, WEIGHT_BYTES = 128, SUM_BYTES = 128, TILE_ROWS = 16, TAP = GK_BF16_K * GK_BF16_COLUMNS };
 
-/* Pixels 0 … 15 are tile 4, the others 5; columns 0 … 15 tile 6, the others 7. */
-#define LOAD_PIXELS(PART)                                                      \
-    do {                                                                       \
-        T_LOAD(4, s + (PART)*t->part, TILE_BYTES);                             \
-        if (two_rows)                                                          \
-            T_LOAD(5, s + (PART)*t->part + TILE_ROWS * GK_BF16_K, TILE_BYTES); \
+/* Pixels 0 … 15 are tile 4, the others 5; columns 0 … 15 tile 6, the others 7. S and W are those of a tap. */
+#define LOAD_4(S, PART) T_LOAD(4, (S) + (PART)*t->part, TILE_BYTES)
+#define LOAD_5(S, PART) T_LOAD(5, (S) + (PART)*t->part + TILE_ROWS * GK_BF16_K, TILE_BYTES)
+#define LOAD_6(W, PART) T_LOAD(6, (W) + (PART)*TAP, WEIGHT_BYTES)
+#define LOAD_7(W, PART) T_LOAD(7, (W) + (PART)*TAP + TILE_ROWS * 2, WEIGHT_BYTES)
+
+/* Four products of what is loaded. Each operand that the next ones do not need is replaced right behind its last use:
+ * by other parts of the pixels, by other parts of the weights, by both of the next tap. */
+#define THEN_PIXELS(PART)    \
+    do {                     \
+        T_DP(0, 4, 6);       \
+        if (columns)         \
+            T_DP(1, 4, 7);   \
+        LOAD_4(s, PART);     \
+        if (rows)            \
+            T_DP(2, 5, 6);   \
+        if (rows && columns) \
+            T_DP(3, 5, 7);   \
+        if (rows)            \
+            LOAD_5(s, PART); \
     } while (0)
-#define LOAD_WEIGHTS(PART)                                           \
-    do {                                                             \
-        T_LOAD(6, w + (PART)*TAP, WEIGHT_BYTES);                     \
-        if (two_columns)                                             \
-            T_LOAD(7, w + (PART)*TAP + TILE_ROWS * 2, WEIGHT_BYTES); \
+#define THEN_WEIGHTS(PART)   \
+    do {                     \
+        T_DP(0, 4, 6);       \
+        if (rows)            \
+            T_DP(2, 5, 6);   \
+        LOAD_6(w, PART);     \
+        if (columns)         \
+            T_DP(1, 4, 7);   \
+        if (rows && columns) \
+            T_DP(3, 5, 7);   \
+        if (columns)         \
+            LOAD_7(w, PART); \
     } while (0)
-#define PRODUCTS                     \
-    do {                             \
-        T_DP(0, 4, 6);               \
-        if (two_columns)             \
-            T_DP(1, 4, 7);           \
-        if (two_rows)                \
-            T_DP(2, 5, 6);           \
-        if (two_rows && two_columns) \
-            T_DP(3, 5, 7);           \
+#define THEN_NEXT(S, W, PART) \
+    do {                      \
+        T_DP(0, 4, 6);        \
+        if (rows)             \
+            T_DP(2, 5, 6);    \
+        LOAD_6(W, 0);         \
+        if (columns)          \
+            T_DP(1, 4, 7);    \
+        LOAD_4(S, PART);      \
+        if (rows && columns)  \
+            T_DP(3, 5, 7);    \
+        if (columns)          \
+            LOAD_7(W, 0);     \
+        if (rows)             \
+            LOAD_5(S, PART);  \
     } while (0)
 
-GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool two_rows, const bool two_columns)
+/* `rows`, `columns`: more than 16 of them. */
+GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool rows, const bool columns)
 {
-    const uint16_t *w = t->w;
+    if (!t->n_taps)
+        return;
+    const uint16_t *w = t->w, *s = t->src + t->taps[0];
     const char *prefetch = t->prefetch;
-    for (size_t i = 0; i < t->n_taps; i++, w += parts * TAP) {
-        const uint16_t *s = t->src + t->taps[i];
+    LOAD_4(s, parts - 1);
+    LOAD_6(w, 0);
+    if (columns)
+        LOAD_7(w, 0);
+    if (rows)
+        LOAD_5(s, parts - 1);
+    for (size_t i = 1; i <= t->n_taps; i++) {
+        /* behind the last, what is loaded once more is not used */
+        const uint16_t *next_s = i < t->n_taps ? t->src + t->taps[i] : s, *next_w = i < t->n_taps ? w + parts * TAP : w;
         if (parts == 3) {
-            LOAD_PIXELS(2);
-            LOAD_WEIGHTS(0);
-            PRODUCTS;
-            LOAD_PIXELS(1);
-            PRODUCTS;
-            LOAD_WEIGHTS(1);
-            PRODUCTS;
-            LOAD_PIXELS(0);
-            PRODUCTS;
-            LOAD_WEIGHTS(0);
-            PRODUCTS;
-            LOAD_WEIGHTS(2);
-            PRODUCTS;
+            THEN_PIXELS(1);
+            THEN_WEIGHTS(1);
+            THEN_PIXELS(0);
+            THEN_WEIGHTS(0);
+            THEN_WEIGHTS(2);
         } else if (parts == 2) {
-            LOAD_PIXELS(1);
-            LOAD_WEIGHTS(0);
-            PRODUCTS;
-            LOAD_PIXELS(0);
-            PRODUCTS;
-            LOAD_WEIGHTS(1);
-            PRODUCTS;
-        } else {
-            LOAD_PIXELS(0);
-            LOAD_WEIGHTS(0);
-            PRODUCTS;
+            THEN_PIXELS(0);
+            THEN_WEIGHTS(1);
         }
+        THEN_NEXT(next_s, next_w, parts - 1);
         for (int k = 0; k < t->prefetch_lines; k++)
             __builtin_prefetch(prefetch + (ptrdiff_t)k * 64);
         prefetch += (ptrdiff_t)t->prefetch_lines * 64;
+        s = next_s;
+        w = next_w;
     }
 }
 
-GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool two_rows, const bool two_columns)
+GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool columns)
 {
     _Alignas(64) float own[GK_BF16_PIXELS * GK_BF16_COLUMNS];
     float *sums = t->sums ? t->sums : own;
@@ -96,19 +119,20 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool two_rows, const bo
         T_LOAD(3, at[3], SUM_BYTES);
     }
     if (t->parts == 1)
-        amx_taps(t, 1, two_rows, two_columns);
+        amx_taps(t, 1, rows, columns);
     else if (t->parts == 2)
-        amx_taps(t, 2, two_rows, two_columns);
+        amx_taps(t, 2, rows, columns);
     else
-        amx_taps(t, 3, two_rows, two_columns);
+        amx_taps(t, 3, rows, columns);
     T_STORE(0, at[0], SUM_BYTES);
     T_STORE(1, at[1], SUM_BYTES);
-    if (two_rows) {
+    if (rows) {
         T_STORE(2, at[2], SUM_BYTES);
         T_STORE(3, at[3], SUM_BYTES);
     }
     for (int p = 0; t->ends && p < t->pixels; p++)
-        bf16_store(t, p, sums + p * GK_BF16_COLUMNS);
+        if (t->at[p] >= 0)
+            T_PIXEL(t, p, sums + p * GK_BF16_COLUMNS);
 }
 
 static void amx_tile(const gk_bf16_tile *t)

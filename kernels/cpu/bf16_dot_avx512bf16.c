@@ -5,32 +5,9 @@
  * apart (Intel's), fp32 is faster: gk_bf16_dot_pays measures. */
 #include <time.h>
 
-#include "bf16_pack_avx512.h"
+#include "bf16_avx512.h"
 
 #define AS_BF16(X) ((__m512bh)(X))
-
-GK_BF16_INLINE __m512 dot_clamp(const gk_bf16_tile *t, __m512 x)
-{
-    /* the second operand where either is NaN */
-    return _mm512_min_ps(_mm512_set1_ps(t->hi), _mm512_max_ps(_mm512_set1_ps(t->lo), x));
-}
-
-GK_BF16_INLINE void dot_store(const gk_bf16_tile *t, int p, __m512 x0, __m512 x1)
-{
-    const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low;
-    const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
-    float *dst = t->dst + t->at[p];
-    x0 = _mm512_add_ps(x0, _mm512_loadu_ps(t->bias));
-    x1 = _mm512_add_ps(x1, _mm512_loadu_ps(t->bias + 16));
-    if (t->add) {
-        const float *add = t->add + t->at[p];
-        x0 = _mm512_add_ps(x0, _mm512_maskz_loadu_ps(m0, add));
-        x1 = high ? _mm512_add_ps(x1, _mm512_maskz_loadu_ps(m1, add + t->dst_block)) : x1;
-    }
-    _mm512_mask_storeu_ps(dst, m0, dot_clamp(t, x0));
-    if (high)
-        _mm512_mask_storeu_ps(dst + t->dst_block, m1, dot_clamp(t, x1));
-}
 
 GK_BF16_INLINE __m512bh pair_at(const uint16_t *p)
 {
@@ -63,7 +40,7 @@ GK_BF16_INLINE void dot_pixels(const gk_bf16_tile *t, const int n)
     }
 #pragma GCC unroll 16
     for (int p = 0; p < n; p++)
-        dot_store(t, p, a0[p], a1[p]);
+        bf16_store_avx512(t, p, a0[p], a1[p]);
 }
 
 /* One or two pixels: four pairs at a time into sums of their own, since such products wait for latency. */
@@ -95,8 +72,8 @@ GK_BF16_INLINE void dot_few(const gk_bf16_tile *t, const int n)
     }
 #pragma GCC unroll 2
     for (int p = 0; p < n; p++)
-        dot_store(t, p, _mm512_add_ps(_mm512_add_ps(a0[p][0], a0[p][1]), _mm512_add_ps(a0[p][2], a0[p][3])),
-                  _mm512_add_ps(_mm512_add_ps(a1[p][0], a1[p][1]), _mm512_add_ps(a1[p][2], a1[p][3])));
+        bf16_store_avx512(t, p, _mm512_add_ps(_mm512_add_ps(a0[p][0], a0[p][1]), _mm512_add_ps(a0[p][2], a0[p][3])),
+                          _mm512_add_ps(_mm512_add_ps(a1[p][0], a1[p][1]), _mm512_add_ps(a1[p][2], a1[p][3])));
 }
 
 static void dot_1(const gk_bf16_tile *t)
@@ -186,6 +163,7 @@ extern const gk_bf16_unit gk_bf16_dot;
 const gk_bf16_unit gk_bf16_dot = { .name = "avx512_bf16",
                                    .pixels = 14,
                                    .most_parts = 1,
+                                   .strip = 256 << 10,
                                    .speed = 2,
                                    .begin = nothing,
                                    .end = nothing,

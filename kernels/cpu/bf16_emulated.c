@@ -42,6 +42,7 @@ static void tile_products(int d, int a, int b)
 #define T_LOAD(D, P, BYTES) tile_copy_in(D, P, BYTES)
 #define T_STORE(D, P, BYTES) tile_copy_out(D, P, BYTES)
 #define T_DP(D, A, B) tile_products(D, A, B)
+#define T_PIXEL(T, P, SUMS) bf16_store(T, P, SUMS)
 #include "bf16_amx_tile.h"
 
 /* As the instructions for vectors do it: one pixel's pair by the pairs of 32 columns. */
@@ -82,7 +83,7 @@ void gk_bf16_tile_plain(const gk_bf16_tile *t)
                     sums[j] += x * y;
                 }
             }
-        if (t->ends)
+        if (t->ends && t->at[p] >= 0)
             bf16_store(t, p, sums);
     }
 }
@@ -93,6 +94,7 @@ extern const gk_bf16_unit gk_bf16_emulated, gk_bf16_emulated_amx;
 const gk_bf16_unit gk_bf16_emulated = { .name = "emulated",
                                         .pixels = 14,
                                         .most_parts = 1,
+                                        .strip = 64 << 10,
                                         .any_block = true,
                                         .speed = 2,
                                         .begin = nothing,
@@ -103,6 +105,7 @@ const gk_bf16_unit gk_bf16_emulated_amx = { .name = "emulated_amx",
                                             .pixels = 32,
                                             .flat = true,
                                             .most_parts = 3,
+                                            .strip = 64 << 10,
                                             .taps_at_once = 3,
                                             .any_block = true,
                                             .speed = 8,

@@ -43,8 +43,6 @@ GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float
 /* The sums of a pixel are there: bias, residual and clamp, and out to where the pixel lies. */
 GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *sums)
 {
-    if (t->at[pixel] < 0)
-        return;
     float *dst = t->dst + t->at[pixel];
     const float *add = t->add ? t->add + t->at[pixel] : NULL;
     int j = 0;

@@ -6,7 +6,7 @@
  * result. Weights are converted when the plan is made. */
 #include "backend/cpu/bf16.h"
 
-enum { STRIP_BYTES = 256 * 1024, MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
+enum { MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
 
 /* ---- what it takes ---- */
 
@@ -72,7 +72,8 @@ static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
     v->pitch = v->columns + (w->kw - 1) * w->dw / w->sw;
     const int64_t planes = v->groups * v->phases_h * v->phases_w, row = v->pitch * GK_BF16_K;
     const int64_t row_bytes = planes * row * v->parts * (int64_t)sizeof(uint16_t);
-    v->strip = gi_min_i64(v->rows, gi_max_i64(v->flat ? v->unit->pixels : 1, STRIP_BYTES / row_bytes - v->reach_h));
+    v->strip = gi_min_i64(v->rows,
+                          gi_max_i64(v->flat ? v->unit->pixels : 1, (int64_t)v->unit->strip / row_bytes - v->reach_h));
     v->plane = (v->strip + v->reach_h) * row + GK_BF16_K; /* one line more, so that groups are in unlike cache sets */
     v->part = planes * v->plane;
     v->taps_a_row = v->groups * w->kw;

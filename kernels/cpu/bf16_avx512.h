@@ -1,6 +1,6 @@
-/* Packing by the conversions of AVX512_BF16: 32 channels a step. */
-#ifndef GK_BF16_PACK_AVX512_H
-#define GK_BF16_PACK_AVX512_H
+/* Packing by the conversions of AVX512_BF16, 32 channels a step; and storing 32 columns of a pixel. */
+#ifndef GK_BF16_AVX512_H
+#define GK_BF16_AVX512_H
 
 #include <immintrin.h>
 
@@ -54,6 +54,29 @@ static bool bf16_pack_avx512(const gk_bf16_pack *p)
             finite = false;
     }
     return finite;
+}
+
+GK_BF16_INLINE __m512 clamp_avx512(const gk_bf16_tile *t, __m512 x)
+{
+    /* the second operand where either is NaN */
+    return _mm512_min_ps(_mm512_set1_ps(t->hi), _mm512_max_ps(_mm512_set1_ps(t->lo), x));
+}
+
+GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, __m512 x1)
+{
+    const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low;
+    const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
+    float *dst = t->dst + t->at[p];
+    x0 = _mm512_add_ps(x0, _mm512_loadu_ps(t->bias));
+    x1 = _mm512_add_ps(x1, _mm512_loadu_ps(t->bias + 16));
+    if (t->add) {
+        const float *add = t->add + t->at[p];
+        x0 = _mm512_add_ps(x0, _mm512_maskz_loadu_ps(m0, add));
+        x1 = high ? _mm512_add_ps(x1, _mm512_maskz_loadu_ps(m1, add + t->dst_block)) : x1;
+    }
+    _mm512_mask_storeu_ps(dst, m0, clamp_avx512(t, x0));
+    if (high)
+        _mm512_mask_storeu_ps(dst + t->dst_block, m1, clamp_avx512(t, x1));
 }
 
 #endif
