@@ -144,19 +144,15 @@ float gi_bf16_constant(const gi_bf16_constants *b, int64_t h, int64_t w, int64_t
 }
 
 /* In parts, as gk_bf16_pack does: number `at` of part i lies i * GK_BF16_K * GK_BF16_COLUMNS further. */
-static bool put(const gi_bf16 *v, uint16_t *to, float x)
+static void put(const gi_bf16 *v, uint16_t *to, float x)
 {
     for (int i = 0; i < v->parts; i++, to += GK_BF16_K * GK_BF16_COLUMNS) {
         *to = gk_bf16_of(x);
-        if ((*to & 0x7f80) == 0x7f80 && v->parts > 1)
-            return false;
         x -= gk_bf16_value(*to);
     }
-    return true;
 }
 
-/* False where a number would have no parts. */
-static bool pack_weights(const gi_bf16 *v, const gi_bf16_constants *b)
+static void pack_weights(const gi_bf16 *v, const gi_bf16_constants *b)
 {
     const int64_t kh = v->flat ? 1 : v->w.kh, kw = v->flat ? 1 : v->w.kw;
     const int64_t tap = v->parts * GK_BF16_K * GK_BF16_COLUMNS;
@@ -169,11 +165,9 @@ static bool pack_weights(const gi_bf16 *v, const gi_bf16_constants *b)
                 for (int64_t w = 0; w < kw; w++, to += tap)
                     for (int64_t k = 0; k < gi_min_i64(GK_BF16_K, v->k - g * GK_BF16_K); k++)
                         for (int64_t j = 0; j < columns; j++)
-                            if (!put(v, to + (k / 2 * GK_BF16_COLUMNS + j) * 2 + k % 2,
-                                     gi_bf16_constant(b, h, w, g * GK_BF16_K + k, first + j)))
-                                return false;
+                            put(v, to + (k / 2 * GK_BF16_COLUMNS + j) * 2 + k % 2,
+                                gi_bf16_constant(b, h, w, g * GK_BF16_K + k, first + j));
     }
-    return true;
 }
 
 static float number_at(const gi_blob *b, int64_t i)
@@ -183,15 +177,19 @@ static float number_at(const gi_blob *b, int64_t i)
     return x;
 }
 
-static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_bf16_constants *w, bool *ok)
+static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, gi_blob *w, const gi_bf16_constants *all)
 {
-    const gi_blob *b = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_B)) : w->o->c;
-    const float beta = v->image ? 1.0f : w->o->beta;
+    const gi_blob *b = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_B)) : all->o->c;
+    const float beta = v->image ? 1.0f : all->o->beta;
+    const double order[] = { v->parts, v->image ? 0 : all->o->trans_b, v->image ? 1 : (double)all->o->alpha };
     const size_t biases = (size_t)(v->panels * GK_BF16_COLUMNS) * sizeof(float);
-    v->weights = gi_cpu_pack(d, s, c, (size_t)(v->panels * v->panel) * sizeof(*v->weights));
+    bool filled;
+    v->weights = gi_cpu_pack_of(d, s, c, w, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_bf16) + v->image),
+                                (size_t)(v->panels * v->panel) * sizeof(*v->weights), &filled);
     v->bias = gi_cpu_pack(d, s, c, biases);
     GI_NEED(v->weights && v->bias);
-    *ok = pack_weights(v, w);
+    if (!filled)
+        pack_weights(v, all);
     memset(v->bias, 0, biases);
     for (int64_t i = 0; i < v->n; i++) {
         if (b)
@@ -202,24 +200,28 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const
     return GOPT_OK;
 }
 
+/* Has every weight parts? What would round to infinity has none. */
+static bool all_have_parts(const gi_blob *w)
+{
+    for (int64_t i = 0; i < gi_blob_elements(w); i++)
+        if ((gk_bf16_of(number_at(w, i)) & 0x7f80) == 0x7f80)
+            return false;
+    return true;
+}
+
 /* What needs the weights' numbers: whether the layer may run so, and packing. */
 static gopt_status use_weights(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, const gi_operands *o, bool *ok)
 {
-    const gi_blob *w = v->image ? gi_value_blob(gi_node_in(v->e.main, Conv_in_W)) : o->b;
+    gi_blob *w = gi_value_blob(gi_node_in(v->e.main, 1));
+    const gi_bf16_constants all = { (const float *)w->data, v, v->image ? NULL : o };
     if (c->dry && !c->asked)
         return GOPT_OK; /* fp32 takes whatever this does */
-    float *dense = gi_alloc(d->cx, w->bytes + 1);
-    GI_NEED(dense);
-    memcpy(dense, w->data, w->bytes); /* which need not be aligned */
-    const gi_bf16_constants constants = { dense, v, v->image ? NULL : o };
-    gopt_status st = gi_bf16_may_run(d, s, c, &constants, ok);
-    if (st == GOPT_OK && *ok && !c->dry) {
-        st = pack(d, s, c, v, &constants, ok);
-        if (st == GOPT_OK && !*ok)
-            st = gi_cpu_decline(c, "a weight is not finite");
+    if (v->parts > 1 && !all_have_parts(w)) {
+        *ok = false;
+        return gi_cpu_decline(c, "a weight is not finite");
     }
-    gi_free(d->cx, dense);
-    return st;
+    GI_TRY(gi_bf16_may_run(d, s, c, &all, ok));
+    return *ok && !c->dry ? pack(d, s, c, v, w, &all) : GOPT_OK;
 }
 
 /* ---- preparing ---- */
@@ -318,14 +320,14 @@ static int two_ways(const gi_cpu *d, const gi_step *s)
 }
 
 const gi_tactic gi_tactic_conv_bf16 = {
-    .name = "conv_bf16", .prepare = conv_bf16, .run = gi_bf16_run, .variants = one_way, .packs = true
+    .name = "conv_bf16", .prepare = conv_bf16, .run = gi_bf16_run, .packs = true, .variants = one_way
 };
 const gi_tactic gi_tactic_matmul_bf16 = {
-    .name = "matmul_bf16", .prepare = matmul_bf16, .run = gi_bf16_run, .variants = one_way, .packs = true
+    .name = "matmul_bf16", .prepare = matmul_bf16, .run = gi_bf16_run, .packs = true, .variants = one_way
 };
 const gi_tactic gi_tactic_conv_split = {
-    .name = "conv_split", .prepare = conv_split, .run = gi_bf16_run, .variants = two_ways, .packs = true
+    .name = "conv_split", .prepare = conv_split, .run = gi_bf16_run, .packs = true, .variants = two_ways
 };
 const gi_tactic gi_tactic_matmul_split = {
-    .name = "matmul_split", .prepare = matmul_split, .run = gi_bf16_run, .variants = two_ways, .packs = true
+    .name = "matmul_split", .prepare = matmul_split, .run = gi_bf16_run, .packs = true, .variants = two_ways
 };
