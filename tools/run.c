@@ -292,6 +292,7 @@ static gopt_status write_json(running *r)
     json_object_set_new(j, "steps", json_integer((json_int_t)i->steps));
     if (r->worth)
         json_object_set(j, "worth", r->worth);
+    json_object_set_new(j, "tactics", tactics_json(r->rc[0]));
     return tool_write_json(t, t->o.json, j);
 }
 
@@ -345,6 +346,7 @@ static gopt_status run_steps(running *r)
     r->timed = t->o.iterations || t->o.duration > 0;
     TRY(time_runs(t, r->rc, r->n_streams, &r->timing));
     print_engine(r);
+    precision_print(t, r->rc[0]);
     gopt_status s = use_outputs(r);
     if (s != GOPT_OK && s != GOPT_DIFFERENT)
         return s;

@@ -1,6 +1,6 @@
 # Whole-program tests on real models.
 if(Python3_FOUND OR DEFINED Python3_EXECUTABLE)
-  foreach(case digits text optimize run aten opencl conformance run_light)
+  foreach(case digits text optimize run bf16 aten opencl conformance run_light)
     add_test(NAME models.${case}
       COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/models/models.py ${case} $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
     set_tests_properties(models.${case} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800)
