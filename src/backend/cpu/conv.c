@@ -7,6 +7,7 @@
  * sum instead. Where a group's last channels fill one block alone, their tile is of one block and more pixels.
  * Weights lie in the order in which they are read: [tile][kh][channel block][kw][channel][2 lanes, or one]. */
 #include "backend/cpu/epilogue.h"
+#include "backend/cpu/tile.h"
 #include "backend/cpu/window.h"
 
 enum { STRIP_BYTES = 256 * 1024, PART_PIXELS = 28 * 14 };
@@ -269,26 +270,12 @@ static void copy_strip(const conv *v, const float *src, int64_t first, int64_t c
         }
 }
 
-/* A tile's kernel, and how many pixels it makes at most. */
-static void run_tile(const gi_cpu *d, const gk_conv_tile *t)
-{
-    if (t->columns > d->block)
-        d->k->conv_tile(t);
-    else
-        d->k->conv_tile_one(t);
-}
-
-static int64_t tile_pixels(const gi_cpu *d, const gk_conv_tile *t)
-{
-    return t->columns > d->block ? d->k->tile : d->k->tile_one;
-}
-
 /* One row (or flat range) of pixels x0 … x1-1 for one tile of channels. */
 static void run_row(const job *j, gk_conv_tile *t, const float *src, float *dst, const float *add, int64_t x0,
                     int64_t x1)
 {
     const conv *v = j->v;
-    const int64_t n = x1 - x0, tile = tile_pixels(j->d, t), pieces = (n + tile - 1) / tile, block = j->d->block;
+    const int64_t n = x1 - x0, tile = gi_tile_pixels(j->d, t), pieces = (n + tile - 1) / tile, block = j->d->block;
     int64_t x = x0;
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t count = n / pieces + (i < n % pieces), h = (count + 1) / 2;
@@ -298,7 +285,7 @@ static void run_row(const job *j, gk_conv_tile *t, const float *src, float *dst,
         t->add = add ? add + x * block : NULL;
         t->dst_half = h * block;
         t->pixels = (int)count;
-        run_tile(j->d, t);
+        gi_tile_run(j->d, t);
         x += count;
     }
 }
@@ -313,7 +300,7 @@ static void run_two_rows(const job *j, gk_conv_tile *t, const float *src, float 
     t->add = add;
     t->dst_half = v->w.ow * j->d->block;
     t->pixels = (int)(2 * v->w.ow);
-    run_tile(j->d, t);
+    gi_tile_run(j->d, t);
 }
 
 /* Rows r0 … r1-1, pixels x0 … x1-1 of each, for tile i of the channels; src, dst and add are those of row 0. */
@@ -326,7 +313,7 @@ static void run_rows(const job *j, gk_conv_tile *t, int64_t i, const float *src,
     for (int64_t r = r0; r < r1;) {
         int64_t h0, h1, n0 = -1, n1 = -1;
         gi_window_rows(w, r, &h0, &h1);
-        if (!v->flat && 2 * w->ow <= tile_pixels(j->d, t) && r + 1 < r1)
+        if (!v->flat && 2 * w->ow <= gi_tile_pixels(j->d, t) && r + 1 < r1)
             gi_window_rows(w, r + 1, &n0, &n1);
         t->taps = v->taps + h0 * v->taps_a_row;
         t->n_taps = (size_t)((h1 - h0) * v->taps_a_row);

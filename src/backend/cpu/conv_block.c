@@ -109,9 +109,11 @@ static gopt_status pack_pixel(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_block_st
     memset(st->weights, 0, (size_t)(st->tiles * ic * lanes2) * sizeof(float));
     memset(st->bias, 0, (size_t)(st->tiles * lanes2) * sizeof(float));
     for (int64_t o = 0; o < st->w.oc; o++) {
+        const bool one = o / lanes2 == st->tiles - 1 && st->tiles * 2 > (st->w.oc + d->block - 1) / d->block;
+        const int64_t lanes = one ? d->block : lanes2; /* of its tile */
         float *to = st->weights + o / lanes2 * ic * lanes2 + o % lanes2;
         for (int64_t i = 0; i < ic; i++)
-            memcpy(&to[i * lanes2], from + (size_t)(o * ic + i) * sizeof(float), sizeof(float));
+            memcpy(&to[i * lanes], from + (size_t)(o * ic + i) * sizeof(float), sizeof(float));
         st->bias[o] = gi_epilogue_bias(&st->e, o);
     }
     return GOPT_OK;

@@ -10,9 +10,10 @@ typedef struct gi_block_stage {
     gi_epilogue e;
     gi_window w;
     gi_value *result;
-    float *weights, *bias; /* 1x1: [tile][channel][2 lanes], [tile][2 lanes]; depthwise: as gk_dwconv_row reads them */
-    int64_t tiles;         /* 1x1: of two blocks of output channels */
-    gk_tap *taps;          /* 1x1: one a block of input channels */
+    float *weights,
+        *bias;     /* 1x1: [tile][channel][2 lanes, or one], [tile][2 lanes]; depthwise: as gk_dwconv_row reads them */
+    int64_t tiles; /* 1x1: of two blocks of output channels */
+    gk_tap *taps;  /* 1x1: one a block of input channels */
     size_t n_taps;
 } gi_block_stage;
 

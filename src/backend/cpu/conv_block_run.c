@@ -1,5 +1,6 @@
 /* Running a depthwise convolution with its 1x1 neighbours (see conv_block.c): the strips, and how workers share them. */
 #include "backend/cpu/conv_block.h"
+#include "backend/cpu/tile.h"
 
 enum { CHUNK_BYTES = 256 * 1024 };
 
@@ -31,7 +32,7 @@ static work start(const job *j, int worker)
 /* n pixels of one tile of a 1x1 convolution, in even pieces. */
 static void pixels(const job *j, gk_conv_tile *t, const float *src, float *dst, const float *add, int64_t n)
 {
-    const int64_t block = j->d->block, most = j->d->k->tile, pieces = (n + most - 1) / most;
+    const int64_t block = j->d->block, most = gi_tile_pixels(j->d, t), pieces = (n + most - 1) / most;
     for (int64_t i = 0, x = 0; i < pieces; i++) {
         const int64_t count = n / pieces + (i < n % pieces), half = (count + 1) / 2 * block;
         t->src = src + x * block;
@@ -39,7 +40,7 @@ static void pixels(const job *j, gk_conv_tile *t, const float *src, float *dst, 
         t->add = add ? add + x * block : NULL;
         t->half = t->dst_half = half;
         t->pixels = (int)count;
-        j->d->k->conv_tile(t);
+        gi_tile_run(j->d, t);
         x += count;
     }
 }
