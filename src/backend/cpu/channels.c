@@ -252,25 +252,29 @@ typedef struct job {
     const gi_run_args *args;
 } job;
 
+/* Workers share the pixels, as convolutions do, so that a core reads what it wrote. */
 static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
     const channels *v = j->v;
-    const int64_t block = j->d->block, chunks = (v->pixels + CHUNK - 1) / CHUNK;
+    const int64_t block = j->d->block;
     int64_t from, to;
-    gi_share(v->batch * v->n * chunks, 1, worker, n_workers, &from, &to);
-    for (int64_t i = from; i < to; i++) {
-        const target *t = &v->targets[i / chunks % v->n];
-        const int64_t at = i % chunks * CHUNK, image = i / chunks / v->n;
-        const float *src[MOST_SOURCES];
-        for (uint32_t k = 0; k < t->sources; k++) {
-            const source *s = &t->source[k];
-            src[k] = (const float *)j->args->in[s->in].host +
-                     ((image * v->in_blocks[s->in] + s->block) * v->pixels + at) * block;
+    gi_share(v->batch * v->pixels, 4, worker, n_workers, &from, &to);
+    for (int64_t n; from < to; from += n) {
+        const int64_t image = from / v->pixels, at = from % v->pixels;
+        n = gi_min_i64(CHUNK, gi_min_i64(to - from, v->pixels - at));
+        for (int64_t i = 0; i < v->n; i++) {
+            const target *t = &v->targets[i];
+            const float *src[MOST_SOURCES];
+            for (uint32_t k = 0; k < t->sources; k++) {
+                const source *s = &t->source[k];
+                src[k] = (const float *)j->args->in[s->in].host +
+                         ((image * v->in_blocks[s->in] + s->block) * v->pixels + at) * block;
+            }
+            float *dst = (float *)j->args->out[t->out].host +
+                         ((image * v->out_blocks[t->out] + t->block) * v->pixels + at) * block;
+            j->d->k->pick_channels((size_t)n, t->sources, src, t->at, dst);
         }
-        float *dst =
-            (float *)j->args->out[t->out].host + ((image * v->out_blocks[t->out] + t->block) * v->pixels + at) * block;
-        j->d->k->pick_channels((size_t)gi_min_i64(CHUNK, v->pixels - at), t->sources, src, t->at, dst);
     }
 }
 

@@ -11,8 +11,7 @@
  * Work is shared in one of two ways. By rows: each worker takes some rows through all stages, and the rows of the
  * expansion at its borders are computed twice. By planes: each worker makes some blocks of channels of the depthwise
  * result, and after that all share the projection; nothing is computed twice, but what lies behind the depthwise
- * convolution goes through the caches once. Those are the tactic's variants; without a projection, or without an
- * expansion, one of them is never the better. */
+ * convolution goes from core to core. Those are the tactic's variants; without an expansion, nothing is computed twice. */
 #include "backend/cpu/conv_block.h"
 
 /* What a strip may hold, and how much may lie between the two phases before it costs. */
@@ -160,22 +159,21 @@ static double all_flop(const gi_conv_block *v)
            (v->has_project ? flop(&v->project, true) : 0);
 }
 
-/* By rows: what is computed twice, and moved within the rings. By planes: what the caches do not hold. */
+/* By rows: what is computed twice, and moved within the rings. By planes: what the caches do not hold, and what other
+ * workers read, which on some machines is no faster than memory. */
 static double estimate(const gi_cpu *d, const gi_conv_block *v)
 {
     const gi_window *w = &v->dw.w;
-    const double work = all_flop(v), between = 4.0 * (double)(w->n * w->oc * w->oh * w->ow) - BETWEEN_BYTES;
+    const double work = all_flop(v), between = 4.0 * (double)(w->n * w->oc * w->oh * w->ow);
+    const double input = v->has_expand ? 4.0 * (double)(w->n * v->expand.w.c * w->ih * w->iw) : 0;
+    const double others = (d->threads - 1.0) / d->threads;
     if (v->by_planes)
-        return gi_cpu_ms(d, work, 0) + gi_cpu_ms(d, 0, v->has_project && between > 0 ? between : 0);
+        return gi_cpu_ms(d, work, 0) + gi_cpu_ms(d, 0, (between + input) * others) +
+               gi_cpu_ms(d, 0, v->has_project && between > BETWEEN_BYTES ? between - BETWEEN_BYTES : 0);
     if (!v->has_expand)
         return gi_cpu_ms(d, work, 0);
     const double twice = (double)(gi_max_i64(0, (w->kh - 1) * w->dh + 1 - w->sh) * (d->threads - 1));
     return gi_cpu_ms(d, 1.02 * work + flop(&v->expand, true) * twice / (double)(w->n * w->ih), 0);
-}
-
-static bool both_ways(const gi_conv_block *v)
-{
-    return v->has_expand && v->has_project;
 }
 
 /* ---- preparing ---- */
@@ -228,11 +226,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     bool ok;
     GI_NEED(v);
     GI_TRY(read_region(c, s, v, &ok));
-    if (!ok || (c->variant && !both_ways(v)))
+    if (!ok || (c->variant && !v->has_expand))
         return GOPT_OK;
     if (d->precision != GI_FP32 && d->bf16)
         return gi_cpu_decline(c, "its 1x1 convolutions are faster apart, in bfloat16");
-    v->by_planes = both_ways(v) ? c->variant : !v->has_project;
+    v->by_planes = c->variant;
     c->label = v->by_planes ? "by planes" : "by rows";
     c->estimate_ms = estimate(d, v);
     gi_block_stage *last = v->has_project ? &v->project : &v->dw, *first = v->has_expand ? &v->expand : &v->dw;
@@ -267,7 +265,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     return GOPT_OK;
 }
 
-/* Two, where the region begins and ends with 1x1 convolutions; what prepare finds says the rest. */
+/* Two, where the region begins with a 1x1 convolution; what prepare finds says the rest. */
 static int variants(const gi_cpu *d, const gi_step *s)
 {
     (void)d;

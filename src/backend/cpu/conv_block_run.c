@@ -174,6 +174,7 @@ static void run_rows(void *arg, int worker, int n_workers)
     const job *j = arg;
     const gi_conv_block *v = j->v;
     const gi_window *w = &v->dw.w;
+    const int64_t row_floats = w->ow * j->d->block, plane = v->has_project ? v->mid_plane : w->oh * row_floats;
     work k = start(j, worker);
     int64_t from, to;
     gi_share(w->n * w->oh, 1, worker, n_workers, &from, &to);
@@ -184,8 +185,10 @@ static void run_rows(void *arg, int worker, int n_workers)
         k.first = k.end = 0;
         for (int64_t i = 0, r = row; i < strips; i++) {
             const int64_t next = r + (end - row) / strips + (i < (end - row) % strips);
-            make_rows(&k, 0, v->blocks, r, next, k.mid, v->mid_plane);
-            project(&k, 0, v->project.tiles, r * w->ow, (next - r) * w->ow, k.mid);
+            float *to_rows = (float *)j->args->out[0].host + k.image * v->blocks * plane + r * row_floats;
+            make_rows(&k, 0, v->blocks, r, next, v->has_project ? k.mid : to_rows, plane);
+            if (v->has_project)
+                project(&k, 0, v->project.tiles, r * w->ow, (next - r) * w->ow, k.mid);
             r = next;
         }
         from += end - row;

@@ -3,6 +3,8 @@
 #include "backend/cpu/epilogue.h"
 #include "backend/cpu/window.h"
 
+enum { ROWS_EACH = 5 };
+
 typedef struct dwconv {
     gi_epilogue e;
     gi_window w;
@@ -92,16 +94,17 @@ typedef struct job {
     const gi_run_args *args;
 } job;
 
-static void run_part(void *arg, int worker, int n_workers)
+/* Output rows r0 … r1-1 of one block of channels of an image. */
+static void run_rows(const job *j, int64_t plane, int64_t r0, int64_t r1, void *scratch)
 {
-    const job *j = arg;
     const dwconv *v = j->v;
     const gi_window *w = &v->w;
-    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    const int64_t block = j->d->block, cb = plane % ((w->c + block - 1) / block);
     const float *x = j->args->in[0].host, *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
     float *y = j->args->out[0].host;
-    int64_t from, to;
     gk_dwconv_row t = { .row_stride = w->dh * w->iw * block,
+                        .w = v->weights + cb * w->kh * w->kw * block,
+                        .bias = v->bias + cb * block,
                         .kw = (int)w->kw,
                         .stride = (int)w->sw,
                         .dilation = (int)w->dw,
@@ -110,22 +113,37 @@ static void run_part(void *arg, int worker, int n_workers)
                         .out_w = (int)w->ow,
                         .lo = v->e.lo,
                         .hi = v->e.hi };
-    gi_share(w->n * blocks * w->oh, 1, worker, n_workers, &from, &to);
-    for (int64_t i = from; i < to; i++) {
-        const int64_t row = i % w->oh, plane = i / w->oh, cb = plane % blocks, at = i * w->ow * block;
+    for (int64_t r = r0; r < r1; r++) {
+        const int64_t at = (plane * w->oh + r) * w->ow * block;
         int64_t h0, h1;
-        gi_window_rows(w, row, &h0, &h1);
+        gi_window_rows(w, r, &h0, &h1);
         t.kh0 = (int)h0;
         t.kh1 = (int)h1;
-        t.row = x + (plane * w->ih + row * w->sh - w->pt) * w->iw * block;
-        t.w = v->weights + cb * w->kh * w->kw * block;
-        t.bias = v->bias + cb * block;
+        t.row = x + (plane * w->ih + r * w->sh - w->pt) * w->iw * block;
         t.add = add ? add + at : NULL;
         t.dst = y + at;
         j->d->k->dwconv_row(&t);
         if (v->e.program)
-            gi_epilogue_run(j->d, &v->e, j->args, at, at + w->ow * block,
-                            (char *)j->args->scratch + (uint64_t)worker * v->scratch);
+            gi_epilogue_run(j->d, &v->e, j->args, at, at + w->ow * block, scratch);
+    }
+}
+
+/* The same rows of all channels, as the convolutions before and behind share them, so that a core reads what it wrote;
+ * where there are too few, rows of all blocks of channels as one. */
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const job *j = arg;
+    const gi_window *w = &j->v->w;
+    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    const bool by_rows = w->n * w->oh >= ROWS_EACH * n_workers;
+    char *scratch = (char *)j->args->scratch + (uint64_t)worker * j->v->scratch;
+    int64_t from, to;
+    gi_share(w->n * w->oh * (by_rows ? 1 : blocks), 1, worker, n_workers, &from, &to);
+    for (int64_t i = from, end; i < to; i = end) {
+        const int64_t of = i / w->oh, first = of * w->oh;
+        end = gi_min_i64(to, first + w->oh);
+        for (int64_t cb = 0; cb < (by_rows ? blocks : 1); cb++)
+            run_rows(j, by_rows ? of * blocks + cb : of, i - first, end - first, scratch);
     }
 }
 
