@@ -184,7 +184,7 @@ typedef struct budget {
 static gopt_status add_layer(budget *b, const gi_node *n, int64_t dense)
 {
     const gi_cpu *d = b->d;
-    gi_winograd v[2];
+    gi_winograd v[2] = { 0 };
     int64_t bytes = dense;
     int best = 0;
     if (!gi_winograd_applies(d, n, &v[0]))
