@@ -344,6 +344,35 @@ class Outputs(Case):
         self.assertTrue((self.dir / "t.csv").read_text().startswith("step,"))
         self.assertIn("tactic", self.gopt("run", "net.onnx", "--profile", "-").stdout)
 
+    def test_tactics(self):
+        self.gopt("run", "net.onnx", "--profile", "t.json", "--tactics", "reference")
+        for e in json.loads((self.dir / "t.json").read_text()):
+            self.assertEqual(e["args"]["tactic"], "reference")
+            chosen = [t for t in e["args"]["tactics"] if t["chosen"]]
+            self.assertEqual([t["name"] for t in chosen], ["reference"])
+            self.assertTrue(all(t["takes"] or t["why"] for t in e["args"]["tactics"]))
+
+    def test_tuning(self):
+        self.write("x.npy", ox.npy([1, 2, 2, 2], X))
+        for again in range(2):
+            self.gopt("run", "net.onnx", "--timing-cache", "c.json", "--input", "x.npy", "--output-dir", "o")
+            self.assertEqual(ox.read_npy((self.dir / "o/y.npy").read_bytes())[1], Y)
+            entries = json.loads((self.dir / "c.json").read_text())["entries"]
+            self.assertTrue(entries and all({"machine", "step", "tactic", "variant", "ms"} == set(e) for e in entries.values()))
+        self.write("c.json", b"{ broken")
+        p = self.gopt("run", "net.onnx", "--timing-cache", "c.json", "--deterministic")
+        self.assertIn("c.json.corrupt", p.stderr)
+        self.assertFalse((self.dir / "c.json").exists())
+        self.fails(2, "run", "net.onnx", "--tune", "--deterministic", says=["by the clock"])
+
+    def test_worth(self):
+        p = self.gopt("run", "net.onnx", "--worth", "--duration", "0.01", "--json", "w.json")
+        self.assertIn("Conv+Relu, 1 place", p.stdout)
+        worth = json.loads((self.dir / "w.json").read_text())["worth"]
+        self.assertEqual([w["fusion"] for w in worth], ["all", "Conv+Relu"])
+        self.assertTrue(all({"places", "ms", "spread_ms", "of_ms", "bytes"} <= set(w) for w in worth))
+        self.assertIn("nothing to take apart", self.gopt("run", "net.onnx", "--worth", "--no-fuse").stderr)
+
     def test_streams(self):
         p = self.gopt("run", "net.onnx", "--iterations", "20", "--streams", "3")
         self.assertIn("20 runs", p.stdout)
