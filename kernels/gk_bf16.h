@@ -33,8 +33,6 @@ typedef struct gk_bf16_tile {
     size_t n_taps;
     const uint16_t *w; /* [tap][part][channel / 2][32 columns][2] */
     int parts;
-    float *sums;       /* [32][32], kept from call to call where the taps are not taken at once; else NULL */
-    bool begins, ends; /* the sums start from zero; the result is stored */
     const float *bias; /* 32 */
     const float *add;  /* as dst lies; NULL: none */
     float *dst;
@@ -60,13 +58,12 @@ typedef struct gk_bf16_pack {
 
 typedef struct gk_bf16_unit {
     const char *name;
-    int pixels;       /* of a tile */
-    bool flat;        /* pixels of a tile follow each other; as well fill it with some that are of no use */
-    int most_parts;   /* that it takes, or that pay */
-    int taps_at_once; /* what fits the first-level cache, in parts; 0: all */
-    size_t strip;     /* bytes of packed input that leave room for weights in the second-level cache */
-    bool any_block;   /* of blocked layouts; else of 16 channels */
-    double speed;     /* products with bfloat16 over products in fp32, when all is at hand */
+    int pixels;     /* of a tile */
+    bool flat;      /* pixels of a tile follow each other; as well fill it with some that are of no use */
+    int most_parts; /* that it takes, or that pay */
+    size_t strip;   /* bytes of packed input that leave room for weights in the second-level cache */
+    bool any_block; /* of blocked layouts; else of 16 channels */
+    double speed;   /* products with bfloat16 over products in fp32, when all is at hand */
     void (*begin)(void), (*end)(void); /* a thread's state, around tiles */
     void (*tile)(const gk_bf16_tile *t);
     bool (*pack)(const gk_bf16_pack *p);

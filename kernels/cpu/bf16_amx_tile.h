@@ -103,34 +103,26 @@ GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool 
 
 GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool columns)
 {
-    _Alignas(64) float own[GK_BF16_PIXELS * GK_BF16_COLUMNS];
-    float *sums = t->sums ? t->sums : own;
+    _Alignas(64) float sums[GK_BF16_PIXELS * GK_BF16_COLUMNS];
+    float *const low = sums + TILE_ROWS * GK_BF16_COLUMNS;
     __asm__ volatile("" : : : "memory"); /* what was written is there to be loaded */
-    float *const at[4] = { sums, sums + 16, sums + 16 * GK_BF16_COLUMNS, sums + 16 * GK_BF16_COLUMNS + 16 };
-    if (t->begins) {
-        T_ZERO(0);
-        T_ZERO(1);
-        T_ZERO(2);
-        T_ZERO(3);
-    } else {
-        T_LOAD(0, at[0], SUM_BYTES);
-        T_LOAD(1, at[1], SUM_BYTES);
-        T_LOAD(2, at[2], SUM_BYTES);
-        T_LOAD(3, at[3], SUM_BYTES);
-    }
+    T_ZERO(0);
+    T_ZERO(1);
+    T_ZERO(2);
+    T_ZERO(3);
     if (t->parts == 1)
         amx_taps(t, 1, rows, columns);
     else if (t->parts == 2)
         amx_taps(t, 2, rows, columns);
     else
         amx_taps(t, 3, rows, columns);
-    T_STORE(0, at[0], SUM_BYTES);
-    T_STORE(1, at[1], SUM_BYTES);
+    T_STORE(0, sums, SUM_BYTES);
+    T_STORE(1, sums + 16, SUM_BYTES);
     if (rows) {
-        T_STORE(2, at[2], SUM_BYTES);
-        T_STORE(3, at[3], SUM_BYTES);
+        T_STORE(2, low, SUM_BYTES);
+        T_STORE(3, low + 16, SUM_BYTES);
     }
-    for (int p = 0; t->ends && p < t->pixels; p++)
+    for (int p = 0; p < t->pixels; p++)
         if (t->at[p] >= 0)
             T_PIXEL(t, p, sums + p * GK_BF16_COLUMNS);
 }

@@ -68,9 +68,7 @@ void gk_bf16_tile_plain(const gk_bf16_tile *t)
     for (int p = 0; p < t->pixels; p++) {
         const uint16_t *s = t->half && p >= h ? t->src + t->half + (p - h) * GK_BF16_K : t->src + p * GK_BF16_K;
         const uint16_t *w = t->w;
-        float own[GK_BF16_COLUMNS] = { 0 }, *sums = t->sums ? t->sums + p * GK_BF16_COLUMNS : own;
-        if (t->begins)
-            memset(sums, 0, sizeof(own));
+        float sums[GK_BF16_COLUMNS] = { 0 };
         for (size_t i = 0; i < t->n_taps; i++, w += t->parts * GK_BF16_K * GK_BF16_COLUMNS)
             for (int k = 0; k < GK_BF16_K; k++) {
                 float x = 0.0f;
@@ -83,7 +81,7 @@ void gk_bf16_tile_plain(const gk_bf16_tile *t)
                     sums[j] += x * y;
                 }
             }
-        if (t->ends && t->at[p] >= 0)
+        if (t->at[p] >= 0)
             bf16_store(t, p, sums);
     }
 }
@@ -106,7 +104,6 @@ const gk_bf16_unit gk_bf16_emulated_amx = { .name = "emulated_amx",
                                             .flat = true,
                                             .most_parts = 3,
                                             .strip = 64 << 10,
-                                            .taps_at_once = 3,
                                             .any_block = true,
                                             .speed = 8,
                                             .begin = nothing,

@@ -98,7 +98,6 @@ enum { TAPS = 5, STRIDE = 4000, OUT = 64, BLOCK = 2500 };
 typedef struct operands {
     uint16_t src[GK_BF16_PARTS * STRIDE], w[TAPS * GK_BF16_PARTS * 1024];
     float bias[32], add[8 * BLOCK + 40 * OUT], before[8 * BLOCK + 40 * OUT], dst[8 * BLOCK + 40 * OUT];
-    float sums[GK_BF16_PIXELS * GK_BF16_COLUMNS];
 } operands;
 
 /* In so many parts; exact where they hold it. */
@@ -155,17 +154,11 @@ static void tile_case(const gk_bf16_unit *u, operands *o, int parts, int pixels,
                        .columns = columns,
                        .lo = -6.0f,
                        .hi = 5.0f };
-    const int step = u->taps_at_once ? 2 : TAPS;
+    t.taps = taps;
+    t.n_taps = TAPS;
+    t.w = o->w;
     u->begin();
-    for (int k = 0; k < TAPS; k += step) {
-        t.taps = taps + k;
-        t.n_taps = (size_t)(k + step < TAPS ? step : TAPS - k);
-        t.w = o->w + k * parts * 1024;
-        t.begins = k == 0;
-        t.ends = k + step >= TAPS;
-        t.sums = step < TAPS ? o->sums : NULL;
-        u->tile(&t);
-    }
+    u->tile(&t);
     u->end();
     bool written[8 * BLOCK + 40 * OUT] = { false };
     for (int p = 0; p < pixels; p++)
@@ -222,8 +215,6 @@ static void specials(void **state)
                            .n_taps = 1,
                            .w = o->w,
                            .parts = 1,
-                           .begins = true,
-                           .ends = true,
                            .bias = o->bias,
                            .dst = o->dst,
                            .at = at,

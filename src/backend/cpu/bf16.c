@@ -80,7 +80,6 @@ static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
     v->n_taps = w->kh * v->taps_a_row;
     v->panels = (v->n + GK_BF16_COLUMNS - 1) / GK_BF16_COLUMNS;
     v->panel = v->n_taps * v->parts * GK_BF16_K * GK_BF16_COLUMNS;
-    v->chunk = v->unit->taps_at_once ? gi_max_i64(1, v->unit->taps_at_once / v->parts) : v->n_taps;
     v->taps = GI_NEW_ARRAY(c->arena, ptrdiff_t, v->n_taps);
     GI_NEED(v->taps);
     ptrdiff_t *t = v->taps;
@@ -103,9 +102,6 @@ static void lay_out_scratch(gi_bf16 *v)
     /* a flat unit reads a whole tile behind the last pixel */
     (void)take(&at, (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * GK_BF16_K) * sizeof(uint16_t));
     v->pieces_at = take(&at, (uint64_t)v->pieces * sizeof(gi_bf16_piece));
-    v->sums_at = at;
-    if (v->chunk < v->n_taps)
-        (void)take(&at, (uint64_t)(v->pieces * GK_BF16_PIXELS * GK_BF16_COLUMNS) * sizeof(float));
     v->epilogue_at = take(&at, gi_epilogue_scratch(&v->e));
     v->scratch = at;
 }

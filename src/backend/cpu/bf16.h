@@ -32,13 +32,13 @@ typedef struct gi_bf16 {
     int64_t plane, part; /* packed numbers of one group and phase, and of one part, for a whole strip */
     ptrdiff_t *taps;
     int64_t n_taps, taps_a_row;
-    int64_t panels, panel, chunk; /* of 32 columns, numbers of one; taps at once */
+    int64_t panels, panel; /* of 32 columns, numbers of one */
     uint16_t *weights;
     float *bias;
-    int split;                                         /* workers along the columns */
-    int64_t pieces;                                    /* tiles of a strip at most */
-    int64_t dst_pixel;                                 /* from a pixel of the result to the next */
-    uint64_t pieces_at, sums_at, epilogue_at, scratch; /* of a worker, in bytes */
+    int split;                                /* workers along the columns */
+    int64_t pieces;                           /* tiles of a strip at most */
+    int64_t dst_pixel;                        /* from a pixel of the result to the next */
+    uint64_t pieces_at, epilogue_at, scratch; /* of a worker, in bytes */
 } gi_bf16;
 
 /* A tile of a strip: where its pixels lie packed and in the result, and the rows of the window that they see. */

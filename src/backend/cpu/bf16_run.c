@@ -13,7 +13,6 @@ typedef struct strip {
     uint16_t *packed;
     gi_bf16_piece *pieces;
     int64_t n_pieces;
-    float *sums;
     bool finite;
 } strip;
 
@@ -180,29 +179,24 @@ static void cut(const gi_bf16 *v, strip *s)
 
 /* ---- multiplying ---- */
 
-/* One panel by taps t0 … t1-1 of every tile. */
-static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t panel, int64_t t0, int64_t t1)
+/* One panel by all taps of every tile. */
+static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t panel)
 {
     const gi_bf16 *v = j->v;
     const uint16_t *w = v->weights + panel * v->panel;
     const int64_t tap = v->panel / v->n_taps, lines = tap * (int64_t)sizeof(*w) / 64;
-    float *const dst = t->dst;
     t->prefetch_lines = panel + 1 < v->panels ? (int)((lines + s->n_pieces - 1) / s->n_pieces) : 0;
-    t->begins = t0 == 0;
-    t->ends = t1 == v->n_taps;
     for (int64_t i = 0; i < s->n_pieces; i++) {
         const gi_bf16_piece *p = &s->pieces[i];
-        const int64_t from = gi_max_i64(t0, p->h0 * v->taps_a_row), to = gi_min_i64(t1, p->h1 * v->taps_a_row);
+        const int64_t from = p->h0 * v->taps_a_row;
         t->src = s->packed + p->src;
         t->half = v->unit->flat ? 0 : p->half;
         t->taps = v->taps + from;
-        t->n_taps = (size_t)gi_max_i64(0, to - from);
+        t->n_taps = (size_t)((p->h1 - p->h0) * v->taps_a_row);
         t->w = w + from * tap;
-        t->sums = v->chunk < v->n_taps ? s->sums + i * GK_BF16_PIXELS * GK_BF16_COLUMNS : NULL;
-        t->dst = dst;
         t->at = p->at;
         t->pixels = p->pixels;
-        t->prefetch = (const char *)(w + v->panel + t0 * tap) + i * t->prefetch_lines * 64 * (t1 - t0);
+        t->prefetch = (const char *)(w + v->panel) + i * t->prefetch_lines * 64 * v->n_taps;
         if (s->finite)
             v->unit->tile(t);
         else
@@ -263,8 +257,7 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
                            .columns = (int)gi_min_i64(GK_BF16_COLUMNS, columns - p * GK_BF16_COLUMNS),
                            .lo = v->e.lo,
                            .hi = v->e.hi };
-        for (int64_t t0 = 0; t0 < v->n_taps; t0 += v->chunk)
-            multiply(j, s, &t, p, t0, gi_min_i64(v->n_taps, t0 + v->chunk));
+        multiply(j, s, &t, p);
         if (v->e.program && v->image)
             run_programs(j, s, p, p + 1, scratch + v->epilogue_at);
     }
@@ -278,9 +271,7 @@ static void run_part(void *arg, int worker, int n_workers)
     const gi_bf16 *v = j->v;
     const int split = n_workers % v->split ? 1 : v->split;
     char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
-    strip s = { .packed = (uint16_t *)(void *)scratch,
-                .pieces = (gi_bf16_piece *)(void *)(scratch + v->pieces_at),
-                .sums = (float *)(void *)(scratch + v->sums_at) };
+    strip s = { .packed = (uint16_t *)(void *)scratch, .pieces = (gi_bf16_piece *)(void *)(scratch + v->pieces_at) };
     int64_t p0, p1, u0, u1;
     gi_share(v->panels, 1, worker % split, split, &p0, &p1);
     gi_share(v->images * v->rows, 1, worker / split, n_workers / split, &u0, &u1);

@@ -4,9 +4,10 @@
  *
  * A worker owns a range of tiles, of output channels, or of both. It takes as many tiles at a time as leave V in the
  * second-level cache, and for these goes through its output channels in panels of two blocks: all positions of a panel
- * are multiplied, and then turned into outputs, so that M is one panel. Where workers share the channels, each
- * transforms the tiles for itself: where channels are many that is little, and needs no meeting.
- * Weights lie in the order in which they are read: [panel][position][channel][2 lanes]. */
+ * are multiplied, and then turned into outputs, so that M is one panel. Where that would read the weights too often, V
+ * and M are larger and go through all panels of a position (by_positions). Workers that share the channels each
+ * transform the tiles for themselves: where channels are many that is little, and needs no meeting.
+ * Weights lie in the order in which they are read: [panel][position][channel][1 or 2 blocks]. */
 #include <math.h>
 
 #include "backend/cpu/winograd.h"

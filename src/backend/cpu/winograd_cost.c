@@ -141,10 +141,10 @@ void gi_winograd_lay_out(const gi_cpu *d, gi_winograd *v, int m)
     v->split = choose_split(d, v);
     v->by_positions = false;
     gi_winograd by_panels = *v, by_positions = *v;
-    by_panels.by_positions = false;
     fit_tiles(d, &by_panels, cache_bytes() * 3 / 4, 1);
     by_positions.by_positions = true;
-    fit_tiles(d, &by_positions, SPILL_BYTES, gi_min_i64(v->panels, share_of(v->group * v->panels, v->split)));
+    fit_tiles(d, &by_positions, gi_min_i64(SPILL_BYTES, 8 * SPILL_BYTES / d->threads),
+              gi_min_i64(v->panels, share_of(v->group * v->panels, v->split)));
     *v = cost_of(d, &by_positions) < cost_of(d, &by_panels) ? by_positions : by_panels;
 }
 
