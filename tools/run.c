@@ -373,6 +373,7 @@ gopt_status run(tool *t)
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,
                               .take_graph = !t->o.worth,
+                              .deterministic = t->o.deterministic,
                               .tune = (t->o.tune || t->o.timing_cache) && !t->o.deterministic,
                               .timing_cache = t->o.timing_cache,
                               .workspace = t->o.workspace,

@@ -30,6 +30,7 @@ typedef struct gi_cl {
     int dumped;
     bool half;      /* --precision fp16: values that stay on the device are kept as halves */
     bool mma;       /* an NVIDIA device with tensor cores: kernels may hold PTX for them */
+    bool timed;     /* variants of kernels are chosen by the clock */
     unsigned units; /* compute units */
 } gi_cl;
 

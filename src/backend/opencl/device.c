@@ -179,6 +179,7 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
 {
     found f;
     cl_int err;
+    d->timed = !o->deterministic;
     d->half = o->precision && !strcmp(o->precision, "fp16");
     if (o->precision && !d->half && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
         return gi_fail(d->cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32 or fp16",

@@ -346,6 +346,8 @@ static gopt_status choose(gi_cl_build *b, const half_product *p, const char *bef
     char key[200];
     const int n = list_ways(b->d, p, room, ways);
     *chosen = ways[0];
+    if (!b->d->timed)
+        return GOPT_OK;
     int at = snprintf(key, sizeof key, "%016llx", (unsigned long long)gi_hash(before, strlen(before), 3));
     for (uint32_t i = 0; i < 17 && at > 0 && (size_t)at < sizeof key; i++) /* all but the strides of the result */
         at += snprintf(key + at, sizeof key - (size_t)at, ",%lld", (long long)ints[i]);
