@@ -1,10 +1,9 @@
 /* Pooling of images, an item an output. mode 0: maximum; 1: mean over the taps inside; 2: mean over the whole window,
- * the pads counting (limited to the padded input, as ONNX has it). Items go through the channels of one pixel first
- * where `last`, else through the pixels of one channel. Element (n, c, y, x) of the input lies at n * x_n + c * x_c +
- * y * x_y + x * x_x, the result's likewise. X_TYPE, Y_TYPE, LOAD and STORE are defined before it. */
+ * the pads counting (limited to the padded input, as ONNX has it). Items go through the pixels of one channel.
+ * Element (n, c, y, x) of the input lies at n * x_n + c * x_c + y * x_y + x * x_x, the result's likewise. X_TYPE, Y_TYPE, LOAD and STORE are defined before it. */
 __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE *out, const ulong out_at,
-                   const long total, const long last, const long c, const long h, const long w, const long kh,
-                   const long kw, const long oh, const long ow, const long sh, const long sw, const long ph,
+                   const long total, const long c, const long h, const long w, const long kh, const long kw,
+                   const long oh, const long ow, const long sh, const long sw, const long ph,
                    const long pw, const long ph_end, const long pw_end, const long dh, const long dw,
                    const long x_n, const long x_c, const long x_y, const long x_x, const long y_n, const long y_c,
                    const long y_y, const long y_x, const long mode)
@@ -13,8 +12,7 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
     if (i >= total)
         return;
     const uint pixels = oh * ow;
-    const uint channel = last ? i % (uint)c : i / pixels % (uint)c, image = i / (pixels * (uint)c);
-    const uint pixel = last ? i / (uint)c % pixels : i % pixels;
+    const uint pixel = i % pixels, channel = i / pixels % (uint)c, image = i / (pixels * (uint)c);
     const long ox = pixel % (uint)ow, oy = pixel / (uint)ow;
     __global const X_TYPE *plane = im + im_at + image * x_n + channel * x_c;
     float best = -INFINITY, sum = 0.0f;

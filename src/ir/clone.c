@@ -243,6 +243,31 @@ static bool copy_header(gopt_graph *to, const gopt_graph *g)
     return true;
 }
 
+/* An empty graph, and room for what becomes of each value; end() whatever comes. */
+static gopt_status begin(copy *c, const gopt_graph *g)
+{
+    GI_TRY(gi_graph_create(g->cx, &c->to));
+    c->scratch = gi_arena_create(g->cx);
+    c->values = c->scratch ? GI_NEW_ARRAY(c->scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
+    gi_map_init(&c->types, c->scratch);
+    gi_map_init(&c->unknown, c->scratch);
+    gi_smap_init(&c->names, c->scratch);
+    gi_smap_init(&c->symbols, c->scratch);
+    return GOPT_OK;
+}
+
+/* Gives the copy out where it is whole. */
+static gopt_status end(copy *c, bool done, gopt_graph **out)
+{
+    gi_arena_destroy(c->scratch);
+    if (!done) {
+        gopt_graph_destroy(c->to);
+        return GOPT_NO_MEMORY;
+    }
+    *out = c->to;
+    return GOPT_OK;
+}
+
 gi_node *gi_node_in_block(gi_node *n, const gi_block *b)
 {
     while (n && n->block != b)
@@ -319,21 +344,10 @@ static bool cut_nodes(copy *c, const gi_block *b, const bool *keep)
 gopt_status gi_graph_cut(const gopt_graph *g, const gi_block *b, const bool *keep, gopt_graph **out)
 {
     copy c = { .cut = true };
-    GI_TRY(gi_graph_create(g->cx, &c.to));
-    c.scratch = gi_arena_create(g->cx);
-    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
-    gi_map_init(&c.types, c.scratch);
-    gi_map_init(&c.unknown, c.scratch);
-    gi_smap_init(&c.names, c.scratch);
+    GI_TRY(begin(&c, g));
     const bool done = c.values && copy_header(c.to, g) && cut_nodes(&c, b, keep);
     c.to->n_out_symbols = c.to->n_meta = 0;
-    gi_arena_destroy(c.scratch);
-    if (!done) {
-        gopt_graph_destroy(c.to);
-        return GOPT_NO_MEMORY;
-    }
-    *out = c.to;
-    return GOPT_OK;
+    return end(&c, done, out);
 }
 
 /* ---- a part between given values ---- */
@@ -406,37 +420,18 @@ static bool part_nodes(copy *c, const gopt_graph *g, const gi_excerpt *p)
 gopt_status gi_graph_excerpt(const gopt_graph *g, const gi_excerpt *p, gopt_graph **out)
 {
     copy c = { .part = true };
-    GI_TRY(gi_graph_create(g->cx, &c.to));
-    c.scratch = gi_arena_create(g->cx);
-    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
-    gi_map_init(&c.types, c.scratch);
-    gi_map_init(&c.unknown, c.scratch);
-    gi_smap_init(&c.symbols, c.scratch);
+    GI_TRY(begin(&c, g));
     const bool done = c.values && copy_header(c.to, g) && part_params(&c, g, p) && part_nodes(&c, g, p);
-    gi_arena_destroy(c.scratch);
-    if (!done) {
-        gopt_graph_destroy(c.to);
-        return c.undefined ? gi_fail(g->cx, GOPT_INTERNAL, &(gi_place){ .file = g->file }, NULL,
-                                     "a part reads a tensor that it does not have")
-                           : GOPT_NO_MEMORY;
-    }
-    *out = c.to;
-    return GOPT_OK;
+    const gopt_status st = end(&c, done, out);
+    return !done && c.undefined ? gi_fail(g->cx, GOPT_INTERNAL, &(gi_place){ .file = g->file }, NULL,
+                                          "a part reads a tensor that it does not have")
+                                : st;
 }
 
 gopt_status gopt_graph_clone(const gopt_graph *g, gopt_graph **out)
 {
     copy c = { 0 };
-    GI_TRY(gi_graph_create(g->cx, &c.to));
-    c.scratch = gi_arena_create(g->cx);
-    c.values = c.scratch ? GI_NEW_ARRAY(c.scratch, gi_value *, g->n_values ? g->n_values : 1) : NULL;
-    gi_map_init(&c.types, c.scratch);
+    GI_TRY(begin(&c, g));
     const bool done = c.values && copy_header(c.to, g) && copy_block(&c, c.to->main, g->main);
-    gi_arena_destroy(c.scratch);
-    if (!done) {
-        gopt_graph_destroy(c.to);
-        return GOPT_NO_MEMORY;
-    }
-    *out = c.to;
-    return GOPT_OK;
+    return end(&c, done, out);
 }

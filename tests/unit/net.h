@@ -165,6 +165,51 @@ static inline void compare(const net_case *k, gopt_graph *g, gopt_graph *fused, 
     gopt_engine_destroy(r);
 }
 
+/* One shape of a tactic's tests: asked for by name on every instruction set and one to four threads, it must run a step
+ * and answer as the reference does. Takes t's graph and its context over. */
+static inline void by_tactic(net *t, gopt_ctx *cx, const char *what, const char *passes, const char *asked,
+                             const char *tactic)
+{
+    static const char *const isas[] = { NULL, "sse2", "avx2", "avx512" };
+    gopt_graph *fused;
+    gopt_tensor *in[2];
+    gopt_engine *r = NULL;
+    assert_int_equal(gopt_graph_clone(t->g, &fused), GOPT_OK);
+    const gopt_optimize_options whole = { .level = 2, .fuse = true, .passes = passes };
+    assert_int_equal(gopt_optimize(fused, &whole, NULL), GOPT_OK);
+    const size_t n = gopt_graph_input_count(t->g);
+    for (size_t i = 0; i < n; i++)
+        in[i] = make_input(cx, gopt_graph_get_input(t->g, i));
+    gopt_run_context *rr = start(t->g, &(gopt_engine_options){ .reference = true }, in, &r);
+    assert_int_equal(gopt_run(rr), GOPT_OK);
+    for (size_t i = 0; i < sizeof(isas) / sizeof(*isas); i++) {
+        gk_isa isa;
+        if (isas[i] && (!gk_isa_parse(isas[i], &isa) || isa > gk_best()))
+            continue;
+        for (int threads = 1; threads <= 4; threads++) {
+            const gopt_engine_options o = { .isa = isas[i], .threads = threads, .tactics = asked };
+            gopt_engine *e = NULL;
+            gopt_run_context *rc = start(fused, &o, in, &e);
+            for (int twice = 0; twice < 2; twice++) {
+                assert_int_equal(gopt_run(rc), GOPT_OK);
+                same(what, gopt_run_context_output(rc, 0), gopt_run_context_output(rr, 0));
+            }
+            if (!runs(rc, tactic))
+                print_error("no step runs by %s: %s\n", tactic, what);
+            assert_true(runs(rc, tactic));
+            gopt_run_context_destroy(rc);
+            gopt_engine_destroy(e);
+        }
+    }
+    gopt_run_context_destroy(rr);
+    gopt_engine_destroy(r);
+    for (size_t i = 0; i < n; i++)
+        gopt_tensor_unref(in[i]);
+    gopt_graph_destroy(fused);
+    gopt_graph_destroy(t->g);
+    gopt_ctx_destroy(cx);
+}
+
 /* With every rewrite, or with those passes alone; NULL: as it is. */
 static inline void one_case(const net_case *k, const char *passes)
 {

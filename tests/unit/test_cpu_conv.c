@@ -63,50 +63,15 @@ static gopt_value *chain(net *t)
 
 static void one(const shape *s)
 {
-    static const char *const isas[] = { NULL, "sse2", "avx2", "avx512" };
-    const char *tactic = s->group == s->c && s->c > 1 ? "conv_depthwise" : "conv_direct";
+    char what[64];
     gopt_ctx *cx = gopt_ctx_create(NULL);
     net t = { 0 };
     now = s;
+    snprintf(what, sizeof(what), "shape %d", (int)(s - shapes));
     assert_int_equal(gopt_graph_create(cx, "conv", 21, &t.g), GOPT_OK);
     assert_int_equal(gopt_graph_output(t.g, chain(&t), "y"), GOPT_OK);
-    gopt_graph *fused;
-    gopt_tensor *in[2];
-    gopt_engine *r = NULL;
-    assert_int_equal(gopt_graph_clone(t.g, &fused), GOPT_OK);
-    const gopt_optimize_options whole = { .level = 2, .fuse = true, .passes = "fuse-vertical" };
-    assert_int_equal(gopt_optimize(fused, &whole, NULL), GOPT_OK);
-    const size_t n = gopt_graph_input_count(t.g);
-    for (size_t i = 0; i < n; i++)
-        in[i] = make_input(cx, gopt_graph_get_input(t.g, i));
-    gopt_run_context *rr = start(t.g, &(gopt_engine_options){ .reference = true }, in, &r);
-    assert_int_equal(gopt_run(rr), GOPT_OK);
-    for (size_t i = 0; i < sizeof(isas) / sizeof(*isas); i++) {
-        gk_isa isa;
-        if (isas[i] && (!gk_isa_parse(isas[i], &isa) || isa > gk_best()))
-            continue;
-        for (int threads = 1; threads <= 4; threads++) {
-            const gopt_engine_options o = { .isa = isas[i], .threads = threads, .tactics = tactic };
-            gopt_engine *e = NULL;
-            gopt_run_context *rc = start(fused, &o, in, &e);
-            for (int twice = 0; twice < 2; twice++) {
-                assert_int_equal(gopt_run(rc), GOPT_OK);
-                same(s->attributes, gopt_run_context_output(rc, 0), gopt_run_context_output(rr, 0));
-            }
-            if (!runs(rc, tactic))
-                print_error("no step runs by %s: shape %d\n", tactic, (int)(s - shapes));
-            assert_true(runs(rc, tactic));
-            gopt_run_context_destroy(rc);
-            gopt_engine_destroy(e);
-        }
-    }
-    gopt_run_context_destroy(rr);
-    gopt_engine_destroy(r);
-    for (size_t i = 0; i < n; i++)
-        gopt_tensor_unref(in[i]);
-    gopt_graph_destroy(fused);
-    gopt_graph_destroy(t.g);
-    gopt_ctx_destroy(cx);
+    const char *tactic = s->group == s->c && s->c > 1 ? "conv_depthwise" : "conv_direct";
+    by_tactic(&t, cx, what, "fuse-vertical", tactic, tactic);
 }
 
 static void convolutions(void **state)

@@ -180,6 +180,19 @@ static void test_dead_branch(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* Loads a model of that graph, whose first output has that type. */
+static gopt_graph *load_typed(gopt_ctx *cx, bytes g, const char *expected)
+{
+    char text[32];
+    bytes m = model(g, 8, 17);
+    write_file(path, m.p, m.n);
+    free(m.p);
+    gopt_graph *b = load(cx, path);
+    gopt_value_type_text(gopt_graph_get_output(b, 0), text, sizeof text);
+    assert_string_equal(text, expected);
+    return b;
+}
+
 /* Relu → y, of an input f32[of]; -1 is a dim that the file leaves out, as exporters write an open batch. */
 static void declared_as(int64_t of, const char *symbol, int64_t said, const char *said_symbol, const char *expected,
                         const char *warning)
@@ -190,13 +203,7 @@ static void declared_as(int64_t of, const char *symbol, int64_t said, const char
     sub(&g, 11, value("x", 1, &of, symbol));
     sub(&g, 11, value("other", 1, &of, "other"));
     sub(&g, 12, value("y", 1, &said, said_symbol));
-    bytes m = model(g, 8, 17);
-    write_file(path, m.p, m.n);
-    free(m.p);
-    gopt_graph *b = load(cx, path);
-    char text[32];
-    gopt_value_type_text(gopt_graph_get_output(b, 0), text, sizeof text);
-    assert_string_equal(text, expected);
+    gopt_graph *b = load_typed(cx, g, expected);
     bool warned = false;
     for (size_t i = 0; i < gopt_diag_count(cx); i++) {
         const char *said_of = gopt_diag_get(cx, i)->message;
@@ -238,13 +245,7 @@ static void test_declared_of_unknown(void **state)
     sub(&g, 11, value("x", 1, &open, NULL));
     sub(&g, 11, value("k", 1, &open, NULL));
     sub(&g, 12, value("y", 1, &two, NULL));
-    bytes m = model(g, 8, 17);
-    write_file(path, m.p, m.n);
-    free(m.p);
-    gopt_graph *b = load(cx, path);
-    char text[32];
-    gopt_value_type_text(gopt_graph_get_output(b, 0), text, sizeof text);
-    assert_string_equal(text, "f32[2]");
+    gopt_graph *b = load_typed(cx, g, "f32[2]");
     gopt_graph_destroy(b);
     gopt_ctx_destroy(cx);
 }

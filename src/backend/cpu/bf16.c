@@ -110,23 +110,11 @@ static void lay_out_scratch(gi_bf16 *v)
  * packs less twice. */
 static int choose_split(const gi_cpu *d, const gi_bf16 *v)
 {
-    int chosen = 1;
-    double best = 0;
-    const int64_t units = v->images * v->rows;
-    const double weights = (double)(v->panels * v->panel), input = (double)(v->images * v->in_pixels * v->k * 2);
-    for (int g = 1; g <= d->threads; g++) {
-        if (d->threads % g)
-            continue;
-        const int r = d->threads / g;
-        const int64_t groups = (v->panels + g - 1) / g, turns = (units + r - 1) / r;
-        const double even = (double)(groups * g) / (double)v->panels * (double)(turns * r) / (double)units;
-        const double cost = even * (1.0 + 0.2 * (weights * r + input * g) / (weights + input) / d->threads);
-        if (g == 1 || cost < best) {
-            best = cost;
-            chosen = g;
-        }
-    }
-    return chosen;
+    return gi_cpu_split(d, &(gi_split){ .units = v->panels,
+                                        .rows = v->images * v->rows,
+                                        .weights = (double)(v->panels * v->panel),
+                                        .input = (double)(v->images * v->in_pixels * v->k * 2),
+                                        .traffic = 0.2 });
 }
 
 /* ---- weights ---- */

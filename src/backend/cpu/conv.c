@@ -137,8 +137,9 @@ static gopt_status lay_out(const gi_cpu *d, gi_cpu_step *c, conv *v)
 }
 
 /* Blocks of output channels of the worker that has most of them, of g along the channels. */
-static int64_t most_blocks(const conv *v, int g)
+static int64_t most_blocks(const void *of, int g)
 {
+    const conv *v = of;
     int64_t most = 0;
     for (int w = 0; w < g; w++) {
         int64_t t0, t1;
@@ -153,25 +154,13 @@ static int64_t most_blocks(const conv *v, int g)
 static int choose_split(const gi_cpu *d, const conv *v)
 {
     const int64_t blocks = most_blocks(v, 1);
-    const int64_t rows = v->w.n * (v->flat ? (v->w.ow + v->unit - 1) / v->unit : v->w.oh);
-    const double weights = (double)(blocks * v->tile_floats / 2);
-    const double input = (double)(v->w.n * v->w.c * v->w.ih * v->w.iw);
-    double best = 0;
-    int chosen = 1;
-    for (int g = 1; g <= d->threads; g++) {
-        if (d->threads % g)
-            continue;
-        const int r = d->threads / g;
-        const int64_t turns = (rows + r - 1) / r;
-        const double even = (double)(most_blocks(v, g) * g) / (double)blocks * (double)(turns * r) / (double)rows;
-        const double traffic = (weights * r + input * g) / (weights + input) / d->threads;
-        const double cost = even * (1.0 + 0.1 * traffic);
-        if (g == 1 || cost < best) {
-            best = cost;
-            chosen = g;
-        }
-    }
-    return chosen;
+    return gi_cpu_split(d, &(gi_split){ .units = blocks,
+                                        .rows = v->w.n * (v->flat ? (v->w.ow + v->unit - 1) / v->unit : v->w.oh),
+                                        .most = most_blocks,
+                                        .of = v,
+                                        .weights = (double)(blocks * v->tile_floats / 2),
+                                        .input = (double)(v->w.n * v->w.c * v->w.ih * v->w.iw),
+                                        .traffic = 0.1 });
 }
 
 static bool applies(const gi_cpu *d, const gi_node *n, conv *v)

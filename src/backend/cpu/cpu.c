@@ -176,6 +176,26 @@ struct gi_cpu_shared {
     struct gi_cpu_shared *next;
 };
 
+int gi_cpu_split(const gi_cpu *d, const gi_split *s)
+{
+    double best = 0;
+    int chosen = 1;
+    for (int g = 1; g <= d->threads; g++) {
+        if (d->threads % g)
+            continue;
+        const int r = d->threads / g;
+        const int64_t most = s->most ? s->most(s->of, g) : (s->units + g - 1) / g, turns = (s->rows + r - 1) / r;
+        const double even = (double)(most * g) / (double)s->units * (double)(turns * r) / (double)s->rows;
+        const double again = (s->weights * r + s->input * g) / (s->weights + s->input) / d->threads;
+        const double cost = even * (1.0 + s->traffic * again);
+        if (g == 1 || cost < best) {
+            best = cost;
+            chosen = g;
+        }
+    }
+    return chosen;
+}
+
 struct gi_cpu_packed {
     void *p;
     size_t bytes;

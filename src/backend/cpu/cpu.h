@@ -137,6 +137,18 @@ void gi_cpu_want_like(const gi_step *s, gi_cpu_step *c, const gi_type *t);
 /* gi_pool_run, over at most d->threads workers: a step's scratch has room for so many. */
 void gi_cpu_run(const gi_cpu *d, gi_pool *pool, gi_job job, void *arg);
 
+/* Work of `units` along the channels and `rows` along the rows, whose shares re-read what they have in common. */
+typedef struct gi_split {
+    int64_t units, rows;
+    int64_t (*most)(const void *of, int workers); /* units of the fullest of so many workers; NULL: an even share */
+    const void *of;
+    double weights, input; /* what each worker along the rows, and along the channels, reads again; in one measure */
+    double traffic;        /* what reading everything twice is worth, against computing it twice */
+} gi_split;
+/* Workers along the channels, of which d->threads is a multiple; the others go along the rows: what leaves them the most
+ * even work, and where several do, what reads less twice. */
+int gi_cpu_split(const gi_cpu *d, const gi_split *s);
+
 /* What each tactic takes: so layout.c knows before. */
 bool gi_conv_direct_takes(const gi_cpu *d, const gi_node *n);
 bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n);

@@ -161,22 +161,11 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const 
 
 static int choose_split(const gi_cpu *d, const matmul *v)
 {
-    int chosen = 1;
-    double best = 0;
-    for (int g = 1; g <= d->threads; g++) {
-        if (d->threads % g)
-            continue;
-        const int r = d->threads / g;
-        const int64_t groups = (v->panels + g - 1) / g, turns = (v->m + r - 1) / r;
-        const double columns = (double)(groups * g) / (double)v->panels, rows = (double)(turns * r) / (double)v->m;
-        const double weights = (double)(v->n * v->k), input = (double)(v->m * v->k);
-        const double cost = columns * rows * (1.0 + 0.2 * (weights * r + input * g) / (weights + input) / d->threads);
-        if (g == 1 || cost < best) {
-            best = cost;
-            chosen = g;
-        }
-    }
-    return chosen;
+    return gi_cpu_split(d, &(gi_split){ .units = v->panels,
+                                        .rows = v->m,
+                                        .weights = (double)(v->n * v->k),
+                                        .input = (double)(v->m * v->k),
+                                        .traffic = 0.2 });
 }
 
 static gopt_status prepare_packed(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)

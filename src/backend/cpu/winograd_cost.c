@@ -45,25 +45,12 @@ static int64_t spread(int64_t floats)
 
 static int choose_split(const gi_cpu *d, const gi_winograd *v)
 {
-    const int64_t panels = v->group * v->panels, tiles = v->w.n * v->down * v->across;
-    const double weights = (double)gi_winograd_bytes(d, v) / sizeof(float);
-    const double input = (double)(v->positions * v->w.c * tiles);
-    double best = 0;
-    int chosen = 1;
-    for (int g = 1; g <= d->threads; g++) {
-        if (d->threads % g)
-            continue;
-        const int r = d->threads / g;
-        const int64_t groups = (panels + g - 1) / g, turns = (tiles + r - 1) / r;
-        const double even = (double)(groups * g) / (double)panels * (double)(turns * r) / (double)tiles;
-        const double traffic = (weights * r + input * g) / (weights + input) / d->threads;
-        const double cost = even * (1.0 + 0.1 * traffic);
-        if (g == 1 || cost < best) {
-            best = cost;
-            chosen = g;
-        }
-    }
-    return chosen;
+    const int64_t tiles = v->w.n * v->down * v->across;
+    return gi_cpu_split(d, &(gi_split){ .units = v->group * v->panels,
+                                        .rows = tiles,
+                                        .weights = (double)gi_winograd_bytes(d, v) / sizeof(float),
+                                        .input = (double)(v->positions * v->w.c * tiles),
+                                        .traffic = 0.1 });
 }
 
 /* Of the second level; where it is unknown or shared, what every machine has. */

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "backend/backend.h"
+#include "ops/window.h"
 
 typedef struct gi_cl {
     gopt_ctx *cx;
@@ -162,8 +163,18 @@ gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_r
 gopt_status gi_cl_dense_result(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
 gopt_status gi_cl_store_result(gi_cl_build *b, const gi_value *v, const gi_cl_ref *from);
 gopt_status gi_cl_dense_operand(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
-/* "#define" lines that make LOAD and STORE of a template read and write such elements. */
+/* "#define" lines that make LOAD and STORE of a template read and write such elements; STORE alone. */
 void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y);
+void gi_cl_write_result(gi_str *s, const gi_cl_view *y);
+
+/* ---- window.c ---- */
+
+/* A window over images of one or two dims as one of two: a line is an image one pixel high. */
+typedef struct gi_cl_window {
+    int64_t h, w, kh, kw, oh, ow, sh, sw, ph, pw, ph_end, pw_end, dh, dw;
+} gi_cl_window;
+/* Of an input of these dims, [N, C, W] or [N, C, H, W]. */
+gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x);
 
 /* ---- types ---- */
 const char *gi_cl_type(gopt_dtype t); /* "float"; NULL where kernels have no such element */

@@ -7,7 +7,6 @@
 
 #include "backend/opencl/cl.h"
 #include "ops/eval.h"
-#include "ops/window.h"
 
 enum { CHUNK = 8, ROW_PAD = 64, CHANNEL_PAD = 128, LOCAL = 48 * 1024 };
 
@@ -56,28 +55,27 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
     if (!float_blob(p->w, &wb) || (p->bias && !float_blob(p->bias, &bb)) || !gi_cl_tensor(b, p->x, "X", &rx, x) ||
         (rx != 3 && rx != 4) || wb->rank != rx || !gi_window_of_conv(n, rx, x, wb->dims, &win))
         return false;
-    const bool two = rx == 4;
-    const int y = 0, l = two ? 1 : 0;
     const int64_t group = gi_attr_int(n, Conv_at_group);
     p->depthwise = group > 1 && group == x[1] && wb->dims[0] == x[1] && wb->dims[1] == 1;
     if (group != 1 && !p->depthwise)
         return false;
+    const gi_cl_window v = gi_cl_window_of(&win, rx, x);
     p->in = gi_cl_view_last(rx, x, CHUNK);
     p->n = wb->dims[0];
     p->k = x[1];
-    p->h = two ? x[2] : 1;
-    p->wd = x[rx - 1];
-    p->ow = win.out[l];
-    p->pixels = two ? win.out[y] * p->ow : p->ow;
+    p->h = v.h;
+    p->wd = v.w;
+    p->ow = v.ow;
+    p->pixels = v.oh * v.ow;
     p->m = x[0] * p->pixels;
-    p->kw = win.kernel[l];
-    p->taps = two ? win.kernel[y] * p->kw : p->kw;
-    p->sh = two ? win.stride[y] : 1;
-    p->sw = win.stride[l];
-    p->ph = two ? win.begin[y] : 0;
-    p->pw = win.begin[l];
-    p->dh = two ? win.dilation[y] : 1;
-    p->dw = win.dilation[l];
+    p->kw = v.kw;
+    p->taps = v.kh * v.kw;
+    p->sh = v.sh;
+    p->sw = v.sw;
+    p->ph = v.ph;
+    p->pw = v.pw;
+    p->dh = v.dh;
+    p->dw = v.dw;
     p->alpha = p->beta = 1;
     p->axis = 1;
     p->w_rows = true;
@@ -216,12 +214,6 @@ static double expected(const gi_cl *d, const variant *v, const half_product *p, 
 }
 
 /* ---- launching ---- */
-
-static void add_result(gi_str *s, const gi_cl_view *y)
-{
-    gi_str_addf(s, "#define Y_TYPE %s\n#define STORE(v, p, i) %s\n", y->half ? "half" : "float",
-                y->half ? "vstore_half(v, i, p)" : "(p)[i] = (v)");
-}
 
 /* Where element (pixel, channel) of the result lies: strides of images, pixels and channels. */
 static bool result_strides(const half_product *p, const gi_cl_view *y, int64_t strides[3])
@@ -415,7 +407,7 @@ static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epi
                          p->pw, p->dh,     p->dw, strides[0],   strides[1], strides[2] };
     const uint32_t n_ints = 20, n_refs = 4 + e->n_refs;
     gi_str_init(&s, b->arena);
-    add_result(&s, y);
+    gi_cl_write_result(&s, y);
     if (y->half && strides[2] == 1 && room % CHUNK == 0)
         gi_str_add(&s, "#define Y_VECTOR 1\n");
     gi_str_add(&s, e->source);

@@ -105,12 +105,17 @@ void gi_cl_write_place(gi_str *s, const gi_cl_view *v)
         gi_str_add(s, "0");
 }
 
+void gi_cl_write_result(gi_str *s, const gi_cl_view *y)
+{
+    gi_str_addf(s, "#define Y_TYPE %s\n#define STORE(v, p, i) %s\n", y->half ? "half" : "float",
+                y->half ? "vstore_half(v, i, p)" : "(p)[i] = (v)");
+}
+
 void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y)
 {
     gi_str_addf(s, "#define X_TYPE %s\n#define LOAD(p, i) %s\n", x->half ? "half" : "float",
                 x->half ? "vload_half(i, p)" : "(p)[i]");
-    gi_str_addf(s, "#define Y_TYPE %s\n#define STORE(v, p, i) %s\n", y->half ? "half" : "float",
-                y->half ? "vstore_half(v, i, p)" : "(p)[i] = (v)");
+    gi_cl_write_result(s, y);
 }
 
 gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_ref x, const gi_cl_view *to, gi_cl_ref y)

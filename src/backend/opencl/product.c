@@ -1,7 +1,6 @@
 /* Matrix products and convolutions. A convolution is im2col and a product, but for groups: those are computed
  * directly, an item a result. */
 #include "backend/opencl/cl.h"
-#include "ops/window.h"
 
 static bool is_f32(gi_cl_build *b, const gi_value *v)
 {
@@ -145,30 +144,9 @@ gopt_status gi_cl_take_product(gi_cl_build *b, const gi_node *n, bool *took)
 /* ---- convolution ---- */
 
 typedef struct conv {
-    int64_t n, c, h, w, m, kh, kw, oh, ow, groups;
-    gi_window win; /* of two dims; a 1-D convolution has a height of 1 */
-    int64_t sh, sw, ph, pw, dh, dw;
+    int64_t n, c, m, groups;
+    gi_cl_window w;
 } conv;
-
-/* A window of one or two dims as one of two. */
-static void fill_window(conv *c, const int64_t *x, int spatial)
-{
-    const gi_window *w = &c->win;
-    const int y = 0, last = spatial - 1;
-    const bool two = spatial == 2;
-    c->h = two ? x[2] : 1;
-    c->w = x[1 + spatial];
-    c->kh = two ? w->kernel[y] : 1;
-    c->kw = w->kernel[last];
-    c->oh = two ? w->out[y] : 1;
-    c->ow = w->out[last];
-    c->sh = two ? w->stride[y] : 1;
-    c->sw = w->stride[last];
-    c->dh = two ? w->dilation[y] : 1;
-    c->dw = w->dilation[last];
-    c->ph = two ? w->begin[y] : 0;
-    c->pw = w->begin[last];
-}
 
 static gopt_status direct(gi_cl_build *b, const gi_node *n, const conv *c, gi_cl_ref x, gi_cl_ref weights, gi_cl_ref y)
 {
@@ -176,9 +154,9 @@ static gopt_status direct(gi_cl_build *b, const gi_node *n, const conv *c, gi_cl
     gi_cl_ref refs[4] = { x, weights, weights, y };
     if (bias)
         GI_TRY(gi_cl_find(b, bias, &refs[2]));
-    const int64_t total = c->n * c->m * c->oh * c->ow;
-    const int64_t ints[] = { total, c->c,  c->h,  c->w,  c->m,  c->kh, c->kw,     c->oh,       c->ow,
-                             c->sh, c->sw, c->ph, c->pw, c->dh, c->dw, c->groups, bias != NULL };
+    const int64_t total = c->n * c->m * c->w.oh * c->w.ow;
+    const int64_t ints[] = { total,   c->c,    c->w.h,  c->w.w,  c->m,    c->w.kh, c->w.kw,   c->w.oh,     c->w.ow,
+                             c->w.sh, c->w.sw, c->w.ph, c->w.pw, c->w.dh, c->w.dw, c->groups, bias != NULL };
     const size_t global[] = { (size_t)total, 1, 1 };
     return gi_cl_launch_kernel(b, gk_opencl_conv, "conv_direct", 4, refs, GI_COUNT(ints), ints, global, NULL);
 }
@@ -186,10 +164,10 @@ static gopt_status direct(gi_cl_build *b, const gi_node *n, const conv *c, gi_cl
 static gopt_status by_product(gi_cl_build *b, const gi_node *n, const conv *c, gi_cl_ref x, gi_cl_ref weights,
                               gi_cl_ref y)
 {
-    const int64_t pixels = c->oh * c->ow, taps = c->c * c->kh * c->kw;
+    const int64_t pixels = c->w.oh * c->w.ow, taps = c->c * c->w.kh * c->w.kw;
     const gi_value *bias = gi_node_in(n, Conv_in_B);
-    const bool as_it_lies = c->kh == 1 && c->kw == 1 && c->sh == 1 && c->sw == 1 && c->oh == c->h && c->ow == c->w &&
-                            c->ph == 0 && c->pw == 0;
+    const bool as_it_lies = c->w.kh == 1 && c->w.kw == 1 && c->w.sh == 1 && c->w.sw == 1 && c->w.oh == c->w.h &&
+                            c->w.ow == c->w.w && c->w.ph == 0 && c->w.pw == 0;
     gi_cl_ref col = x;
     if (!as_it_lies)
         GI_TRY(gi_cl_scratch(b, (uint64_t)taps * (uint64_t)pixels * 4, 4, &col));
@@ -206,14 +184,14 @@ static gopt_status by_product(gi_cl_build *b, const gi_node *n, const conv *c, g
                               .beta = bias ? 1.0f : 0.0f };
     for (int64_t i = 0; i < c->n; i++) {
         gi_cl_ref im = x, out = y;
-        im.offset += (uint64_t)(i * c->c * c->h * c->w) * 4;
+        im.offset += (uint64_t)(i * c->c * c->w.h * c->w.w) * 4;
         out.offset += (uint64_t)(i * c->m * pixels) * 4;
         if (as_it_lies) {
             col = im;
         } else {
             const gi_cl_ref refs[] = { im, col };
-            const int64_t ints[] = { c->c,  c->h,  c->w,  c->kh, c->kw, c->oh, c->ow,
-                                     c->sh, c->sw, c->ph, c->pw, c->dh, c->dw };
+            const int64_t ints[] = { c->c,    c->w.h,  c->w.w,  c->w.kh, c->w.kw, c->w.oh, c->w.ow,
+                                     c->w.sh, c->w.sw, c->w.ph, c->w.pw, c->w.dh, c->w.dw };
             const size_t global[] = { (size_t)(taps * pixels), 1, 1 };
             GI_TRY(gi_cl_launch_kernel(b, gk_opencl_conv, "im2col", 2, refs, GI_COUNT(ints), ints, global, NULL));
         }
@@ -237,17 +215,18 @@ gopt_status gi_cl_take_conv(gi_cl_build *b, const gi_node *n, bool *took)
         return GOPT_OK;
     }
     conv c = { .n = x[0], .c = x[1], .m = w[0], .groups = gi_attr_int(n, Conv_at_group) };
-    if (!gi_window_of_conv(n, rx, x, w, &c.win)) {
-        (void)gi_cl_decline(b, "%s", c.win.why);
+    gi_window win;
+    if (!gi_window_of_conv(n, rx, x, w, &win)) {
+        (void)gi_cl_decline(b, "%s", win.why);
         return GOPT_OK;
     }
-    fill_window(&c, x, rx - 2);
+    c.w = gi_cl_window_of(&win, rx, x);
     if (c.groups < 1 || c.c % c.groups || c.m % c.groups || w[1] != c.c / c.groups) {
         (void)gi_cl_decline(b, "its groups do not divide its channels");
         return GOPT_OK;
     }
     int64_t matrix;
-    if (!gi_mul_i64(c.c * c.kh * c.kw, c.oh * c.ow, &matrix) || matrix > INT64_MAX / 8 || c.n > MOST_IMAGES) {
+    if (!gi_mul_i64(c.c * c.w.kh * c.w.kw, c.w.oh * c.w.ow, &matrix) || matrix > INT64_MAX / 8 || c.n > MOST_IMAGES) {
         (void)gi_cl_decline(b, "it is too large for im2col");
         return GOPT_OK;
     }

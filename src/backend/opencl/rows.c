@@ -1,6 +1,5 @@
 /* Softmax and reductions over neighbouring dimensions, and pooling. */
 #include "backend/opencl/cl.h"
-#include "ops/window.h"
 
 enum { GROUP = 64 };
 
@@ -246,34 +245,36 @@ gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
 }
 
 /* Of images with channels last, the channels that pad them too: zeros stay zeros. */
-static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_window *w, const gi_cl_view *x,
+static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_cl_window *w, const gi_cl_view *x,
                                 const gi_cl_view *y, int64_t mode)
 {
-    const bool two = x->rank == 4;
-    const int l = two ? 1 : 0;
     const int64_t total = y->room / 8;
-    gi_cl_ref refs[2];
-    const int64_t ints[] = { total,
-                             y->channels / 8,
-                             two ? x->dims[2] : 1,
-                             x->dims[x->rank - 1],
-                             two ? w->kernel[0] : 1,
-                             w->kernel[l],
-                             two ? w->out[0] : 1,
-                             w->out[l],
-                             two ? w->stride[0] : 1,
-                             w->stride[l],
-                             two ? w->begin[0] : 0,
-                             w->begin[l],
-                             two ? w->end[0] : 0,
-                             w->end[l],
-                             two ? w->dilation[0] : 1,
-                             w->dilation[l],
-                             mode };
+    const int64_t ints[] = { total, y->channels / 8, w->h,  w->w,      w->kh,     w->kw, w->oh, w->ow, w->sh,
+                             w->sw, w->ph,           w->pw, w->ph_end, w->pw_end, w->dh, w->dw, mode };
     const char *source = with_access(b, gk_opencl_pool, x, y);
+    gi_cl_ref refs[2];
     GI_NEED(source);
     GI_TRY(two_refs(b, n, refs));
     return gi_cl_launch_kernel(b, source, "pool8", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
+                               NULL);
+}
+
+static gopt_status launch_pool(gi_cl_build *b, const gi_node *n, const gi_cl_window *w, const gi_cl_view *x,
+                               const gi_cl_view *y, int64_t mode)
+{
+    const int64_t total = x->dims[0] * x->dims[1] * w->oh * w->ow;
+    const int last = x->rank - 1, line = last - 1; /* of lines, which have one pixel above each other, line is no dim */
+    const int64_t x_y = x->rank == 4 ? x->stride[line] : 0, y_y = x->rank == 4 ? y->stride[line] : 0;
+    const int64_t ints[] = { total,     x->dims[1],      w->h,         w->w,         w->kh,        w->kw,
+                             w->oh,     w->ow,           w->sh,        w->sw,        w->ph,        w->pw,
+                             w->ph_end, w->pw_end,       w->dh,        w->dw,        x->stride[0], x->stride[1],
+                             x_y,       x->stride[last], y->stride[0], y->stride[1], y_y,          y->stride[last],
+                             mode };
+    const char *source = with_access(b, gk_opencl_pool, x, y);
+    gi_cl_ref refs[2];
+    GI_NEED(source);
+    GI_TRY(two_refs(b, n, refs));
+    return gi_cl_launch_kernel(b, source, "pool", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
                                NULL);
 }
 
@@ -296,50 +297,12 @@ gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took)
         (void)gi_cl_decline(b, "%s", w.why);
         return GOPT_OK;
     }
-    const bool two = rank == 4;
-    const int y = 0, l = two ? 1 : 0;
     const int64_t mode = n->op == OP_MaxPool ? 0 : gi_attr_int(n, AveragePool_at_count_include_pad) ? 2 : 1;
+    const gi_cl_window v = gi_cl_window_of(&w, rank, x);
     gi_cl_view vx, vy;
-    gi_cl_ref refs[2];
     if (!gi_cl_view_of(b, gi_node_in(n, 0), &vx) || !gi_cl_view_of(b, n->out[0], &vy))
         return GOPT_INTERNAL;
-    if (vx.channels_last && vy.channels_last) {
-        *took = true;
-        return launch_pool8(b, n, &w, &vx, &vy, mode);
-    }
-    const bool last = vy.channels_last;
-    const int64_t channels = x[1];
-    const int64_t oh = two ? w.out[y] : 1, ow = w.out[l], total = x[0] * channels * oh * ow;
-    const int64_t ints[] = { total,
-                             last,
-                             channels,
-                             two ? x[2] : 1,
-                             x[rank - 1],
-                             two ? w.kernel[y] : 1,
-                             w.kernel[l],
-                             oh,
-                             ow,
-                             two ? w.stride[y] : 1,
-                             w.stride[l],
-                             two ? w.begin[y] : 0,
-                             w.begin[l],
-                             two ? w.end[y] : 0,
-                             w.end[l],
-                             two ? w.dilation[y] : 1,
-                             w.dilation[l],
-                             vx.stride[0],
-                             vx.stride[1],
-                             two ? vx.stride[2] : 0,
-                             vx.stride[rank - 1],
-                             vy.stride[0],
-                             vy.stride[1],
-                             two ? vy.stride[2] : 0,
-                             vy.stride[rank - 1],
-                             mode };
-    const char *source = with_access(b, gk_opencl_pool, &vx, &vy);
-    GI_NEED(source);
-    GI_TRY(two_refs(b, n, refs));
     *took = true;
-    return gi_cl_launch_kernel(b, source, "pool", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
-                               NULL);
+    return vx.channels_last && vy.channels_last ? launch_pool8(b, n, &v, &vx, &vy, mode)
+                                                : launch_pool(b, n, &v, &vx, &vy, mode);
 }
