@@ -91,6 +91,14 @@ INLINE void store_part(__global float4 *p, const float *c)
                  : "memory");
 }
 
+/* x / d for 0 <= x < 2^31, by what the host made of d: a factor, and above it a shift (Granlund and Montgomery, Division
+ * by Invariant Integers using Multiplication, 1994); factor 0 stands for d = 1. */
+INLINE int divide(int x, long by)
+{
+    const uint factor = (uint)by;
+    return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
+}
+
 /* Counts itself in; the count before. What was written before is seen by whoever counts later. */
 INLINE uint arrive(__global uint *count)
 {
@@ -102,25 +110,26 @@ INLINE uint arrive(__global uint *count)
     return before;
 }
 
-__kernel __attribute__((reqd_work_group_size(NT, 1, 1))) void
+__kernel GROUP_SIZE(NT, 1, 1) void
 product_mma(__global const half *x, const ulong x_at, __global const half *w, const ulong w_at,
             __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
             __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
             const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
             const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,
             const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
-            const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_)
+            const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,
+            const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,
+            const long by_kw WALK_ARGS)
 {
-    __local float room[LOCAL_BYTES / 4] __attribute__((aligned(128)));
-    __local uint last;
+    LOCAL(float, room, LOCAL_BYTES / 4);
     const int m_all = m_all_, n_all = n_all_, n_room = n_room_, chunks = chunks_, taps = taps_, row = row_, h = h_,
               wd = wd_, pixels = pixels_, ow = ow_, kw = kw_, dh = dh_, dw = dw_, splits = splits_,
               tiles_n = tiles_n_;
     const uint sm = (uint)(ulong)room;
     const int tid = get_local_id(0), lane = tid & 31, warp = tid >> 5, wm = warp / WARPS_N, wn = warp % WARPS_N;
-    const int unit = get_group_id(0), tile = unit / splits, part = unit - tile * splits;
-    const int mt = tile / tiles_n, nt = tile - mt * tiles_n;
-    const int steps = row / BK, first = steps * part / splits, count = steps * (part + 1) / splits - first;
+    const int unit = get_group_id(0), tile = divide(unit, by_splits), part = unit - tile * splits;
+    const int mt = divide(tile, by_tiles), nt = tile - mt * tiles_n, steps = row / BK;
+    const int first = divide(steps * part, by_splits), count = divide(steps * (part + 1), by_splits) - first;
     const int ch = tid % CHUNKS, r0 = tid / CHUNKS;
     const uint to = sm + r0 * ROW + ((ch ^ SWIZZLE(r0)) << 4);
 
@@ -128,15 +137,23 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
     int base[RA], iy[RA], ix[RA];
 #pragma unroll
     for (int i = 0; i < RA; i++) {
-        const int m = mt * BM + r0 + i * STEP, image = m / pixels, p = m - image * pixels, oy = p / ow;
+        const int m = mt * BM + r0 + i * STEP, image = divide(m, by_pixels), p = m - image * pixels;
+        const int oy = divide(p, by_ow);
         iy[i] = m < m_all ? oy * (int)sh_ - (int)ph_ : -(1 << 29);
         ix[i] = (p - oy * ow) * (int)sw_ - (int)pw_;
         base[i] = m < m_all ? ((image * h + iy[i]) * wd + ix[i]) * chunks : 0;
     }
-    int q = first * CHUNKS + ch, tap = q / chunks, c = q - tap * chunks, ty = tap / kw, tx = tap - ty * kw;
-    __global const half *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row;
+    const int q = first * CHUNKS + ch;
+    int tap = divide(q, by_chunks), c = q - tap * chunks, ty = divide(tap, by_kw), tx = tap - ty * kw;
+    __global const half *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row + q * 8;
 
-#define LOAD_STAGE(at)                                                                                               \
+#define LOAD_WEIGHTS(at)                                                                                             \
+    {                                                                                                                \
+        _Pragma("unroll") for (int i = 0; i < RB; i++)                                                               \
+            copy16(to + (at) + BM * ROW + i * STEP * ROW, ws + (long)(i * STEP) * row);                              \
+        ws += BK;                                                                                                    \
+    }
+#define LOAD_PIXELS(at)                                                                                              \
     {                                                                                                                \
         const int py = ty * dh, px = tx * dw, off = (py * wd + px) * chunks + c;                                     \
         _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
@@ -144,9 +161,6 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             const bool in = tap < taps && (uint)(iy[i] + py) < (uint)h && (uint)(ix[i] + px) < (uint)wd;             \
             copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * 8 : 0L), in ? 16 : 0);            \
         }                                                                                                            \
-        _Pragma("unroll") for (int i = 0; i < RB; i++)                                                               \
-            copy16(to + (at) + BM * ROW + i * STEP * ROW, ws + ((long)(i * STEP) * row + q * 8));                     \
-        q += CHUNKS;                                                                                                 \
         c += CHUNKS;                                                                                                 \
         while (c >= chunks) {                                                                                        \
             c -= chunks;                                                                                             \
@@ -158,15 +172,21 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         }                                                                                                            \
     }
 
+    /* Weights are there before what other kernels make. */
+#pragma unroll
+    for (int s = 0; s < AHEAD; s++)
+        if (s < count)
+            LOAD_WEIGHTS(s * STAGE)
+    BEFORE_READING();
 #pragma unroll
     for (int s = 0; s < AHEAD; s++) {
         if (s < count)
-            LOAD_STAGE(s * STAGE)
+            LOAD_PIXELS(s * STAGE)
         COMMIT();
     }
     if (splits == 1) /* the way out waits for these: 64 bytes by every fourth item */
         for (int id = tid * 4; id < BM * BN / 8; id += NT * 4) {
-            const int m = mt * BM + id / (BN / 8), n = nt * BN + id % (BN / 8) * 8, image = m / pixels;
+            const int m = mt * BM + id / (BN / 8), n = nt * BN + id % (BN / 8) * 8, image = divide(m, by_pixels);
             if (m < m_all && n < n_room) {
                 PREFETCH_RESIDUALS(image * y_n + (m - image * pixels) * y_p + n)
             }
@@ -184,8 +204,10 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
     for (int k = 0; k < count; k++) {
         WAIT_FOR(WAIT);
         BARRIER();
-        if (k + AHEAD < count)
-            LOAD_STAGE(next)
+        if (k + AHEAD < count) {
+            LOAD_WEIGHTS(next)
+            LOAD_PIXELS(next)
+        }
         COMMIT();
         next = next + STAGE == ST * STAGE ? 0 : next + STAGE;
 #pragma unroll
@@ -217,9 +239,9 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
                 store_part(mine + ((long)part * MI * NI + i * NI + j) * NT, acc[i][j]);
         BARRIER();
         if (tid == 0)
-            last = arrive(counts + counts_at + tile) == (uint)splits - 1;
+            *(__local uint *)room = arrive(counts + counts_at + tile) == (uint)splits - 1;
         BARRIER();
-        if (!last)
+        if (!*(__local const uint *)room)
             return;
         if (tid == 0)
             counts[counts_at + tile] = 0;
@@ -257,7 +279,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             const int m = mt * BM + pass * (BM / PASSES) + r;
             if (m >= m_all || n >= n_room)
                 continue;
-            const int image = m / pixels, p = m - image * pixels;
+            const int image = divide(m, by_pixels), p = m - image * pixels;
             const ulong at = image * y_n + p * y_p + n * y_c;
             LOAD_RESIDUALS(at)
             float v[8];

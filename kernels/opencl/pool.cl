@@ -6,7 +6,7 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
                    const long oh, const long ow, const long sh, const long sw, const long ph,
                    const long pw, const long ph_end, const long pw_end, const long dh, const long dw,
                    const long x_n, const long x_c, const long x_y, const long x_x, const long y_n, const long y_c,
-                   const long y_y, const long y_x, const long mode)
+                   const long y_y, const long y_x, const long mode WALK_ARGS)
 {
     const uint i = get_global_id(0);
     if (i >= total)
@@ -40,7 +40,7 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
 __kernel void pool8(__global const half *im, const ulong im_at, __global half *out, const ulong out_at,
                     const long total, const long chunks_, const long h_, const long w_, const long kh, const long kw,
                     const long oh_, const long ow_, const long sh, const long sw, const long ph, const long pw,
-                    const long ph_end, const long pw_end, const long dh, const long dw, const long mode)
+                    const long ph_end, const long pw_end, const long dh, const long dw, const long mode WALK_ARGS)
 {
     const uint i = get_global_id(0), chunks = chunks_, ow = ow_, oh = oh_;
     const int h = h_, w = w_;

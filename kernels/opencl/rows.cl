@@ -1,7 +1,9 @@
-/* Work along one dimension of [outer, n, inner]: a work-group of 64 a row, its items striding over it and meeting in
+/* Work along one dimension of [outer, n, inner]: a work-group of G a row (64, or as defined before it), its items striding over it and meeting in
  * local memory. Rows are numbered outer by inner; row r lies at r / inner * x_outer + r % inner * x_inner, its elements
  * x_step apart, and likewise in the result. X_TYPE, Y_TYPE, LOAD and STORE are defined before it: floats or halves. */
+#ifndef G
 #define G 64
+#endif
 
 /* mode 0: sum, 1: maximum. All items get the answer. */
 static float meet(float v, __local float *part, const int mode)
@@ -20,12 +22,12 @@ static float meet(float v, __local float *part, const int mode)
 }
 
 /* y = exp(x - max) / sum of it, or its logarithm. */
-__kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
+__kernel GROUP_SIZE(G, 1, 1) void
 softmax(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n,
         const long inner, const long x_outer, const long x_inner, const long x_step, const long y_outer,
-        const long y_inner, const long y_step, const long logarithm)
+        const long y_inner, const long y_step, const long logarithm WALK_ARGS)
 {
-    __local float part[G];
+    LOCAL(float, part, G);
     const long row = get_group_id(0);
     x += x_at + row / inner * x_outer + row % inner * x_inner;
     y += y_at + row / inner * y_outer + row % inner * y_inner;
@@ -43,12 +45,12 @@ softmax(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ul
 }
 
 /* mode 0: sum, 1: mean, 2: maximum, 3: minimum, 4: sum of squares, 5: its root. */
-__kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
+__kernel GROUP_SIZE(G, 1, 1) void
 reduce(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n,
        const long inner, const long x_outer, const long x_inner, const long x_step, const long y_outer,
-       const long y_inner, const long y_step, const long mode)
+       const long y_inner, const long y_step, const long mode WALK_ARGS)
 {
-    __local float part[G];
+    LOCAL(float, part, G);
     const long row = get_group_id(0);
     x += x_at + row / inner * x_outer + row % inner * x_inner;
     y += y_at + row / inner * y_outer + row % inner * y_inner;
@@ -67,12 +69,12 @@ reduce(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulo
 }
 
 /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows of n neighbouring elements. */
-__kernel __attribute__((reqd_work_group_size(G, 1, 1))) void
+__kernel GROUP_SIZE(G, 1, 1) void
 layer_norm(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at,
            __global const float *scale, const ulong scale_at, __global const float *bias, const ulong bias_at,
-           const long n, const long has_bias, const long epsilon_bits)
+           const long n, const long has_bias, const long epsilon_bits WALK_ARGS)
 {
-    __local float part[G];
+    LOCAL(float, part, G);
     x += x_at + get_group_id(0) * n;
     y += y_at + get_group_id(0) * n;
     float sum = 0.0f;
@@ -92,12 +94,12 @@ layer_norm(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const
 /* Over all pixels of an image with channels last, in halves: a work-group makes 64 channels of one image, 32 items to
  * 8 of them. mode 0: sum, 1: mean, 2: maximum. */
 #if defined(IMAGES)
-__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
+__kernel GROUP_SIZE(256, 1, 1) void
 reduce_image(__global const half *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n_all,
              const long chunks_, const long pixels_, const long channels, const long y_n, const long y_c,
-             const long mode)
+             const long mode WALK_ARGS)
 {
-    __local float8 part[256];
+    LOCAL(float8, part, 256);
     const uint t = get_local_id(0), chunks = chunks_, pixels = pixels_, groups = (chunks + 7) / 8;
     const uint n = get_group_id(0) / groups, c = get_group_id(0) % groups * 8 + t % 8;
     float8 v = mode == 2 ? -INFINITY : 0.0f;

@@ -7,15 +7,16 @@
 #define B 64
 #define KB 16
 
-__kernel __attribute__((reqd_work_group_size(16, 16, 1))) void
+__kernel GROUP_SIZE(16, 16, 1) void
 product_tile(__global const half *x, const ulong x_at, __global const half *w, const ulong w_at,
              __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at EXTRA_ARGS,
              const long m_all, const long n_all, const long n_room, const long chunks, const long taps,
              const long row, const long h, const long wd, const long pixels, const long ow, const long kw,
              const long sh, const long sw, const long ph, const long pw, const long dh, const long dw,
-             const long y_n, const long y_p, const long y_c)
+             const long y_n, const long y_p, const long y_c WALK_ARGS)
 {
-    __local float a[KB][B + 1], b[KB][B + 1];
+    LOCAL(float, room, 2 * KB * (B + 1));
+    __local float(*const a)[B + 1] = (__local float(*)[B + 1]) room, (*const b)[B + 1] = a + KB;
     const int tx = get_local_id(0), ty = get_local_id(1), t = ty * 16 + tx;
     const long n0 = (long)get_group_id(0) * B, m0 = (long)get_group_id(1) * B;
     /* each item loads 4 neighbouring elements of one row of both operands */
@@ -58,7 +59,7 @@ __kernel void depthwise(__global const half *x, const ulong x_at, __global const
                         const ulong y_at EXTRA_ARGS, const long m_all, const long n_all, const long n_room,
                         const long chunks, const long taps, const long row, const long h, const long wd,
                         const long pixels, const long ow, const long kw, const long sh, const long sw, const long ph,
-                        const long pw, const long dh, const long dw, const long y_n, const long y_p, const long y_c)
+                        const long pw, const long dh, const long dw, const long y_n, const long y_p, const long y_c WALK_ARGS)
 {
     const uint id = get_global_id(0), c = id % (uint)chunks, m = id / (uint)chunks;
     if (m >= m_all)

@@ -5,10 +5,10 @@
  * one that is too large for a half keeps the node in floats. */
 #include <math.h>
 
-#include "backend/opencl/cl.h"
+#include "backend/opencl/mma.h"
 #include "ops/eval.h"
 
-enum { CHUNK = 8, ROW_PAD = 64, CHANNEL_PAD = 128, LOCAL = 48 * 1024 };
+enum { CHUNK = 8, ROW_PAD = 64, CHANNEL_PAD = 128 };
 
 typedef struct half_product {
     const gi_value *x, *w, *bias; /* bias: NULL or of one element a channel */
@@ -22,18 +22,6 @@ typedef struct half_product {
     int64_t shift, cols; /* of pairs: zero taps before a row of the window, and its own taps */
     bool w_rows;         /* weights lie as [n][…]; else as [k][n] */
 } half_product;
-
-/* A variant of mma.cl: its tile, stages and warps. */
-typedef struct variant {
-    int bm, bn, bk, stages, warps_m, warps_n, passes;
-    int groups; /* that a multiprocessor holds at once */
-} variant;
-
-static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4 },  { 64, 64, 64, 3, 2, 4, 1, 4 },   { 64, 64, 64, 3, 2, 2, 1, 4 },
-    { 64, 128, 64, 2, 2, 2, 1, 3 }, { 128, 64, 32, 4, 2, 2, 1, 3 },  { 128, 64, 32, 4, 4, 2, 1, 2 },
-    { 64, 128, 32, 4, 2, 2, 1, 3 }, { 128, 128, 32, 3, 2, 2, 2, 2 },
-};
 
 /* ---- what the node is ---- */
 
@@ -193,26 +181,6 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
     return st;
 }
 
-/* ---- choosing ---- */
-
-static int64_t tiles_of(const variant *v, const half_product *p, int64_t room)
-{
-    return (p->m + v->bm - 1) / v->bm * ((room + v->bn - 1) / v->bn);
-}
-
-/* µs that a variant is expected to take: rounds of groups over the multiprocessors, each step of the sum bound by
- * latency or by what groups that share a multiprocessor leave of it. Constants from an H100: 0.28 µs for 64 elements
- * of the sum, 3 TFLOP/s a multiprocessor, 2.5 µs to begin and end. */
-static double expected(const gi_cl *d, const variant *v, const half_product *p, int64_t room, int splits)
-{
-    const double units = (double)tiles_of(v, p, room) * splits, slots = (double)d->units * v->groups;
-    const double rounds = ceil(units / slots), steps = ceil((double)(row_of(p) / v->bk) / splits);
-    const double shared = fmin(ceil(units / d->units / rounds), v->groups);
-    const double work = 2.0 * v->bm * v->bn * v->bk * 1e-6 / 3.0;
-    const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
-    return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
-}
-
 /* ---- launching ---- */
 
 /* Where element (pixel, channel) of the result lies: strides of images, pixels and channels. */
@@ -231,181 +199,38 @@ static bool result_strides(const half_product *p, const gi_cl_view *y, int64_t s
     return !y->channels_last;
 }
 
-/* A way to run it: a variant and how often the sum is split. */
-typedef struct way {
-    const variant *v;
-    int splits;
-} way;
-
-enum { MOST_WAYS = 64, KEPT_WAYS = 20 };
-
-typedef struct mma_launch {
-    const char *source;
-    size_t threads, groups;
-    int64_t tiles;
-    uint64_t parts; /* bytes of the sums of parts; 0: not split */
-    int64_t ints[24];
-    uint32_t n_ints;
-} mma_launch;
-
-static gopt_status launch_of(gi_cl_build *b, const half_product *p, const char *before, way w, int64_t room,
-                             uint32_t n_ints, const int64_t *ints, mma_launch *l)
-{
-    const variant *v = w.v;
-    const int stage = (v->bm + v->bn) * v->bk * 2, out = v->bm / v->passes * (v->bn + 4) * 4;
-    gi_str s;
-    gi_str_init(&s, b->arena);
-    gi_str_add(&s, before);
-    gi_str_addf(&s,
-                "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
-                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n",
-                v->bm, v->bn, v->bk, v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes,
-                v->stages * stage > out ? v->stages * stage : out);
-    gi_str_add(&s, gk_opencl_mma);
-    GI_NEED(!s.failed);
-    *l = (mma_launch){ .source = s.p, .tiles = tiles_of(v, p, room), .n_ints = n_ints + 2 };
-    l->threads = (size_t)(32 * v->warps_m * v->warps_n);
-    l->groups = (size_t)(l->tiles * w.splits);
-    l->parts = w.splits > 1 ? (uint64_t)l->groups * (uint64_t)(v->bm * v->bn) * 4 : 0;
-    memcpy(l->ints, ints, n_ints * sizeof *ints);
-    l->ints[n_ints] = w.splits;
-    l->ints[n_ints + 1] = (room + v->bn - 1) / v->bn;
-    return GOPT_OK;
-}
-
-/* µs of one way on buffers that hold zeros; -1 where it does not run. */
-static double time_way(gi_cl_build *b, const mma_launch *l, uint32_t n_refs, const uint64_t *bytes)
-{
-    cl_kernel k = NULL;
-    cl_mem mem[6 + 8] = { NULL };
-    cl_int err = CL_SUCCESS;
-    double t = -1;
-    if (gi_cl_kernel(b->d, l->source, "product_mma", &k) != GOPT_OK)
-        return -1;
-    for (uint32_t i = 0; i < n_refs && err == CL_SUCCESS; i++) {
-        const uint64_t size = i == 4 ? l->parts : i == 5 ? (uint64_t)l->tiles * 4 : bytes[i];
-        const cl_ulong at = 0;
-        const cl_uint zero = 0;
-        mem[i] = clCreateBuffer(b->d->context, CL_MEM_READ_WRITE, (size_t)(size / 64 + 1) * 64, NULL, &err);
-        if (mem[i])
-            err = clEnqueueFillBuffer(b->d->queue, mem[i], &zero, 4, 0, (size_t)(size / 64 + 1) * 64, 0, NULL, NULL);
-        if (err == CL_SUCCESS)
-            err = clSetKernelArg(k, 2 * i, sizeof mem[i], &mem[i]);
-        if (err == CL_SUCCESS)
-            err = clSetKernelArg(k, 2 * i + 1, sizeof at, &at);
-    }
-    for (uint32_t i = 0; i < l->n_ints && err == CL_SUCCESS; i++) {
-        const cl_long v = l->ints[i];
-        err = clSetKernelArg(k, 2 * n_refs + i, sizeof v, &v);
-    }
-    if (err == CL_SUCCESS && clFinish(b->d->queue) == CL_SUCCESS)
-        t = gi_cl_time(b->d, k, (size_t[]){ l->groups * l->threads, 1, 1 }, (size_t[]){ l->threads, 1, 1 });
-    for (uint32_t i = 0; i < n_refs; i++)
-        if (mem[i])
-            (void)clReleaseMemObject(mem[i]);
-    (void)clReleaseKernel(k);
-    return t;
-}
-
-/* The ways, those that are expected to be fastest first. */
-static int list_ways(const gi_cl *d, const half_product *p, int64_t room, way *ways)
-{
-    static const int counts[] = { 1, 2, 3, 4, 6, 8 };
-    double times[MOST_WAYS];
-    int n = 0;
-    for (size_t i = 0; i < GI_COUNT(variants); i++)
-        for (size_t k = 0; k < GI_COUNT(counts) && n < MOST_WAYS; k++) {
-            const variant *v = &variants[i];
-            if (k && (row_of(p) / v->bk < 2 * counts[k] || tiles_of(v, p, room) >= 2 * d->units))
-                continue;
-            const double t = expected(d, v, p, room, counts[k]);
-            int at = n++;
-            for (; at && times[at - 1] > t; at--) {
-                times[at] = times[at - 1];
-                ways[at] = ways[at - 1];
-            }
-            times[at] = t;
-            ways[at] = (way){ v, counts[k] };
-        }
-    return n;
-}
-
-/* By the clock where that is allowed, once for each problem; else by what is expected. */
-static gopt_status choose(gi_cl_build *b, const half_product *p, const char *before, int64_t room, uint32_t n_refs,
-                          const uint64_t *bytes, uint32_t n_ints, const int64_t *ints, way *chosen)
-{
-    way ways[MOST_WAYS];
-    char key[200];
-    const int n = list_ways(b->d, p, room, ways);
-    *chosen = ways[0];
-    if (!b->d->timed)
-        return GOPT_OK;
-    int at = snprintf(key, sizeof key, "%016llx", (unsigned long long)gi_hash(before, strlen(before), 3));
-    for (uint32_t i = 0; i < 17 && at > 0 && (size_t)at < sizeof key; i++) /* all but the strides of the result */
-        at += snprintf(key + at, sizeof key - (size_t)at, ",%lld", (long long)ints[i]);
-    const int known = gi_cl_tuned(b->d, key);
-    if (known >= 0 && (size_t)known / 16 < GI_COUNT(variants) && known % 16 > 0) {
-        *chosen = (way){ &variants[known / 16], known % 16 };
-        return GOPT_OK;
-    }
-    double least = -1;
-    for (int i = 0; i < n && i < KEPT_WAYS; i++) {
-        mma_launch l;
-        GI_TRY(launch_of(b, p, before, ways[i], room, n_ints, ints, &l));
-        const double t = time_way(b, &l, n_refs, bytes);
-        if (t >= 0 && (least < 0 || t < least)) {
-            least = t;
-            *chosen = ways[i];
-        }
-    }
-    return gi_cl_tuned_put(b->d, key, (int)(chosen->v - variants) * 16 + chosen->splits);
-}
-
+/* On tensor cores: the parts' sums and their counters stand before the epilogue's operands. */
 static gopt_status launch_mma(gi_cl_build *b, const half_product *p, const gi_cl_epilogue *e, const char *before,
-                              const gi_cl_view *y, int64_t room, uint32_t n_refs, gi_cl_ref *refs, uint32_t n_ints,
-                              const int64_t *ints)
+                              const gi_cl_view *y, const gi_cl_ref *refs, const int64_t *ints)
 {
-    /* the parts' sums and their counters stand before the epilogue's operands */
-    uint64_t bytes[6 + GI_COUNT(e->refs)] = { (uint64_t)p->in.room * 2,
-                                              (uint64_t)row_of(p) * 2 *
-                                                  (uint64_t)((p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD),
-                                              (uint64_t)(p->n + CHANNEL_PAD) * 4,
-                                              (uint64_t)y->room * (y->half ? 2 : 4) };
-    for (uint32_t i = 0; i < e->n_refs; i++)
-        bytes[6 + i] = gi_max_i64(y->room * 2, p->n * 4) > 0 ? (uint64_t)gi_max_i64(y->room * 2, p->n * 4) : 4;
-    memmove(&refs[6], &refs[4], e->n_refs * sizeof *refs);
-    refs[4] = refs[5] = refs[1];
-    refs[4].item = 16;
-    refs[5].item = 4;
-    n_refs += 2;
-    way w;
-    mma_launch l;
-    GI_TRY(choose(b, p, before, room, n_refs, bytes, n_ints, ints, &w));
-    GI_TRY(launch_of(b, p, before, w, room, n_ints, ints, &l));
-    if (l.parts) {
-        GI_TRY(gi_cl_scratch(b, l.parts, 16, &refs[4]));
-        GI_TRY(gi_cl_own(b, NULL, (size_t)l.tiles * 4, 4, &refs[5]));
+    const int64_t residual = gi_max_i64(y->room * 2, p->n * 4);
+    gi_cl_mma m = { .before = before,
+                    .n_refs = GI_CL_MMA_PARTS + 2 + e->n_refs,
+                    .bytes = { (uint64_t)p->in.room * 2,
+                               (uint64_t)row_of(p) * 2 *
+                                   (uint64_t)((p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD),
+                               (uint64_t)(p->n + CHANNEL_PAD) * 4, (uint64_t)y->room * (y->half ? 2 : 4) } };
+    memcpy(m.refs, refs, GI_CL_MMA_PARTS * sizeof *refs);
+    memcpy(m.ints, ints, sizeof m.ints);
+    for (uint32_t i = 0; i < e->n_refs; i++) {
+        m.refs[GI_CL_MMA_PARTS + 2 + i] = e->refs[i];
+        m.bytes[GI_CL_MMA_PARTS + 2 + i] = (uint64_t)residual;
     }
-    b->s->tactic =
-        gi_arena_printf(b->c->arena, "mma_%dx%dx%dx%d%s%.0d", w.v->bm, w.v->bn, w.v->bk, w.v->warps_m * w.v->warps_n,
-                        w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
-    GI_NEED(b->s->tactic);
-    return gi_cl_launch_kernel(b, l.source, "product_mma", n_refs, refs, l.n_ints, l.ints,
-                               (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 });
+    return gi_cl_mma_launch(b, &m);
 }
 
 static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epilogue *e, const gi_cl_view *y,
                           const int64_t *strides, gi_cl_ref x, gi_cl_ref w, gi_cl_ref bias, gi_cl_ref out)
 {
     const int64_t room = y->channels_last ? y->channels : p->n;
-    gi_cl_ref refs[6 + GI_COUNT(e->refs)] = { x, w, bias, out };
+    gi_cl_ref refs[4 + GI_COUNT(e->refs)] = { x, w, bias, out };
     gi_str s;
     for (uint32_t i = 0; i < e->n_refs; i++)
         refs[4 + i] = e->refs[i];
-    int64_t ints[24] = { p->m,  p->n,      room,  chunks_of(p), p->taps,    row_of(p), p->h,
-                         p->wd, p->pixels, p->ow, p->kw,        p->sh,      p->sw,     p->ph,
-                         p->pw, p->dh,     p->dw, strides[0],   strides[1], strides[2] };
-    const uint32_t n_ints = 20, n_refs = 4 + e->n_refs;
+    const int64_t ints[GI_CL_MMA_INTS] = { p->m,  p->n,      room,  chunks_of(p), p->taps,    row_of(p), p->h,
+                                           p->wd, p->pixels, p->ow, p->kw,        p->sh,      p->sw,     p->ph,
+                                           p->pw, p->dh,     p->dw, strides[0],   strides[1], strides[2] };
+    const uint32_t n_refs = 4 + e->n_refs;
     gi_str_init(&s, b->arena);
     gi_cl_write_result(&s, y);
     if (y->half && strides[2] == 1 && room % CHUNK == 0)
@@ -414,17 +239,18 @@ static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epi
     b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * (p->depthwise ? 1 : p->k));
     GI_NEED(!s.failed);
     if (!p->depthwise && b->d->mma)
-        return launch_mma(b, p, e, s.p, y, room, n_refs, refs, n_ints, ints);
+        return launch_mma(b, p, e, s.p, y, refs, ints);
     gi_str_add(&s, gk_opencl_tile);
     GI_NEED(!s.failed);
     if (p->depthwise) {
         b->s->tactic = "depthwise";
-        return gi_cl_launch_kernel(b, s.p, "depthwise", n_refs, refs, n_ints, ints,
+        return gi_cl_launch_kernel(b, s.p, "depthwise", n_refs, refs, GI_CL_MMA_INTS, ints,
                                    (size_t[]){ (size_t)(p->m * chunks_of(p)), 1, 1 }, NULL);
     }
     const size_t global[] = { ((size_t)room + 63) / 64 * 16, ((size_t)p->m + 63) / 64 * 16, 1 };
     b->s->tactic = "tile";
-    return gi_cl_launch_kernel(b, s.p, "product_tile", n_refs, refs, n_ints, ints, global, (size_t[]){ 16, 16, 1 });
+    return gi_cl_launch_kernel(b, s.p, "product_tile", n_refs, refs, GI_CL_MMA_INTS, ints, global,
+                               (size_t[]){ 16, 16, 1 });
 }
 
 gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,

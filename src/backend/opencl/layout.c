@@ -126,7 +126,7 @@ gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_r
     gi_str_add(&s, "// into another layout\n");
     gi_cl_write_access(&s, from, to);
     gi_str_add(&s, "__kernel void convert(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, "
-                   "const ulong y_at)\n{\n");
+                   "const ulong y_at WALK_ARGS)\n{\n");
     if (to->channels_last) { /* over all that there is room for: the channels past the last too */
         const int64_t pixels = to->room / to->channels / to->dims[0];
         gi_str_addf(&s,

@@ -106,7 +106,7 @@ static gopt_status launch_copy(gi_cl_build *b, const gi_node *n, const walk *giv
     for (int k = 0; k < w.rank; k++)
         items *= w.dims[k];
     gi_str_add(&s, "__kernel void move(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong "
-                   "y_at)\n{\n    const size_t i = get_global_id(0);\n    STORE(LOAD(x, (long)x_at + ");
+                   "y_at WALK_ARGS)\n{\n    const size_t i = get_global_id(0);\n    STORE(LOAD(x, (long)x_at + ");
     write_walk(&s, &w, w.from, w.from_at, items < INT32_MAX);
     gi_str_add(&s, "), y,\n          (long)y_at + ");
     write_walk(&s, &w, w.to, w.to_at, items < INT32_MAX);

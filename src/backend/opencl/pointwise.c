@@ -454,7 +454,7 @@ static gopt_status finish(writer *w, const char *title, uint32_t n_stores)
         gi_str_addf(&s, "%s__global %s%s *b%u, const ulong o%u", i ? ", " : "", stored ? "" : "const ", w->types[i], i,
                     i);
     }
-    gi_str_addf(&s, ")\n{\n    const size_t i = get_global_id(0);\n%s}\n", w->body.p);
+    gi_str_addf(&s, " WALK_ARGS)\n{\n    const size_t i = get_global_id(0);\n%s}\n", w->body.p);
     GI_NEED(!s.failed && !w->body.failed);
     const size_t global[] = { (size_t)w->out.room, 1, 1 };
     return gi_cl_launch_kernel(w->b, s.p, "pointwise", w->n_refs, w->refs, 0, NULL, global, NULL);

@@ -18,6 +18,12 @@ typedef struct header {
     uint64_t signature, source, size, hash;
 } header;
 
+/* What stands before every source: the words that a kernel has in common with one that is part of a walk (walk.cl). */
+static const char plain[] = "#define WALK_ARGS\n"
+                            "#define GROUP_SIZE(x, y, z) __attribute__((reqd_work_group_size(x, y, z)))\n"
+                            "#define LOCAL(type, name, count) __local type name[count] __attribute__((aligned(128)))\n"
+                            "#define BEFORE_READING()\n";
+
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
 {
     const int n = snprintf(path, size, "%s/%016llx-%016llx.bin%s", d->cache, (unsigned long long)d->signature,
@@ -125,11 +131,12 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
     *out = gi_smap_get(&d->programs, source);
     if (*out)
         return GOPT_OK;
-    const uint64_t hash = gi_hash(source, strlen(source), 2);
+    const char *parts[] = { plain, source };
+    const uint64_t hash = gi_hash(source, strlen(source), gi_hash(plain, sizeof plain, 2));
     cl_program program = from_cache(d, hash);
     if (!program) {
         cl_int err;
-        program = clCreateProgramWithSource(d->context, 1, &source, NULL, &err);
+        program = clCreateProgramWithSource(d->context, 2, parts, NULL, &err);
         if (!program)
             return gi_cl_fail(d->cx, d, err, "a program cannot be made");
         err = clBuildProgram(program, 1, &d->device, "", NULL, NULL);
@@ -159,7 +166,9 @@ static gopt_status dump(gi_cl *d, const char *source, const char *name)
     const int n = snprintf(path, sizeof path, "%s/%03d_%s.cl", d->dump, d->dumped++, name);
     if (n < 0 || (size_t)n >= sizeof path)
         return GOPT_OK;
-    return gi_file_write(d->cx, path, source, strlen(source));
+    char *whole = gi_arena_printf(d->arena, "%s%s", plain, source);
+    GI_NEED(whole);
+    return gi_file_write(d->cx, path, whole, strlen(whole));
 }
 
 gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kernel *out)

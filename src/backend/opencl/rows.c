@@ -1,7 +1,7 @@
 /* Softmax and reductions over neighbouring dimensions, and pooling. */
 #include "backend/opencl/cl.h"
 
-enum { GROUP = 64 };
+enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128 };
 
 static gopt_status two_refs(gi_cl_build *b, const gi_node *n, gi_cl_ref refs[2])
 {
@@ -28,6 +28,18 @@ static const char *with_access(gi_cl_build *b, const char *source, const gi_cl_v
         gi_str_add(&s, "#define IMAGES 1\n");
     gi_str_add(&s, source);
     return s.failed ? NULL : s.p;
+}
+
+/* Items that share a row of so many elements. A walk takes groups of WIDE_GROUP alone. */
+static size_t group_for(const gi_cl_build *b, int64_t length)
+{
+    return b->d->half && length >= WIDE_FROM ? WIDE_GROUP : GROUP;
+}
+
+/* Groups of so many items, before a template. */
+static const char *with_group(gi_cl_build *b, const char *source, size_t group)
+{
+    return source ? gi_arena_printf(b->arena, "#define G %zu\n%s", group, source) : NULL;
 }
 
 /* The stride of dims from … to-1 of a view taken as one; false where they are none. 0 where they hold one element. */
@@ -97,10 +109,10 @@ static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *ker
             return gi_fail(b->d->cx, GOPT_INTERNAL, NULL, NULL, "the rows of %s lie in no order", n->op_name);
     }
     const int64_t ints[] = { r.length, r.inner, r.x[0], r.x[1], r.x[2], r.y[0], r.y[1], r.y[2], mode };
-    const size_t global[] = { (size_t)(r.outer * r.inner) * GROUP, 1, 1 };
-    const char *source = with_access(b, gk_opencl_rows, &x, &y);
+    const size_t group = group_for(b, r.length), global[] = { (size_t)(r.outer * r.inner) * group, 1, 1 };
+    const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
     GI_NEED(source);
-    return gi_cl_launch_kernel(b, source, kernel, 2, refs, GI_COUNT(ints), ints, global, (size_t[]){ GROUP, 1, 1 });
+    return gi_cl_launch_kernel(b, source, kernel, 2, refs, GI_COUNT(ints), ints, global, (size_t[]){ group, 1, 1 });
 }
 
 static gopt_status take_softmax(gi_cl_build *b, const gi_node *n, bool *took)
@@ -207,12 +219,13 @@ static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
     int32_t bits;
     memcpy(&bits, &epsilon, sizeof bits);
     const int64_t ints[] = { length, bias != NULL, bits };
-    const char *source = with_access(b, gk_opencl_rows, &x, &y);
+    const size_t group = group_for(b, length);
+    const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
     GI_NEED(source);
     *took = true;
     return gi_cl_launch_kernel(b, source, "layer_norm", 4, refs, GI_COUNT(ints), ints,
-                               (size_t[]){ (size_t)gi_product(0, axis, dims) * GROUP, 1, 1 },
-                               (size_t[]){ GROUP, 1, 1 });
+                               (size_t[]){ (size_t)gi_product(0, axis, dims) * group, 1, 1 },
+                               (size_t[]){ group, 1, 1 });
 }
 
 gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)

@@ -1,0 +1,228 @@
+/* Products in halves on tensor cores: variants of mma.cl, and which of them a problem gets. */
+#include "backend/opencl/mma.h"
+
+#include <math.h>
+
+enum { WALK_ITEMS = 256, KEPT_WAYS = 20 };
+
+/* A variant of mma.cl: its tile, stages and warps. */
+typedef struct variant {
+    int bm, bn, bk, stages, warps_m, warps_n, passes;
+    int groups; /* that a multiprocessor holds at once */
+} variant;
+
+static const variant variants[] = {
+    { 32, 64, 64, 4, 2, 4, 1, 4 },  { 64, 64, 64, 3, 2, 4, 1, 4 },   { 64, 64, 64, 3, 2, 2, 1, 4 },
+    { 64, 128, 64, 2, 2, 2, 1, 3 }, { 128, 64, 32, 4, 2, 2, 1, 3 },  { 128, 64, 32, 4, 4, 2, 1, 2 },
+    { 64, 128, 32, 4, 2, 2, 1, 3 }, { 128, 128, 32, 3, 2, 2, 2, 2 },
+};
+
+static int items_of(const variant *v)
+{
+    return 32 * v->warps_m * v->warps_n;
+}
+
+static int local_of(const variant *v)
+{
+    const int stages = v->stages * (v->bm + v->bn) * v->bk * 2, out = v->bm / v->passes * (v->bn + 4) * 4;
+    return stages > out ? stages : out;
+}
+
+static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
+{
+    return (m->ints[GI_CL_MMA_M] + v->bm - 1) / v->bm * ((m->ints[GI_CL_MMA_ROOM] + v->bn - 1) / v->bn);
+}
+
+/* µs that a variant is expected to take: rounds of groups over the multiprocessors, each step of the sum bound by
+ * latency or by what groups that share a multiprocessor leave of it. Constants from an H100: 0.28 µs for 64 elements
+ * of the sum, 3 TFLOP/s a multiprocessor, 2.5 µs to begin and end. */
+static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int splits, bool walk)
+{
+    const double groups = walk ? 1 : v->groups;
+    const double units = (double)tiles_of(v, m) * splits, slots = (double)d->units * groups;
+    const double rounds = ceil(units / slots), steps = ceil((double)(m->ints[GI_CL_MMA_ROW] / v->bk) / splits);
+    const double shared = fmin(ceil(units / d->units / rounds), groups);
+    const double work = 2.0 * v->bm * v->bn * v->bk * 1e-6 / 3.0;
+    const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
+    return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
+}
+
+int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways)
+{
+    static const int counts[] = { 1, 2, 3, 4, 6, 8, 9, 12 };
+    double times[GI_CL_MOST_WAYS];
+    int n = 0;
+    for (size_t i = 0; i < GI_COUNT(variants); i++)
+        for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
+            const variant *v = &variants[i];
+            const int64_t tiles = tiles_of(v, m);
+            if (walk && (items_of(v) != WALK_ITEMS || (k && tiles * counts[k] > d->units)))
+                continue;
+            if (k && (m->ints[GI_CL_MMA_ROW] / v->bk < 2 * counts[k] || tiles >= 2 * d->units))
+                continue;
+            const double t = expected(d, v, m, counts[k], walk);
+            int at = n++;
+            for (; at && times[at - 1] > t; at--) {
+                times[at] = times[at - 1];
+                ways[at] = ways[at - 1];
+            }
+            times[at] = t;
+            ways[at] = (gi_cl_way){ (int)i, counts[k] };
+        }
+    return n;
+}
+
+int64_t gi_cl_divisor(int64_t d)
+{
+    int k = 0;
+    if (d <= 1)
+        return 0;
+    while ((int64_t)2 << k <= d)
+        k++;
+    if ((d & (d - 1)) == 0)
+        return ((int64_t)(k - 1) << 32) | (int64_t)1 << 31;
+    return ((int64_t)k << 32) | (int64_t)((((uint64_t)1 << (32 + k)) + (uint64_t)d - 1) / (uint64_t)d);
+}
+
+const char *gi_cl_mma_name(gi_arena *a, gi_cl_way w)
+{
+    const variant *v = &variants[w.variant];
+    return gi_arena_printf(a, "mma_%dx%dx%dx%d%s%.0d", v->bm, v->bn, v->bk, v->warps_m * v->warps_n,
+                           w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
+}
+
+gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_mma_made *l)
+{
+    const variant *v = &variants[w.variant];
+    const int64_t tiles_n = (m->ints[GI_CL_MMA_ROOM] + v->bn - 1) / v->bn;
+    const int64_t behind[] = { w.splits,
+                               tiles_n,
+                               gi_cl_divisor(w.splits),
+                               gi_cl_divisor(tiles_n),
+                               gi_cl_divisor(m->ints[GI_CL_MMA_PIXELS]),
+                               gi_cl_divisor(m->ints[GI_CL_MMA_WIDTH]),
+                               gi_cl_divisor(m->ints[GI_CL_MMA_CHUNKS]),
+                               gi_cl_divisor(m->ints[GI_CL_MMA_KW]) };
+    gi_str s;
+    gi_str_init(&s, a);
+    gi_str_add(&s, m->before);
+    gi_str_addf(&s,
+                "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
+                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n",
+                v->bm, v->bn, v->bk, v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v));
+    gi_str_add(&s, gk_opencl_mma);
+    GI_NEED(!s.failed);
+    *l = (gi_cl_mma_made){ .source = s.p,
+                           .tiles = tiles_of(v, m),
+                           .threads = (size_t)items_of(v),
+                           .n_ints = GI_CL_MMA_INTS + GI_COUNT(behind) };
+    l->groups = (size_t)(l->tiles * w.splits);
+    l->parts = w.splits > 1 ? (uint64_t)l->groups * (uint64_t)(v->bm * v->bn) * 4 : 0;
+    memcpy(l->ints, m->ints, sizeof m->ints);
+    memcpy(l->ints + GI_CL_MMA_INTS, behind, sizeof behind);
+    return GOPT_OK;
+}
+
+/* µs of one way on buffers that hold zeros; -1 where it does not run. */
+static double time_way(gi_cl_build *b, const gi_cl_mma *m, const gi_cl_mma_made *l)
+{
+    cl_kernel k = NULL;
+    cl_mem mem[GI_CL_MMA_REFS] = { NULL };
+    cl_int err = CL_SUCCESS;
+    double t = -1;
+    if (gi_cl_kernel(b->d, l->source, "product_mma", &k) != GOPT_OK)
+        return -1;
+    for (uint32_t i = 0; i < m->n_refs && err == CL_SUCCESS; i++) {
+        const uint64_t size = i == GI_CL_MMA_PARTS       ? l->parts
+                              : i == GI_CL_MMA_PARTS + 1 ? (uint64_t)l->tiles * 4
+                                                         : m->bytes[i];
+        const cl_ulong at = 0;
+        const cl_uint zero = 0;
+        mem[i] = clCreateBuffer(b->d->context, CL_MEM_READ_WRITE, (size_t)(size / 64 + 1) * 64, NULL, &err);
+        if (mem[i])
+            err = clEnqueueFillBuffer(b->d->queue, mem[i], &zero, 4, 0, (size_t)(size / 64 + 1) * 64, 0, NULL, NULL);
+        if (err == CL_SUCCESS)
+            err = clSetKernelArg(k, 2 * i, sizeof mem[i], &mem[i]);
+        if (err == CL_SUCCESS)
+            err = clSetKernelArg(k, 2 * i + 1, sizeof at, &at);
+    }
+    for (uint32_t i = 0; i < l->n_ints && err == CL_SUCCESS; i++) {
+        const cl_long v = l->ints[i];
+        err = clSetKernelArg(k, 2 * m->n_refs + i, sizeof v, &v);
+    }
+    if (err == CL_SUCCESS && clFinish(b->d->queue) == CL_SUCCESS)
+        t = gi_cl_time(b->d, k, (size_t[]){ l->groups * l->threads, 1, 1 }, (size_t[]){ l->threads, 1, 1 });
+    for (uint32_t i = 0; i < m->n_refs; i++)
+        if (mem[i])
+            (void)clReleaseMemObject(mem[i]);
+    (void)clReleaseKernel(k);
+    return t;
+}
+
+void gi_cl_mma_key(const gi_cl_mma *m, const char *kind, char *key, size_t size)
+{
+    int at = snprintf(key, size, "%s%016llx", kind, (unsigned long long)gi_hash(m->before, strlen(m->before), 3));
+    for (uint32_t i = 0; i < GI_CL_MMA_INTS - 3 && at > 0 && (size_t)at < size; i++) /* but the strides of the result */
+        at += snprintf(key + at, size - (size_t)at, ",%lld", (long long)m->ints[i]);
+}
+
+int gi_cl_mma_known(const gi_cl *d, const char *key, const gi_cl_way *ways, int n)
+{
+    const int known = gi_cl_tuned(d, key);
+    for (int i = 0; i < n; i++)
+        if (known >= 0 && ways[i].variant == known / 16 && ways[i].splits == known % 16)
+            return i;
+    return -1;
+}
+
+gopt_status gi_cl_mma_remember(gi_cl *d, const char *key, gi_cl_way way)
+{
+    return gi_cl_tuned_put(d, key, way.variant * 16 + way.splits);
+}
+
+static gopt_status choose(gi_cl_build *b, const gi_cl_mma *m, gi_cl_way *chosen)
+{
+    gi_cl_way ways[GI_CL_MOST_WAYS];
+    char key[200];
+    const int n = gi_cl_mma_ways(b->d, m, false, ways);
+    *chosen = ways[0];
+    if (!b->d->timed)
+        return GOPT_OK;
+    gi_cl_mma_key(m, "", key, sizeof key);
+    const int known = gi_cl_mma_known(b->d, key, ways, n);
+    if (known >= 0) {
+        *chosen = ways[known];
+        return GOPT_OK;
+    }
+    double least = -1;
+    for (int i = 0; i < n && i < KEPT_WAYS; i++) {
+        gi_cl_mma_made l;
+        GI_TRY(gi_cl_mma_make(b->arena, m, ways[i], &l));
+        const double t = time_way(b, m, &l);
+        if (t >= 0 && (least < 0 || t < least)) {
+            least = t;
+            *chosen = ways[i];
+        }
+    }
+    return gi_cl_mma_remember(b->d, key, *chosen);
+}
+
+gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
+{
+    gi_cl_way w;
+    gi_cl_mma_made l;
+    GI_TRY(choose(b, m, &w));
+    GI_TRY(gi_cl_mma_make(b->arena, m, w, &l));
+    /* any buffer where nothing is split */
+    m->refs[GI_CL_MMA_PARTS] = m->refs[GI_CL_MMA_PARTS + 1] = m->refs[1];
+    m->refs[GI_CL_MMA_PARTS].item = 16;
+    m->refs[GI_CL_MMA_PARTS + 1].item = 4;
+    if (l.parts) {
+        GI_TRY(gi_cl_scratch(b, l.parts, 16, &m->refs[GI_CL_MMA_PARTS]));
+        GI_TRY(gi_cl_own(b, NULL, (size_t)l.tiles * 4, 4, &m->refs[GI_CL_MMA_PARTS + 1]));
+    }
+    GI_NEED(b->s->tactic = gi_cl_mma_name(b->c->arena, w));
+    GI_TRY(gi_cl_launch_kernel(b, l.source, "product_mma", m->n_refs, m->refs, l.n_ints, l.ints,
+                               (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 }));
+    return GOPT_OK;
+}
