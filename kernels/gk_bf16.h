@@ -34,9 +34,10 @@ typedef struct gk_bf16_tile {
     const uint16_t *w; /* [tap][part][channel / 2][32 columns][2] */
     int parts;
     const float *bias; /* 32 */
-    const float *add;  /* as dst lies; NULL: none */
-    float *dst;
-    const ptrdiff_t *at; /* one a pixel; -1: none of the result's, not stored */
+    const void *add;   /* as dst lies; NULL: none */
+    void *dst;
+    bool add_bf16, dst_bf16; /* bfloat16, else floats */
+    const ptrdiff_t *at;     /* one a pixel; -1: none of the result's, not stored */
     ptrdiff_t dst_block;
     int block;
     int pixels, columns; /* at most unit->pixels and 32 */
@@ -67,6 +68,8 @@ typedef struct gk_bf16_unit {
     void (*begin)(void), (*end)(void); /* a thread's state, around tiles */
     void (*tile)(const gk_bf16_tile *t);
     bool (*pack)(const gk_bf16_pack *p);
+    /* Packs n pixels of what is bfloat16 already: so many channels each, at most 32, the next one `pixel` further. */
+    void (*copy)(size_t n, const uint16_t *src, ptrdiff_t pixel, int channels, uint16_t *dst);
 } gk_bf16_unit;
 
 /* The fastest unit that this processor has and that is faster than fp32; NULL: none, *why says in words. */

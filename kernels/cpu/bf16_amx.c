@@ -40,4 +40,5 @@ const gk_bf16_unit gk_bf16_amx = { .name = "amx",
                                    .begin = amx_begin,
                                    .end = amx_end,
                                    .tile = amx_tile,
-                                   .pack = bf16_pack_avx512 };
+                                   .pack = bf16_pack_avx512,
+                                   .copy = bf16_copy_avx512 };

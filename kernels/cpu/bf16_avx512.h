@@ -62,21 +62,51 @@ GK_BF16_INLINE __m512 clamp_avx512(const gk_bf16_tile *t, __m512 x)
     return _mm512_min_ps(_mm512_set1_ps(t->hi), _mm512_max_ps(_mm512_set1_ps(t->lo), x));
 }
 
+static void bf16_copy_avx512(size_t n, const uint16_t *src, ptrdiff_t pixel, int channels, uint16_t *dst)
+{
+    const __mmask32 m = (__mmask32)((1ull << channels) - 1);
+    if (channels == GK_BF16_K)
+        for (size_t i = 0; i < n; i++)
+            _mm512_storeu_si512(dst + i * GK_BF16_K, _mm512_loadu_si512(src + (ptrdiff_t)i * pixel));
+    else
+        for (size_t i = 0; i < n; i++)
+            _mm512_storeu_si512(dst + i * GK_BF16_K, _mm512_maskz_loadu_epi16(m, src + (ptrdiff_t)i * pixel));
+}
+
+/* Bias and residual, which of bfloat16 lies in one run: so do a block of it and a row of a matrix. */
+GK_BF16_INLINE void add_avx512(const gk_bf16_tile *t, int p, __mmask16 m0, __mmask16 m1, __m512 *x0, __m512 *x1)
+{
+    *x0 = _mm512_add_ps(*x0, _mm512_loadu_ps(t->bias));
+    *x1 = _mm512_add_ps(*x1, _mm512_loadu_ps(t->bias + 16));
+    if (!t->add)
+        return;
+    if (t->add_bf16) {
+        const __m512i h = _mm512_maskz_loadu_epi16(m0 | (__mmask32)m1 << 16, (const uint16_t *)t->add + t->at[p]);
+        *x0 = _mm512_add_ps(*x0, widened(h, false));
+        *x1 = _mm512_add_ps(*x1, widened(h, true));
+        return;
+    }
+    const float *add = (const float *)t->add + t->at[p];
+    *x0 = _mm512_add_ps(*x0, _mm512_maskz_loadu_ps(m0, add));
+    *x1 = m1 ? _mm512_add_ps(*x1, _mm512_maskz_loadu_ps(m1, add + t->dst_block)) : *x1;
+}
+
 GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, __m512 x1)
 {
     const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low;
     const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
-    float *dst = t->dst + t->at[p];
-    x0 = _mm512_add_ps(x0, _mm512_loadu_ps(t->bias));
-    x1 = _mm512_add_ps(x1, _mm512_loadu_ps(t->bias + 16));
-    if (t->add) {
-        const float *add = t->add + t->at[p];
-        x0 = _mm512_add_ps(x0, _mm512_maskz_loadu_ps(m0, add));
-        x1 = high ? _mm512_add_ps(x1, _mm512_maskz_loadu_ps(m1, add + t->dst_block)) : x1;
+    add_avx512(t, p, m0, m1, &x0, &x1);
+    x0 = clamp_avx512(t, x0);
+    x1 = clamp_avx512(t, x1);
+    if (t->dst_bf16) {
+        _mm512_mask_storeu_epi16((uint16_t *)t->dst + t->at[p], m0 | (__mmask32)m1 << 16,
+                                 (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+        return;
     }
-    _mm512_mask_storeu_ps(dst, m0, clamp_avx512(t, x0));
+    float *dst = (float *)t->dst + t->at[p];
+    _mm512_mask_storeu_ps(dst, m0, x0);
     if (high)
-        _mm512_mask_storeu_ps(dst + t->dst_block, m1, clamp_avx512(t, x1));
+        _mm512_mask_storeu_ps(dst + t->dst_block, m1, x1);
 }
 
 #endif

@@ -168,4 +168,5 @@ const gk_bf16_unit gk_bf16_dot = { .name = "avx512_bf16",
                                    .begin = nothing,
                                    .end = nothing,
                                    .tile = dot_tile,
-                                   .pack = bf16_pack_avx512 };
+                                   .pack = bf16_pack_avx512,
+                                   .copy = bf16_copy_avx512 };

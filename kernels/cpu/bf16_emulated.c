@@ -98,7 +98,8 @@ const gk_bf16_unit gk_bf16_emulated = { .name = "emulated",
                                         .begin = nothing,
                                         .end = nothing,
                                         .tile = dot_tile,
-                                        .pack = bf16_pack_plain };
+                                        .pack = bf16_pack_plain,
+                                        .copy = bf16_copy_plain };
 const gk_bf16_unit gk_bf16_emulated_amx = { .name = "emulated_amx",
                                             .pixels = 32,
                                             .flat = true,
@@ -109,4 +110,5 @@ const gk_bf16_unit gk_bf16_emulated_amx = { .name = "emulated_amx",
                                             .begin = nothing,
                                             .end = nothing,
                                             .tile = amx_tile,
-                                            .pack = bf16_pack_plain };
+                                            .pack = bf16_pack_plain,
+                                            .copy = bf16_copy_plain };

@@ -28,6 +28,12 @@ GK_BF16_INLINE float bf16_clamp(const gk_bf16_tile *t, float x)
     return y > t->hi ? t->hi : y;
 }
 
+/* Number i of what is bfloat16 or floats. */
+GK_BF16_INLINE float bf16_get(const void *p, ptrdiff_t i, bool bf16)
+{
+    return bf16 ? gk_bf16_value(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+}
+
 /* Sixteen columns that lie together. */
 GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float *add, const float *bias,
                                   const float *sums)
@@ -43,9 +49,20 @@ GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float
 /* The sums of a pixel are there: bias, residual and clamp, and out to where the pixel lies. */
 GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *sums)
 {
-    float *dst = t->dst + t->at[pixel];
-    const float *add = t->add ? t->add + t->at[pixel] : NULL;
     int j = 0;
+    if (t->add_bf16 || t->dst_bf16) {
+        for (; j < t->columns; j++) {
+            const ptrdiff_t to = t->at[pixel] + j / t->block * t->dst_block + j % t->block;
+            const float x = sums[j] + t->bias[j] + (t->add ? bf16_get(t->add, to, t->add_bf16) : 0.0f);
+            if (t->dst_bf16)
+                ((uint16_t *)t->dst)[to] = gk_bf16_of(bf16_clamp(t, x));
+            else
+                ((float *)t->dst)[to] = bf16_clamp(t, x);
+        }
+        return;
+    }
+    float *dst = (float *)t->dst + t->at[pixel];
+    const float *add = t->add ? (const float *)t->add + t->at[pixel] : NULL;
     if (t->block == 16)
         for (; j + 16 <= t->columns; j += 16) {
             const ptrdiff_t to = j / 16 * t->dst_block;
@@ -69,6 +86,14 @@ GK_BF16_INLINE bool bf16_split(float x, int parts, uint16_t *to, ptrdiff_t part)
         x -= gk_bf16_value(h);
     }
     return finite;
+}
+
+GK_BF16_INLINE void bf16_copy_plain(size_t n, const uint16_t *src, ptrdiff_t pixel, int channels, uint16_t *dst)
+{
+    for (size_t i = 0; i < n; i++, src += pixel, dst += GK_BF16_K) {
+        memcpy(dst, src, (size_t)channels * sizeof(*dst));
+        memset(dst + channels, 0, (size_t)(GK_BF16_K - channels) * sizeof(*dst));
+    }
 }
 
 GK_BF16_INLINE bool bf16_pack_plain(const gk_bf16_pack *p)

@@ -7,6 +7,7 @@
 #include "attention.h"
 #include "blend.h"
 #include "conv_tile.h"
+#include "narrow.h"
 #include "pick.h"
 #include "pointwise.h"
 #include "reduce.h"

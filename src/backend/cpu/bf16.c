@@ -2,8 +2,7 @@
  * and whose sums are float, and "conv_split" and "matmul_split", whose operands are the sums of two or three of them:
  * fp32 by three or six products, where the unit is so fast that this pays. bf16_choice.c says where they may run.
  *
- * Activations stay fp32 between steps: a worker converts the strip that it works on, once for all columns of the
- * result. Weights are converted when the plan is made. */
+ * A worker converts the strip that it works on once for all columns of the result, unless it lies in bfloat16 already. Weights are converted when the plan is made. */
 #include "backend/cpu/bf16.h"
 
 enum { MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
@@ -25,9 +24,7 @@ static bool read_matrix(const gi_node *n, gi_bf16 *v, gi_operands *o)
     v->rows = o->m;
     v->n = o->n;
     v->k = o->k;
-    v->block = 16;
     v->in_pixels = o->m;
-    v->dst_pixel = o->n;
     return true;
 }
 
@@ -47,13 +44,41 @@ static bool read_image(const gi_cpu *d, const gi_node *n, gi_bf16 *v)
     v->columns = v->flat ? 1 : k->ow;
     v->n = k->oc;
     v->k = k->c;
-    v->block = d->block;
     v->in_pixels = k->ih * k->iw;
-    v->dst_pixel = d->block;
     return true;
 }
 
-/* ---- how it lies packed ---- */
+bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv)
+{
+    gi_bf16 v = { .parts = 1 };
+    return unit_for(d, 1) && read_image(d, conv, &v) && 2 * v.k >= 16 && v.w.sh <= MOST_STRIDE && v.w.sw <= MOST_STRIDE;
+}
+
+/* ---- how it lies ---- */
+
+/* One part of each number is what values of bfloat16 hold: then they are read and written as they lie. */
+static gi_layout as_it_lies(const gi_bf16 *v, gi_layout have)
+{
+    const gi_layout bf16 = v->image ? GI_BLOCKED_BF16 : GI_PLAIN_BF16;
+    return v->parts == 1 && have == bf16 ? bf16 : v->image ? GI_BLOCKED : GI_PLAIN;
+}
+
+static void choose_layouts(const gi_cpu *d, const gi_step *s, gi_cpu_step *c, gi_bf16 *v)
+{
+    if (v->image)
+        gi_cpu_want_like(s, c, s->out[0]->type, as_it_lies(v, c->have_out[0]));
+    else
+        c->want_out[0] = as_it_lies(v, c->have_out[0]);
+    for (uint32_t i = 0; i < s->n_in; i++)
+        if (!v->image || i == 0)
+            c->want_in[i] = as_it_lies(v, c->have_in[i]);
+    v->in_bf16 = gi_is_bf16(c->want_in[v->x]);
+    v->out_bf16 = gi_is_bf16(c->want_out[0]);
+    v->add_bf16 = v->add >= 0 && gi_is_bf16(c->want_in[v->add]);
+    v->in_block = v->image ? (int)gi_cpu_layout_block(d, c->want_in[v->x]) : 16;
+    v->out_block = v->image ? (int)gi_cpu_layout_block(d, c->want_out[0]) : 16;
+    v->dst_pixel = v->image ? v->out_block : v->n;
+}
 
 static uint64_t take(uint64_t *at, uint64_t bytes)
 {
@@ -74,7 +99,9 @@ static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
     const int64_t row_bytes = planes * row * v->parts * (int64_t)sizeof(uint16_t);
     v->strip = gi_min_i64(v->rows,
                           gi_max_i64(v->flat ? v->unit->pixels : 1, (int64_t)v->unit->strip / row_bytes - v->reach_h));
-    v->plane = (v->strip + v->reach_h) * row + GK_BF16_K; /* one line more, so that groups are in unlike cache sets */
+    v->direct = v->image && v->flat && v->in_bf16;
+    v->plane = v->direct ? v->in_pixels * GK_BF16_K
+                         : (v->strip + v->reach_h) * row + GK_BF16_K; /* one line more: groups in unlike cache sets */
     v->part = planes * v->plane;
     v->taps_a_row = v->groups * w->kw;
     v->n_taps = w->kh * v->taps_a_row;
@@ -100,7 +127,8 @@ static void lay_out_scratch(gi_bf16 *v)
                               : v->strip * ((v->columns + tile - 1) / tile);
     uint64_t at = 0;
     /* a flat unit reads a whole tile behind the last pixel */
-    (void)take(&at, (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * GK_BF16_K) * sizeof(uint16_t));
+    if (!v->direct)
+        (void)take(&at, (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * GK_BF16_K) * sizeof(uint16_t));
     v->pieces_at = take(&at, (uint64_t)v->pieces * sizeof(gi_bf16_piece));
     v->epilogue_at = take(&at, gi_epilogue_scratch(&v->e));
     v->scratch = at;
@@ -233,14 +261,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     v->x = 0;
     v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
-    if (image) {
-        gi_cpu_want_like(s, c, s->out[0]->type);
-        c->want_in[0] = GI_BLOCKED;
-    } else {
-        for (uint32_t i = 0; i < s->n_in; i++)
-            c->want_in[i] = GI_PLAIN;
-        c->want_out[0] = GI_PLAIN;
-    }
+    choose_layouts(d, s, c, v);
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
@@ -256,7 +277,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
     if (!ok)
         return GOPT_OK;
     s->scratch = v->scratch * (uint64_t)d->threads;
-    if (v->add > 0 && !v->e.n_rest)
+    if (v->add > 0 && !v->e.n_rest && v->add_bf16 == v->out_bf16)
         s->in_place = v->add;
     c->own = v;
     *took = true;

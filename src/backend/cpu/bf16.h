@@ -15,7 +15,8 @@
  *
  *     columns of stride 2:   0 1 2 3 4 5 6 7   ⇒   0 2 4 6 | 1 3 5 7
  *
- * Rows and columns outside the image are packed as zeros. */
+ * Rows and columns outside the image are packed as zeros. Blocks of bfloat16 under a window of one pixel lie as if they
+ * were packed, and are read where they lie. */
 typedef struct gi_bf16 {
     gi_epilogue e;
     const gk_bf16_unit *unit;
@@ -25,7 +26,9 @@ typedef struct gi_bf16 {
     bool flat;                           /* a row of the result is one pixel, and so is a row of the input */
     gi_window w;                         /* of images that are not flat */
     int64_t images, rows, columns, k, n; /* of the result, with n channels; k of the input */
-    int block;                           /* of the channels of input and result: blocked, or 16 of a row */
+    int in_block, out_block;             /* of the channels of input and result: blocked, or 16 of a row */
+    bool in_bf16, out_bf16, add_bf16;    /* as they lie */
+    bool direct;                         /* the input lies as if packed */
     int64_t in_pixels;                   /* an image's */
     int64_t groups, phases_h, phases_w, reach_h, pitch; /* packed: pitch pixels a row, reach_h more rows */
     int64_t strip;                                      /* rows at most */
@@ -58,6 +61,9 @@ typedef struct gi_bf16_constants {
 
 /* Its number of input channel (or row) k at place h, w of the window, for column n. */
 float gi_bf16_constant(const gi_bf16_constants *b, int64_t h, int64_t w, int64_t k, int64_t n);
+
+/* Could the tactic run this convolution, for all that its node says? */
+bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv);
 
 /* ---- where it runs (bf16_choice.c) ---- */
 

@@ -10,7 +10,8 @@ typedef struct job {
 /* Rows r0 … r1-1 of one image's result, or of a matrix. */
 typedef struct strip {
     int64_t image, r0, r1;
-    uint16_t *packed;
+    uint16_t *packed;    /* room for it */
+    const uint16_t *src; /* what is read: packed, or the input itself */
     gi_bf16_piece *pieces;
     int64_t n_pieces;
     bool finite;
@@ -24,34 +25,44 @@ static void zero(const gi_bf16 *v, uint16_t *to, int64_t pixels)
         memset(to + i * v->part, 0, (size_t)(pixels * GK_BF16_K) * sizeof(*to));
 }
 
-/* The channels of one group, to be packed from pixel `at` of the input on. */
-static gk_bf16_pack group_of(const job *j, const strip *s, int64_t group, int64_t at)
+/* Where channel `first` of pixel `at` of the input lies. */
+static int64_t input_at(const gi_bf16 *v, const strip *s, int64_t first, int64_t at)
+{
+    const int64_t blocks = (v->k + v->in_block - 1) / v->in_block;
+    if (!v->image)
+        return at * v->k + first;
+    return ((s->image * blocks + first / v->in_block) * v->in_pixels + at) * v->in_block;
+}
+
+/* Packs n pixels of one group's channels, every step-th from pixel `at` of the input on. */
+static void pack_pixels(const job *j, strip *s, int64_t group, int64_t at, int64_t step, int64_t n, uint16_t *to)
 {
     const gi_bf16 *v = j->v;
-    const int64_t first = group * GK_BF16_K, blocks = (v->k + v->block - 1) / v->block;
-    const float *src = j->args->in[v->x].host;
-    if (v->image)
-        src += ((s->image * blocks + first / v->block) * v->in_pixels + at) * v->block;
-    else
-        src += at * v->k + first;
-    return (gk_bf16_pack){ .src = src,
-                           .pixel = v->image ? v->block : v->k,
-                           .src_block = v->image ? v->in_pixels * v->block : v->block,
-                           .block = v->block,
-                           .channels = (int)gi_min_i64(GK_BF16_K, v->k - first),
-                           .parts = v->parts,
-                           .part = v->part };
+    const int64_t first = group * GK_BF16_K, left = gi_min_i64(GK_BF16_K, v->k - first);
+    const int64_t from = input_at(v, s, first, at), pixel = step * (v->image ? v->in_block : v->k);
+    if (v->in_bf16) {
+        /* past the last channel of a block lies what is there; of a row, the next one */
+        v->unit->copy((size_t)n, (const uint16_t *)j->args->in[v->x].host + from, pixel,
+                      v->image ? GK_BF16_K : (int)left, to);
+        return;
+    }
+    const gk_bf16_pack p = { .src = (const float *)j->args->in[v->x].host + from,
+                             .pixel = pixel,
+                             .src_block = v->image ? v->in_pixels * v->in_block : v->in_block,
+                             .block = v->in_block,
+                             .channels = (int)left,
+                             .parts = v->parts,
+                             .dst = to,
+                             .part = v->part,
+                             .n = (size_t)n };
+    s->finite = v->unit->pack(&p) && s->finite;
 }
 
 static void pack_flat(const job *j, strip *s)
 {
     const gi_bf16 *v = j->v;
-    for (int64_t g = 0; g < v->groups; g++) {
-        gk_bf16_pack p = group_of(j, s, g, s->r0);
-        p.dst = s->packed + g * v->plane;
-        p.n = (size_t)(s->r1 - s->r0);
-        s->finite = v->unit->pack(&p) && s->finite;
-    }
+    for (int64_t g = 0; g < v->groups; g++)
+        pack_pixels(j, s, g, s->r0, 1, s->r1 - s->r0, s->packed + g * v->plane);
 }
 
 /* Every sw-th column from `phase` on of row y of the input, padding included. */
@@ -69,13 +80,8 @@ static void pack_row(const job *j, strip *s, int64_t group, int64_t y, int64_t p
     const int64_t there = first < w->iw ? (w->iw - 1 - first) / w->sw + 1 : 0;
     const int64_t inside = gi_min_i64(there, v->pitch - left);
     zero(v, to, left);
-    if (inside > 0) {
-        gk_bf16_pack p = group_of(j, s, group, y * w->iw + first);
-        p.pixel *= w->sw;
-        p.dst = to + left * GK_BF16_K;
-        p.n = (size_t)inside;
-        s->finite = v->unit->pack(&p) && s->finite;
-    }
+    if (inside > 0)
+        pack_pixels(j, s, group, y * w->iw + first, w->sw, inside, to + left * GK_BF16_K);
     zero(v, to + (left + inside) * GK_BF16_K, v->pitch - left - inside);
 }
 
@@ -189,7 +195,7 @@ static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t pane
     for (int64_t i = 0; i < s->n_pieces; i++) {
         const gi_bf16_piece *p = &s->pieces[i];
         const int64_t from = p->h0 * v->taps_a_row;
-        t->src = s->packed + p->src;
+        t->src = s->src + p->src;
         t->half = v->unit->flat ? 0 : p->half;
         t->taps = v->taps + from;
         t->n_taps = (size_t)((p->h1 - p->h0) * v->taps_a_row);
@@ -207,10 +213,10 @@ static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t pane
 /* Where row r0 of panel p of the result begins. */
 static int64_t result_at(const gi_bf16 *v, const strip *s, int64_t panel)
 {
-    const int64_t pixels = v->rows * v->columns, blocks = (v->n + v->block - 1) / v->block;
+    const int64_t pixels = v->rows * v->columns, block = v->out_block, blocks = (v->n + block - 1) / block;
     if (!v->image)
         return s->r0 * v->n + panel * GK_BF16_COLUMNS;
-    return ((s->image * blocks + panel * GK_BF16_COLUMNS / v->block) * pixels + s->r0 * v->columns) * v->block;
+    return ((s->image * blocks + panel * GK_BF16_COLUMNS / block) * pixels + s->r0 * v->columns) * block;
 }
 
 static void run_programs(const job *j, const strip *s, int64_t p0, int64_t p1, void *scratch)
@@ -222,8 +228,8 @@ static void run_programs(const job *j, const strip *s, int64_t p0, int64_t p1, v
                             r * v->n + gi_min_i64(v->n, p1 * GK_BF16_COLUMNS), scratch);
         return;
     }
-    const int64_t blocks = (v->n + v->block - 1) / v->block, each = GK_BF16_COLUMNS / v->block;
-    const int64_t length = (s->r1 - s->r0) * v->columns * v->block, block = v->rows * v->columns * v->block;
+    const int64_t blocks = (v->n + v->out_block - 1) / v->out_block, each = GK_BF16_COLUMNS / v->out_block;
+    const int64_t length = (s->r1 - s->r0) * v->columns * v->out_block, block = v->rows * v->columns * v->out_block;
     for (int64_t b = p0 * each; b < gi_min_i64(blocks, p1 * each); b++) {
         const int64_t at = result_at(v, s, 0) + b * block;
         gi_epilogue_run(j->d, &v->e, j->args, at, at + length, scratch);
@@ -233,13 +239,18 @@ static void run_programs(const job *j, const strip *s, int64_t p0, int64_t p1, v
 static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scratch)
 {
     const gi_bf16 *v = j->v;
-    float *out = j->args->out[0].host;
-    const float *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
-    const int64_t pixels = v->rows * v->columns;
+    char *out = j->args->out[0].host;
+    const char *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
+    const int64_t pixels = v->rows * v->columns, block = v->out_block;
+    const int64_t out_item = v->out_bf16 ? sizeof(uint16_t) : sizeof(float);
+    const int64_t add_item = v->add_bf16 ? sizeof(uint16_t) : sizeof(float);
     /* a blocked result is written in whole blocks */
-    const int64_t columns = v->image ? (v->n + v->block - 1) / v->block * v->block : v->n;
+    const int64_t columns = v->image ? (v->n + block - 1) / block * block : v->n;
     s->finite = true;
-    if (v->flat)
+    s->src = s->packed;
+    if (v->direct)
+        s->src = (const uint16_t *)j->args->in[v->x].host + input_at(v, s, 0, s->r0);
+    else if (v->flat)
         pack_flat(j, s);
     else
         pack_image(j, s);
@@ -250,10 +261,12 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
         gk_bf16_tile t = { .part = v->part,
                            .parts = v->parts,
                            .bias = v->bias + p * GK_BF16_COLUMNS,
-                           .add = add ? add + at : NULL,
-                           .dst = out + at,
-                           .dst_block = v->image ? pixels * v->block : v->block,
-                           .block = v->block,
+                           .add = add ? add + at * add_item : NULL,
+                           .dst = out + at * out_item,
+                           .dst_block = v->image ? pixels * block : block,
+                           .block = v->out_block,
+                           .add_bf16 = v->add_bf16,
+                           .dst_bf16 = v->out_bf16,
                            .columns = (int)gi_min_i64(GK_BF16_COLUMNS, columns - p * GK_BF16_COLUMNS),
                            .lo = v->e.lo,
                            .hi = v->e.hi };

@@ -219,9 +219,9 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     int rank;
     int64_t dims[GOPT_MAX_RANK];
     for (uint32_t i = 0; i < s->n_out; i++)
-        blocked = blocked || c->have_out[i] == GI_BLOCKED;
+        blocked = blocked || gi_is_blocked(c->have_out[i]);
     for (uint32_t i = 0; i < s->n_in; i++)
-        blocked = blocked || c->have_in[i] == GI_BLOCKED;
+        blocked = blocked || gi_is_blocked(c->have_in[i]);
     if (!blocked || !s->n_out || !gi_channels_takes_blocked(d, s->node) || gi_move_takes_blocked(d, s->node))
         return GOPT_OK;
     builder b = { .d = d, .s = s, .c = c, .v = gi_cpu_own(c, sizeof(channels)) };

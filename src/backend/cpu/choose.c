@@ -59,10 +59,10 @@ static double conversions_ms(const gi_cpu *d, const gi_step *s, const gi_cpu_ste
 {
     double bytes = 0;
     for (uint32_t i = 0; i < s->n_in; i++)
-        if (c->want_in[i] != c->have_in[i] && !gi_cpu_layouts_agree(d, s->in[i]->type))
+        if (!gi_cpu_layouts_agree(d, c->want_in[i], c->have_in[i], s->in[i]->type))
             bytes += 2.0 * (double)gi_cpu_layout_bytes(d, GI_BLOCKED, s->in[i]->type);
     for (uint32_t i = 0; i < s->n_out; i++)
-        if (c->want_out[i] != c->have_out[i] && !gi_cpu_layouts_agree(d, s->out[i]->type))
+        if (!gi_cpu_layouts_agree(d, c->want_out[i], c->have_out[i], s->out[i]->type))
             bytes += 2.0 * (double)gi_cpu_layout_bytes(d, GI_BLOCKED, s->out[i]->type);
     return gi_cpu_ms(d, 0, bytes);
 }

@@ -212,7 +212,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     v->tiles = (v->ocg + 2 * d->block - 1) / (2 * d->block);
     v->odd = (v->ocg + d->block - 1) / d->block % 2;
     v->plain = reads_plain(d, v, c->want_in[0]);
-    gi_cpu_want_like(s, c, s->out[0]->type);
+    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
     const double flop = 2.0 * (double)(v->w.n * v->w.oc * v->w.oh * v->w.ow) * (double)(v->icg * v->w.kh * v->w.kw);
     GI_TRY(lay_out(d, c, v));
     c->want_in[0] = v->plain ? GI_PLAIN : GI_BLOCKED;

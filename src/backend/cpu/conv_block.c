@@ -239,7 +239,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
             gi_epilogue_values(&last->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     v->add = last->e.add ? gi_cpu_in_index(s, last->e.add) : -1;
-    gi_cpu_want_like(s, c, s->out[0]->type);
+    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
     c->want_in[0] = GI_BLOCKED;
     if (v->has_expand)
         GI_TRY(gi_epilogue_inner(d, s, c, &v->expand.e, v->expand.result, &ok));

@@ -343,12 +343,12 @@ static gopt_status plan_conversions(gi_cpu *d, gi_step *s, gi_cpu_step *c)
     c->out_scratch = GI_NEW_ARRAY(c->arena, uint64_t, s->n_out + 1);
     GI_NEED(c->in_scratch && c->out_scratch);
     for (uint32_t i = 0; i < s->n_in; i++)
-        if (c->want_in[i] != c->have_in[i] && !gi_cpu_layouts_agree(d, s->in[i]->type)) {
+        if (!gi_cpu_layouts_agree(d, c->want_in[i], c->have_in[i], s->in[i]->type)) {
             c->in_scratch[i] = reserve(s, gi_cpu_layout_bytes(d, c->want_in[i], s->in[i]->type));
             c->converts = true;
         }
     for (uint32_t i = 0; i < s->n_out; i++)
-        if (c->want_out[i] != c->have_out[i] && !gi_cpu_layouts_agree(d, s->out[i]->type)) {
+        if (!gi_cpu_layouts_agree(d, c->want_out[i], c->have_out[i], s->out[i]->type)) {
             c->out_scratch[i] = reserve(s, gi_cpu_layout_bytes(d, c->want_out[i], s->out[i]->type));
             c->converts = true;
         }
@@ -426,7 +426,7 @@ static gopt_status run_converted(gi_cpu *d, const gi_step *s, const gi_cpu_step 
             continue;
         in[i].host = scratch + c->in_scratch[i] - 1;
         in[i].bytes = gi_cpu_layout_bytes(d, c->want_in[i], in[i].type);
-        gi_cpu_convert(d, args->pool, in[i].type, c->have_in[i], args->in[i].host, in[i].host);
+        gi_cpu_convert(d, args->pool, in[i].type, c->have_in[i], c->want_in[i], args->in[i].host, in[i].host);
     }
     for (uint32_t i = 0; i < s->n_out; i++) {
         out[i] = args->out[i];
@@ -441,7 +441,7 @@ static gopt_status run_converted(gi_cpu *d, const gi_step *s, const gi_cpu_step 
     GI_TRY(c->tactic->run(d, s, c, &inner));
     for (uint32_t i = 0; i < s->n_out; i++)
         if (c->out_scratch[i])
-            gi_cpu_convert(d, args->pool, out[i].type, c->want_out[i], out[i].host, args->out[i].host);
+            gi_cpu_convert(d, args->pool, out[i].type, c->want_out[i], c->have_out[i], out[i].host, args->out[i].host);
     return GOPT_OK;
 }
 

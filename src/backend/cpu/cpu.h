@@ -13,8 +13,18 @@
 #include "gk.h"
 
 /* How a value's elements lie. PLAIN is dense row-major. BLOCKED is for f32[N,C,…]: [N][⌈C/B⌉][…][B], B being the
- * vector's lanes (gi_cpu.block), the channels past C zero or any finite number. */
-typedef enum gi_layout { GI_PLAIN = 0, GI_BLOCKED } gi_layout;
+ * vector's lanes (gi_cpu.block), the channels past C zero or any finite number. Of the latter two the elements of a
+ * value of f32 are bfloat16: in the order of PLAIN, or in blocks of GK_BF16_K channels, which is what products read. */
+typedef enum gi_layout { GI_PLAIN = 0, GI_BLOCKED, GI_PLAIN_BF16, GI_BLOCKED_BF16 } gi_layout;
+
+static inline bool gi_is_blocked(gi_layout l)
+{
+    return l == GI_BLOCKED || l == GI_BLOCKED_BF16;
+}
+static inline bool gi_is_bf16(gi_layout l)
+{
+    return l == GI_PLAIN_BF16 || l == GI_BLOCKED_BF16;
+}
 
 /* What products may be computed in: fp32, bfloat16 wherever there is a kernel, or whatever is fastest within the loss
  * that docs/performance.md states. */
@@ -40,7 +50,7 @@ typedef struct gi_cpu {
 
 typedef struct gi_cpu_plan {
     gi_arena *arena;
-    gi_map layouts;  /* value id + 1 → (gi_layout) + 1 */
+    gi_map layouts;  /* value id + 1 → (gi_layout) + 1; PLAIN where absent */
     gi_map nodes;    /* node id + 1: the plan's nodes */
     gi_map winograd; /* of gi_winograd_budget */
     int64_t spare;   /* bytes that it left */
@@ -101,13 +111,24 @@ int gi_cpu_layout_number(gi_device *d, void *plan, const gi_value *v);
 uint64_t gi_cpu_value_bytes(gi_device *d, void *plan, const gi_value *v);
 gi_layout gi_cpu_layout(const gi_cpu_plan *p, const gi_value *v); /* p may be NULL */
 uint64_t gi_cpu_layout_bytes(const gi_cpu *d, gi_layout l, const gi_type *t);
-/* Both layouts hold the same bytes in the same places: one pixel and whole blocks, or one channel block. */
-bool gi_cpu_layouts_agree(const gi_cpu *d, const gi_type *t);
-/* Copies between the two layouts over the pool. */
-void gi_cpu_convert(const gi_cpu *d, gi_pool *pool, const gi_type *t, gi_layout from, const void *src, void *dst);
+/* Channels of a block: 1 where it has none. */
+static inline int64_t gi_cpu_layout_block(const gi_cpu *d, gi_layout l)
+{
+    return l == GI_BLOCKED ? d->block : l == GI_BLOCKED_BF16 ? GK_BF16_K : 1;
+}
+/* Both layouts hold the same bytes in the same places: they are one, or there is one pixel in whole blocks. */
+bool gi_cpu_layouts_agree(const gi_cpu *d, gi_layout a, gi_layout b, const gi_type *t);
+/* Copies between two layouts over the pool (convert.c). */
+void gi_cpu_convert(const gi_cpu *d, gi_pool *pool, const gi_type *t, gi_layout from, gi_layout to, const void *src,
+                    void *dst);
 /* May this node be run with every 4-D f32 value blocked? Says what layout.c assumes of tactics. */
 bool gi_cpu_takes_blocked(const gi_cpu *d, const gi_node *n);
 bool gi_cpu_makes_blocked(const gi_node *n); /* does it pay to start a blocked chain here? */
+
+/* Values in bfloat16 (bf16_values.c): is this step a product in bfloat16; does it read, and write, images that lie so? */
+bool gi_bf16_multiplies(const gi_cpu *d, const gi_node *n);
+bool gi_bf16_reads(const gi_cpu *d, const gi_node *n);
+bool gi_bf16_writes(const gi_cpu *d, const gi_node *n);
 
 /* ---- for tactics (cpu.c, choose.c) ---- */
 
@@ -132,8 +153,9 @@ int gi_cpu_in_index(const gi_step *s, const gi_value *v); /* -1 where absent */
 gopt_status gi_cpu_set_in(gi_step *s, gi_cpu_step *c, uint32_t n, gi_value *const *in);
 bool gi_cpu_static_f32(const gi_value *v, int *rank, int64_t *dims); /* a tensor of f32 with constant dims */
 
-/* Wants out[0], of that type, blocked, and every input blocked that has its channels in that place; others plain. */
-void gi_cpu_want_like(const gi_step *s, gi_cpu_step *c, const gi_type *t);
+/* Wants out[0], of that type, in a layout that is blocked, and every input so that has its channels in that place;
+ * others plain. */
+void gi_cpu_want_like(const gi_step *s, gi_cpu_step *c, const gi_type *t, gi_layout blocked);
 /* gi_pool_run, over at most d->threads workers: a step's scratch has room for so many. */
 void gi_cpu_run(const gi_cpu *d, gi_pool *pool, gi_job job, void *arg);
 
@@ -154,6 +176,7 @@ bool gi_conv_direct_takes(const gi_cpu *d, const gi_node *n);
 bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n);
 bool gi_pool_takes(const gi_cpu *d, const gi_node *n);
 bool gi_move_takes_blocked(const gi_cpu *d, const gi_node *n);
+bool gi_move_takes_bf16(const gi_cpu *d, const gi_node *n);
 bool gi_channels_takes_blocked(const gi_cpu *d, const gi_node *n);
 bool gi_rows_takes_blocked(const gi_node *n);
 bool gi_resize_takes_blocked(const gi_node *n);

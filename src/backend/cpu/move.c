@@ -38,10 +38,11 @@ static bool shape_of(const builder *b, const gi_value *x, int *rank, int64_t *di
     if (!x || !gi_type_is_static(x->type) || !gi_type_static_dims(x->type, dims))
         return false;
     *rank = x->type->rank;
-    if (b->layout == GI_BLOCKED) {
-        if (*rank < 3 || x->type->dtype != GOPT_F32 || gi_value_blob(x) || dims[1] % b->d->block)
+    if (gi_is_blocked(b->layout)) {
+        const int64_t block = gi_cpu_layout_block(b->d, b->layout);
+        if (*rank < 3 || x->type->dtype != GOPT_F32 || gi_value_blob(x) || dims[1] % block)
             return false;
-        dims[1] /= b->d->block;
+        dims[1] /= block;
     }
     gi_strides(*rank, dims, strides);
     return true;
@@ -74,7 +75,7 @@ static bool build_transpose(builder *b, const gi_node *n)
     const int64_t *perm;
     int rank, ry;
     int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
-    if (!shape_of(b, gi_node_in(n, 0), &rank, dims, strides) || b->layout == GI_BLOCKED ||
+    if (!shape_of(b, gi_node_in(n, 0), &rank, dims, strides) || gi_is_blocked(b->layout) ||
         !shape_of(b, n->out[0], &ry, k->dims, k->to) || ry != rank)
         return false;
     const uint32_t np = gi_attr_ints(n, Transpose_at_perm, &perm);
@@ -94,7 +95,7 @@ static bool build_expand(builder *b, const gi_node *n)
     copy *k = &b->v->copies[b->v->n++];
     int rank;
     int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
-    if (b->layout == GI_BLOCKED || !shape_of(b, gi_node_in(n, 0), &rank, dims, strides) ||
+    if (gi_is_blocked(b->layout) || !shape_of(b, gi_node_in(n, 0), &rank, dims, strides) ||
         !shape_of(b, n->out[0], &k->rank, k->dims, k->to) || rank > k->rank)
         return false;
     gi_broadcast_strides(rank, dims, k->rank, k->dims, k->from);
@@ -122,10 +123,10 @@ static bool is_left_in_place(const gi_cpu_plan *p, const gi_value *v)
     int axis;
     if (!p || !is_planned_move(p, n, OP_Split) || !gi_type_is_static(v->type) || !gi_type_static_dims(v->type, dims) ||
         !split_axis(n, v->type->rank, &axis) || gi_product(0, axis, dims) == 1 || gi_value_blob(gi_node_in(n, 0)) ||
-        gi_cpu_layout(p, v) == GI_BLOCKED || gi_cpu_layout(p, gi_node_in(n, 0)) == GI_BLOCKED)
+        gi_cpu_layout(p, v) != GI_PLAIN || gi_cpu_layout(p, gi_node_in(n, 0)) != GI_PLAIN)
         return false;
     for (const gi_use *u = v->uses; u; u = u->next)
-        if (!is_planned_move(p, u->node, OP_Concat) || gi_cpu_layout(p, u->node->out[0]) == GI_BLOCKED)
+        if (!is_planned_move(p, u->node, OP_Concat) || gi_cpu_layout(p, u->node->out[0]) != GI_PLAIN)
             return false;
     return true;
 }
@@ -210,14 +211,15 @@ static bool build_slice(builder *b, const gi_node *n)
         if (axis < 0 || axis >= rank || step == 0 || step < -INT32_MAX || step > INT32_MAX)
             return false;
         int64_t d = dims[axis], start = starts[i];
-        const bool channels = b->layout == GI_BLOCKED && axis == 1;
+        const bool channels = gi_is_blocked(b->layout) && axis == 1;
+        const int64_t block = gi_cpu_layout_block(b->d, b->layout);
         if (channels)
-            d *= b->d->block;
+            d *= block;
         start = start < 0 ? start + d : start;
         start = start < 0 ? 0 : start > d - (step < 0) ? d - (step < 0) : start;
-        if (channels && (step != 1 || start % b->d->block))
+        if (channels && (step != 1 || start % block))
             return false;
-        k->from_at += start / (channels ? b->d->block : 1) * k->from[axis];
+        k->from_at += start / (channels ? block : 1) * k->from[axis];
         k->from[axis] *= step;
     }
     return true;
@@ -231,7 +233,7 @@ static bool build_depth(builder *b, const gi_node *n)
     int64_t x[GOPT_MAX_RANK], xs[GOPT_MAX_RANK], y[GOPT_MAX_RANK], ys[GOPT_MAX_RANK];
     const bool to_space = n->op == OP_DepthToSpace;
     const int64_t s = gi_attr_int(n, to_space ? (int)DepthToSpace_at_blocksize : (int)SpaceToDepth_at_blocksize);
-    if (b->layout == GI_BLOCKED || s < 1 || !shape_of(b, gi_node_in(n, 0), &rank, x, xs) ||
+    if (gi_is_blocked(b->layout) || s < 1 || !shape_of(b, gi_node_in(n, 0), &rank, x, xs) ||
         !shape_of(b, n->out[0], &r, y, ys) || rank != 4 || r != 4)
         return false;
     /* small: the image of fewer pixels and more channels */
@@ -409,34 +411,61 @@ static bool try_layout(builder *b, const row *kind, const gi_node *n, gi_layout 
         b->c->want_in[i] = layout;
     for (uint32_t i = 0; i < b->s->n_out; i++)
         b->c->want_out[i] = layout;
-    b->v->item = layout == GI_BLOCKED ? b->d->block * (int64_t)sizeof(float)
-                                      : (int64_t)gi_item_size(gi_node_in(n, 0)->type->dtype);
+    b->v->item = gi_is_bf16(layout) ? (int64_t)sizeof(uint16_t) : (int64_t)gi_item_size(gi_node_in(n, 0)->type->dtype);
+    b->v->item *= gi_cpu_layout_block(b->d, layout);
     return true;
 }
 
-bool gi_move_takes_blocked(const gi_cpu *d, const gi_node *n)
+/* Moves whole blocks of so many channels. */
+static bool moves_blocks(const gi_cpu *d, const gi_node *n, gi_layout layout)
 {
+    const int64_t block = gi_cpu_layout_block(d, layout);
     const row *kind = find(n->op);
     if (!kind || !kind->blocked || n->n_out == 0)
         return false;
     int64_t dims[GOPT_MAX_RANK];
     int rank;
     for (uint32_t i = 0; i < n->n_out; i++)
-        if (!gi_cpu_static_f32(n->out[i], &rank, dims) || rank < 3 || rank > 4 || dims[1] % d->block)
+        if (!gi_cpu_static_f32(n->out[i], &rank, dims) || rank < 3 || rank > 4 || dims[1] % block)
             return false;
     const uint32_t data = n->op == OP_Concat ? n->n_in : 1;
     for (uint32_t i = 0; i < data; i++)
-        if (!gi_cpu_static_f32(gi_node_in(n, i), &rank, dims) || rank < 3 || dims[1] % d->block ||
+        if (!gi_cpu_static_f32(gi_node_in(n, i), &rank, dims) || rank < 3 || dims[1] % block ||
             gi_value_blob(gi_node_in(n, i)))
             return false;
     if (n->op == OP_Slice) { /* along the channels only whole blocks: asked of the builder, by a trial */
         copy k = { 0 };
         move v = { .copies = &k };
         gi_step s = { 0 };
-        builder b = { .d = (gi_cpu *)(uintptr_t)d, .s = &s, .v = &v, .layout = GI_BLOCKED };
+        builder b = { .d = (gi_cpu *)(uintptr_t)d, .s = &s, .v = &v, .layout = layout };
         return build_slice(&b, n);
     }
     return true;
+}
+
+bool gi_move_takes_blocked(const gi_cpu *d, const gi_node *n)
+{
+    return moves_blocks(d, n, GI_BLOCKED);
+}
+
+/* Ways to lie that a copy may keep, the preferred first; ends with PLAIN. */
+static void layouts_of(const gi_cpu *d, const gi_step *s, const gi_cpu_step *c, bool blocks, gi_layout *way)
+{
+    bool blocked = gi_is_blocked(c->have_out[0]), bf16 = gi_is_bf16(c->have_out[0]);
+    for (uint32_t i = 0; i < s->n_in; i++)
+        blocked = blocked || gi_is_blocked(c->have_in[i]);
+    if (blocks && blocked && bf16 && moves_blocks(d, s->node, GI_BLOCKED_BF16))
+        *way++ = GI_BLOCKED_BF16;
+    if (blocks && blocked && moves_blocks(d, s->node, GI_BLOCKED))
+        *way++ = GI_BLOCKED;
+    if (bf16)
+        *way++ = GI_PLAIN_BF16;
+    *way = GI_PLAIN;
+}
+
+bool gi_move_takes_bf16(const gi_cpu *d, const gi_node *n)
+{
+    return moves_blocks(d, n, GI_BLOCKED_BF16);
 }
 
 static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
@@ -468,12 +497,12 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     v->copies = GI_NEW_ARRAY(c->arena, copy, n->n_in + n->n_out + 1);
     GI_NEED(v->copies);
     builder b = { d, s, c, v, GI_PLAIN };
-    bool blocked = c->have_out[0] == GI_BLOCKED;
-    for (uint32_t i = 0; i < s->n_in; i++)
-        blocked = blocked || c->have_in[i] == GI_BLOCKED;
-    if (!(kind->blocked && blocked && !through && gi_move_takes_blocked(d, n) && try_layout(&b, kind, n, GI_BLOCKED)) &&
-        !try_layout(&b, kind, n, GI_PLAIN))
-        return GOPT_OK;
+    gi_layout ways[4];
+    int i = 0;
+    layouts_of(d, s, c, kind->blocked && !through, ways);
+    while (!try_layout(&b, kind, n, ways[i]))
+        if (ways[i++] == GI_PLAIN)
+            return GOPT_OK;
     if (n->op == OP_Concat) {
         GI_TRY(find_parts(&b));
         find_in_place(&b);

@@ -149,7 +149,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_TRY(gi_cpu_set_in(s, c, 1, &x));
     s->n_out = 1;
     c->want_in[0] = c->want_out[0] = GI_PLAIN;
-    if (c->have_in[0] == GI_BLOCKED && pixel_mean(s->node, dims)) {
+    if (gi_is_blocked(c->have_in[0]) && pixel_mean(s->node, dims)) {
         v->blocked = true;
         v->op.outer = dims[0] * ((dims[1] + d->block - 1) / d->block);
         c->want_in[0] = GI_BLOCKED;

@@ -62,7 +62,7 @@ static bool lies_either_way(const gi_cpu *d, const gi_value *v, int rank)
 {
     int64_t dims[GOPT_MAX_RANK];
     return !v || !v->type || v->type->rank != rank || rank < 3 || !gi_type_static_dims(v->type, dims) || dims[1] == 1 ||
-           gi_cpu_layouts_agree(d, v->type);
+           gi_cpu_layouts_agree(d, GI_PLAIN, GI_BLOCKED, v->type);
 }
 
 /* A program for the small node n alone, its operands step->in and the small values before it. */
@@ -76,7 +76,7 @@ static gopt_status add_small(gi_cpu *d, gi_step *s, gi_cpu_step *c, pointwise *v
           gi_type_static_dims(t, dims) && gi_product(0, t->rank, dims) <= SMALL_FLOATS &&
           lies_either_way(d, n->out[0], rank);
     for (uint32_t i = 0; i < n->n_in && *ok; i++)
-        *ok = lies_either_way(d, gi_node_in(n, i), rank);
+        *ok = lies_either_way(d, gi_node_in(n, i), rank) && !gi_is_bf16(gi_cpu_layout(s->plan, gi_node_in(n, i)));
     if (!*ok)
         return GOPT_OK;
     memcpy(args, s->in, s->n_in * sizeof(gi_value *));
@@ -125,15 +125,15 @@ static gopt_status build(gi_cpu *d, gi_step *s, gi_cpu_step *c, pointwise *v, gi
     for (uint32_t i = 0; i < s->n_out; i++) {
         outs[i] = s->node->op == OP_Fusion ? gi_fusion_block(s->node)->results[i].value : s->out[i];
         c->want_out[i] = layout;
-        if (layout == GI_BLOCKED && s->out[i]->type->dtype != GOPT_F32)
+        if (layout != GI_PLAIN && s->out[i]->type->dtype != GOPT_F32)
             return GOPT_OK;
     }
     if (!gi_type_static_dims(t, dims))
         return GOPT_OK;
     for (uint32_t i = 0; i < s->n_in; i++)
-        c->want_in[i] = GI_PLAIN;
-    if (layout == GI_BLOCKED)
-        gi_cpu_want_like(s, c, t);
+        c->want_in[i] = c->have_in[i] == GI_PLAIN_BF16 && !gi_is_blocked(layout) ? GI_PLAIN_BF16 : GI_PLAIN;
+    if (gi_is_blocked(layout))
+        gi_cpu_want_like(s, c, t, layout);
     memcpy(args, s->in, s->n_in * sizeof(gi_value *));
     memcpy(lay, c->want_in, s->n_in * sizeof(gi_layout));
     for (int i = 0; i < v->n_smalls; i++)
@@ -174,11 +174,17 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_TRY(take_smalls(d, s, c, v, nodes, &n, &ok));
     if (!ok)
         return GOPT_OK;
-    bool blocked = c->have_out[0] == GI_BLOCKED;
-    for (uint32_t i = 0; i < s->n_in; i++)
-        blocked = blocked || (c->have_in[i] == GI_BLOCKED && s->out[0]->type->rank == s->in[i]->type->rank);
-    if (blocked)
+    bool blocked = gi_is_blocked(c->have_out[0]), bf16 = gi_is_bf16(c->have_out[0]);
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        blocked = blocked || (gi_is_blocked(c->have_in[i]) && s->out[0]->type->rank == s->in[i]->type->rank);
+        bf16 = bf16 || gi_is_bf16(c->have_in[i]);
+    }
+    if (blocked && bf16)
+        GI_TRY(build(d, s, c, v, nodes, n, GI_BLOCKED_BF16));
+    if (blocked && !v->program)
         GI_TRY(build(d, s, c, v, nodes, n, GI_BLOCKED));
+    if (!v->program && gi_is_bf16(c->have_out[0]))
+        GI_TRY(build(d, s, c, v, nodes, n, GI_PLAIN_BF16));
     if (!v->program)
         GI_TRY(build(d, s, c, v, nodes, n, GI_PLAIN));
     if (!v->program)
@@ -187,7 +193,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     s->scratch = v->scratch * (uint64_t)d->threads;
     for (int i = 0; i < v->program->n_in && s->n_out == 1; i++) {
         const gi_vp_input *in = &v->program->in[i];
-        if (in->arg >= 0 && in->arg < (int)s->n_in && in->full && in->dtype == s->out[0]->type->dtype &&
+        if (in->arg >= 0 && in->arg < (int)s->n_in && in->full && in->dtype == v->program->out[0].dtype &&
             c->want_in[in->arg] == c->want_out[0])
             s->in_place = in->arg;
     }

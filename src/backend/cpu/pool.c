@@ -94,7 +94,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     s->n_out = 1;
     GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, 0)) && gi_epilogue_values(&v->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
-    gi_cpu_want_like(s, c, s->out[0]->type);
+    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
     c->want_in[0] = GI_BLOCKED;
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)

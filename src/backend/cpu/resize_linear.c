@@ -116,7 +116,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         return st;
     gi_value *in = gi_node_in(s->node, 0);
     GI_TRY(gi_cpu_set_in(s, c, 1, &in));
-    v->blocked = c->have_in[0] == GI_BLOCKED || c->have_out[0] == GI_BLOCKED;
+    v->blocked = gi_is_blocked(c->have_in[0]) || gi_is_blocked(c->have_out[0]);
     c->want_in[0] = c->want_out[0] = v->blocked ? GI_BLOCKED : GI_PLAIN;
     v->planes = x[0] * (v->blocked ? (x[1] + d->block - 1) / d->block : x[1]);
     v->row = ((uint64_t)v->w.in * (v->blocked ? (uint64_t)d->block : 1) * sizeof(float) + 63) & ~(uint64_t)63;

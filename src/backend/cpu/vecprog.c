@@ -175,8 +175,8 @@ static bool input_strides(const builder *b, gi_layout lay, int rank, const int64
             return false;
     }
     int64_t step = 1;
-    if (b->layout == GI_PLAIN) {
-        if (lay != GI_PLAIN)
+    if (!gi_is_blocked(b->layout)) {
+        if (gi_is_blocked(lay))
             return false;
         for (int i = b->shape_rank - 1; i >= 0; i--) {
             in->strides[i] = full[i] == 1 ? 0 : step;
@@ -185,15 +185,15 @@ static bool input_strides(const builder *b, gi_layout lay, int rank, const int64
         return true;
     }
     /* space: N, channel blocks, the rest, lanes */
-    const int64_t block = b->d->block, blocks = (full[1] + block - 1) / block;
+    const int64_t block = gi_cpu_layout_block(b->d, b->layout), blocks = (full[1] + block - 1) / block;
     const int last = b->shape_rank;
     int64_t pixels = 1;
     for (int i = 2; i < b->shape_rank; i++)
         pixels *= full[i];
-    if (full[1] != 1 && lay != GI_BLOCKED)
+    const bool blocked = gi_is_blocked(lay);
+    if ((full[1] != 1 || blocked) && lay != b->layout)
         return false;
     /* a value of one channel that lies blocked has whole blocks of which one lane is its own */
-    const bool blocked = lay == GI_BLOCKED;
     step = blocked ? block : 1;
     in->strides[last] = blocked && full[1] == b->shape[1] ? 1 : 0;
     for (int i = b->shape_rank - 1; i >= 2; i--) {
@@ -215,21 +215,28 @@ static void in_order(const builder *b, gi_vp_input *in)
     }
 }
 
+/* Does a dense value of that type lie as if it were blocked? */
+static bool as_blocked(const builder *b, const gi_type *t)
+{
+    return gi_cpu_layouts_agree(b->d, gi_is_bf16(b->layout) ? GI_PLAIN_BF16 : GI_PLAIN, b->layout, t);
+}
+
 /* A constant's bytes, in the program's own layout where it has channels; NULL where there is no memory. */
 static const float *pack_const(builder *b, const gi_blob *blob, gi_layout *lay)
 {
     const size_t n = (size_t)gi_blob_elements(blob);
     *lay = GI_PLAIN;
     const int lead = b->shape_rank - blob->rank;
-    const int64_t channels = b->layout == GI_BLOCKED && lead <= 1 ? blob->dims[1 - lead] : 1;
+    const int64_t channels = gi_is_blocked(b->layout) && lead <= 1 ? blob->dims[1 - lead] : 1;
     if (channels == 1) {
         float *p = gi_cpu_pack(b->d, b->s, b->c, (n + 1) * sizeof(float));
         if (p)
             memcpy(p, blob->data, n * sizeof(float));
         return p;
     }
-    *lay = GI_BLOCKED;
-    const int64_t batch = lead == 0 ? blob->dims[0] : 1, block = b->d->block, blocks = (channels + block - 1) / block;
+    *lay = b->layout;
+    const int64_t batch = lead == 0 ? blob->dims[0] : 1, block = gi_cpu_layout_block(b->d, b->layout);
+    const int64_t blocks = (channels + block - 1) / block;
     const int64_t pixels = gi_product(2 - lead, blob->rank, blob->dims);
     float *p = gi_cpu_pack(b->d, b->s, b->c, (size_t)(batch * blocks * block * pixels) * sizeof(float));
     if (!p)
@@ -294,12 +301,14 @@ static gopt_status add_input(builder *b, gi_value *v, int *operand)
             }
         if (in.arg < 0)
             return GOPT_OK;
+        if (gi_is_bf16(lay))
+            in.dtype = GOPT_BF16;
     }
-    if (lay == GI_PLAIN && b->layout == GI_BLOCKED && gi_cpu_layouts_agree(b->d, v->type))
-        lay = GI_BLOCKED;
+    if (!gi_is_blocked(lay) && gi_is_blocked(b->layout) && as_blocked(b, v->type))
+        lay = b->layout;
     if (!v->type)
         return GOPT_OK;
-    if (b->layout == GI_PLAIN && lay == GI_PLAIN && gi_product(0, v->type->rank, dims) == b->p->elements)
+    if (!gi_is_blocked(b->layout) && !gi_is_blocked(lay) && gi_product(0, v->type->rank, dims) == b->p->elements)
         in_order(b, &in); /* whatever its dims: it lies as the space does */
     else if (!input_strides(b, lay, v->type->rank, dims, &in))
         return GOPT_OK;
@@ -309,7 +318,7 @@ static gopt_status add_input(builder *b, gi_value *v, int *operand)
         in.full = in.full && (b->p->dims[i] == 1 || in.strides[i] == step);
         step *= b->p->dims[i];
     }
-    if (!in.full || in.dtype == GOPT_BOOL) {
+    if (!in.full || in.dtype != GOPT_F32) {
         b->failed = false;
         in.reg = new_reg(b);
         if (b->failed)
@@ -428,7 +437,7 @@ static void emit_special(builder *b, const gi_node *n, int dst, const int *a)
 static gopt_status add_normalization(builder *b, const gi_node *n, int dst)
 {
     const int64_t channels = gi_blob_elements(gi_value_blob(gi_node_in(n, 1)));
-    const int64_t block = b->layout == GI_BLOCKED ? b->d->block : 1, room = (channels + block - 1) / block * block;
+    const int64_t block = gi_cpu_layout_block(b->d, b->layout), room = (channels + block - 1) / block * block;
     const float eps = gi_attr_float(n, BatchNormalization_at_epsilon);
     int a[3] = { NONE, NONE, NONE };
     float *to[2];
@@ -578,9 +587,10 @@ static gopt_status set_space(builder *b)
     gi_vp *p = b->p;
     p->rank = b->shape_rank;
     memcpy(p->dims, b->shape, (size_t)b->shape_rank * sizeof(*p->dims));
-    if (b->layout == GI_BLOCKED) {
-        p->dims[1] = (b->shape[1] + b->d->block - 1) / b->d->block;
-        p->dims[p->rank++] = b->d->block;
+    if (gi_is_blocked(b->layout)) {
+        const int64_t block = gi_cpu_layout_block(b->d, b->layout);
+        p->dims[1] = (b->shape[1] + block - 1) / block;
+        p->dims[p->rank++] = block;
     }
     p->elements = gi_product(0, p->rank, p->dims);
     return GOPT_OK;
@@ -630,7 +640,7 @@ static bool fills(const builder *b, const gi_value *v)
     int64_t dims[GOPT_MAX_RANK];
     if (!lanes_type(v) || !gi_type_static_dims(v->type, dims))
         return false;
-    if (b->layout == GI_PLAIN)
+    if (!gi_is_blocked(b->layout))
         return gi_product(0, v->type->rank, dims) == b->p->elements;
     return v->type->rank == b->shape_rank && !memcmp(dims, b->shape, (size_t)b->shape_rank * sizeof(*dims));
 }
@@ -686,7 +696,7 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
                   .shape_rank = rank,
                   .shape = space };
     GI_NEED(p);
-    if (rank > GOPT_MAX_RANK || (layout == GI_BLOCKED && rank < 2))
+    if (rank > GOPT_MAX_RANK || (gi_is_blocked(layout) && rank < 2))
         return GOPT_OK;
     gi_map_init(&b.operands, c->arena);
     p->in = GI_NEW_ARRAY(c->arena, gi_vp_input, n_args + 3 * n + n_outs + 1);
@@ -699,7 +709,7 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
     for (size_t i = 0; i < n; i++) {
         if (!fills(&b, nodes[i]->out[0]))
             return GOPT_OK;
-        if (nodes[i]->op == OP_Reshape && layout == GI_PLAIN && fills(&b, gi_node_in(nodes[i], 0))) {
+        if (nodes[i]->op == OP_Reshape && !gi_is_blocked(layout) && fills(&b, gi_node_in(nodes[i], 0))) {
             GI_TRY(add_view(&b, nodes[i]));
             if (b.failed)
                 return GOPT_OK;
@@ -722,7 +732,7 @@ gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *n
         if (operand >= VIRTUAL)
             keep[operand - VIRTUAL] = true;
         p->out[o].reg = operand;
-        p->out[o].dtype = outs[o]->type->dtype;
+        p->out[o].dtype = gi_is_bf16(layout) ? GOPT_BF16 : outs[o]->type->dtype;
     }
     p->n_out = (int)n_outs;
     bool *read = GI_NEW_ARRAY(c->arena, bool, n + 1);

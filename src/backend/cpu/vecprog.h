@@ -17,7 +17,7 @@ enum { GI_VP_INPUT = 1 << 16 };
 typedef struct gi_vp_input {
     int arg;           /* index into the run's input pointers; -1: `data` */
     const float *data; /* a packed constant */
-    gopt_dtype dtype;  /* F32, or BOOL */
+    gopt_dtype dtype;  /* as it lies: F32, BF16 or BOOL */
     bool full;         /* lies as the iteration space does */
     int64_t strides[GI_VP_MAX_RANK];
     int reg; /* the register of its tile, where it needs one */
@@ -39,8 +39,8 @@ typedef struct gi_vp {
     int n_insn;
     int n_regs;
     struct {
-        int reg; /* may be an input's operand */
-        gopt_dtype dtype;
+        int reg;          /* may be an input's operand */
+        gopt_dtype dtype; /* as it will lie */
     } * out;
     int n_out;
     struct {
@@ -50,8 +50,8 @@ typedef struct gi_vp {
     int n_splat;
 } gi_vp;
 
-/* Compiles `nodes` (in order) into a program. args[i] is what the run's input i holds; values of args and of outs have
- * the layouts given; `space` is the iteration space as a dense shape. *out is NULL where a node is beyond it. */
+/* Compiles `nodes` (in order) into a program. args[i] is what the run's input i holds; values of args have
+ * the layouts given, those of outs `layout`; `space` is the iteration space as a dense shape. *out is NULL where a node is beyond it. */
 gopt_status gi_vp_build(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node *const *nodes, size_t n, gi_value *const *args,
                         const gi_layout *arg_layouts, size_t n_args, gi_value *const *outs, size_t n_outs, int rank,
                         const int64_t *space, gi_layout layout, gi_vp **out);

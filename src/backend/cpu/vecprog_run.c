@@ -22,10 +22,12 @@ size_t gi_vp_scratch(const gi_vp *p)
 
 static inline float item(const gi_vp_input *in, const void *base, int64_t at)
 {
-    return in->dtype == GOPT_BOOL ? (float)(((const uint8_t *)base)[at] != 0) : ((const float *)base)[at];
+    if (in->dtype == GOPT_BOOL)
+        return (float)(((const uint8_t *)base)[at] != 0);
+    return in->dtype == GOPT_BF16 ? gk_bf16_value(((const uint16_t *)base)[at]) : ((const float *)base)[at];
 }
 
-/* Elements from … from+n-1 of a broadcast or bool input into its register. */
+/* Elements from … from+n-1 of an input that is broadcast or no floats into its register. */
 static void gather(const gi_vp *p, const gi_vp_input *in, const void *base, int64_t from, int64_t n, float *to)
 {
     int64_t index[GI_VP_MAX_RANK], at = 0, rest = from;
@@ -91,8 +93,13 @@ static void fill(const gi_vp *p, const gi_vp_input *in, const void *base, int64_
     }
 }
 
-static void store_out(gopt_dtype t, void *to, int64_t at, const float *x, int64_t n)
+static void store_out(const gi_cpu *d, gopt_dtype t, void *to, int64_t at, const float *x, int64_t n)
 {
+    if (t == GOPT_BF16) {
+        if (x)
+            d->k->narrow((size_t)n, x, (uint16_t *)to + at);
+        return;
+    }
     if (t == GOPT_F32) {
         float *f = (float *)to + at;
         if (x && f != x)
@@ -138,6 +145,9 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
             const void *base = v->arg < 0 ? v->data : in[v->arg];
             if (v->reg < 0) {
                 inputs[i] = (const float *)base + at;
+            } else if (v->full && v->dtype == GOPT_BF16) {
+                d->k->widen((size_t)n, (const uint16_t *)base + at, regs + v->reg * GI_VP_TILE);
+                inputs[i] = regs + v->reg * GI_VP_TILE;
             } else {
                 int64_t left = 0;
                 const int64_t now = v->full ? -1 : period_of(p, v, at, n, &left);
@@ -156,7 +166,7 @@ void gi_vp_run(const gi_cpu *d, const gi_vp *p, const void *const *in, void *con
             d->k->vops[k->op]((size_t)n, OPERAND(k->a), OPERAND(k->b), OPERAND(k->c), k->p, k->q, dst);
         }
         for (int o = 0; o < p->n_out && !direct; o++)
-            store_out(p->out[o].dtype, out[o], at, OPERAND(p->out[o].reg), n);
+            store_out(d, p->out[o].dtype, out[o], at, OPERAND(p->out[o].reg), n);
 #undef OPERAND
     }
 }

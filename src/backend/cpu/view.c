@@ -43,9 +43,10 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
             return GOPT_OK;
     GI_TRY(gi_cpu_set_in(s, c, 1, &x));
     s->n_out = 1;
-    const bool same = c->have_in[0] == GI_PLAIN || gi_cpu_layouts_agree(d, x->type);
+    const gi_layout plain = gi_is_bf16(c->have_in[0]) ? GI_PLAIN_BF16 : GI_PLAIN;
     c->want_out[0] = GI_PLAIN;
-    if (same && (c->have_out[0] == GI_PLAIN || gi_cpu_layouts_agree(d, y->type))) {
+    if (gi_cpu_layouts_agree(d, c->have_in[0], plain, x->type) &&
+        gi_cpu_layouts_agree(d, c->have_out[0], plain, y->type)) {
         c->want_in[0] = c->have_in[0];
         c->want_out[0] = c->have_out[0];
         s->alias = true;
@@ -54,11 +55,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     return GOPT_OK;
 }
 
-/* Not reached for an alias: the input lies blocked, or the output shall. */
+/* Not reached for an alias: the input lies otherwise than plain, or the output shall. */
 static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
 {
-    if (c->have_in[0] == GI_BLOCKED)
-        gi_cpu_convert(d, args->pool, s->in[0]->type, GI_BLOCKED, args->in[0].host, args->out[0].host);
+    if (c->have_in[0] != GI_PLAIN)
+        gi_cpu_convert(d, args->pool, s->in[0]->type, c->have_in[0], GI_PLAIN, args->in[0].host, args->out[0].host);
     else if (args->in[0].host != args->out[0].host)
         memcpy(args->out[0].host, args->in[0].host, args->out[0].bytes);
     return GOPT_OK;

@@ -331,7 +331,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, Conv_in_X)) && gi_epilogue_values(&v->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
-    gi_cpu_want_like(s, c, s->out[0]->type);
+    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
     c->want_in[0] = GI_BLOCKED;
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)

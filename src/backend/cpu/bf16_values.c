@@ -1,0 +1,91 @@
+/* Which images of a plan lie in bfloat16: those that products of bfloat16 read or write, and what lies between them,
+ * as long as whoever reads and writes them knows how. What a product reads it would round anyway.
+ *
+ * A block may have channels past the last one, which products multiply with zeros: so they must be finite, and only
+ * operations that leave them so may write such a block. */
+#include "backend/cpu/bf16.h"
+
+/* The convolution that the step is, alone or with pointwise nodes behind it; NULL: it is something else. */
+static const gi_node *convolution(const gi_node *n)
+{
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    if (n->op != OP_Fusion)
+        return n->op == OP_Conv ? n : NULL;
+    if (!body || !body->first || body->first->op != OP_Conv)
+        return NULL;
+    for (const gi_node *k = body->first->next; k; k = k->next)
+        if (!gi_vp_takes(k))
+            return NULL;
+    return body->first;
+}
+
+static bool is_pointwise(const gi_node *n)
+{
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    if (n->op != OP_Fusion)
+        return gi_vp_takes(n);
+    for (const gi_node *k = body ? body->first : NULL; k; k = k->next)
+        if (!gi_vp_takes(k))
+            return false;
+    return body && body->first;
+}
+
+/* Of zeros, or numbers that are finite, it makes finite ones. */
+static bool keeps_finite(const gi_node *n)
+{
+    switch (n->op) {
+    case OP_Add:
+    case OP_Sub:
+    case OP_Mul:
+    case OP_Min:
+    case OP_Max:
+    case OP_Relu:
+    case OP_Clip:
+    case OP_LeakyRelu:
+    case OP_PRelu:
+    case OP_Sigmoid:
+    case OP_HardSigmoid:
+    case OP_HardSwish:
+    case OP_Tanh:
+    case OP_Gelu:
+    case OP_Neg:
+    case OP_Abs:
+    case OP_Identity:
+    case OP_BatchNormalization:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool all_keep_finite(const gi_node *n)
+{
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    if (!body)
+        return n->op == OP_Conv || keeps_finite(n);
+    for (const gi_node *k = body->first; k; k = k->next)
+        if (k->op != OP_Conv && !keeps_finite(k))
+            return false;
+    return true;
+}
+
+bool gi_bf16_multiplies(const gi_cpu *d, const gi_node *n)
+{
+    const gi_node *conv = convolution(n);
+    return conv && gi_bf16_asked(d, 1) && gi_conv_bf16_takes(d, conv);
+}
+
+bool gi_bf16_reads(const gi_cpu *d, const gi_node *n)
+{
+    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n);
+}
+
+bool gi_bf16_writes(const gi_cpu *d, const gi_node *n)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (!gi_type_is_static(n->out[i]->type) || n->out[i]->type->rank < 3 ||
+            !gi_type_static_dims(n->out[i]->type, dims) || (dims[1] % GK_BF16_K && !all_keep_finite(n)))
+            return false;
+    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n);
+}
