@@ -7,6 +7,7 @@
 
 #include "ops/gemm.h"
 #include "ops/real.h"
+#include "ops/rnn.h"
 
 typedef enum activation_kind {
     ACT_RELU,
@@ -157,6 +158,31 @@ static const char *read_attributes(const gi_node *n, recurrence *r)
     r->kind = n->op == OP_RNN ? KIND_RNN : n->op == OP_GRU ? KIND_GRU : KIND_LSTM;
     r->gates = r->kind == KIND_RNN ? 1 : r->kind == KIND_GRU ? 3 : 4;
     return read_activations(n, r->kind == KIND_RNN ? 1 : r->kind == KIND_GRU ? 2 : 3, r);
+}
+
+const char *gi_rnn_read(const gi_node *n, gi_rnn *out)
+{
+    recurrence r = { 0 };
+    const char *why = read_attributes(n, &r);
+    if (why)
+        return why;
+    *out = (gi_rnn){ .directions = r.directions,
+                     .reverse = r.reverse,
+                     .batch_first = r.batch_first,
+                     .linear_before_reset = r.linear_before_reset,
+                     .input_forget = r.input_forget,
+                     .gates = r.gates,
+                     .clip = r.clip };
+    const int per = r.kind == KIND_RNN ? 1 : r.kind == KIND_GRU ? 2 : 3;
+    for (int i = 0; i < per * r.directions; i++) {
+        const activation *f = &r.act[i / per][i % per];
+        for (size_t k = 0; k < GI_COUNT(activations); k++)
+            if (activations[k].kind == f->kind)
+                out->act[i / per][i % per].name = activations[k].name;
+        out->act[i / per][i % per].alpha = f->alpha;
+        out->act[i / per][i % per].beta = f->beta;
+    }
+    return NULL;
 }
 
 /* ---- the rule ---- */

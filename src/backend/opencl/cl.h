@@ -213,8 +213,11 @@ gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_product(gi_cl_build *b, const gi_node *n, bool *took); /* MatMul, Gemm */
 gopt_status gi_cl_take_conv(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took);
-gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took); /* softmax, reductions */
-gopt_status gi_cl_take_move(gi_cl_build *b, const gi_node *n, bool *took); /* Transpose, Concat, Split, Slice */
+gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took);   /* softmax, reductions */
+gopt_status gi_cl_take_move(gi_cl_build *b, const gi_node *n, bool *took);   /* Transpose, Concat, Split, Slice */
+gopt_status gi_cl_take_gather(gi_cl_build *b, const gi_node *n, bool *took); /* Gather…, OneHot, Scatter… */
+gopt_status gi_cl_take_resize(gi_cl_build *b, const gi_node *n, bool *took);
+gopt_status gi_cl_take_recurrent(gi_cl_build *b, const gi_node *n, bool *took); /* RNN, GRU, LSTM */
 
 /* Sources embedded from kernels/opencl. */
 extern const char gk_opencl_gemm[];
@@ -223,5 +226,6 @@ extern const char gk_opencl_pool[];
 extern const char gk_opencl_rows[];
 extern const char gk_opencl_tile[];
 extern const char gk_opencl_mma[];
+extern const char gk_opencl_recurrent[];
 
 #endif

@@ -224,7 +224,7 @@ static const gi_node *main_of(const gi_node *n)
 
 static bool is_move(const gi_node *n)
 {
-    return n->op == OP_Concat || n->op == OP_Split || n->op == OP_Slice;
+    return n->op == OP_Concat || n->op == OP_Split || n->op == OP_Slice || n->op == OP_Gather || n->op == OP_Resize;
 }
 
 /* Does it go on with images as they lie? */

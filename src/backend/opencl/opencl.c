@@ -6,7 +6,8 @@
 #include "backend/opencl/device.h"
 
 static const gi_cl_tactic tactics[] = { gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,
-                                        gi_cl_take_pool,      gi_cl_take_rows,    gi_cl_take_move };
+                                        gi_cl_take_pool,      gi_cl_take_rows,    gi_cl_take_move,
+                                        gi_cl_take_gather,    gi_cl_take_resize,  gi_cl_take_recurrent };
 
 /* ---- views ---- */
 

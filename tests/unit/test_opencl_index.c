@@ -1,0 +1,158 @@
+/* The opencl backend's kernels that find what they read by arithmetic on coordinates: picking and putting by index,
+ * resizing, recurrent networks. */
+#include "unit/opencl.h"
+
+/* One node that runs on the device, in fp32; in fp16 behind and before nodes that keep halves on it. */
+static void node(const char *inputs, const char *text)
+{
+    if (there_is_a_device())
+        one_node(inputs, text);
+}
+
+/* %h and what comes of the node are halves, %i an integer input. */
+static void half_node(const char *inputs, const char *text)
+{
+    char graph[2048];
+    (void)snprintf(
+        graph, sizeof graph,
+        "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%y = %s\n  %%z = Exp %%y\n  return %%z as \"z\"\n}\n",
+        inputs, text);
+    if (there_is_a_device())
+        assert_int_equal(check_in("fp16", graph, false), 3);
+}
+
+static void picking(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: f32[10,7], %i: i64[2,3]", "Gather %x, %i");
+    node("%x: f32[3,10,5], %i: i32[]", "Gather %x, %i { axis = 1 }");
+    node("%x: f16[3,10], %i: i64[4]", "Gather %x, %i { axis = -1 }");
+    node("%x: bool[10,2], %i: i64[4]", "Gather %x, %i");
+    node("%x: f32[3,5,4]", "Gather %x, dense<i64[6], [4,-1,0,-5,2,2]> { axis = 1 }");
+    node("%x: f32[3,5,4]", "Gather %x, dense<i64[], 1> { axis = 0 }");
+    node("%x: f32[12,5], %i: i64[4,5]", "GatherElements %x, %i");
+    node("%x: f32[4,12], %i: i64[4,3]", "GatherElements %x, %i { axis = 1 }");
+    node("%x: f32[12,11,5], %i: i64[3,2]", "GatherND %x, %i");
+    node("%x: f32[3,10,5], %i: i64[3,2,1]", "GatherND %x, %i { batch_dims = 1 }");
+    node("%x: f32[3,4]", "GatherND %x, dense<i64[2,2], [-1,1,0,-4]>");
+    node("%i: i64[3,2]", "OneHot %i, dense<i64[], 12>, dense<f32[2], [0.5,2.0]>");
+    node("%i: i32[5]", "OneHot %i, dense<i64[], 10>, dense<i64[2], [3,4]> { axis = 0 }");
+    half_node("%x: f32[10,7], %i: i64[2,3]", "Gather %h, %i");
+    half_node("%x: f32[12,5], %i: i64[4,5]", "GatherElements %h, %i");
+}
+
+static void putting(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: f32[5,4], %u: f32[3,4]", "ScatterElements %x, dense<i64[3,4], [0,1,2,3,1,2,3,-1,2,3,0,0]>, %u");
+    node("%x: f32[3,6], %u: f32[3,2]", "ScatterElements %x, dense<i64[3,2], [0,5,-2,2,3,1]>, %u { axis = 1 }");
+    node("%x: f32[5,4,2], %u: f32[3,4,2]", "ScatterND %x, dense<i64[3,1], [4,0,-3]>, %u");
+    node("%x: i64[5,4], %u: i64[2]", "ScatterND %x, dense<i64[2,2], [1,3,4,-4]>, %u");
+    half_node("%x: f32[5,4]", "ScatterND %h, dense<i64[3,1], [4,0,-3]>, dense<f32[3,4], #e>");
+}
+
+/* What an index that points outside names is nothing: the run goes on. */
+static void indices_that_point_outside(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    const char text[] = "graph (%x: f32[3], %i: i64[4]) {\n  %y = Gather %x, %i\n  return %y as \"y\"\n}\n";
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g;
+    gopt_engine *e;
+    gopt_run_context *rc;
+    gopt_tensor *x, *i;
+    assert_int_equal(gi_parse(cx, "test", text, strlen(text), &g), GOPT_OK);
+    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl" }, &e), GOPT_OK);
+    assert_int_equal(gopt_run_context_create(e, &rc), GOPT_OK);
+    assert_int_equal(gopt_tensor_create(cx, GOPT_F32, 1, (const int64_t[]){ 3 }, &x), GOPT_OK);
+    assert_int_equal(gopt_tensor_create(cx, GOPT_I64, 1, (const int64_t[]){ 4 }, &i), GOPT_OK);
+    memcpy(x->data, (const float[]){ 1, 2, 3 }, 3 * sizeof(float));
+    memcpy(i->data, (const int64_t[]){ 2, 3, -3, INT64_MIN }, 4 * sizeof(int64_t));
+    assert_int_equal(gopt_run_context_set_input(rc, 0, x), GOPT_OK);
+    assert_int_equal(gopt_run_context_set_input(rc, 1, i), GOPT_OK);
+    assert_int_equal(gopt_run(rc), GOPT_OK);
+    assert_memory_equal(gopt_run_context_output(rc, 0)->data, ((const float[]){ 3, 0, 1, 0 }), 4 * sizeof(float));
+    gopt_run_context_destroy(rc);
+    gopt_engine_destroy(e);
+    gopt_tensor_unref(x);
+    gopt_tensor_unref(i);
+    gopt_graph_destroy(g);
+    gopt_ctx_destroy(cx);
+}
+
+static void resizing(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const ways[] = {
+        "_, dense<f32[4], [1.0,1.0,2.0,2.0]>",
+        "_, _, dense<i64[4], [2,3,7,11]> { mode = \"linear\" }",
+        "_, dense<f32[4], [1.0,1.0,0.6,1.7]> { mode = \"cubic\", exclude_outside = 1 }",
+        "_, _, dense<i64[4], [2,3,3,2]> { mode = \"linear\", antialias = 1 }",
+        "_, dense<f32[4], [1.0,1.0,3.0,1.0]> { mode = \"linear\", coordinate_transformation_mode = \"align_corners\" }",
+        "_, dense<f32[4], [1.0,1.0,1.5,2.5]> { nearest_mode = \"floor\", coordinate_transformation_mode = "
+        "\"asymmetric\" }",
+        "dense<f32[8], [0.0,0.0,0.4,0.3,1.0,1.0,1.2,0.8]>, _, dense<i64[4], [2,3,4,6]> { mode = \"linear\", "
+        "coordinate_transformation_mode = \"tf_crop_and_resize\", extrapolation_value = 2.5 }",
+    };
+    for (size_t i = 0; i < GI_COUNT(ways); i++) {
+        char text[512];
+        (void)snprintf(text, sizeof text, "Resize %%x, %s", ways[i]);
+        node("%x: f32[2,3,5,4]", text);
+        (void)snprintf(text, sizeof text, "Resize %%h, %s", ways[i]);
+        half_node("%x: f32[2,3,5,4]", text);
+    }
+    node("%x: u8[1,1,3,4]", "Resize %x, _, dense<f32[4], [1.0,1.0,2.0,1.5]>");
+    node("%x: f32[5]", "Resize %x, _, dense<f32[1], [2.0]> { mode = \"linear\" }");
+}
+
+static void recurrent_networks(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: f32[5,2,3]",
+         "LSTM %x, dense<f32[1,20,3], #a>, dense<f32[1,20,5], #b>, dense<f32[1,40], #c> { hidden_size = 5 }");
+    node("%x: f32[5,2,3], %h: f32[2,2,5], %c: f32[2,2,5]",
+         "LSTM %x, dense<f32[2,20,3], #a>, dense<f32[2,20,5], #b>, dense<f32[2,40], #c>, dense<i32[2], [3,5]>, %h, %c, "
+         "dense<f32[2,15], #d> { hidden_size = 5, direction = \"bidirectional\" }");
+    node("%x: f32[2,5,3], %w: f32[1,20,3], %r: f32[1,20,5]",
+         "LSTM %x, %w, %r { hidden_size = 5, layout = 1, direction = \"reverse\", input_forget = 1, clip = 0.7, "
+         "activations = [\"HardSigmoid\",\"Softsign\",\"ScaledTanh\"], activation_alpha = [0.3,1.5], activation_beta = "
+         "[0.4,0.7] }");
+    for (int linear = 0; linear < 2; linear++) {
+        char text[512];
+        (void)snprintf(
+            text, sizeof text,
+            "GRU %%x, dense<f32[2,15,3], #a>, dense<f32[2,15,5], #b>, dense<f32[2,30], #c> { hidden_size = 5, "
+            "direction = \"bidirectional\", linear_before_reset = %d }",
+            linear);
+        node("%x: f32[6,3,3]", text);
+    }
+    node("%x: f32[4,2,3], %h: f32[1,2,200]",
+         "RNN %x, dense<f32[1,200,3], #a>, dense<f32[1,200,200], #b>, _, _, %h { hidden_size = 200 }");
+    node("%x: f32[4,2,3]", "RNN %x, dense<f32[2,6,3], #a>, dense<f32[2,6,6], #b> { hidden_size = 6, direction = "
+                           "\"bidirectional\", activations = [\"Relu\",\"LeakyRelu\"], activation_alpha = [0.2] }");
+    half_node("%x: f32[5,2,3]",
+              "LSTM %h, dense<f32[1,20,3], #a>, dense<f32[1,20,5], #b>, dense<f32[1,40], #c> { hidden_size = 5 }");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(picking),
+        cmocka_unit_test(putting),
+        cmocka_unit_test(resizing),
+        cmocka_unit_test(indices_that_point_outside),
+        cmocka_unit_test(recurrent_networks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
