@@ -370,6 +370,7 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged 
     page_put(t, "unsupported", json_unsupported(u, n_u));
     page_put(t, "aten", json_aten(aten, n_aten));
     TRY(page_write(t));
+    TRY(explorer_write(t, NULL, g, NULL));
     if (t->o.json)
         TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p)));
     return tool_pictures(t, g, NULL, tool_model(t));

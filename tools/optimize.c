@@ -184,7 +184,7 @@ static gopt_status save(work *w)
         return gopt_gir_save(w->after, out);
     const gopt_save_options o = { .external_data = t->o.external_data,
                                   .opset = (int)t->o.opset,
-                                  .consume = !t->o.dot && !t->o.svg };
+                                  .consume = !t->o.dot && !t->o.svg && !t->o.explorer };
     return gopt_onnx_save(w->after, out, &o);
 }
 
@@ -303,7 +303,7 @@ static gopt_status optimize_steps(work *w)
         TRY(tool_cut(t, w->to, &w->after, &w->cut));
     if (part)
         TRY(page_begin(t, tool_model(t), w->after));
-    if (drawn || o->verify)
+    if (drawn || o->explorer || o->verify)
         TRY(gopt_graph_clone(w->after, &w->before));
     progress *p = progress_start(t, "optimizing");
     gopt_status s = gopt_optimize(w->after, &w->o, &w->report);
@@ -318,6 +318,7 @@ static gopt_status optimize_steps(work *w)
     TRY(tool_cut_save(t, &w->cut));
     TRY(save(w));
     TRY(drawn ? tool_pictures(t, w->before, w->after, tool_model(t)) : GOPT_OK);
+    TRY(explorer_write(t, w->before, w->after, NULL));
     if (o->json)
         TRY(write_json(w));
     if (o->remarks && w->to == stdout)

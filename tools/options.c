@@ -141,6 +141,8 @@ static const option_row rows[] = {
     { "streams", 0, "N", "N runs at the same time, each with buffers of its own", G_TIMING, C_R, INTEGER, F(streams) },
     { "profile", 0, "FILE", "time every step: a Chrome trace, a table for .csv or on -", G_TIMING, C_R, TEXT,
       F(profile) },
+    { "trex", 0, "FILE", "steps and times for TensorRT's engine explorer: FILE.graph.json and FILE.profile.json",
+      G_TIMING, C_R, TEXT, F(trex) },
 
     { "a", 0, "SPEC", "one side, BACKEND[,PRECISION][,level=N][,no-fuse] (default cpu,level=0)", G_COMPARE, C_C, TEXT,
       F(a) },
@@ -166,6 +168,9 @@ static const option_row rows[] = {
     { "svg", 0, "FILE", "the same as SVG", G_REPORT, C_I | C_O | C_R, TEXT, F(svg) },
     { "html", 0, "FILE", "one page to look around in: the graph after every pass, and why; with run, where time goes",
       G_REPORT, C_MODEL, TEXT, F(html) },
+    { "model-explorer", 0, "FILE",
+      "FILE.json for Model Explorer; beside it node data, FILE.flops.json and more, and FILE.sync.json, what is what",
+      G_REPORT, C_I | C_O | C_R, TEXT, F(explorer) },
     { "dot-full", 0, NULL, "draw every node, however many", G_REPORT, C_I | C_O | C_R, FLAG, F(dot_full) },
     { "dot-flat", 0, NULL, "no clusters, for viewers that drop what is inside them", G_REPORT, C_I | C_O | C_R, FLAG,
       F(dot_flat) },

@@ -6,9 +6,19 @@
 
 enum { MOST_RUNS = 20 };
 
+/* One profiled run. */
+typedef struct told {
+    double *ms, *start, *whole; /* one a step */
+    double sum, run_ms;
+    gopt_share_info *shares;
+    size_t n_shares;
+} told;
+
 typedef struct times {
-    double *ms; /* one a step, of all runs */
+    told run[MOST_RUNS];
     size_t steps, runs;
+    gopt_step_times *step;
+    gopt_run_profile profile; /* of the run whose steps took the median time */
 } times;
 
 static size_t step_count(gopt_run_context *rc)
@@ -19,33 +29,100 @@ static size_t step_count(gopt_run_context *rc)
     return n;
 }
 
+static size_t share_count(gopt_run_context *rc)
+{
+    size_t n = 0;
+    gopt_share_info s;
+    while (gopt_run_context_share(rc, n, &s))
+        n++;
+    return n;
+}
+
+static gopt_status keep_run(tool *t, gopt_run_context *rc, size_t steps, told *r)
+{
+    r->ms = calloc(3 * steps + 1, sizeof *r->ms);
+    r->start = r->ms + steps;
+    r->whole = r->start + steps;
+    r->n_shares = share_count(rc);
+    r->shares = calloc(r->n_shares + 1, sizeof *r->shares);
+    if (!r->ms || !r->shares)
+        return tool_no_memory(t);
+    for (size_t i = 0; i < steps; i++) {
+        const gopt_step_info *s = gopt_run_context_step(rc, i);
+        r->ms[i] = s ? s->ms : 0;
+        r->start[i] = s ? s->start_ms : 0;
+        r->whole[i] = s ? s->whole_ms : 0;
+        r->sum += r->ms[i];
+        r->run_ms = r->start[i] + r->whole[i] > r->run_ms ? r->start[i] + r->whole[i] : r->run_ms;
+    }
+    for (size_t i = 0; i < r->n_shares; i++)
+        gopt_run_context_share(rc, i, &r->shares[i]);
+    return GOPT_OK;
+}
+
+static void times_free(times *m)
+{
+    for (size_t i = 0; i < MOST_RUNS; i++) {
+        free(m->run[i].ms);
+        free(m->run[i].shares);
+    }
+    free(m->step);
+}
+
+static int by_sum(const void *a, const void *b)
+{
+    const told *x = a, *y = b;
+    return (x->sum > y->sum) - (x->sum < y->sum);
+}
+
+/* Medians and means of all runs, and the run in the middle. */
+static gopt_status sum_up(tool *t, gopt_run_context *rc, times *m)
+{
+    double of[MOST_RUNS];
+    m->step = calloc(m->steps + 1, sizeof *m->step);
+    if (!m->step)
+        return tool_no_memory(t);
+    qsort(m->run, m->runs, sizeof *m->run, by_sum);
+    const told *r = &m->run[m->runs / 2];
+    for (size_t i = 0; i < m->steps; i++) {
+        for (size_t k = 0; k < m->runs; k++)
+            of[k] = m->run[k].ms[i];
+        const summary s = summary_of(of, m->runs);
+        m->step[i] = (gopt_step_times){ .step = gopt_run_context_step(rc, i),
+                                        .median_ms = s.median,
+                                        .mean_ms = s.mean,
+                                        .ms = r->ms[i],
+                                        .start_ms = r->start[i],
+                                        .whole_ms = r->whole[i] };
+    }
+    m->profile = (gopt_run_profile){ .steps = m->step,
+                                     .n_steps = m->steps,
+                                     .shares = r->shares,
+                                     .n_shares = r->n_shares,
+                                     .runs = m->runs,
+                                     .run_ms = r->run_ms };
+    return GOPT_OK;
+}
+
 /* Runs until a second or MOST_RUNS have passed; the first run, which warms the timers, is dropped. */
 static gopt_status measure(tool *t, gopt_run_context *rc, times *m)
 {
     gopt_run_context_profile(rc, true);
     gopt_status s = gopt_run(rc);
     m->steps = s == GOPT_OK ? step_count(rc) : 0;
-    m->ms = calloc(m->steps * MOST_RUNS + 1, sizeof *m->ms);
-    if (!m->ms) {
-        gopt_run_context_profile(rc, false);
-        return tool_no_memory(t);
-    }
     const double start = now_seconds();
     while (s == GOPT_OK && m->runs < MOST_RUNS && (!m->runs || now_seconds() - start < 1)) {
         s = gopt_run(rc);
-        for (size_t i = 0; s == GOPT_OK && i < m->steps; i++) {
-            const gopt_step_info *step = gopt_run_context_step(rc, i);
-            m->ms[i * MOST_RUNS + m->runs] = step ? step->ms : 0;
-        }
-        m->runs++;
+        if (s == GOPT_OK)
+            s = keep_run(t, rc, m->steps, &m->run[m->runs++]);
     }
     gopt_run_context_profile(rc, false);
-    return s;
+    return s == GOPT_OK ? sum_up(t, rc, m) : s;
 }
 
 static double median_of(times *m, size_t i)
 {
-    return summary_of(m->ms + i * MOST_RUNS, m->runs).median;
+    return m->step[i].median_ms;
 }
 
 static char *origins_of(const gopt_step_info *s, const char *between)
@@ -76,40 +153,6 @@ static json_t *json_tactics(const gopt_step_info *s)
                          k->estimate_ms > 0 ? json_real(k->estimate_ms) : json_null(), "ms",
                          k->ms > 0 ? json_real(k->ms) : json_null(), "workspace_bytes", (json_int_t)k->workspace_bytes,
                          "weight_bytes", (json_int_t)k->weight_bytes, "why", json_text(k->why)));
-    }
-    return a;
-}
-
-static json_t *trace(gopt_run_context *rc, times *m)
-{
-    json_t *a = json_array();
-    double at = 0;
-    for (size_t i = 0; i < m->steps; i++) {
-        const gopt_step_info *s = gopt_run_context_step(rc, i);
-        const double us = 1e3 * median_of(m, i);
-        json_t *args = json_object(), *origins = json_array(), *event = json_object();
-        char *name = text_of("%s_kernel_time", or_empty(s->name));
-        for (size_t k = 0; k < s->n_origins; k++)
-            json_array_append_new(origins, json_text(s->origins[k]));
-        json_object_set_new(args, "op_name", json_text(or_empty(s->op)));
-        json_object_set_new(args, "provider", json_text(or_empty(s->backend)));
-        json_object_set_new(args, "tactic", json_text(or_empty(s->tactic)));
-        json_object_set_new(args, "tactics", json_tactics(s));
-        json_object_set_new(args, "origins", origins);
-        json_object_set_new(args, "gflop", json_real(s->gflop));
-        json_object_set_new(args, "bytes", json_integer((json_int_t)s->bytes));
-        json_object_set_new(args, "graph_index", json_integer((json_int_t)i));
-        json_object_set_new(event, "cat", json_string("Node"));
-        json_object_set_new(event, "ph", json_string("X"));
-        json_object_set_new(event, "name", json_text(name));
-        json_object_set_new(event, "pid", json_integer(1));
-        json_object_set_new(event, "tid", json_integer(1));
-        json_object_set_new(event, "ts", json_real(at));
-        json_object_set_new(event, "dur", json_real(us));
-        json_object_set_new(event, "args", args);
-        json_array_append_new(a, event);
-        free(name);
-        at += us;
     }
     return a;
 }
@@ -196,7 +239,7 @@ static gopt_status write_profile(tool *t, gopt_run_context *rc, times *m)
         free(text);
         return s;
     }
-    return tool_write_json(t, path, trace(rc, m));
+    return gopt_trace_save(t->cx, &m->profile, path);
 }
 
 /* Steps for the page. */
@@ -225,14 +268,43 @@ static json_t *steps_json(gopt_run_context *rc, times *m)
     return a;
 }
 
-gopt_status profile_write(tool *t, gopt_run_context *rc, json_t **steps)
+/* "out" of "out.json". Freed by the caller. */
+static char *prefix_of(const char *path)
+{
+    const size_t n = strlen(path);
+    return text_of("%.*s", n > 5 && !strcmp(path + n - 5, ".json") ? (int)n - 5 : (int)n, path);
+}
+
+static gopt_status write_others(tool *t, gopt_graph *before, gopt_graph *after, times *m)
+{
+    if (t->o.trex && !m->steps)
+        return tool_fail(t, GOPT_USAGE, t->o.trex, "leave out --level 0", "a run by reference has no steps to write");
+    char *prefix = t->o.trex ? prefix_of(t->o.trex) : NULL;
+    gopt_status s = prefix ? gopt_trex_save(after, &m->profile, prefix) : t->o.trex ? tool_no_memory(t) : GOPT_OK;
+    free(prefix);
+    return s == GOPT_OK ? explorer_write(t, before, after, &m->profile) : s;
+}
+
+gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const gopt_run_profile *p)
+{
+    if (!t->o.explorer)
+        return GOPT_OK;
+    char *prefix = prefix_of(t->o.explorer);
+    const gopt_status s = prefix ? gopt_explorer_save(before, after, p, tool_model(t), prefix) : tool_no_memory(t);
+    free(prefix);
+    return s;
+}
+
+gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **steps)
 {
     times m = { 0 };
     gopt_status s = measure(t, rc, &m);
     if (s == GOPT_OK && t->o.profile)
         s = write_profile(t, rc, &m);
+    if (s == GOPT_OK)
+        s = write_others(t, before, after, &m);
     if (s == GOPT_OK && steps)
         *steps = steps_json(rc, &m);
-    free(m.ms);
+    times_free(&m);
     return s;
 }

@@ -9,7 +9,7 @@
 
 typedef struct running {
     tool *t;
-    gopt_graph *g;
+    gopt_graph *g, *before; /* before: as loaded, for --model-explorer; else NULL */
     gopt_report *report;
     gopt_engine_options engine;
     gopt_engine *e;
@@ -38,7 +38,7 @@ static gopt_status optimize_for(running *r)
         o.runs = gopt_kernels_run;
         o.runs_user = r->engine.kernels;
     }
-    if (s == GOPT_OK && (t->o.dot || t->o.svg))
+    if (s == GOPT_OK && (t->o.dot || t->o.svg || t->o.explorer))
         s = gopt_graph_clone(r->g, &before);
     progress *p = s == GOPT_OK ? progress_start(t, "optimizing") : NULL;
     if (s == GOPT_OK)
@@ -46,11 +46,11 @@ static gopt_status optimize_for(running *r)
     progress_stop(p);
     if (s == GOPT_OK)
         s = page_report(t, r->g, r->report);
-    if (s == GOPT_OK && before)
+    if (s == GOPT_OK && (t->o.dot || t->o.svg))
         s = tool_pictures(t, before, r->g, tool_model(t));
     if (s == GOPT_OK && t->o.remarks)
         tool_print_remarks(t, gopt_report_get(r->report));
-    gopt_graph_destroy(before);
+    r->before = before;
     free(skip);
     return s;
 }
@@ -325,7 +325,7 @@ static gopt_status check_options(tool *t)
 static gopt_status profile(running *r)
 {
     json_t *steps = NULL;
-    TRY(profile_write(r->t, r->rc[0], r->t->page ? &steps : NULL));
+    TRY(profile_write(r->t, r->rc[0], r->before, r->g, r->t->page ? &steps : NULL));
     if (steps)
         page_put(r->t, "run", page_run(r->t, r->e, r->rc[0], &r->timing, &r->engine, steps));
     return GOPT_OK;
@@ -352,7 +352,7 @@ static gopt_status run_steps(running *r)
         return s;
     if (r->timed)
         timing_print(t, &r->timing, r->samples);
-    if (t->o.profile || t->page)
+    if (t->o.profile || t->o.trex || t->o.explorer || t->page)
         TRY(profile(r));
     TRY(page_write(t));
     if (t->o.worth)
@@ -389,6 +389,7 @@ gopt_status run(tool *t)
     gopt_engine_destroy(r.e);
     tensors_free(r.in, r.n_in);
     gopt_report_destroy(r.report);
+    gopt_graph_destroy(r.before);
     gopt_graph_destroy(r.g);
     return s;
 }

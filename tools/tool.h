@@ -72,7 +72,7 @@ typedef struct options {
     double rtol, atol; /* negative: not given */
     int64_t iterations, streams;
     double warmup, duration; /* negative: not given */
-    const char *profile;
+    const char *profile, *explorer, *trex;
     /* comparing and conformance */
     const char *a, *b, *include, *exclude, *overrides;
     int64_t jobs, timeout;
@@ -336,8 +336,11 @@ gopt_status page_write(tool *t);
 
 /* ---- profile.c ---- */
 
-/* Times every step; writes --profile's file where there is one, and gives the steps as JSON where `steps` is not NULL. */
-gopt_status profile_write(tool *t, gopt_run_context *rc, json_t **steps);
+/* Times every step; writes what --profile, --trex and --model-explorer ask for (`before` may be NULL), and gives the
+ * steps as JSON where `steps` is not NULL. */
+gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **steps);
+/* --model-explorer; nothing where it was not asked for. `before` and `p` may be NULL. */
+gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const gopt_run_profile *p);
 
 /* ---- worth.c ---- */
 

@@ -110,6 +110,10 @@ typedef struct gopt_step_info {
     const char *region; /* the fused region that it is a part of, and why that fell apart; NULL where it did not */
     const gopt_tactic_info *tactics; /* what was considered, in the order asked */
     size_t n_tactics;
+    /* What runs: a node or a Fusion of the graph as it was compiled for these shapes; NULL of copies. Borrowed, until
+     * the context's next run. */
+    const gopt_node *node;
+    double start_ms, whole_ms; /* of the last profiled run: since the run began, and with the steps that it holds */
 } gopt_step_info;
 
 typedef struct gopt_engine_info {
@@ -123,7 +127,16 @@ typedef struct gopt_engine_info {
 GOPT_API const gopt_engine_info *gopt_engine_get_info(const gopt_engine *e);
 /* Steps of the plan that the context ran last (of the static plan before the first run); NULL past the last. */
 GOPT_API const gopt_step_info *gopt_run_context_step(gopt_run_context *rc, size_t i);
-GOPT_API void gopt_run_context_profile(gopt_run_context *rc, bool on); /* time every step from now on */
+/* Time every step from now on, and what each thread does of it. */
+GOPT_API void gopt_run_context_profile(gopt_run_context *rc, bool on);
+
+/* What a thread did of a step without a pause: its own share of the work, or one that it took over. */
+typedef struct gopt_share_info {
+    int thread; /* 0: the one that called gopt_run */
+    double start_ms, ms;
+} gopt_share_info;
+/* Share i of the last profiled run on the cpu, in no particular order; false past the last. */
+GOPT_API bool gopt_run_context_share(const gopt_run_context *rc, size_t i, gopt_share_info *out);
 
 /* A part of the memory that intermediate tensors share. */
 typedef struct gopt_buffer_info {

@@ -69,6 +69,39 @@ GOPT_API void gopt_page_report(gopt_page *p, const gopt_report_summary *r);
 GOPT_API void gopt_page_put(gopt_page *p, const char *key, const char *json);
 GOPT_API gopt_status gopt_page_save(gopt_page *p, const char *path); /* whole or not at all; "-" is stdout */
 
+/* ---- for other tools ---- */
+
+/* A step in a number of profiled runs. */
+typedef struct gopt_step_times {
+    const gopt_step_info *step; /* as of the run that is told; borrowed */
+    double median_ms, mean_ms;  /* over all runs, without the steps that it holds */
+    double ms;                  /* of the run that is told; so are these: */
+    double start_ms, whole_ms;  /* since that run began; with the steps that it holds */
+} gopt_step_times;
+
+/* Profiled runs: one is told in full, the others are in the medians. Made by whoever ran. */
+typedef struct gopt_run_profile {
+    const gopt_step_times *steps;
+    size_t n_steps;
+    const gopt_share_info *shares; /* what each thread did, of the run that is told */
+    size_t n_shares;
+    size_t runs;
+    double run_ms; /* the whole of the run that is told */
+} gopt_run_profile;
+
+/* A Chrome trace of that run in ONNX Runtime's form, for Perfetto and for ONNX Runtime's tools. */
+GOPT_API gopt_status gopt_trace_save(gopt_ctx *cx, const gopt_run_profile *p, const char *path);
+
+/* TREx, TensorRT's engine explorer: PREFIX.graph.json has the steps as layers of an engine, PREFIX.profile.json their
+ * times. `g` gives the bindings. */
+GOPT_API gopt_status gopt_trex_save(const gopt_graph *g, const gopt_run_profile *p, const char *prefix);
+
+/* Model Explorer: PREFIX.json has the graph, and the one before where `before` is not NULL; PREFIX.sync.json says which
+ * nodes of the two are which; PREFIX.METRIC.json has the node data: operations, bytes and weights, and of a run (p is
+ * not NULL) time and moved bytes. */
+GOPT_API gopt_status gopt_explorer_save(const gopt_graph *before, const gopt_graph *after, const gopt_run_profile *p,
+                                        const char *title, const char *prefix);
+
 #ifdef __cplusplus
 }
 #endif

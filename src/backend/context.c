@@ -7,7 +7,7 @@
 #include "backend/frame.h"
 #include "ops/eval.h"
 
-enum { MAX_FRAMES = 4, INPUT_ALIGN = 16 };
+enum { MAX_FRAMES = 4, INPUT_ALIGN = 16, MAX_SHARES = 1 << 15 };
 
 typedef struct framed {
     gi_special *special;
@@ -33,6 +33,8 @@ struct gopt_run_context {
     framed *now; /* that of the last run; of the static plan before the first */
     uint64_t clock;
     gopt_run_times times;
+    gi_pool_share *shares; /* of the last profiled run; MAX_SHARES of them while runs are profiled */
+    size_t n_shares;
 };
 
 /* ---- diagnostics ---- */
@@ -203,6 +205,7 @@ void gopt_run_context_destroy(gopt_run_context *rc)
     gi_pool_destroy(rc->run.pool);
     gi_arena_destroy(rc->run.scratch);
     gi_arena_destroy(rc->arena);
+    gi_free(rc->cx, rc->shares);
     gopt_ctx_destroy(rc->cx);
     gi_free(e->cx, rc);
 }
@@ -276,11 +279,16 @@ static gopt_status run_plan(struct gopt_run_context *rc)
     gi_frame *f = rc->now->frame;
     for (size_t i = 0; i < rc->n_inputs; i++)
         gi_frame_set(f, f->p->params[i], rc->aligned[i]);
-    for (size_t i = 0; rc->run.profile && i < rc->now->n_infos; i++)
-        rc->now->infos[i].ms = 0; /* of a branch that is not taken, too */
+    for (size_t i = 0; rc->run.profile && i < rc->now->n_infos; i++) { /* of a branch that is not taken, too */
+        gopt_step_info *s = &rc->now->infos[i];
+        s->ms = s->start_ms = s->whole_ms = 0;
+    }
+    gi_pool_watch(rc->run.pool, rc->run.profile ? rc->shares : NULL, MAX_SHARES);
+    rc->run.began = gi_now();
     gi_pool_enter(rc->run.pool);
     gopt_status st = gi_frame_run(f);
     gi_pool_leave(rc->run.pool);
+    rc->n_shares = gi_pool_watch(rc->run.pool, NULL, 0);
     if (st == GOPT_OK && e->backend[1] && gi_engine_on_device(e, 1))
         st = e->backend[1]->finish(e->device[1]);
     for (size_t i = 0; i < rc->n_outputs && st == GOPT_OK; i++)
@@ -355,6 +363,19 @@ bool gopt_run_context_buffer(gopt_run_context *rc, size_t i, gopt_buffer_info *o
 void gopt_run_context_profile(gopt_run_context *rc, bool on)
 {
     rc->run.profile = on;
+    if (on && !rc->shares) /* without memory, steps are timed all the same */
+        rc->shares = gi_alloc(rc->cx, MAX_SHARES * sizeof *rc->shares);
+}
+
+bool gopt_run_context_share(const gopt_run_context *rc, size_t i, gopt_share_info *out)
+{
+    if (i >= rc->n_shares)
+        return false;
+    const gi_pool_share *s = &rc->shares[i];
+    *out = (gopt_share_info){ .thread = s->thread,
+                              .start_ms = 1e3 * (s->start - rc->run.began),
+                              .ms = 1e3 * (s->end - s->start) };
+    return true;
 }
 
 gopt_run_times gopt_run_context_times(const gopt_run_context *rc)

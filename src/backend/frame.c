@@ -367,8 +367,11 @@ static gopt_status run_profiled(gi_frame *f, gi_plan_step *s, gi_step_state *st)
     if (status == GOPT_OK && s->kind == GI_STEP_COMPILED && !s->s.alias && gi_engine_on_device(e, s->device))
         status = e->backend[s->device]->finish(e->device[s->device]);
     const double took = s->s.alias ? 0 : 1e3 * (gi_now() - start);
-    if (st->info)
+    if (st->info) {
         st->info->ms = took - (f->run->profiled_ms - before);
+        st->info->start_ms = 1e3 * (start - f->run->began);
+        st->info->whole_ms = took;
+    }
     f->run->profiled_ms = before + took;
     return status;
 }

@@ -29,6 +29,7 @@ typedef struct gi_run_state {
     void *backend_context[2];
     gi_arena *scratch; /* of reference evaluation; reset after each node */
     bool profile;
+    double began;         /* when the run began, by gi_now's clock */
     double profiled_ms;   /* of all steps of this run that ended */
     gopt_run_times times; /* h2d and d2h of the run so far */
 } gi_run_state;

@@ -73,6 +73,7 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
         info->tactic = own[s->kind];
     }
     char label[16];
+    info->node = s->node;
     if (s->node) {
         const char *name = s->node->name;
         if (!name)

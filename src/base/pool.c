@@ -57,6 +57,9 @@ struct gi_pool {
     worker *workers; /* n - 1: worker 0 is the caller */
     int n, started;
     bool spins, pinned;
+    gi_pool_share *watch; /* where shares are noted; NULL: nowhere */
+    size_t most_watched;
+    atomic_size_t watched;
     uint64_t saved_fp;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -243,10 +246,23 @@ static bool claim(worker *w, unsigned generation)
                                                    memory_order_relaxed);
 }
 
-static void run_share(worker *w, unsigned generation)
+/* Runs share `number` of the job that is on, on thread `thread`. */
+static inline void run_job(gi_pool *p, int number, int thread)
 {
-    gi_pool *p = w->pool;
-    p->job(p->arg, w->number, p->n);
+    if (!p->watch) {
+        p->job(p->arg, number, p->n);
+        return;
+    }
+    const double start = gi_now();
+    p->job(p->arg, number, p->n);
+    const size_t i = atomic_fetch_add_explicit(&p->watched, 1, memory_order_relaxed);
+    if (i < p->most_watched)
+        p->watch[i] = (gi_pool_share){ .start = start, .end = gi_now(), .thread = thread };
+}
+
+static void run_share(worker *w, unsigned generation, int thread)
+{
+    run_job(w->pool, w->number, thread);
     atomic_store_explicit(&w->done, generation, memory_order_release);
 }
 
@@ -261,7 +277,7 @@ static void *work(void *arg)
         if (atomic_load_explicit(&p->stop, memory_order_relaxed))
             return NULL;
         if (claim(w, seen))
-            run_share(w, seen);
+            run_share(w, seen, w->number);
     }
 }
 
@@ -278,7 +294,7 @@ static void join(gi_pool *p, unsigned generation)
 {
     for (int i = 0; i < p->n - 1; i++)
         if (claim(&p->workers[i], generation))
-            run_share(&p->workers[i], generation);
+            run_share(&p->workers[i], generation, 0);
     for (int i = 0; i < p->n - 1; i++) {
         double start = 0;
         bool yields = !p->spins;
@@ -373,20 +389,28 @@ void gi_pool_leave(gi_pool *p)
         fp_set(p->saved_fp);
 }
 
+size_t gi_pool_watch(gi_pool *p, gi_pool_share *shares, size_t most)
+{
+    const size_t n = atomic_exchange(&p->watched, 0), noted = n < p->most_watched ? n : p->most_watched;
+    p->watch = shares;
+    p->most_watched = shares ? most : 0;
+    return noted;
+}
+
 void gi_pool_run(gi_pool *p, gi_job job, void *arg)
 {
     const bool entered = atomic_load_explicit(&p->entered, memory_order_relaxed) > 0;
     const uint64_t fp = entered ? 0 : fp_get();
     if (!entered)
         fp_set(fp_flushing(fp));
+    p->job = job;
+    p->arg = arg;
     if (p->n == 1) {
-        job(arg, 0, 1);
+        run_job(p, 0, 0);
     } else {
-        p->job = job;
-        p->arg = arg;
         const unsigned generation = atomic_fetch_add(&p->generation, 1) + 1;
         wake_all(p);
-        job(arg, 0, p->n);
+        run_job(p, 0, 0);
         join(p, generation);
     }
     if (!entered)

@@ -24,6 +24,15 @@ void gi_pool_run(gi_pool *p, gi_job job, void *arg);
 void gi_pool_enter(gi_pool *p);
 void gi_pool_leave(gi_pool *p);
 
+/* What one thread did of a gi_pool_run, by gi_now's clock: its own share, or one that it took over. */
+typedef struct gi_pool_share {
+    double start, end;
+    int thread; /* 0: the caller */
+} gi_pool_share;
+/* From now on the first `most` shares of what runs are noted there; NULL: no longer. Returns how many were noted since
+ * it was last called. Not while anything runs. */
+size_t gi_pool_watch(gi_pool *p, gi_pool_share *shares, size_t most);
+
 /* What the processor calls itself. */
 void gi_cpu_model(char *name, size_t n);
 /* Cores that this process may use. */

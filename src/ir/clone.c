@@ -176,6 +176,7 @@ static bool copy_node(copy *c, gi_block *to, const gi_node *n, gi_node **out)
     m->doc = gi_arena_str(a, n->doc);
     m->scope = gi_arena_str(a, n->scope);
     m->number = n->number;
+    m->pass = gi_arena_str(a, n->pass);
     m->meta = strings(a, n->meta, 2 * n->n_meta);
     m->n_meta = n->n_meta;
     for (uint32_t i = 0; i < n->n_out; i++)

@@ -441,6 +441,7 @@ gi_node *gi_node_create(gi_block *b, gi_node *before, gi_opcode op, uint32_t n_i
         return NULL;
     n->id = g->next_node++;
     n->op = op;
+    n->pass = g->pass;
     n->domain = row->domain ? row->domain : "";
     n->op_name = row->onnx ? row->onnx : row->name;
     n->opset = gi_graph_opset(g, n->domain);

@@ -98,6 +98,7 @@ struct gopt_node {
     int64_t number;             /* position in the file + 1; 0 for a node of ours */
     const char *const *origins; /* original node names that this came from, unique, in order; GI_MAX_ORIGINS at most */
     uint32_t n_origins;
+    const char *pass;        /* the rule or pass that made it, or merged others into it; NULL: it is as loaded */
     const char *const *meta; /* metadata_props: key, value, key, value … */
     uint32_t n_meta;         /* pairs */
     gi_block *block;         /* NULL once removed */
@@ -145,7 +146,8 @@ struct gopt_graph {
     uint32_t n_out_symbols;         /* pairs */
     uint32_t n_values, n_blocks, next_node; /* ids given so far */
     uint64_t epoch;
-    gi_values consts;        /* each holds a reference to its blob, released with the graph or before */
+    const char *pass; /* the rule or pass that is running, for the nodes that it makes; lives as long as the program */
+    gi_values consts; /* each holds a reference to its blob, released with the graph or before */
     gi_vec(gi_blob *) blobs; /* of attributes: one reference each, released with the graph */
 };
 

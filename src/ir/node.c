@@ -336,6 +336,8 @@ bool gi_node_merge_origins(gi_node *n, const gi_node *from)
     for (uint32_t i = 0; i < from->n_origins && n->origins != from->origins; i++)
         if (!(same_arena ? append_origin : gi_node_add_origin)(n, from->origins[i]))
             return false;
+    if (n->block->graph->pass)
+        n->pass = n->block->graph->pass;
     if (!n->number)
         n->number = from->number;
     if (!n->scope)

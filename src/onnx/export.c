@@ -330,21 +330,43 @@ static bool attribute(writer *w, const gi_xattr *from, pb_attr **out)
 
 /* ---- nodes ---- */
 
-/* Every node says which ones of the original model it came from. Nodes have metadata since IR 10; readers of older
- * files pass over it. */
+static bool has_meta(const gi_node *n, const char *key)
+{
+    for (uint32_t i = 0; i < n->n_meta; i++)
+        if (!strcmp(n->meta[2 * i], key))
+            return true;
+    return false;
+}
+
+/* The scope as PyTorch's exporter writes it: the last part is the node itself. */
+static const char *namespace_of(gi_arena *a, const gi_node *n, const char *op)
+{
+    const char *slash = n->name ? strrchr(n->name, '/') : NULL;
+    const char *last = slash ? slash + 1 : n->name && *n->name ? n->name : op;
+    return gi_arena_printf(a, "%s/%s: %s", n->scope, last, op);
+}
+
+/* Every node says which ones of the original model it came from, where it lies in the model's structure, and which rule
+ * or pass made it. Nodes have metadata since IR 10; readers of older files pass over it. */
 static bool node_meta(gi_export *x, const gi_xnode *n, const char *first_out, pb_node *to)
 {
     gi_arena *a = x->a;
     if (!n->n)
         return true;
     const gi_node *from = n->n;
-    to->metadata_props = GI_NEW_ARRAY(a, Gi__Pb__StringStringEntryProto *, from->n_meta + 2u);
+    to->metadata_props = GI_NEW_ARRAY(a, Gi__Pb__StringStringEntryProto *, from->n_meta + 4u);
     if (!to->metadata_props)
         return false;
     for (uint32_t i = 0; i < from->n_meta; i++)
-        if (strcmp(from->meta[2 * i], "gopt.origin") != 0 &&
-            !add_pair(a, &to->metadata_props[to->n_metadata_props++], from->meta[2 * i], from->meta[2 * i + 1]))
+        if (!add_pair(a, &to->metadata_props[to->n_metadata_props++], from->meta[2 * i], from->meta[2 * i + 1]))
             return false;
+    if (from->pass && !add_pair(a, &to->metadata_props[to->n_metadata_props++], "gopt.pass", from->pass))
+        return false;
+    if (from->scope && *from->scope && !has_meta(from, "namespace")) {
+        const char *path = namespace_of(a, from, n->op);
+        if (!path || !add_pair(a, &to->metadata_props[to->n_metadata_props++], "namespace", path))
+            return false;
+    }
     gi_str s;
     gi_str_init(&s, a);
     for (uint32_t i = 0; i < from->n_origins; i++)

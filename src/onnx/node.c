@@ -85,6 +85,10 @@ bool gi_raw_describe(gi_import *im, const gi_raw *r, gi_node *n)
                     return false;
                 continue;
             }
+            if (!strcmp(key, "gopt.pass")) {
+                n->pass = gi_arena_str(a, value);
+                continue;
+            }
             meta[k] = gi_arena_str(a, key);
             meta[k + 1] = gi_arena_str(a, value);
             if (!meta[k] || !meta[k + 1])

@@ -364,18 +364,22 @@ static gopt_status try_rule(engine *e, const gi_rule *rule, gi_node *root, bool 
     gi_rewrite r = { .g = e->g, .root = root, .scratch = e->scratch };
     const size_t diags = e->g->cx->n_diags;
     const uint64_t epoch = e->g->epoch;
+    const char *pass = e->g->pass;
+    e->g->pass = rule->name;
     gi_value *y = rule->make(&r, &m);
     const char *reason = r.why;
     e->g->cx->n_diags = diags;
     if (!y || !check_result(e, rule, &r, y, &reason)) {
         note_decline(e, rule, root, reason);
         discard(e, &r);
+        e->g->pass = pass;
         e->g->epoch = epoch; /* all is as it was */
         return GOPT_OK;
     }
     note_decline(e, rule, root, NULL);
     put_in_place(e, rule, &m, &r, y);
     let_go(e);
+    e->g->pass = pass;
     e->applied++;
     *done = true;
     return e->failed ? GOPT_NO_MEMORY : GOPT_OK;

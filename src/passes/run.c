@@ -97,7 +97,9 @@ static gopt_status run_pass(runner *r, const char *name, gi_pass_fn fn, const gi
     r->pass.pass = name;
     r->index++;
     GI_NEED(gi_report_begin_pass(r->pass.report, name));
+    g->pass = name;
     gopt_status status = rule ? gi_rules_run(g, &r->pass, &rule, 1) : fn(g, &r->pass);
+    g->pass = NULL;
     gi_arena_reset(r->pass.scratch);
     *changed = g->epoch != epoch;
     if (*changed) {

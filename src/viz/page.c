@@ -5,6 +5,7 @@
  * nothing can break out. */
 #include <stdlib.h>
 
+#include "viz/json.h"
 #include "viz/page.h"
 
 #ifdef GI_HAVE_ZLIB
@@ -41,13 +42,7 @@ json_t *gi_page_text(gopt_page *p, const char *text)
     const uintptr_t known = (uintptr_t)gi_smap_get(&p->string_index, text);
     if (known)
         return json_integer((json_int_t)known - 1);
-    json_t *j = json_string(text);
-    if (!j) { /* no UTF-8: what is ASCII stays */
-        char *copy = gi_arena_str(p->arena, text);
-        for (char *c = copy; c && *c; c++)
-            *c = (unsigned char)*c < 0x80 ? *c : '?';
-        j = copy ? json_string(copy) : NULL;
-    }
+    json_t *j = gi_json_text(p->cx, text);
     if (!j || json_array_append_new(p->strings, j) ||
         !gi_smap_put(&p->string_index, text, (void *)(uintptr_t)(p->n_strings + 1)))
         return NULL;

@@ -3,6 +3,7 @@
  * Every node is hashed with all that the page says of it; one whose hash is new gets a new record, one that was not met
  * is gone. Ids are never reused, so both are one look into a map, and a stage costs one walk over the graph. */
 #include "ops/cost.h"
+#include "viz/json.h"
 #include "viz/page.h"
 
 typedef struct stage {
@@ -67,43 +68,6 @@ static gopt_status tell_value(stage *s, const gi_value *v)
 
 /* ---- attributes ---- */
 
-enum { MOST_NUMBERS = 64, MOST_TEXT = 400 };
-
-static void attr_text(gi_str *s, const gi_attr *a)
-{
-    switch (a->kind) {
-    case GI_ATTR_INT:
-        gi_str_addf(s, "%lld", (long long)a->u.i);
-        break;
-    case GI_ATTR_FLOAT:
-        gi_str_addf(s, "%.9g", (double)a->u.f);
-        break;
-    case GI_ATTR_STRING:
-        gi_str_addn(s, a->u.s ? a->u.s : "", a->n < MOST_TEXT ? a->n : MOST_TEXT);
-        break;
-    case GI_ATTR_INTS:
-    case GI_ATTR_FLOATS:
-    case GI_ATTR_STRINGS:
-        gi_str_add(s, "[");
-        for (uint32_t i = 0; i < a->n && i < MOST_NUMBERS; i++) {
-            gi_str_add(s, i ? ", " : "");
-            if (a->kind == GI_ATTR_INTS)
-                gi_str_addf(s, "%lld", (long long)a->u.ints[i]);
-            else if (a->kind == GI_ATTR_FLOATS)
-                gi_str_addf(s, "%.9g", (double)a->u.floats[i]);
-            else
-                gi_str_addf(s, "%.*s", MOST_TEXT, a->u.strings[i]);
-        }
-        gi_str_add(s, a->n > MOST_NUMBERS ? ", ...]" : "]");
-        break;
-    case GI_ATTR_TENSOR:
-        gi_str_addf(s, "tensor of %zu bytes", a->u.tensor ? a->u.tensor->bytes : (size_t)0);
-        break;
-    default:
-        gi_str_add(s, "subgraph");
-    }
-}
-
 static json_t *attrs_of(stage *s, const gi_node *n)
 {
     json_t *list = json_array();
@@ -113,7 +77,7 @@ static json_t *attrs_of(stage *s, const gi_node *n)
             continue;
         gi_str text;
         gi_str_init(&text, s->p->scratch);
-        attr_text(&text, a);
+        gi_attr_text(&text, a);
         json_array_append_new(list, gi_page_text(s->p, a->name));
         json_array_append_new(list, gi_page_text(s->p, text.p));
     }
@@ -121,16 +85,6 @@ static json_t *attrs_of(stage *s, const gi_node *n)
 }
 
 /* ---- records ---- */
-
-static const char *op_of(const stage *s, const gi_node *n)
-{
-    if (n->op == OP_Fusion)
-        return gi_fusion_kind_name(n->fusion);
-    const gi_op *row = gi_op_get(n->op);
-    const char *domain = n->op == OP_Unknown ? n->domain : row->domain;
-    const char *name = n->op == OP_Unknown ? n->op_name : row->onnx ? row->onnx : row->name;
-    return domain && *domain ? gi_arena_printf(s->p->scratch, "%s::%s", domain, name ? name : "?") : name;
-}
 
 /* A number, or an expression in the model's symbols. */
 static json_t *flops_of(stage *s, const gi_node *n)
@@ -198,9 +152,9 @@ static json_t *record_of(stage *s, const gi_node *n)
     const gi_block *inside = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
     json_t *in = ids_of_uses(s, n->in, n->n_in), *out = ids_of_outputs(s, n);
     json_t *results = inside ? ids_of_uses(s, inside->results, inside->n_results) : json_array();
-    return json_pack("[I, o, i, o, o, I, o, o, o, o, o, o, o]", (json_int_t)n->id, gi_page_text(s->p, op_of(s, n)),
-                     n->op == OP_Fusion ? -1 : (int)gi_kind_of(n), gi_page_text(s->p, n->name),
-                     gi_page_text(s->p, n->scope), (json_int_t)parent_of(n->block),
+    return json_pack("[I, o, i, o, o, I, o, o, o, o, o, o, o]", (json_int_t)n->id,
+                     gi_page_text(s->p, gi_op_text(s->p->scratch, n)), n->op == OP_Fusion ? -1 : (int)gi_kind_of(n),
+                     gi_page_text(s->p, n->name), gi_page_text(s->p, n->scope), (json_int_t)parent_of(n->block),
                      gi_page_text(s->p, block_name(n->block)), in, out, attrs_of(s, n), origins_of(s, n),
                      flops_of(s, n), results);
 }

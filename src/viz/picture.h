@@ -41,6 +41,9 @@ typedef struct gi_group {
     gi_vec(const gi_node *) nodes; /* of the main block, in order */
 } gi_group;
 
+/* The scope that an exporter left, or the name up to its last part; its length. */
+const char *gi_scope_of(const gi_node *n, size_t *length);
+
 /* Chooses groups so that about `budget` boxes are drawn; nodes in `folded` are left out. `of` maps a node of the main block (gi_key) to its
  * group; nodes that stand for themselves are absent. */
 gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, const gi_map *folded, gi_map *of);

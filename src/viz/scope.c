@@ -39,8 +39,7 @@ static uint32_t weight(const gi_node *n)
     return total;
 }
 
-/* The scope's path and the length of it: the scope that the exporter left, or the name up to its last part. */
-static const char *path_of(const gi_node *n, size_t *length)
+const char *gi_scope_of(const gi_node *n, size_t *length)
 {
     const char *name = n->scope;
     if (name && *name) {
@@ -87,7 +86,7 @@ static gopt_status make_tree(grouping *w, const gopt_graph *g, const gi_map *fol
         if (gi_map_get(folded, gi_key(n)))
             continue;
         size_t length;
-        const char *path = path_of(n, &length);
+        const char *path = gi_scope_of(n, &length);
         scope *s = find_scope(w, path, length);
         if (!s || !gi_push(w->arena, &s->own, n))
             return GOPT_NO_MEMORY;

@@ -138,8 +138,12 @@ static void views_and_in_place_keep_the_answers(void **state)
     run_pair(&p, in);
     size_t n = 0;
     for (const gopt_step_info *s; (s = gopt_run_context_step(p.rc, n)); n++)
-        assert_true(s->name && s->op && s->backend && s->tactic && s->ms >= 0);
+        assert_true(s->name && s->op && s->backend && s->tactic && s->ms >= 0 && s->whole_ms >= s->ms &&
+                    (s->node || !strcmp(s->tactic, "copy")));
     assert_int_equal(n, info->steps);
+    gopt_share_info share;
+    for (size_t i = 0; gopt_run_context_share(p.rc, i, &share); i++)
+        assert_true(share.start_ms >= 0 && share.ms >= 0);
     gopt_tensor_unref(in[0]);
     gopt_tensor_unref(in[1]);
     close_pair(&p);

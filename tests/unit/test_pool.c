@@ -43,6 +43,39 @@ static void runs_every_worker_once(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* Every share is noted, those of one thread one after the other, and none where nobody watches. */
+static void notes_what_is_watched(void **state)
+{
+    (void)state;
+    enum { THREADS = 3, ROUNDS = 10, SHARES = THREADS * ROUNDS };
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gi_pool *p = gi_pool_create(cx, THREADS);
+    tally t = { 0 };
+    gi_pool_share shares[SHARES];
+    double last[THREADS] = { 0 };
+    gi_pool_run(p, count, &t);
+    assert_int_equal(gi_pool_watch(p, shares, SHARES), 0);
+    for (int i = 0; i < ROUNDS; i++)
+        gi_pool_run(p, count, &t);
+    assert_int_equal(gi_pool_watch(p, shares, 4), SHARES);
+    for (int i = 0; i < SHARES; i++) {
+        const gi_pool_share *s = &shares[i];
+        assert_true(s->thread >= 0 && s->thread < THREADS && s->start <= s->end);
+        for (int k = 0; k < SHARES; k++)
+            assert_true(k == i || shares[k].thread != s->thread || shares[k].end <= s->start ||
+                        s->end <= shares[k].start);
+        last[s->thread] = s->end;
+    }
+    assert_true(last[0] > 0);
+    for (int i = 0; i < ROUNDS; i++)
+        gi_pool_run(p, count, &t);
+    assert_int_equal(gi_pool_watch(p, NULL, 0), 4);
+    gi_pool_run(p, count, &t);
+    assert_int_equal(gi_pool_watch(p, NULL, 0), 0);
+    gi_pool_destroy(p);
+    gopt_ctx_destroy(cx);
+}
+
 static void wakes_after_sleep(void **state)
 {
     (void)state;
@@ -129,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_every_worker_once),
+        cmocka_unit_test(notes_what_is_watched),
         cmocka_unit_test(wakes_after_sleep),
         cmocka_unit_test(flushes_denormals_and_restores),
         cmocka_unit_test(pools_do_not_disturb_each_other),
