@@ -297,7 +297,7 @@ static gopt_status json_weights(gopt_graph *g, json_t **out)
 }
 
 static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u,
-                              const gopt_aten_finding *aten, size_t n_aten, json_t *plugins)
+                              const gopt_aten_finding *aten, size_t n_aten, json_t *plugins, const gopt_plan *plan)
 {
     const char *domain;
     int64_t version;
@@ -320,6 +320,8 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
     json_object_set_new(j, "unsupported", json_unsupported(u, n_u));
     json_object_set_new(j, "aten", json_aten(aten, n_aten));
     json_object_set_new(j, "plugins", plugins);
+    if (plan)
+        json_object_set_new(j, "plan", plan_json(plan));
     json_object_set_new(j, "diagnostics", json_diagnostics(t));
     if (t->o.nodes)
         json_object_set_new(j, "node_list", json_nodes(g));
@@ -337,7 +339,7 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
 
 /* ---- the whole ---- */
 
-static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged **plugins)
+static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const gopt_plan *plan, plugged **plugins)
 {
     const gopt_inspection *m;
     const gopt_unsupported *u;
@@ -350,6 +352,8 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged 
     const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
                        (t->o.svg && !strcmp(t->o.svg, "-")) || (t->o.html && !strcmp(t->o.html, "-"));
     if (!taken && !t->o.quiet) {
+        if (plan)
+            plan_print(t, plan);
         print_head(t, g, m);
         if (t->o.nodes)
             print_nodes(t, g);
@@ -372,7 +376,7 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, plugged 
     TRY(page_write(t));
     TRY(explorer_write(t, NULL, g, NULL));
     if (t->o.json)
-        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p)));
+        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p), plan));
     return tool_pictures(t, g, NULL, tool_model(t));
 }
 
@@ -380,12 +384,16 @@ gopt_status inspect(tool *t)
 {
     gopt_graph *g = NULL, *lowered = NULL;
     plugged *plugins = NULL;
-    gopt_status s = tool_load(t, tool_model(t), &g);
+    gopt_plan *plan = NULL;
+    gopt_status s = gopt_is_plan(tool_model(t)) ? gopt_plan_open(t->cx, tool_model(t), &plan) : GOPT_OK;
+    if (s == GOPT_OK)
+        s = tool_load(t, tool_model(t), &g);
     if (s == GOPT_OK)
         s = gopt_graph_clone(g, &lowered);
     if (s == GOPT_OK)
-        s = look_at(t, g, lowered, &plugins);
+        s = look_at(t, g, lowered, plan, &plugins);
     free(plugins);
+    gopt_plan_close(plan);
     gopt_graph_destroy(lowered);
     gopt_graph_destroy(g);
     return s;

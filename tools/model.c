@@ -61,7 +61,16 @@ gopt_status tool_load(tool *t, const char *path, gopt_graph **out)
     gopt_graph *g = NULL;
     *out = NULL;
     progress *p = progress_start(t, "reading the model");
-    gopt_status s = gopt_load(t->cx, path, &g);
+    gopt_plan *plan = NULL;
+    gopt_status s = GOPT_OK;
+    if (gopt_is_plan(path)) {
+        s = gopt_plan_open(t->cx, path, &plan);
+        if (s == GOPT_OK)
+            s = gopt_plan_graph(plan, &g);
+        gopt_plan_close(plan);
+    } else {
+        s = gopt_load(t->cx, path, &g);
+    }
     progress_stop(p);
     TRY(s);
     const bool part = t->o.extract.n || t->o.extract_in.n || t->o.extract_out.n;

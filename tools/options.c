@@ -86,8 +86,10 @@ static const option_row rows[] = {
       "end the network before what cannot run: OUT.onnx has all that does not depend on it, OUT.tail.onnx the rest, "
       "OUT.cut.json what was cut and how the two connect",
       G_OPTIMIZE, C_O, FLAG, F(drop_postprocess) },
-    { "verify", 0, NULL, "run the model before and after on seeded inputs; on a mismatch name the rewrite", G_OPTIMIZE,
-      C_O, FLAG, F(verify) },
+    { "verify", 0, NULL,
+      "run the model before and after on seeded inputs; on a mismatch name the rewrite. With run and a plan: run the "
+      "plan's own inputs and compare with the answers of where it was built",
+      G_OPTIMIZE, C_O | C_R, FLAG, F(verify) },
     { "verify-dump", 0, "FILE",
       "where --verify writes the smallest graph that shows a mismatch (default: OUT.culprit.gir)", G_OPTIMIZE, C_O,
       TEXT, F(verify_dump) },
@@ -111,6 +113,11 @@ static const option_row rows[] = {
     { "timing-cache", 0, "FILE",
       "what tuning found: read from and kept in FILE; implies --tune, unless --deterministic", G_RUN, C_R, TEXT,
       F(timing_cache) },
+    { "plan", 0, "FILE", "write what was built, to be run later without building; without MODEL, run FILE", G_RUN, C_R,
+      TEXT, F(plan) },
+    { "trust-plan", 0, NULL,
+      "take compiled programs out of a plan also where this computer's own processor would run them", G_RUN, C_R, FLAG,
+      F(trust_plan) },
     { "workspace", 0, "BYTES", "memory that one step may take beside its tensors", G_RUN, C_R, BYTES, F(workspace) },
 
     { "input", 0, "NAME=FILE",
@@ -424,6 +431,10 @@ static gopt_status check_args(tool *t)
     options *o = &t->o;
     if (o->help || o->version || o->list_passes)
         return GOPT_OK;
+    if (!o->args.n && t->cmd->bit == CMD_RUN && o->plan && gopt_is_plan(o->plan)) {
+        TRY(add_arg(t, o->plan));
+        o->plan = NULL;
+    }
     if (!o->args.n && t->cmd->model) {
         struct stat st;
         const bool piped = !fstat(0, &st) && (S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode));

@@ -13,6 +13,8 @@ typedef struct running {
     gopt_report *report;
     gopt_engine_options engine;
     gopt_engine *e;
+    gopt_plan *plan; /* that it was loaded from; NULL: it was built */
+    double load_ms;
     gopt_run_context **rc;
     size_t n_streams;
     gopt_tensor **in;
@@ -279,7 +281,8 @@ static gopt_status write_json(running *r)
     json_object_set_new(j, "precision", json_text(i->precision ? i->precision : "fp32"));
     json_object_set_new(j, "threads", json_integer(i->threads));
     json_object_set_new(j, "iterations", json_integer((json_int_t)m->n));
-    json_object_set_new(j, "build_ms", json_real(i->build_ms));
+    json_object_set_new(j, "build_ms", json_real(r->plan ? r->load_ms : i->build_ms));
+    json_object_set_new(j, "from_plan", json_boolean(r->plan != NULL));
     json_object_set_new(j, "latency_ms", summary_json(&m->latency));
     json_object_set_new(j, "h2d_ms", summary_json(&m->h2d));
     json_object_set_new(j, "compute_ms", summary_json(&m->compute));
@@ -307,8 +310,9 @@ static void print_engine(const running *r)
     say(t, ": ");
     if (m)
         say(t, "%lld nodes, %lld after optimizing, ", (long long)m->nodes_before, (long long)m->nodes_after);
-    say(t, "%zu steps; weights %s, activations %s; built in %.0f ms\n", i->steps, bytes_text(i->weight_bytes).p,
-        bytes_text(i->activation_bytes).p, i->build_ms);
+    say(t, "%zu steps; weights %s, activations %s; %s in %.0f ms\n", i->steps, bytes_text(i->weight_bytes).p,
+        bytes_text(i->activation_bytes).p, r->plan ? "loaded from a plan" : "built",
+        r->plan ? r->load_ms : i->build_ms);
 }
 
 static gopt_status check_options(tool *t)
@@ -331,21 +335,51 @@ static gopt_status profile(running *r)
     return GOPT_OK;
 }
 
-static gopt_status run_steps(running *r)
+static gopt_status from_model(running *r)
 {
     tool *t = r->t;
-    TRY(check_options(t));
+    if (t->o.verify)
+        return tool_fail(t, GOPT_USAGE, tool_model(t), "gopt optimize MODEL --verify, or gopt compare MODEL",
+                         "gopt run --verify checks a plan, and this is a model");
     TRY(tool_load(t, tool_model(t), &r->g));
     TRY(tool_check_supported(t, r->g, tool_model(t)));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
     TRY(page_begin(t, tool_model(t), r->g));
     TRY(optimize_for(r));
-    TRY(build(r));
+    return build(r);
+}
+
+static gopt_status from_plan(running *r)
+{
+    tool *t = r->t;
+    if (t->o.dump_kernels)
+        TRY(tool_make_dir(t, t->o.dump_kernels));
+    r->engine.take_graph = true;
+    TRY(plan_load(t, &r->engine, &r->plan, &r->e, &r->load_ms));
+    r->g = gopt_engine_graph(r->e);
+    TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
+    if (t->o.dot || t->o.svg)
+        TRY(tool_pictures(t, r->g, NULL, tool_model(t)));
+    return GOPT_OK;
+}
+
+static gopt_status run_steps(running *r)
+{
+    tool *t = r->t;
+    TRY(check_options(t));
+    if (gopt_is_plan(tool_model(t)))
+        TRY(from_plan(r));
+    else
+        TRY(from_model(r));
     tool_flush(t);
     TRY(make_contexts(r));
+    if (t->o.plan)
+        TRY(plan_write(t, r->e, r->g));
     r->timed = t->o.iterations || t->o.duration > 0;
     TRY(time_runs(t, r->rc, r->n_streams, &r->timing));
     print_engine(r);
+    if (t->o.verify)
+        TRY(plan_check(t, r->plan, r->e));
     precision_print(t, r->rc[0]);
     gopt_status s = use_outputs(r);
     if (s != GOPT_OK && s != GOPT_DIFFERENT)
@@ -374,6 +408,8 @@ gopt_status run(tool *t)
                               .reference = t->o.level == 0,
                               .take_graph = !t->o.worth,
                               .deterministic = t->o.deterministic,
+                              .for_plan = t->o.plan != NULL,
+                              .trust_plan = t->o.trust_plan,
                               .tune = (t->o.tune || t->o.timing_cache) && !t->o.deterministic,
                               .timing_cache = t->o.timing_cache,
                               .workspace = t->o.workspace,
@@ -387,6 +423,7 @@ gopt_status run(tool *t)
     if (r.e && r.engine.take_graph)
         r.g = NULL;
     gopt_engine_destroy(r.e);
+    gopt_plan_close(r.plan);
     tensors_free(r.in, r.n_in);
     gopt_report_destroy(r.report);
     gopt_graph_destroy(r.before);

@@ -47,7 +47,8 @@ typedef struct options {
     /* optimizing */
     int64_t level; /* -1: not given */
     const char *fp, *passes, *skip, *remarks;
-    bool list_passes, rules, stats, verify, no_fuse;
+    bool list_passes, rules, stats, verify, no_fuse, trust_plan;
+    const char *plan;
     const char *verify_dump, *planted;
     int64_t rewrite_limit; /* -1: none */
     int64_t opset;
@@ -280,6 +281,15 @@ void answers_free(answers *a);
 gopt_status run_once(tool *t, gopt_graph *g, const run_spec *s, gopt_tensor *const *in, answers *out);
 /* Runs g as it is by reference evaluation. */
 gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answers *out);
+
+/* ---- plan.c ---- */
+
+/* Opens the plan that the model is, and makes its engine: in *ms. Options that would build it otherwise are refused. */
+gopt_status plan_load(tool *t, const gopt_engine_options *o, gopt_plan **p, gopt_engine **e, double *ms);
+gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g); /* to --plan */
+gopt_status plan_check(tool *t, gopt_plan *p, gopt_engine *e);  /* --verify */
+void plan_print(const tool *t, const gopt_plan *p);
+json_t *plan_json(const gopt_plan *p);
 
 /* ---- verify.c ---- */
 

@@ -48,6 +48,9 @@ typedef struct gopt_engine_options {
      * shapes do no harm; a damaged file is set aside with a warning. */
     bool tune;
     const char *timing_cache;
+    bool for_plan;          /* gopt_plan_save will be asked (gopt/plan.h): no weights are let go of */
+    struct gopt_plan *plan; /* of gopt_plan_engine, which sets it */
+    bool trust_plan;    /* compiled programs of a plan are taken also for a device that is this computer's processor */
     bool deterministic; /* nothing is decided by the clock: the opencl backend takes what it expects to be fastest */
     /* Fused regions of these operators, "Conv+Add+Relu" as gopt_step_info.op says, are taken apart; "*": all. To see
      * what they are worth. */

@@ -6,6 +6,7 @@
 #include "gopt/graph.h"
 #include "gopt/image.h"
 #include "gopt/pass.h"
+#include "gopt/plan.h"
 #include "gopt/plugin.h"
 #include "gopt/report.h"
 #include "gopt/status.h"

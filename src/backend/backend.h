@@ -7,6 +7,7 @@
 #ifndef GI_BACKEND_H
 #define GI_BACKEND_H
 
+#include "backend/archive.h"
 #include "base/pool.h"
 #include "gopt/engine.h"
 #include "ir/graph.h"
@@ -61,6 +62,8 @@ struct gi_step {
     bool ask_all;
     gopt_tactic_info *tactics; /* what `compile` considered, of the plan's arena; NULL: nothing but what was taken */
     size_t n_tactics;
+    const gi_kept_step *kept; /* of the caller: what a plan file holds of it; NULL: nothing */
+    uint32_t kept_at;         /* packs of it that were asked for */
 };
 
 typedef struct gi_run_args {
@@ -106,6 +109,15 @@ typedef struct gi_backend {
     /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). */
     gopt_status (*context_open)(gi_device *d, void **context);
     void (*context_close)(gi_device *d, void *context);
+    /* Optional (NULL), for plan files: gives what of the step's packed weights may lie in one, in the order in which
+     * compile asked gi_kept_next for them. */
+    gopt_status (*packs)(gi_device *d, const gi_step *s, gi_pack_visit visit, void *user);
+    /* What a machine must have in common with this one so that packed weights fit: "isa=avx512; bf16=none". */
+    const char *(*machine)(const gi_device *d, gi_arena *a);
+    /* State of the device that spares building: compiled programs, choices. Restoring takes what fits and is no error
+     * where nothing does; `trusted`: code that would run on this computer's own processor may be taken. */
+    gopt_status (*state)(gi_device *d, gi_str *out);
+    gopt_status (*restore)(gi_device *d, const uint8_t *p, size_t n, bool trusted);
 } gi_backend;
 
 extern const gi_backend gi_backend_cpu;

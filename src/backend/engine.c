@@ -3,6 +3,7 @@
 #include "backend/engine.h"
 
 #include "backend/frame.h"
+#include "backend/plan_file.h"
 #include "backend/specialise.h"
 #include "backend/tune.h"
 
@@ -221,8 +222,15 @@ static gopt_status tell_placement(struct gopt_engine *e, const gi_plan *p)
 static gopt_status make_plan(struct gopt_engine *e, const gopt_tensor *const *inputs, gi_special *s)
 {
     gi_tuned tuned;
-    if (!e->options.tune || !e->timings)
-        return gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan);
+    if (e->file) {
+        e->kept = gi_plan_file_find(e->file, s->key, s->n_key);
+        e->kept_at = 0;
+    }
+    if (!e->options.tune || !e->timings) {
+        const gopt_status st = gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan);
+        e->kept = NULL;
+        return st;
+    }
     GI_TRY(gi_tune(e, s->graph->main, inputs, s->arena, &tuned));
     e->wants = &tuned.wants;
     e->tuned = &tuned;
@@ -350,6 +358,11 @@ static gopt_status fill(struct gopt_engine *e, gopt_graph *g, const gopt_engine_
     GI_TRY(open_devices(e));
     if (!e->graph)
         GI_TRY(gopt_graph_clone(g, &e->graph));
+    if (e->options.plan) {
+        e->file = gi_plan_file_ref(e->options.plan);
+        e->options.plan = NULL;
+        GI_TRY(gi_plan_file_fits(e));
+    }
     if ((e->options.tune || e->options.timing_cache) && !e->options.reference && !e->backend[1]) {
         const char *machine = gi_tune_machine(e, e->arena);
         GI_NEED(machine);
@@ -358,7 +371,9 @@ static gopt_status fill(struct gopt_engine *e, gopt_graph *g, const gopt_engine_
     const int main_device = e->backend[1] ? 1 : 0;
     e->info = (gopt_engine_info){ .backend = e->backend[main_device]->name,
                                   .device = e->backend[main_device]->device_name(e->device[main_device]),
-                                  .precision = e->options.precision,
+                                  .precision = e->file && gopt_plan_find_fact(e->file, "precision")
+                                                   ? gopt_plan_find_fact(e->file, "precision")
+                                                   : e->options.precision,
                                   .threads = e->options.threads };
     e->is_static = inputs_are_static(e->graph);
     if (e->options.reference)
@@ -407,6 +422,7 @@ void gopt_engine_destroy(gopt_engine *e)
         &(gi_devices){ .backend = { e->backend[0], e->backend[1] }, .device = { e->device[0], e->device[1] } });
     gi_timings_close(e->timings);
     gopt_graph_destroy(e->graph);
+    gopt_plan_close(e->file);
     gi_arena_destroy(e->arena);
     pthread_mutex_destroy(&e->lock);
     gi_free(e->cx, e);

@@ -54,6 +54,9 @@ struct gopt_engine {
     bool tuning;                  /* plans are made to be timed: they share weights, and let go of none */
     gi_map *wants;                /* node id + 1 → the tactic that the plan being made shall use; NULL: none */
     const struct gi_tuned *tuned; /* what tuning found for it; NULL: it was not tuned */
+    gopt_plan *file;              /* that it was loaded from; NULL: it was built */
+    const gi_kept_plan *kept;     /* what the file holds of the plan being made; NULL: nothing */
+    size_t kept_at;               /* steps of it that were compiled */
     gi_map device_consts;         /* blob → its copy on the device */
     gi_vec(gi_device_copy) device_copies;
 };

@@ -1,6 +1,7 @@
 /* Builds the plan of a block: takes regions apart that no kernel runs, places its nodes, has them compiled, gives every value a slot, puts copies where
  * a value crosses between host and device. */
 #include "backend/plan.h"
+#include "backend/plan_file.h"
 #include "backend/tune.h"
 
 typedef struct builder {
@@ -144,10 +145,27 @@ static gopt_status connect(builder *b, gi_plan_step *s)
     return GOPT_OK;
 }
 
+/* What the plan file holds of the step that is compiled next. */
+static gopt_status keep_next(gi_plan *p, const gi_placed *at, gi_step *s)
+{
+    struct gopt_engine *e = p->e;
+    const gi_kept_step *k = e->kept_at < e->kept->n ? &e->kept->steps[e->kept_at++] : NULL;
+    const char *op = gi_plan_name_ops(p->arena, at->node);
+    GI_NEED(op);
+    if (!k || strcmp(k->op, op) != 0 || k->device != at->device)
+        return gi_plan_file_misfit(e, k, op, NULL);
+    if (k->tactic.name && !e->backend[1]) /* what a device leaves to the cpu is chosen anew */
+        s->want = &k->tactic;
+    s->kept = k;
+    return GOPT_OK;
+}
+
 /* What the caller of `compile` says of its choice. */
 static gopt_status choose_by(builder *b, const gi_placed *at, gi_step *s)
 {
     const struct gopt_engine *e = b->p->e;
+    if (e->kept)
+        GI_TRY(keep_next(b->p, at, s));
     s->again = !e->is_static || e->tuning;
     s->ask_all = e->tuning && !e->wants;
     if (e->wants && !b->p->outer)
@@ -183,7 +201,11 @@ static gopt_status add_compiled(builder *b, const gi_placed *at, bool *packs)
     GI_TRY(choose_by(b, at, &s.s));
     GI_TRY(backend->compile(device, &s.s, p->arena));
     *packs = s.s.packs;
-    gopt_status st = connect(b, &s);
+    gopt_status st = GOPT_OK;
+    if (s.s.kept && s.s.want && s.s.tactic && strcmp(s.s.kept->tactic.name, s.s.tactic) != 0)
+        st = gi_plan_file_misfit(p->e, s.s.kept, s.s.kept->op, s.s.tactic);
+    if (st == GOPT_OK)
+        st = connect(b, &s);
     if (st == GOPT_OK)
         st = gi_plan_describe(p, &s, at->reason);
     if (st == GOPT_OK && !gi_push(p->arena, &p->steps, s))
@@ -281,7 +303,8 @@ static gopt_status build(builder *b)
         GI_TRY(add_slot(p, block->params[i], false, GI_SLOT_OUTER, &p->params[i]));
     gi_placed *placed;
     size_t n;
-    GI_TRY(gi_plan_regions(p, b->scratch));
+    if (!p->e->file || !p->e->is_static) /* the graph of a file is as it was when its steps were compiled */
+        GI_TRY(gi_plan_regions(p, b->scratch));
     GI_TRY(gi_plan_place(p, b->scratch, &placed, &n));
     GI_TRY(open_backends(b, placed, n));
     if (p->e->tuning && !p->e->wants && !p->outer) {

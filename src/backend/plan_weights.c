@@ -79,7 +79,7 @@ static gopt_status collect(gi_weights *w, gi_arena *a)
 gopt_status gi_weights_open(gi_plan *p, const gi_placed *placed, size_t n, gi_arena *a, gi_weights **out)
 {
     *out = NULL;
-    if (!p->e->options.take_graph || !p->e->is_static || p->e->tuning || p->outer)
+    if (!p->e->options.take_graph || !p->e->is_static || p->e->tuning || p->outer || p->e->options.for_plan)
         return GOPT_OK;
     gi_weights *w = GI_NEW(a, gi_weights);
     GI_NEED(w);

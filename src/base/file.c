@@ -278,6 +278,14 @@ gopt_status gi_out_commit(gi_out *o)
     return st;
 }
 
+gopt_status gi_out_commit_safely(gi_out *o)
+{
+    flush(o);
+    if (o->temporary && !o->error && fsync(o->fd) != 0 && errno != EINVAL) /* EINVAL: it is no such file */
+        o->error = errno;
+    return gi_out_commit(o);
+}
+
 void gi_out_abort(gi_out *o)
 {
     if (!o)

@@ -28,7 +28,8 @@ void gi_out_write(gi_out *o, const void *p, size_t n); /* errors are kept until 
 uint64_t gi_out_size(const gi_out *o);                 /* bytes written so far */
 void gi_out_expect(gi_out *o, uint64_t n);             /* n bytes will be written: room is made for them now */
 gopt_status gi_out_commit(gi_out *o);                  /* frees o in any case */
-void gi_out_abort(gi_out *o);                          /* o may be NULL */
+gopt_status gi_out_commit_safely(gi_out *o); /* the same once the bytes are on the disk, whatever happens then */
+void gi_out_abort(gi_out *o);                /* o may be NULL */
 
 /* Writes n bytes as a whole file. */
 gopt_status gi_file_write(gopt_ctx *cx, const char *path, const void *p, size_t n);

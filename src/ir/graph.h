@@ -292,10 +292,18 @@ gopt_status gi_verify(const gopt_graph *g);
 typedef struct gi_print_options {
     bool types;    /* a type behind every result; without, inference finds what it can when read back */
     bool contents; /* the bytes of weights, so that parsing gives the same graph; else shape and hash */
+    /* Optional (NULL): the number by which a weight that is too large to print inline is known elsewhere: it is printed
+     * as @NUMBER. False without memory. */
+    bool (*number)(void *user, gi_blob *b, uint64_t *number);
+    void *user;
 } gi_print_options;
 gopt_status gi_print(const gopt_graph *g, const gi_print_options *o, gi_str *out);
 /* Types are those of the parameters alone: infer the rest. */
 gopt_status gi_parse(gopt_ctx *cx, const char *file, const char *text, size_t n, gopt_graph **out);
+/* The same where weights stand as @NUMBER: `weight` gives a reference to it, NULL where there is none. */
+typedef gi_blob *(*gi_weight_of)(void *user, uint64_t number);
+gopt_status gi_parse_with(gopt_ctx *cx, const char *file, const char *text, size_t n, gi_weight_of weight, void *user,
+                          gopt_graph **out);
 /* Sets a node's attributes from "pads = [1,1,1,1], group = 2". */
 gopt_status gi_parse_attrs(gi_node *n, const char *text);
 

@@ -8,9 +8,11 @@
 typedef struct parser {
     gi_lex lex;
     gopt_graph *g;
-    gi_smap values;    /* label without % -> value */
-    gi_smap constants; /* name -> value */
-    int64_t number;    /* of the next node */
+    gi_smap values;      /* label without % -> value */
+    gi_smap constants;   /* name -> value */
+    int64_t number;      /* of the next node */
+    gi_weight_of weight; /* of @NUMBER; NULL: there are none */
+    void *user;
 } parser;
 
 #ifdef __clang_analyzer__ /* which does not follow them */
@@ -169,6 +171,24 @@ static bool parse_contents(parser *p, gi_blob *b)
     return list ? gi_lex_expect(&p->lex, ']') : true;
 }
 
+/* Behind @: the weight of that number, which must be of the type that the text says. */
+static bool parse_reference(parser *p, const gi_type *t, const int64_t *dims, gi_blob **out)
+{
+    int64_t number;
+    if (!p->weight || !gi_lex_integer(&p->lex, &number) || number < 0)
+        return gi_lex_fail(&p->lex, "expected the contents of a constant");
+    gi_blob *b = p->weight(p->user, (uint64_t)number);
+    if (!b)
+        return gi_lex_fail(&p->lex, "there is no weight number %lld", (long long)number);
+    if (b->dtype != t->dtype || b->rank != t->rank ||
+        (b->rank && memcmp(b->dims, dims, (size_t)b->rank * sizeof *dims) != 0)) {
+        gi_blob_unref(b);
+        return gi_lex_fail(&p->lex, "weight number %lld is of another type", (long long)number);
+    }
+    *out = b;
+    return true;
+}
+
 /* Behind `dense`: <TYPE, DATA[, "name"]>. */
 static bool parse_dense(parser *p, gi_blob **out, const char **its_name)
 {
@@ -183,6 +203,16 @@ static bool parse_dense(parser *p, gi_blob **out, const char **its_name)
     if (!gi_lex_expect(&p->lex, ','))
         return false;
     gi_lex_skip(&p->lex);
+    if (gi_lex_take(&p->lex, '@')) {
+        if (!parse_reference(p, t, dims, &b))
+            return false;
+        if ((gi_lex_take(&p->lex, ',') && !gi_lex_quoted(&p->lex, its_name, NULL)) || !gi_lex_expect(&p->lex, '>')) {
+            gi_blob_unref(b);
+            return false;
+        }
+        *out = b;
+        return true;
+    }
     int64_t n;
     if (!gi_type_elements(t, &n) || (*p->lex.p != '#' && n > p->lex.end - p->lex.p && t->dtype != GOPT_STRING))
         return gi_lex_fail(&p->lex, "a constant of this shape does not fit its text");
@@ -205,7 +235,7 @@ static bool parse_constant(parser *p, gi_value **out)
     if (!parse_dense(p, &b, &its_name))
         return false;
     gi_value *seen = its_name ? gi_smap_get(&p->constants, its_name) : NULL;
-    if (seen && gi_blob_equal(seen->def.blob, b)) {
+    if (seen && (seen->def.blob == b || gi_blob_equal(seen->def.blob, b))) {
         gi_blob_unref(b);
         *out = seen;
         return true;
@@ -686,7 +716,13 @@ gopt_status gi_parse_attrs(gi_node *n, const char *text)
 
 gopt_status gi_parse(gopt_ctx *cx, const char *file, const char *text, size_t n, gopt_graph **out)
 {
-    parser p = { .lex = { .cx = cx, .file = file }, .number = 1 };
+    return gi_parse_with(cx, file, text, n, NULL, NULL, out);
+}
+
+gopt_status gi_parse_with(gopt_ctx *cx, const char *file, const char *text, size_t n, gi_weight_of weight, void *user,
+                          gopt_graph **out)
+{
+    parser p = { .lex = { .cx = cx, .file = file }, .number = 1, .weight = weight, .user = user };
     GI_TRY(gi_graph_create(cx, &p.g));
     p.lex.arena = p.g->arena;
     p.lex.scratch = gi_arena_create(cx);

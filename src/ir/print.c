@@ -154,6 +154,10 @@ static void print_dense(printer *p, gi_blob *b, const char *name)
         }
         if (b->rank)
             gi_str_add(s, "]");
+    } else if (p->o.number) {
+        uint64_t number = 0;
+        s->failed |= !p->o.number(p->o.user, b, &number);
+        gi_str_addf(s, "@%llu", (unsigned long long)number);
     } else if (p->o.contents) {
         gi_str_add(s, "0x");
         const uint8_t *bytes = b->data;

@@ -16,7 +16,8 @@
  * Values: %name where the name is an identifier, %"name" otherwise, %7 where it has none; a name that stands
  * for several values gets #2, #3 behind it. `_` is an absent input. A constant is dense<TYPE, DATA> or
  * dense<TYPE, DATA, "name">, DATA being a scalar, a flat list, #HASH (parsed to contents drawn from the hash;
- * what a reader needs when the bytes do not matter) or 0xHEX bytes. Behind a node: @"name", then
+ * what a reader needs when the bytes do not matter), 0xHEX bytes, or @NUMBER, a weight that whoever reads the text
+ * has (gi_parse_with). Behind a node: @"name", then
  * !{ scope = "…", origins = ["…"], doc = "…", meta = ["k", "v"] } where there is more than the name. */
 #ifndef GI_TEXT_H
 #define GI_TEXT_H

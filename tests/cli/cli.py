@@ -713,6 +713,76 @@ class Cuts(Case):
             self.assertIsNone(json.loads((self.dir / "out.cut.json").read_text())["tail"])
 
 
+class Plans(Case):
+    """gopt run --plan, and what is done with the file."""
+    def build(self):
+        self.gopt("run", "net.onnx", "--plan", "net.gplan", "--output-dir", "a", "--threads", 2)
+        return self.dir / "net.gplan"
+
+    def test_runs(self):
+        self.build()
+        (self.dir / "net.onnx").unlink()
+        for k, way in enumerate((["net.gplan"], ["--plan", "net.gplan"], ["net.gplan", "--verify"], ["net.gplan", "--threads", 1])):
+            p = self.gopt("run", *way, "--output-dir", f"b{k}", "--json", "r.json")
+            self.assertIn("loaded from a plan", p.stdout)
+            self.assertEqual((self.dir / "a/y.npy").read_bytes(), (self.dir / f"b{k}/y.npy").read_bytes())
+            r = json.loads((self.dir / "r.json").read_text())
+            self.assertTrue(r["from_plan"])
+            self.assertEqual(r["threads"], 1 if k == 3 else 2)
+
+    def test_verify(self):
+        self.build()
+        self.assertIn("bit for bit", self.gopt("run", "net.gplan", "--verify").stdout)
+        self.fails(2, "run", "net.onnx", "--verify", says="checks a plan", hint="gopt compare")
+
+    def test_inspect(self):
+        self.build()
+        p = self.gopt("inspect", "net.gplan", "--nodes", "--json", "i.json")
+        for word in ("a built plan", "cpu", "fp32", "fingerprint", "net.onnx", "isa="):
+            self.assertIn(word, p.stdout)
+        plan = json.loads((self.dir / "i.json").read_text())["plan"]
+        self.assertEqual(plan["facts"]["backend"], "cpu")
+        self.assertEqual(plan["file_bytes"], (self.dir / "net.gplan").stat().st_size)
+        self.assertTrue(plan["fingerprint"] and plan["steps"])
+        self.assertTrue(all(s["tactic"] for s in plan["steps"]))
+
+    def test_as_a_model(self):
+        self.build()
+        self.gopt("compare", "net.gplan", "net.onnx")
+        self.gopt("optimize", "net.gplan", "-o", "back.onnx")
+        self.gopt("compare", "back.onnx", "net.onnx")
+
+    def test_same_bytes(self):
+        first = self.build().read_bytes()
+        self.assertEqual(first, self.build().read_bytes())
+        self.assertNotIn(str(self.dir).encode(), first)
+
+    def test_refused(self):
+        path = self.build()
+        good = path.read_bytes()
+        self.write("cut.gplan", good[:len(good) // 2])
+        self.fails(3, "run", "cut.gplan", says=["cut.gplan", "cut off", f"{len(good) // 2} bytes of {len(good)}"], hint="build it again")
+        self.fails(3, "inspect", "cut.gplan", says="cut off")
+        bad = bytearray(good)
+        bad[100] ^= 1
+        self.write("bad.gplan", bytes(bad))
+        self.fails(3, "run", "bad.gplan", "--output-dir", "none", says=["bad.gplan", "damaged between byte 0 and"])
+        self.assertFalse((self.dir / "none").exists())
+        self.fails(4, "run", "net.gplan", "--isa", "sse2", says="--isa sse2 is asked for")
+        self.fails(4, "run", "net.gplan", "--backend", "opencl", says="backend cpu")
+
+    def test_built_already(self):
+        self.build()
+        for flag in (["--level", 1], ["--no-fuse"], ["--shape", "x=1x2x2x2"], ["--plan", "again.gplan"], ["--fp", "strict"]):
+            self.fails(2, "run", "net.gplan", *flag, says=[flag[0], "built already"], hint="when the plan is built")
+        self.assertFalse((self.dir / "again.gplan").exists())
+
+    def test_cannot_be_written(self):
+        self.fails(3, "run", "net.onnx", "--plan", "no/such/folder.gplan", says="cannot write")
+        self.fails(2, "run", "net.onnx", "--level", 0, "--plan", "z.gplan", says="reference evaluation")
+        self.assertFalse((self.dir / "z.gplan").exists())
+
+
 if __name__ == "__main__":
     case, GOPT = sys.argv[1], os.path.abspath(sys.argv[2])
     names = [case] if case != "all" else ["Usage", "Bad", "Inputs", "Outputs", "Classes", "Pictures", "Cuts"]

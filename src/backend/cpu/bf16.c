@@ -196,7 +196,7 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, gi_bl
     const double order[] = { v->parts, v->image ? 0 : all->o->trans_b, v->image ? 1 : (double)all->o->alpha };
     const size_t biases = (size_t)(v->panels * GK_BF16_COLUMNS) * sizeof(float);
     bool filled;
-    v->weights = gi_cpu_pack_of(d, s, c, w, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_bf16) + v->image),
+    v->weights = gi_cpu_pack_of(d, s, c, w, gi_cpu_order(&gi_tactic_conv_bf16, order, sizeof(order)) + v->image,
                                 (size_t)(v->panels * v->panel) * sizeof(*v->weights), &filled);
     v->bias = gi_cpu_pack(d, s, c, biases);
     GI_NEED(v->weights && v->bias);

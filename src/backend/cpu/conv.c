@@ -66,7 +66,7 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, conv *v)
     const int64_t order[] = { v->group, v->ocg, v->tiles, v->icg, v->cb, v->blocks, lanes2 };
     bool filled;
     v->tile_floats = v->w.kh * v->w.kw * v->icg * lanes2;
-    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_direct)),
+    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_cpu_order(&gi_tactic_conv_direct, order, sizeof(order)),
                                 (size_t)(all * v->tile_floats) * sizeof(float), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(all * lanes2) * sizeof(float));
     GI_NEED(v->weights && v->bias);

@@ -64,8 +64,11 @@ static gopt_status cpu_open(gopt_ctx *cx, const char *spec, const gopt_engine_op
             return gi_fail(cx, GOPT_USAGE, NULL, "one of sse2, avx2, avx512", "there is no instruction set \"%s\"",
                            o->isa);
         if (asked > isa)
-            return gi_fail(cx, GOPT_UNSUPPORTED, NULL, "leave the option out to use what there is",
-                           "this processor has no %s; the best that it has is %s", o->isa, gk_isa_name(isa));
+            return gi_fail(cx, GOPT_UNSUPPORTED, NULL,
+                           o->plan ? "build the plan on this machine: gopt run MODEL --plan FILE"
+                                   : "leave the option out to use what there is",
+                           "this processor has no %s%s; the best that it has is %s", o->isa,
+                           o->plan ? ", which the plan was built for" : "", gk_isa_name(isa));
         isa = asked;
     }
     gi_cpu *d = gi_alloc(cx, sizeof(*d));
@@ -202,7 +205,15 @@ struct gi_cpu_packed {
     gi_store how;
     struct gi_cpu_shared *shared; /* then p is NULL */
     struct gi_cpu_packed *next;
+    const void *data; /* of what plan files may hold: the packed weights, their size and order; else NULL */
+    size_t packed;
+    uint64_t order;
 };
+
+uint64_t gi_cpu_order(const gi_tactic *t, const void *order, size_t bytes)
+{
+    return gi_hash(order, bytes, gi_hash(t->name, strlen(t->name), 0));
+}
 
 void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes)
 {
@@ -258,11 +269,34 @@ static void drop_shared(gi_cpu *d, struct gi_cpu_shared *k)
     gi_free(d->cx, k);
 }
 
+/* Notes what lies in a plan file, which the engine holds. */
+static void *add_kept(gi_step *s, gi_cpu_step *c, void *p, size_t bytes)
+{
+    struct gi_cpu_packed *k = GI_NEW(c->arena, struct gi_cpu_packed);
+    if (!k)
+        return NULL;
+    k->next = c->packs;
+    c->packs = k;
+    s->weight_bytes += bytes;
+    return p;
+}
+
 void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_t how, size_t bytes, bool *filled)
 {
-    *filled = false;
-    if (!s->again)
-        return gi_cpu_pack(d, s, c, bytes);
+    const union {
+        const void *p;
+        void *data; /* filled: nobody writes to it */
+    } kept = { .p = gi_kept_next(s, bytes, how) };
+    *filled = kept.p != NULL;
+    if (kept.p || !s->again || !of) {
+        void *p = kept.p ? add_kept(s, c, kept.data, bytes) : gi_cpu_pack(d, s, c, bytes);
+        if (p) {
+            c->packs->data = p;
+            c->packs->packed = bytes;
+            c->packs->order = how;
+        }
+        return p;
+    }
     struct gi_cpu_packed *u = GI_NEW(c->arena, struct gi_cpu_packed);
     if (!u || bytes > SIZE_MAX - 64)
         return NULL;
@@ -277,7 +311,11 @@ void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_
     u->next = c->packs;
     c->packs = u;
     s->weight_bytes += bytes;
-    return (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
+    void *p = (void *)(((uintptr_t)k->p + 63) & ~(uintptr_t)63);
+    u->data = p;
+    u->packed = bytes;
+    u->order = how;
+    return p;
 }
 
 void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c)
@@ -452,6 +490,28 @@ static gopt_status cpu_run(gi_device *dev, gi_step *s, const gi_run_args *args)
     return c->converts ? run_converted(d, s, c, args) : c->tactic->run(d, s, c, args);
 }
 
+static gopt_status cpu_packs(gi_device *dev, const gi_step *s, gi_pack_visit visit, void *user)
+{
+    const gi_cpu_step *c = s->state;
+    const struct gi_cpu_packed *done = NULL;
+    (void)dev;
+    while (c && done != c->packs) { /* the list has the last first, and they are wanted as they were asked for */
+        const struct gi_cpu_packed *k = c->packs;
+        while (k->next != done)
+            k = k->next;
+        if (k->data)
+            GI_TRY(visit(user, k->data, NULL, k->packed, k->order));
+        done = k;
+    }
+    return GOPT_OK;
+}
+
+static const char *cpu_machine(const gi_device *dev, gi_arena *a)
+{
+    const gi_cpu *d = (const gi_cpu *)dev;
+    return gi_arena_printf(a, "isa=%s; bf16=%s", gk_isa_name(d->isa), d->bf16 ? d->bf16->name : "none");
+}
+
 static gopt_status cpu_context_open(gi_device *dev, void **context)
 {
     gi_cpu *d = (gi_cpu *)dev;
@@ -492,4 +552,6 @@ const gi_backend gi_backend_cpu = {
     .layout = gi_cpu_layout_number,
     .context_open = cpu_context_open,
     .context_close = cpu_context_close,
+    .packs = cpu_packs,
+    .machine = cpu_machine,
 };

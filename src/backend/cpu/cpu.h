@@ -134,9 +134,12 @@ bool gi_bf16_writes(const gi_cpu *d, const gi_node *n);
 
 /* Aligned memory that is freed with the step; counts as weight bytes. NULL where there is none. */
 void *gi_cpu_pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, size_t bytes);
-/* The same for what is made of the constant `of` alone, in a way that `how` names: a hash of the tactic's name and of
- * all that decides the order. Plans of one engine share it. *filled: it is there already, else the caller fills it now. */
+/* The same for what is made of constants alone, in a way that `how` names (gi_cpu_order). Plan files hold it, and where
+ * it is made of the one constant `of` (else NULL) plans of one engine share it. *filled: it is there already, and only to
+ * be read; else the caller fills it now. */
 void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_t how, size_t bytes, bool *filled);
+/* A hash of the tactic and of all that decides the order of what it packs. */
+uint64_t gi_cpu_order(const gi_tactic *t, const void *order, size_t bytes);
 void gi_cpu_unpack(gi_cpu *d, gi_cpu_step *c);
 /* Notes why the tactic declines; returns GOPT_OK, so that prepare says
  *     return gi_cpu_decline(c, "its window is %d wide, and this takes 3", kw); */

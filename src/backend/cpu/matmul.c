@@ -133,7 +133,7 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, matmul *v, const 
     const double order[] = { (double)v->n, (double)v->k, (double)lanes2, o->trans_b, (double)o->alpha };
     bool filled;
     v->weights = gi_cpu_pack_of(d, s, c, gi_value_blob(gi_node_in(v->e.main, 1)),
-                                gi_hash(order, sizeof(order), gi_key(&gi_tactic_matmul_packed)),
+                                gi_cpu_order(&gi_tactic_matmul_packed, order, sizeof(order)),
                                 (size_t)all * sizeof(float), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(v->panels * lanes2) * sizeof(float));
     GI_NEED(v->weights && v->bias);

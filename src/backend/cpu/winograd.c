@@ -93,7 +93,7 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_winograd *v)
     gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
     const int64_t order[] = { v->m, v->group, v->ocg, v->icg, d->block };
     bool filled;
-    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_hash(order, sizeof(order), gi_key(&gi_tactic_conv_winograd)),
+    v->weights = gi_cpu_pack_of(d, s, c, wb, gi_cpu_order(&gi_tactic_conv_winograd, order, sizeof(order)),
                                 (size_t)gi_winograd_bytes(d, v), &filled);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(v->group * v->out_blocks * d->block) * sizeof(float));
     GI_NEED(v->weights && v->bias);
@@ -338,7 +338,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         return GOPT_OK;
     gi_winograd_lay_out(d, v, c->variant ? 2 : 4);
     GI_TRY(judge_cost(d, s, c, v, &ok));
-    if (ok && (!c->dry || c->asked))
+    if (ok && !s->kept && (!c->dry || c->asked)) /* kept: it was judged when the plan was built */
         GI_TRY(judge_error(d, c, v, &ok));
     if (!ok)
         return GOPT_OK;

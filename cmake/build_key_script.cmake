@@ -1,0 +1,11 @@
+# cmake -DROOT=… -DOUT=build_key.c -P build_key_script.cmake
+file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/src/backend/cpu/* ${ROOT}/src/backend/opencl/* ${ROOT}/kernels/*)
+list(SORT files)
+set(all "")
+foreach(file ${files})
+  file(SHA256 ${ROOT}/${file} hash)
+  string(APPEND all "${file} ${hash}\n")
+endforeach()
+string(SHA256 key "${all}")
+string(SUBSTRING ${key} 0 16 key)
+file(WRITE ${OUT} "const char *gi_plan_build_key(void);\nconst char *gi_plan_build_key(void)\n{\n    return \"${key}\";\n}\n")
