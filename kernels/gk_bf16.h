@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gk.h"
+
 enum {
     GK_BF16_K = 32,       /* channels of a tap */
     GK_BF16_COLUMNS = 32, /* of a tile */
@@ -44,6 +46,9 @@ typedef struct gk_bf16_tile {
     float lo, hi;
     const char *prefetch; /* what will be read next but for this, so many lines at each tap; 0: nothing */
     int prefetch_lines;
+    /* Not 0: the sums alone, 32 columns of pixel p at dst + p * line, and bias, add, at, columns, lo and hi are not
+     * read. A flat unit may write pixels up to a multiple of 16. */
+    ptrdiff_t line;
 } gk_bf16_tile;
 
 /* Packs n pixels of up to 32 channels: channel c of a pixel at src + c / block * src_block + c % block. Numbers that
@@ -57,6 +62,17 @@ typedef struct gk_bf16_pack {
     size_t n;
 } gk_bf16_pack;
 
+/* A tile of rows of attention, as gk_attention describes it (`of`, whose q, k, v and work are not read), with operands
+ * and probabilities in bfloat16, and sums and exponents in float. */
+enum { GK_BF16_ATTENTION_D = 512 }; /* floats of a key at most */
+typedef struct gk_bf16_attention {
+    const gk_attention *of; /* rows: at most unit->pixels */
+    const uint16_t *q;      /* [⌈d / 32⌉][unit->pixels][32], zeros beyond d */
+    const uint16_t *k;      /* [⌈keys / 32⌉][⌈d / 32⌉][d / 2][32 keys][2], zeros beyond keys and d */
+    const uint16_t *v;      /* [⌈dv / 32⌉][⌈keys / 32⌉][keys / 2][32][2], zeros beyond dv and keys */
+    void *work;             /* unit->attention_work bytes, aligned to 64 */
+} gk_bf16_attention;
+
 typedef struct gk_bf16_unit {
     const char *name;
     int pixels;     /* of a tile */
@@ -68,8 +84,12 @@ typedef struct gk_bf16_unit {
     void (*begin)(void), (*end)(void); /* a thread's state, around tiles */
     void (*tile)(const gk_bf16_tile *t);
     bool (*pack)(const gk_bf16_pack *p);
+    /* As pack, in one part, with pixels by twos: [⌈n / 2⌉][32 channels][2], zeros past the last channel and pixel. */
+    void (*pack_pairs)(const gk_bf16_pack *p);
     /* Packs n pixels of what is bfloat16 already: so many channels each, at most 32, the next one `pixel` further. */
     void (*copy)(size_t n, const uint16_t *src, ptrdiff_t pixel, int channels, uint16_t *dst);
+    void (*attention)(const gk_bf16_attention *t);
+    size_t (*attention_work)(size_t dv);
 } gk_bf16_unit;
 
 /* The fastest unit that this processor has and that is faster than fp32; NULL: none, *why says in words. */

@@ -6,23 +6,9 @@
 #ifndef GK_ATTENTION_H
 #define GK_ATTENTION_H
 
-#include "vec.h"
+#include "attention_rows.h"
 
 enum { ATT_LINE = GK_ATTENTION_KEYS + 2 * L }; /* from a row of scores to the next */
-
-/* What a row's blocks have given so far, and what the next one does to it. */
-typedef struct att_rows {
-    float best[16], sum[16]; /* greatest score; sum of 2^(score - best) */
-    float keep[16];          /* what the values summed before are worth now */
-} att_rows;
-
-GK_INLINE gv att_lane(void)
-{
-    float s[L];
-    for (int i = 0; i < L; i++)
-        s[i] = (float)i;
-    return v_load(s);
-}
 
 /* s[p][j] = q[p] · k[j] for n rows and the keys of a block, whole vectors. */
 GK_INLINE void att_scores(const gk_attention *t, const int n, size_t key, size_t count, float *s)
@@ -103,45 +89,6 @@ GK_INLINE void att_values(const gk_attention *t, const int n, size_t panel, size
     }
 }
 
-/* Fills a row's last vector of scores up, so that what lies beyond the keys weighs nothing. */
-GK_INLINE void att_end(size_t count, gv lanes, float *s)
-{
-    float *end = s + count / L * L;
-    if (count % L)
-        v_store(end, SEL(LT(lanes, V((float)(count % L))), v_load(end), V(-INFINITY)));
-}
-
-GK_INLINE gv att_best(size_t count, const float *s)
-{
-    gv a = V(-INFINITY), b = a;
-    size_t j = 0;
-    for (; j + L < count; j += 2 * L) {
-        a = v_atleast(a, v_load(s + j));
-        b = v_atleast(b, v_load(s + j + L));
-    }
-    return v_atleast(b, j < count ? v_atleast(a, v_load(s + j)) : a);
-}
-
-/* Scales and masks a row's scores from `key` on. */
-GK_INLINE void att_mask(const gk_attention *t, int row, size_t key, size_t count, float *s)
-{
-    for (size_t j = 0; j < count; j += L)
-        v_store(s + j, v_load(s + j) * V(t->scale));
-    for (int i = 0; i < t->n_masks; i++) {
-        const float *m = t->masks[i].at + row * t->masks[i].row;
-        if (t->masks[i].one) {
-            for (size_t j = 0; j < count; j += L)
-                v_store(s + j, v_load(s + j) + V(*m));
-            continue;
-        }
-        size_t j = 0;
-        for (m += key; j + L <= count; j += L)
-            v_store(s + j, v_load(s + j) + v_load(m + j));
-        if (j < count)
-            v_store(s + j, v_load(s + j) + v_load_part(m + j, count - j, 0.0f));
-    }
-}
-
 /* The scores become powers of two; the rows' sums and greatest scores so far go along. */
 static void att_softmax(const gk_attention *t, int rows, size_t key, size_t count, float *s, att_rows *r)
 {
@@ -170,15 +117,7 @@ static void att_softmax(const gk_attention *t, int rows, size_t key, size_t coun
             v_store(s + j, e);
             s0 += e;
         }
-        const float sum = v_total(s0 + s1);
-        if (key) {
-            const gv keep = before == best ? V(1.0f) : v_exp2_falling(V((before - best) * factor));
-            r->keep[p] = keep[0];
-            r->sum[p] = sum + keep[0] * r->sum[p];
-        } else {
-            r->sum[p] = sum;
-        }
-        r->best[p] = best;
+        att_advance(r, p, key == 0, best, v_total(s0 + s1), factor);
     }
 }
 

@@ -1,4 +1,5 @@
 /* The unit of Intel's AMX: tiles of 16 rows by 64 bytes. */
+#define GK_LANES 16
 #include "bf16_avx512.h"
 
 #define T_ZERO(D) _tile_zero(D)
@@ -7,6 +8,10 @@
 #define T_DP(D, A, B) _tile_dpbf16ps(D, A, B)
 #define T_PIXEL(T, P, SUMS) bf16_store_avx512(T, P, _mm512_loadu_ps(SUMS), _mm512_loadu_ps((SUMS) + 16))
 #include "bf16_amx_tile.h"
+
+#define ATT_PIXELS 32
+#define ATT_TILE(T) amx_tile(T)
+#include "bf16_attention.h"
 
 typedef struct tile_config {
     uint8_t palette, start_row, reserved[14];
@@ -41,4 +46,7 @@ const gk_bf16_unit gk_bf16_amx = { .name = "amx",
                                    .end = amx_end,
                                    .tile = amx_tile,
                                    .pack = bf16_pack_avx512,
-                                   .copy = bf16_copy_avx512 };
+                                   .copy = bf16_copy_avx512,
+                                   .pack_pairs = bf16_pack_pairs_avx512,
+                                   .attention = bf16_attention,
+                                   .attention_work = bf16_attention_work };

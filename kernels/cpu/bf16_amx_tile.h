@@ -116,6 +116,18 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool c
         amx_taps(t, 2, rows, columns);
     else
         amx_taps(t, 3, rows, columns);
+    if (t->line) {
+        const ptrdiff_t bytes = t->line * (ptrdiff_t)sizeof(float);
+        float *dst = t->dst;
+        T_STORE(0, dst, bytes);
+        T_STORE(1, dst + 16, bytes);
+        if (rows) {
+            T_STORE(2, dst + TILE_ROWS * t->line, bytes);
+            T_STORE(3, dst + TILE_ROWS * t->line + 16, bytes);
+        }
+        __asm__ volatile("" : : : "memory"); /* and is there to be read */
+        return;
+    }
     T_STORE(0, sums, SUM_BYTES);
     T_STORE(1, sums + 16, SUM_BYTES);
     if (rows) {
@@ -129,7 +141,11 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool c
 
 static void amx_tile(const gk_bf16_tile *t)
 {
-    if (t->pixels > TILE_ROWS && t->columns > 16)
+    if (t->line && t->pixels > TILE_ROWS)
+        amx_run(t, true, true);
+    else if (t->line)
+        amx_run(t, false, true);
+    else if (t->pixels > TILE_ROWS && t->columns > 16)
         amx_run(t, true, true);
     else if (t->pixels > TILE_ROWS)
         amx_run(t, true, false);

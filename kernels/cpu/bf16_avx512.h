@@ -56,6 +56,36 @@ static bool bf16_pack_avx512(const gk_bf16_pack *p)
     return finite;
 }
 
+/* Of attention's probabilities. */
+GK_BF16_INLINE void att_put(uint16_t *to, __m512 a, __m512 b)
+{
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+GK_BF16_INLINE __m512i packed_row(const gk_bf16_pack *p, size_t row, __mmask16 m0, __mmask16 m1)
+{
+    if (row >= p->n)
+        return _mm512_setzero_si512();
+    const float *s = p->src + (ptrdiff_t)row * p->pixel;
+    const __m512 b = m1 ? _mm512_maskz_loadu_ps(m1, s + p->src_block) : _mm512_setzero_ps();
+    return (__m512i)_mm512_cvtne2ps_pbh(b, _mm512_maskz_loadu_ps(m0, s));
+}
+
+static void bf16_pack_pairs_avx512(const gk_bf16_pack *p)
+{
+    static const uint16_t first[32] = { 0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                        8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47 };
+    const __m512i i0 = _mm512_loadu_si512(first), i1 = _mm512_add_epi16(i0, _mm512_set1_epi16(16));
+    const int low = p->channels < 16 ? p->channels : 16, high = p->channels - low;
+    const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
+    uint16_t *to = p->dst;
+    for (size_t i = 0; i < p->n; i += 2, to += 2 * GK_BF16_K) {
+        const __m512i a = packed_row(p, i, m0, m1), b = packed_row(p, i + 1, m0, m1);
+        _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, i0, b));
+        _mm512_storeu_si512(to + GK_BF16_K, _mm512_permutex2var_epi16(a, i1, b));
+    }
+}
+
 GK_BF16_INLINE __m512 clamp_avx512(const gk_bf16_tile *t, __m512 x)
 {
     /* the second operand where either is NaN */
@@ -95,6 +125,11 @@ GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, _
 {
     const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low;
     const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
+    if (t->line) {
+        _mm512_storeu_ps((float *)t->dst + p * t->line, x0);
+        _mm512_storeu_ps((float *)t->dst + p * t->line + 16, x1);
+        return;
+    }
     add_avx512(t, p, m0, m1, &x0, &x1);
     x0 = clamp_avx512(t, x0);
     x1 = clamp_avx512(t, x1);

@@ -3,6 +3,7 @@
  * Registers: 28 sums, 2 of weights, 1 of a broadcast pair of 32. A pair of channels is 28 dot products and 16 loads, so
  * bound by the products where the processor starts one a cycle (Zen 4: twice the rate of FMA). Where it takes them
  * apart (Intel's), fp32 is faster: gk_bf16_dot_pays measures. */
+#define GK_LANES 16
 #include <time.h>
 
 #include "bf16_avx512.h"
@@ -110,6 +111,10 @@ static void dot_tile(const gk_bf16_tile *t)
     by_pixels[t->pixels](t);
 }
 
+#define ATT_PIXELS 14
+#define ATT_TILE(T) dot_tile(T)
+#include "bf16_attention.h"
+
 static void nothing(void) {}
 
 /* ---- does it pay? ---- */
@@ -169,4 +174,7 @@ const gk_bf16_unit gk_bf16_dot = { .name = "avx512_bf16",
                                    .end = nothing,
                                    .tile = dot_tile,
                                    .pack = bf16_pack_avx512,
-                                   .copy = bf16_copy_avx512 };
+                                   .copy = bf16_copy_avx512,
+                                   .pack_pairs = bf16_pack_pairs_avx512,
+                                   .attention = bf16_attention,
+                                   .attention_work = bf16_attention_work };

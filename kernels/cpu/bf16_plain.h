@@ -49,6 +49,10 @@ GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float
 /* The sums of a pixel are there: bias, residual and clamp, and out to where the pixel lies. */
 GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *sums)
 {
+    if (t->line) {
+        memcpy((float *)t->dst + pixel * t->line, sums, GK_BF16_COLUMNS * sizeof(*sums));
+        return;
+    }
     int j = 0;
     if (t->add_bf16 || t->dst_bf16) {
         for (; j < t->columns; j++) {
@@ -107,6 +111,16 @@ GK_BF16_INLINE bool bf16_pack_plain(const gk_bf16_pack *p)
                 finite = false;
         }
     return finite;
+}
+
+GK_BF16_INLINE void bf16_pack_pairs_plain(const gk_bf16_pack *p)
+{
+    for (size_t i = 0; i < (p->n + 1) / 2 * 2; i++)
+        for (int c = 0; c < GK_BF16_K; c++) {
+            const float *from = p->src + (ptrdiff_t)i * p->pixel + c / p->block * p->src_block + c % p->block;
+            p->dst[((ptrdiff_t)(i / 2) * GK_BF16_K + c) * 2 + (ptrdiff_t)(i % 2)] =
+                gk_bf16_of(i < p->n && c < p->channels ? *from : 0.0f);
+        }
 }
 
 #endif

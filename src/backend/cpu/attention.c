@@ -9,51 +9,9 @@
  *
  * The Transposes at the borders are strides of what is read and written; a scaling by one number is applied while
  * packing, element by element as the node would. */
-#include <math.h>
-
-#include "backend/cpu/vecprog.h"
+#include "backend/cpu/attention.h"
 
 enum { SCORE_BYTES = 256 * 1024, MAX_BORDER = 4 };
-
-typedef enum scaling { NO_SCALE, TIMES, DIVIDED } scaling;
-
-/* An operand of a product: a value outside the region, seen through Transposes and a scaling. */
-typedef struct operand {
-    gi_value *source;
-    int rank;
-    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
-    scaling scaling;
-    float scale;
-    int in; /* of step->in */
-} operand;
-
-/* Something that is added to the scores; strides along the batch as its view splits it, rows and keys. */
-typedef struct mask {
-    int in;            /* of step->in; -1: data */
-    const float *data; /* a packed constant */
-    int rank;
-    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK], row, key;
-} mask;
-
-typedef struct attention {
-    operand q, k, v;
-    bool tiles; /* the kernel does it: these three */
-    float scale;
-    int n_masks;
-    mask masks[GK_ATTENTION_MASKS];
-    int64_t m, n, d, dv; /* rows, keys, size of a key, size of a value */
-    int rank;            /* of the batch */
-    int64_t batch, dims[GOPT_MAX_RANK];
-    int64_t q_strides[GOPT_MAX_RANK], k_strides[GOPT_MAX_RANK], v_strides[GOPT_MAX_RANK], y_strides[GOPT_MAX_RANK];
-    int64_t y_row;          /* from a row of the result to the next */
-    int64_t block, blocks;  /* rows of a block, blocks of a batch */
-    int64_t line;           /* from a row of scores to the next: n, or more where that would share cache sets */
-    gi_vp *before, *behind; /* of the softmax; NULL: nothing */
-    int n_args;
-    gk_tap key_tap, value_tap;
-    /* a worker's scratch, in bytes from its start */
-    uint64_t keys_at, values_at, rows_at, scores_at, scratch;
-} attention;
 
 /* ---- reading the region ---- */
 
@@ -155,26 +113,26 @@ static bool one_number(const gi_value *v, float *x)
     return true;
 }
 
-static bool read_scaling(const gi_node *n, operand *o)
+static bool read_scaling(const gi_node *n, gi_attention_operand *o)
 {
     float x;
     const bool right = one_number(gi_node_in(n, 1), &x);
-    if (o->scaling != NO_SCALE || (n->op != OP_Mul && n->op != OP_Div) ||
+    if (o->scaling != GI_UNSCALED || (n->op != OP_Mul && n->op != OP_Div) ||
         (!right && (n->op == OP_Div || !one_number(gi_node_in(n, 0), &x))))
         return false;
     gi_value *v = gi_node_in(n, right ? 0 : 1);
     if (!v || v->type != n->out[0]->type)
         return false;
     o->source = v;
-    o->scaling = n->op == OP_Mul ? TIMES : DIVIDED;
+    o->scaling = n->op == OP_Mul ? GI_TIMES : GI_DIVIDED;
     o->scale = x;
     return true;
 }
 
 /* Dims and strides as the Transpose leaves them. */
-static bool transpose(const gi_node *n, operand *o)
+static bool transpose(const gi_node *n, gi_attention_operand *o)
 {
-    const operand from = *o;
+    const gi_attention_operand from = *o;
     const int64_t *perm;
     const uint32_t np = gi_attr_ints(n, Transpose_at_perm, &perm);
     if (np && np != (uint32_t)o->rank)
@@ -190,11 +148,11 @@ static bool transpose(const gi_node *n, operand *o)
 }
 
 /* Goes back from v to the value outside that it is made of. */
-static bool read_operand(parts *p, gi_value *v, operand *o)
+static bool read_operand(parts *p, gi_value *v, gi_attention_operand *o)
 {
     const gi_node *transposes[MAX_BORDER];
     int n = 0;
-    *o = (operand){ .source = v };
+    *o = (gi_attention_operand){ .source = v };
     for (gi_node *k; (k = gi_value_node(o->source)) && k->block == p->body; p->n_border--) {
         if (k->op != OP_Transpose) {
             if (!read_scaling(k, o))
@@ -220,7 +178,7 @@ static bool read_operand(parts *p, gi_value *v, operand *o)
 }
 
 /* Strides of the operand along the batch; false where it is not broadcast to it. */
-static bool batch_strides(const operand *o, int rank, const int64_t *dims, int64_t *strides)
+static bool batch_strides(const gi_attention_operand *o, int rank, const int64_t *dims, int64_t *strides)
 {
     const int lead = rank - (o->rank - 2);
     if (lead < 0)
@@ -235,7 +193,7 @@ static bool batch_strides(const operand *o, int rank, const int64_t *dims, int64
 }
 
 /* Sizes and strides of everything; false where they are not attention's. */
-static bool read_shapes(parts *p, attention *v)
+static bool read_shapes(parts *p, gi_attention *v)
 {
     int rank, ry;
     int64_t y[GOPT_MAX_RANK];
@@ -260,7 +218,7 @@ static bool read_shapes(parts *p, attention *v)
         !batch_strides(&v->k, v->rank, y, v->k_strides) || !batch_strides(&v->v, v->rank, y, v->v_strides))
         return false;
     /* the result: where its dims lie once the Transpose behind has turned them */
-    operand out = { .rank = rank };
+    gi_attention_operand out = { .rank = rank };
     for (int i = 0; i < rank; i++)
         out.dims[i] = i;
     if (p->body->last != p->values && !transpose(p->body->last, &out))
@@ -299,9 +257,9 @@ static gopt_status build_program(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_node 
 }
 
 /* The distinct values read: the operands, and what the pointwise nodes read from outside. */
-static gopt_status collect(gi_cpu_step *c, const parts *p, attention *v, gi_values *in)
+static gopt_status collect(gi_cpu_step *c, const parts *p, gi_attention *v, gi_values *in)
 {
-    operand *const operands[] = { &v->q, &v->k, &v->v };
+    gi_attention_operand *const operands[] = { &v->q, &v->k, &v->v };
     for (size_t i = 0; i < GI_COUNT(operands); i++) {
         size_t k = 0;
         while (k < in->n && in->p[k] != operands[i]->source)
@@ -326,7 +284,8 @@ static gopt_status collect(gi_cpu_step *c, const parts *p, attention *v, gi_valu
 }
 
 /* The value that an Add adds to the scores; rank and strides are those of the view that it sees. */
-static gopt_status read_mask(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, const gi_node *n, mask *m, bool *ok)
+static gopt_status read_mask(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, const gi_node *n,
+                             gi_attention_mask *m, bool *ok)
 {
     int rank;
     int64_t dims[GOPT_MAX_RANK], out[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
@@ -358,13 +317,13 @@ static gopt_status read_mask(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts 
 }
 
 /* Is all that happens to the scores what the kernel does? A scale first, then masks. */
-static gopt_status read_tiles(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, attention *v)
+static gopt_status read_tiles(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts *p, gi_attention *v)
 {
     bool ok = !p->n_behind && d->fp != GOPT_FP_STRICT;
     v->scale = 1.0f;
     for (size_t i = 0; i < p->n_before && ok; i++) {
         gi_node *n = p->before[i];
-        operand o = { 0 };
+        gi_attention_operand o = { 0 };
         if (n->op == OP_Reshape) {
             ok = keeps_rows(n);
         } else if (n->op == OP_Add) {
@@ -373,7 +332,7 @@ static gopt_status read_tiles(gi_cpu *d, gi_step *s, gi_cpu_step *c, const parts
                 GI_TRY(read_mask(d, s, c, p, n, &v->masks[v->n_masks++], &ok));
         } else {
             ok = !v->n_masks && read_scaling(n, &o) && stage_of(p, o.source) == SCORES;
-            v->scale = o.scaling == DIVIDED ? v->scale / o.scale : v->scale * o.scale;
+            v->scale = o.scaling == GI_DIVIDED ? v->scale / o.scale : v->scale * o.scale;
         }
     }
     v->tiles = ok;
@@ -387,19 +346,14 @@ static uint64_t take(uint64_t *at, int64_t floats)
     return begin;
 }
 
-static int64_t panels(const gi_cpu *d, int64_t columns)
-{
-    return (columns + 2 * d->block - 1) / (2 * d->block);
-}
-
-static void lay_out(const gi_cpu *d, attention *v)
+static void lay_out(const gi_cpu *d, gi_attention *v)
 {
     const int64_t lanes2 = 2 * d->block, tile = d->k->tile;
     if (v->tiles) {
         uint64_t end = 0;
         v->blocks = (v->m + tile - 1) / tile;
-        v->keys_at = take(&end, panels(d, v->n) * v->d * lanes2);
-        v->values_at = take(&end, panels(d, v->dv) * v->n * lanes2);
+        v->keys_at = take(&end, gi_attention_panels(d, v->n) * v->d * lanes2);
+        v->values_at = take(&end, gi_attention_panels(d, v->dv) * v->n * lanes2);
         v->rows_at = take(&end, tile * v->d);
         v->scores_at = take(&end, (int64_t)gk_attention_work(d->k, (size_t)v->dv));
         v->scratch = end;
@@ -418,30 +372,48 @@ static void lay_out(const gi_cpu *d, attention *v)
     uint64_t at = 0;
     (void)take(&at, (int64_t)((a > b ? a : b) / sizeof(float)) + 16);
     (void)take(&at, (int64_t)((size_t)v->n_args * sizeof(void *) / sizeof(float)) + 16);
-    v->keys_at = take(&at, panels(d, v->n) * v->d * lanes2);
-    v->values_at = take(&at, panels(d, v->dv) * v->n * lanes2);
+    v->keys_at = take(&at, gi_attention_panels(d, v->n) * v->d * lanes2);
+    v->values_at = take(&at, gi_attention_panels(d, v->dv) * v->n * lanes2);
     v->rows_at = take(&at, v->block * v->d);
     v->scores_at = take(&at, v->block * v->line);
     v->scratch = at;
 }
 
-static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+/* The step as attention; what stands around the softmax but for what the kernel does is left in p. */
+static gopt_status read_step(gi_cpu *d, gi_step *s, gi_cpu_step *c, parts *p, gi_attention *v, bool *ok)
 {
-    attention *v = gi_cpu_own(c, sizeof(*v));
     gi_values in = { 0 };
-    parts p;
-    bool ok;
-    GI_NEED(v);
-    GI_TRY(read_region(c, s, &p, &ok));
-    if (!ok || !read_shapes(&p, v))
+    GI_TRY(read_region(c, s, p, ok));
+    *ok = *ok && read_shapes(p, v);
+    if (!*ok)
         return GOPT_OK;
-    GI_TRY(collect(c, &p, v, &in));
+    GI_TRY(collect(c, p, v, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     for (uint32_t i = 0; i < s->n_in; i++)
         c->want_in[i] = GI_PLAIN;
     c->want_out[0] = GI_PLAIN;
     v->n_args = (int)s->n_in + 1;
-    GI_TRY(read_tiles(d, s, c, &p, v));
+    s->gflop = 2e-9 * (double)v->batch * (double)v->m * (double)v->n * (double)(v->d + v->dv);
+    return read_tiles(d, s, c, p, v);
+}
+
+gopt_status gi_attention_read(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_attention *v, bool *ok)
+{
+    parts p;
+    GI_TRY(read_step(d, s, c, &p, v, ok));
+    *ok = *ok && v->tiles;
+    return GOPT_OK;
+}
+
+static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
+{
+    gi_attention *v = gi_cpu_own(c, sizeof(*v));
+    parts p;
+    bool ok;
+    GI_NEED(v);
+    GI_TRY(read_step(d, s, c, &p, v, &ok));
+    if (!ok)
+        return GOPT_OK;
     if (!v->tiles) {
         GI_TRY(
             build_program(d, s, c, p.before, p.n_before, p.scores->out[0], gi_node_in(p.softmax, 0), &v->before, &ok));
@@ -452,226 +424,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
         return GOPT_OK;
     lay_out(d, v);
     s->scratch = v->scratch * (uint64_t)d->threads;
-    s->gflop = 2e-9 * (double)v->batch * (double)v->m * (double)v->n * (double)(v->d + v->dv);
     c->own = v;
     *took = true;
     return GOPT_OK;
 }
 
-/* ---- running ---- */
-
-typedef struct job {
-    const gi_cpu *d;
-    const attention *v;
-    const gi_run_args *args;
-} job;
-
-static void scale(const operand *o, float *x, int64_t n)
-{
-    if (o->scaling == TIMES)
-        for (int64_t i = 0; i < n; i++)
-            x[i] *= o->scale;
-    else if (o->scaling == DIVIDED)
-        for (int64_t i = 0; i < n; i++)
-            x[i] /= o->scale;
-}
-
-/* A matrix [rows][columns] of those strides into panels [⌈columns / 2 lanes⌉][rows][2 lanes]. */
-static void pack(const gi_cpu *d, const operand *o, const float *from, int64_t rows, int64_t columns, float *to)
-{
-    const int64_t lanes2 = 2 * d->block, sr = o->strides[o->rank - 2], sc = o->strides[o->rank - 1];
-    for (int64_t first = 0; first < columns; first += lanes2, to += rows * lanes2) {
-        const int64_t count = gi_min_i64(lanes2, columns - first);
-        if (sr == 1)
-            d->k->transpose((size_t)count, (size_t)rows, from + first * sc, sc, to, lanes2);
-        for (int64_t r = 0; r < rows && (sr != 1 || count < lanes2); r++) {
-            float *line = to + r * lanes2;
-            if (sr != 1 && sc == 1)
-                memcpy(line, from + r * sr + first, (size_t)count * sizeof(float));
-            else if (sr != 1)
-                for (int64_t i = 0; i < count; i++)
-                    line[i] = from[r * sr + (first + i) * sc];
-            for (int64_t i = count; i < lanes2; i++)
-                line[i] = 0.0f;
-        }
-    }
-}
-
-/* All rows of a block by all panels: c[row][column] = a[row] · panel. */
-static void multiply(const gi_cpu *d, const gk_tap *tap, const float *a, int64_t pixel, int64_t rows, const float *w,
-                     int64_t columns, float *to, int64_t line)
-{
-    const int64_t lanes2 = 2 * d->block, tile = d->k->tile, pieces = (rows + tile - 1) / tile;
-    gk_conv_tile t = { .pixel = pixel,
-                       .taps = tap,
-                       .n_taps = 1,
-                       .dst_pixel = line,
-                       .dst_col = d->block,
-                       .lo = -INFINITY,
-                       .hi = INFINITY };
-    for (int64_t first = 0; first < columns; first += lanes2) {
-        t.w = w + first * tap->channels;
-        t.columns = (int)gi_min_i64(lanes2, columns - first);
-        int64_t r = 0;
-        for (int64_t i = 0; i < pieces; i++) {
-            const int64_t count = rows / pieces + (i < rows % pieces), h = (count + 1) / 2;
-            t.src = a + r * pixel;
-            t.half = h * pixel;
-            t.dst = to + r * line + first;
-            t.dst_half = h * line;
-            t.pixels = (int)count;
-            d->k->conv_tile(&t);
-            r += count;
-        }
-    }
-}
-
-/* Elements of rows first … first+rows-1 (counted over all batches) of the scores, which lie in a block. */
-static void run_program(const job *j, const gi_vp *p, float *block, int64_t first, int64_t rows, char *scratch)
-{
-    const attention *v = j->v;
-    const size_t a = v->before ? gi_vp_scratch(v->before) : 0, b = v->behind ? gi_vp_scratch(v->behind) : 0;
-    const void **in = (const void **)(void *)(scratch + (((a > b ? a : b) + 64 + 63) & ~(size_t)63));
-    const int64_t turns = v->line == v->n ? 1 : rows, each = rows / turns;
-    if (!p)
-        return;
-    for (int i = 1; i < v->n_args; i++)
-        in[i] = j->args->in[i - 1].host;
-    for (int64_t r = 0; r < turns; r++) {
-        const int64_t from = (first + r) * v->n;
-        float *at = block + r * v->line - from; /* so that element `from` lies at the row's begin */
-        void *out[1] = { at };
-        in[0] = at;
-        gi_vp_run(j->d, p, in, out, from, from + each * v->n, scratch);
-    }
-}
-
-static void offsets(const attention *v, int64_t batch, int64_t *q, int64_t *k, int64_t *x, int64_t *y)
-{
-    *q = *k = *x = *y = 0;
-    for (int i = v->rank - 1; i >= 0; i--) {
-        const int64_t at = batch % v->dims[i];
-        batch /= v->dims[i];
-        *q += at * v->q_strides[i];
-        *k += at * v->k_strides[i];
-        *x += at * v->v_strides[i];
-        *y += at * v->y_strides[i];
-    }
-}
-
-/* A batch's keys and values into the worker's panels. */
-static void pack_batch(const job *j, int64_t at_k, int64_t at_v, float *keys, float *values)
-{
-    const attention *v = j->v;
-    const gi_cpu *d = j->d;
-    pack(d, &v->k, (const float *)j->args->in[v->k.in].host + at_k, v->d, v->n, keys);
-    scale(&v->k, keys, panels(d, v->n) * v->d * 2 * d->block);
-    pack(d, &v->v, (const float *)j->args->in[v->v.in].host + at_v, v->n, v->dv, values);
-    scale(&v->v, values, panels(d, v->dv) * v->n * 2 * d->block);
-}
-
-/* `count` rows of queries, scaled, side by side. */
-static void pack_rows(const job *j, int64_t at_q, int64_t first, int64_t count, float *rows)
-{
-    const attention *v = j->v;
-    const int64_t sr = v->q.strides[v->q.rank - 2], sc = v->q.strides[v->q.rank - 1];
-    const float *source = (const float *)j->args->in[v->q.in].host + at_q + first * sr;
-    for (int64_t r = 0; r < count; r++, source += sr)
-        if (sc == 1)
-            memcpy(rows + r * v->d, source, (size_t)v->d * sizeof(float));
-        else
-            for (int64_t e = 0; e < v->d; e++)
-                rows[r * v->d + e] = source[e * sc];
-    scale(&v->q, rows, count * v->d);
-}
-
-static void set_masks(const job *j, gk_attention *t, int64_t batch, int64_t first)
-{
-    const attention *v = j->v;
-    for (int i = 0; i < v->n_masks; i++) {
-        const mask *m = &v->masks[i];
-        int64_t rest = batch, at = first * m->row;
-        for (int k = m->rank - 1; k >= 0; k--) {
-            at += rest % m->dims[k] * m->strides[k];
-            rest /= m->dims[k];
-        }
-        t->masks[i].at = (m->in < 0 ? m->data : (const float *)j->args->in[m->in].host) + at;
-        t->masks[i].row = m->row;
-        t->masks[i].one = m->key == 0;
-    }
-}
-
-/* Tiles of rows, the batch's rows shared out evenly among them. */
-static void run_tiles(void *arg, int worker, int n_workers)
-{
-    const job *j = arg;
-    const attention *v = j->v;
-    char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
-    float *keys = (float *)(void *)(scratch + v->keys_at), *values = (float *)(void *)(scratch + v->values_at);
-    float *rows = (float *)(void *)(scratch + v->rows_at);
-    gk_attention t = { .keys = (size_t)v->n,
-                       .d = (size_t)v->d,
-                       .dv = (size_t)v->dv,
-                       .q = rows,
-                       .k = keys,
-                       .v = values,
-                       .scale = v->scale,
-                       .n_masks = v->n_masks,
-                       .y_row = v->y_row,
-                       .work = (float *)(void *)(scratch + v->scores_at) };
-    int64_t from, to, packed = -1;
-    gi_share(v->batch * v->blocks, 1, worker, n_workers, &from, &to);
-    for (int64_t i = from; i < to; i++) {
-        const int64_t batch = i / v->blocks, block = i % v->blocks;
-        const int64_t first = block * v->m / v->blocks, count = (block + 1) * v->m / v->blocks - first;
-        int64_t at_q, at_k, at_v, at_y;
-        offsets(v, batch, &at_q, &at_k, &at_v, &at_y);
-        if (batch != packed)
-            pack_batch(j, at_k, at_v, keys, values);
-        packed = batch;
-        pack_rows(j, at_q, first, count, rows);
-        set_masks(j, &t, batch, first);
-        t.rows = (int)count;
-        t.y = (float *)j->args->out[0].host + at_y + first * v->y_row;
-        j->d->k->attention(&t);
-    }
-}
-
-static void run_blocks(void *arg, int worker, int n_workers)
-{
-    const job *j = arg;
-    const attention *v = j->v;
-    const gi_cpu *d = j->d;
-    char *scratch = (char *)j->args->scratch + (uint64_t)worker * v->scratch;
-    float *keys = (float *)(void *)(scratch + v->keys_at), *values = (float *)(void *)(scratch + v->values_at);
-    float *rows = (float *)(void *)(scratch + v->rows_at), *scores = (float *)(void *)(scratch + v->scores_at);
-    int64_t from, to, packed = -1;
-    gi_share(v->batch * v->blocks, 1, worker, n_workers, &from, &to);
-    for (int64_t i = from; i < to; i++) {
-        const int64_t batch = i / v->blocks, first = i % v->blocks * v->block,
-                      count = gi_min_i64(v->block, v->m - first);
-        int64_t at_q, at_k, at_v, at_y;
-        offsets(v, batch, &at_q, &at_k, &at_v, &at_y);
-        if (batch != packed)
-            pack_batch(j, at_k, at_v, keys, values);
-        packed = batch;
-        pack_rows(j, at_q, first, count, rows);
-        multiply(d, &v->key_tap, rows, v->d, count, keys, v->n, scores, v->line);
-        run_program(j, v->before, scores, batch * v->m + first, count, scratch);
-        for (int64_t r = 0; r < count; r++)
-            d->k->softmax_row((size_t)v->n, scores + r * v->line, scores + r * v->line);
-        run_program(j, v->behind, scores, batch * v->m + first, count, scratch);
-        multiply(d, &v->value_tap, scores, v->line, count, values, v->dv,
-                 (float *)j->args->out[0].host + at_y + first * v->y_row, v->y_row);
-    }
-}
-
-static gopt_status run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args)
-{
-    (void)s;
-    job j = { d, c->own, args };
-    gi_cpu_run(d, args->pool, j.v->tiles ? run_tiles : run_blocks, &j);
-    return GOPT_OK;
-}
-
-const gi_tactic gi_tactic_attention = { .name = "attention", .prepare = prepare, .run = run, .packs = true };
+const gi_tactic gi_tactic_attention = {
+    .name = "attention", .prepare = prepare, .run = gi_attention_run_fp32, .packs = true
+};

@@ -67,6 +67,10 @@ bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv);
 
 /* ---- where it runs (bf16_choice.c) ---- */
 
+/* What --precision best may lose: the largest error over the largest result. */
+static const double gi_bf16_best_loss = 5e-3;
+/* Random numbers in -1 … 1, to measure it with. */
+float gi_bf16_noise(uint32_t *seed);
 /* Does the precision that was asked for speak of so many parts at all? */
 bool gi_bf16_asked(const gi_cpu *d, int parts);
 /* May this layer, prepared but for its packed weights, run so? States the estimate, or why not. */

@@ -11,7 +11,7 @@
 
 enum { ROWS = 4, COLUMNS = 32, MOST_VISITED = 256 };
 
-static const double best_loss = 5e-3, split_loss = 1e-5, fast_loss = 1e-4;
+static const double split_loss = 1e-5, fast_loss = 1e-4;
 
 bool gi_bf16_asked(const gi_cpu *d, int parts)
 {
@@ -24,7 +24,7 @@ bool gi_bf16_asked(const gi_cpu *d, int parts)
 
 /* ---- what is lost ---- */
 
-static float noise(uint32_t *seed)
+float gi_bf16_noise(uint32_t *seed)
 {
     *seed = *seed * 1664525u + 1013904223u;
     return (float)(*seed >> 8) / 8388608.0f - 1.0f;
@@ -61,7 +61,7 @@ static gopt_status measure(gi_cpu *d, const gi_bf16_constants *b, double *loss)
     GI_NEED(x);
     uint32_t seed = 1;
     for (size_t i = 0; i < bytes / sizeof(*x); i++)
-        x[i] = noise(&seed);
+        x[i] = gi_bf16_noise(&seed);
     for (int64_t j = 0; j < n; j++) {
         const float *from = x;
         memset(exact, 0, sizeof(exact));
@@ -206,7 +206,7 @@ static double estimate(const gi_cpu *d, const gi_bf16 *v, double *fp32)
 gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok)
 {
     const gi_bf16 *v = b->v;
-    const double bound = v->parts == 1 ? best_loss : d->fp == GOPT_FP_FAST ? fast_loss : split_loss;
+    const double bound = v->parts == 1 ? gi_bf16_best_loss : d->fp == GOPT_FP_FAST ? fast_loss : split_loss;
     double fp32, loss;
     if (d->precision == GI_BF16)
         return GOPT_OK;
