@@ -297,7 +297,8 @@ static gopt_status json_weights(gopt_graph *g, json_t **out)
 }
 
 static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u,
-                              const gopt_aten_finding *aten, size_t n_aten, json_t *plugins, const gopt_plan *plan)
+                              const gopt_aten_finding *aten, size_t n_aten, json_t *plugins, const gopt_plan *plan,
+                              const gopt_lint_report *lint)
 {
     const char *domain;
     int64_t version;
@@ -323,6 +324,8 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
     if (plan)
         json_object_set_new(j, "plan", plan_json(plan));
     json_object_set_new(j, "diagnostics", json_diagnostics(t));
+    if (lint)
+        json_object_set_new(j, "lint", lint_json(lint));
     if (t->o.nodes)
         json_object_set_new(j, "node_list", json_nodes(g));
     if (t->o.weights) {
@@ -344,16 +347,20 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     const gopt_inspection *m;
     const gopt_unsupported *u;
     const gopt_aten_finding *aten;
+    const gopt_lint_report *lint;
     size_t n_u, n_aten, n_p;
+    TRY(lint_find(t, g, &lint));
     TRY(gopt_inspect(g, &m));
     TRY(gopt_lower_aten(lowered, &aten, &n_aten)); /* what optimize and run would do */
     TRY(gopt_find_unsupported(lowered, &u, &n_u));
     plugged *p = *plugins = find_plugged(lowered, &n_p);
     const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
                        (t->o.svg && !strcmp(t->o.svg, "-")) || (t->o.html && !strcmp(t->o.html, "-"));
-    if (!taken && !t->o.quiet) {
-        if (plan)
-            plan_print(t, plan);
+    if (!taken && !t->o.quiet && lint)
+        lint_print(t, lint);
+    if (!taken && !t->o.quiet && plan)
+        plan_print(t, plan);
+    if (!taken && !t->o.quiet && (!lint || t->o.ops || t->o.nodes || t->o.weights)) {
         print_head(t, g, m);
         if (t->o.nodes)
             print_nodes(t, g);
@@ -376,8 +383,9 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     TRY(page_write(t));
     TRY(explorer_write(t, NULL, g, NULL));
     if (t->o.json)
-        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p), plan));
-    return tool_pictures(t, g, NULL, tool_model(t));
+        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p), plan, lint));
+    TRY(tool_pictures(t, g, NULL, tool_model(t)));
+    return lint_verdict(t, lint);
 }
 
 gopt_status inspect(tool *t)
@@ -385,6 +393,8 @@ gopt_status inspect(tool *t)
     gopt_graph *g = NULL, *lowered = NULL;
     plugged *plugins = NULL;
     gopt_plan *plan = NULL;
+    if (t->o.list_lint)
+        return list_lint(t);
     gopt_status s = gopt_is_plan(tool_model(t)) ? gopt_plan_open(t->cx, tool_model(t), &plan) : GOPT_OK;
     if (s == GOPT_OK)
         s = tool_load(t, tool_model(t), &g);

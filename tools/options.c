@@ -170,6 +170,14 @@ static const option_row rows[] = {
     { "nodes", 0, NULL, "every node with its types", G_REPORT, C_I, FLAG, F(nodes) },
     { "weights", 0, NULL, "minimum, maximum, mean, zeros, NaN and what fp16 cannot hold, of each weight", G_REPORT, C_I,
       FLAG, F(weights) },
+    { "lint", 0, "RULE,-RULE",
+      "what costs time, memory or portability, and what to do: by all rules, or by those named (rules, groups, all)",
+      G_REPORT, C_I, OPTTEXT, F(lint) },
+    { "lint-level", 0, "note|warning|error", "the least severity to tell (default note)", G_REPORT, C_I, TEXT,
+      F(lint_level) },
+    { "lint-fail", 0, "note|warning|error|never", "the least severity to exit with 1 for (default error)", G_REPORT,
+      C_I, TEXT, F(lint_fail) },
+    { "list-lint", 0, NULL, "print the rules of --lint and stop", G_REPORT, C_I, FLAG, F(list_lint) },
     { "dot", 0, "FILE", "draw as DOT; optimize and run: FILE.before.dot, FILE.after.dot and both side by side",
       G_REPORT, C_I | C_O | C_R, TEXT, F(dot) },
     { "svg", 0, "FILE", "the same as SVG", G_REPORT, C_I | C_O | C_R, TEXT, F(svg) },
@@ -429,7 +437,7 @@ static gopt_status no_model(tool *t)
 static gopt_status check_args(tool *t)
 {
     options *o = &t->o;
-    if (o->help || o->version || o->list_passes)
+    if (o->help || o->version || o->list_passes || o->list_lint)
         return GOPT_OK;
     if (!o->args.n && t->cmd->bit == CMD_RUN && o->plan && gopt_is_plan(o->plan)) {
         TRY(add_arg(t, o->plan));

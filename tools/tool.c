@@ -165,6 +165,11 @@ const char *red(const tool *t)
     return t->color_out ? "\033[1;31m" : "";
 }
 
+const char *yellow(const tool *t)
+{
+    return t->color_out ? "\033[1;33m" : "";
+}
+
 const char *plain(const tool *t)
 {
     return t->color_out ? "\033[0m" : "";

@@ -58,7 +58,8 @@ typedef struct options {
     strings extract, extract_in, extract_out;
     bool drop_postprocess;
     /* what to look at */
-    bool ops, nodes, weights;
+    bool ops, nodes, weights, list_lint;
+    const char *lint, *lint_level, *lint_fail; /* lint: "" where no rules are named */
     const char *json, *dot, *svg, *html, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
@@ -131,6 +132,7 @@ const char *bold(const tool *t); /* escape sequences for stdout; "" without colo
 const char *dim(const tool *t);
 const char *green(const tool *t);
 const char *red(const tool *t);
+const char *yellow(const tool *t);
 const char *plain(const tool *t);
 
 /* "1.5 MiB"; "12,345". Into a caller's buffer, which is returned. */
@@ -310,6 +312,15 @@ typedef struct verdict {
  * rewrite that caused it: GOPT_DIFFERENT without a word, the verdict says the rest. `subgraph` is freed with
  * gopt_text_free. */
 gopt_status verify_rewrites(tool *t, gopt_graph *before, gopt_graph *after, const gopt_optimize_options *o, verdict *v);
+
+/* ---- lint.c ---- */
+
+/* What --lint asks for; *r is NULL where it was not given. It belongs to the graph. */
+gopt_status lint_find(tool *t, gopt_graph *g, const gopt_lint_report **r);
+void lint_print(const tool *t, const gopt_lint_report *r);
+json_t *lint_json(const gopt_lint_report *r);
+gopt_status lint_verdict(const tool *t, const gopt_lint_report *r); /* GOPT_DIFFERENT as --lint-fail says */
+gopt_status list_lint(tool *t);
 
 /* ---- timing.c ---- */
 

@@ -5,6 +5,7 @@
 #include "gopt/engine.h"
 #include "gopt/graph.h"
 #include "gopt/image.h"
+#include "gopt/lint.h"
 #include "gopt/pass.h"
 #include "gopt/plan.h"
 #include "gopt/plugin.h"

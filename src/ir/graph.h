@@ -128,6 +128,17 @@ typedef struct gi_opset {
     int64_t version;
 } gi_opset;
 
+/* What only the file says, for whoever judges it (lint). Import keeps it in the graph's arena; a clone has none. */
+typedef struct gi_source {
+    gi_vec(const gi_value *) unused_weights; /* initializers of the main graph that no node of the file names */
+    gi_vec(const gi_value *) defaults;       /* initializers that are listed as inputs, too */
+    gi_vec(const gi_value *) constants;      /* of Constant nodes, in all graphs */
+    gi_vec(const char *) unused_domains;     /* that are imported */
+    uint32_t nodes, value_infos;             /* of the main graph */
+    uint32_t sorted;                         /* graphs whose nodes did not stand in the order of their computation */
+    uint32_t stale;                          /* declared types that contradict what the operators yield */
+} gi_source;
+
 struct gopt_graph {
     gopt_ctx *cx;
     gi_arena *arena;
@@ -146,8 +157,9 @@ struct gopt_graph {
     uint32_t n_out_symbols;         /* pairs */
     uint32_t n_values, n_blocks, next_node; /* ids given so far */
     uint64_t epoch;
-    const char *pass; /* the rule or pass that is running, for the nodes that it makes; lives as long as the program */
-    gi_values consts; /* each holds a reference to its blob, released with the graph or before */
+    const char *pass;  /* the rule or pass that is running, for the nodes that it makes; lives as long as the program */
+    gi_source *source; /* NULL where the graph is no file's */
+    gi_values consts;  /* each holds a reference to its blob, released with the graph or before */
     gi_vec(gi_blob *) blobs; /* of attributes: one reference each, released with the graph */
 };
 

@@ -79,7 +79,7 @@ static gopt_status read_inputs(gi_import *im, const pb_graph *p, gi_scope *s)
             return gi_fail(im->cx, GOPT_BAD_INPUT, &at, NULL, "input #%zu of the graph has no name", i);
         const gi_value *have = gi_smap_get(&s->values, name);
         if (have && have->kind == GI_DEF_CONST) {
-            im->defaults++;
+            GI_NEED(gi_push(im->g->arena, &im->g->source->defaults, have));
             continue;
         }
         const gi_type *type;
@@ -124,6 +124,8 @@ gopt_status gi_import_graph(gi_import *im, const pb_graph *p, gi_scope *s)
     GI_TRY(declare((const Gi__Pb__ValueInfoProto *const *)p->value_info, p->n_value_info, s));
     GI_TRY(declare((const Gi__Pb__ValueInfoProto *const *)p->output, p->n_output, s));
     GI_TRY(read_initializers(im, p, s));
+    if (s->block == im->g->main)
+        im->n_initializers = im->g->consts.n;
     GI_TRY(read_inputs(im, p, s));
     GI_TRY(gi_import_nodes(im, p->node, p->n_node, s));
     return read_outputs(im, p, s);
@@ -216,24 +218,35 @@ static gopt_status read_header(gi_import *im, const pb_model *m)
 }
 
 /* What was done without being asked, one note each. */
-static void notes(gi_import *im)
+static gopt_status notes(gi_import *im)
 {
     const gi_place at = { .file = im->g->file };
+    gi_source *source = im->g->source;
+    source->sorted = im->sorted;
+    source->stale = im->stale + im->named;
     if (im->sorted)
         gi_note(im->cx, &at, NULL, "nodes did not stand in the order of their computation: sorted");
-    if (im->defaults)
-        gi_note(im->cx, &at, NULL, "%u inputs have initializers: they are constants here", im->defaults);
+    if (source->defaults.n)
+        gi_note(im->cx, &at, NULL, "%zu inputs have initializers: they are constants here", source->defaults.n);
     if (im->stale)
         gi_warn(im->cx, &at, NULL, "%u declared types contradict what the operators yield: ignored", im->stale);
+    for (size_t i = 0; i < im->n_initializers; i++) {
+        const gi_value *v = im->g->consts.p[i];
+        if (!v->n_uses && !gi_map_get(&im->read, gi_key(v))) /* an old form may need fewer inputs here than there */
+            GI_NEED(gi_push(im->g->arena, &source->unused_weights, v));
+    }
     gi_str unused;
     gi_str_init(&unused, im->a);
     for (uint32_t i = 0; i < im->g->n_opsets; i++) {
         const char *d = im->g->opsets[i].domain;
-        if (*d && !gi_smap_get(&im->domains, d))
-            gi_str_addf(&unused, "%s%s", unused.n ? ", " : "", d);
+        if (!*d || gi_smap_get(&im->domains, d))
+            continue;
+        gi_str_addf(&unused, "%s%s", unused.n ? ", " : "", d);
+        GI_NEED(gi_push(im->g->arena, &source->unused_domains, d));
     }
     if (unused.n && !unused.failed)
         gi_note(im->cx, &at, NULL, "imported but never used: %s", unused.p);
+    return GOPT_OK;
 }
 
 /* The names that the file gives to dims of outputs: inference may know them as expressions. */
@@ -275,6 +288,10 @@ static gopt_status read_model(gi_import *im, const gi_file *f)
         return gi_fail(im->cx, GOPT_BAD_INPUT, &(gi_place){ .file = f->path }, NULL, "the model has no graph");
     im->g->file = gi_arena_str(im->g->arena, f->path);
     GI_NEED(im->g->file);
+    im->g->source = GI_NEW(im->g->arena, gi_source);
+    GI_NEED(im->g->source);
+    im->g->source->nodes = (uint32_t)m->graph->n_node;
+    im->g->source->value_infos = (uint32_t)m->graph->n_value_info;
     GI_TRY(read_header(im, m));
     GI_TRY(read_opsets(im, m));
     GI_TRY(read_functions(im, m));
@@ -286,8 +303,7 @@ static gopt_status read_model(gi_import *im, const gi_file *f)
     GI_TRY(gi_import_graph(im, m->graph, &s));
     im->g->main->name = im->g->name;
     GI_TRY(keep_symbols(im, m->graph));
-    notes(im);
-    return GOPT_OK;
+    return notes(im);
 }
 
 gopt_status gi_onnx_import(gopt_ctx *cx, gi_file *f, gopt_graph **out)
@@ -300,6 +316,7 @@ gopt_status gi_onnx_import(gopt_ctx *cx, gi_file *f, gopt_graph **out)
         gi_smap_init(&im.domains, im.a);
         gi_smap_init(&im.outputs, im.a);
         gi_map_init(&im.inputs, im.a);
+        gi_map_init(&im.read, im.a);
         st = read_model(&im, f);
         gi_payloads_fini(&im.payloads);
     }

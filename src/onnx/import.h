@@ -113,16 +113,17 @@ typedef struct gi_import {
     gi_arena *a;       /* everything of the import alone */
     gi_arena *scratch; /* reset after each node */
     gi_payloads payloads;
-    gi_smap functions; /* "domain name overload" → FunctionProto */
-    gi_smap domains;   /* those that nodes use */
-    gi_map inputs;     /* symbols of the main graph's inputs, by address */
-    gi_smap outputs;   /* names of the main graph's outputs */
-    int64_t number;    /* nodes met so far */
+    gi_smap functions;     /* "domain name overload" → FunctionProto */
+    gi_smap domains;       /* those that nodes use */
+    gi_map inputs;         /* symbols of the main graph's inputs, by address */
+    gi_map read;           /* constants that nodes of the file name, by address */
+    size_t n_initializers; /* of the main graph: the first so many of its constants */
+    gi_smap outputs;       /* names of the main graph's outputs */
+    int64_t number;        /* nodes met so far */
     uint64_t inlined;
-    uint32_t stale;    /* declared types that contradict what was inferred, but for those warned of by name */
-    uint32_t named;    /* of outputs, warned of by name */
-    uint32_t sorted;   /* graphs that had to be sorted */
-    uint32_t defaults; /* inputs with initializers */
+    uint32_t stale;  /* declared types that contradict what was inferred, but for those warned of by name */
+    uint32_t named;  /* of outputs, warned of by name */
+    uint32_t sorted; /* graphs that had to be sorted */
 } gi_import;
 
 /* Reads a graph into a block, whose params and results it sets. `block` is empty. */

@@ -348,7 +348,7 @@ static gopt_status constant(gi_import *im, gi_raw *r, gi_value ***out)
         return GOPT_NO_MEMORY;
     }
     *v = gi_const(im->g, b, NULL);
-    GI_NEED(*v);
+    GI_NEED(*v && gi_push(im->g->arena, &im->g->source->constants, *v));
     *out = v;
     return GOPT_OK;
 }
@@ -483,6 +483,8 @@ static gopt_status read_inputs(gi_import *im, const gi_scope *s, gi_raw *r)
             return gi_fail(im->cx, GOPT_BAD_INPUT, &r->at, NULL,
                            "input #%zu is '%s', which no node, input or initializer defines", i, name);
         GI_NEED(gi_push(im->a, &r->in, v));
+        if (v && v->kind == GI_DEF_CONST)
+            GI_NEED(gi_map_put(&im->read, gi_key(v), v));
     }
     return GOPT_OK;
 }

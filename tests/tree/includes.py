@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that includes follow the one direction: base <- ir <- ops <- {onnx, aten, passes, viz, backend}.
+"""Checks that includes follow the one direction: base <- ir <- ops <- {onnx, aten, passes, lint, viz, backend}.
 
   includes.py ROOT
 
@@ -17,6 +17,7 @@ ALLOWED = {
     "src/onnx": {"base", "ir", "ops", "onnx", "gopt"},
     "src/aten": {"base", "ir", "ops", "aten", "gopt"},
     "src/passes": {"base", "ir", "ops", "passes", "gopt"},
+    "src/lint": {"base", "ir", "ops", "lint", "gopt"},
     "src/viz": {"base", "ir", "ops", "viz", "gopt"},
     "src/backend": {"base", "ir", "ops", "backend", "gopt", "cpu", "opencl"},
     "kernels": {"cpu", "opencl"},
@@ -24,7 +25,7 @@ ALLOWED = {
     "tools": {"gopt"},
     "examples": {"gopt"},
 }
-FOLDERS = {"base", "ir", "ops", "onnx", "aten", "passes", "viz", "backend", "gopt", "cpu", "opencl"}
+FOLDERS = {"base", "ir", "ops", "onnx", "aten", "passes", "lint", "viz", "backend", "gopt", "cpu", "opencl"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.M)
 
 
