@@ -1,4 +1,6 @@
 /* Convolutions: Conv, ConvTranspose, ConvInteger, DeformConv. */
+#include <stdio.h>
+
 #include "ops/conv.h"
 
 #include <math.h>
@@ -318,24 +320,29 @@ static gopt_status infer_conv_transpose(gi_infer *c)
     return GOPT_OK;
 }
 
-static gopt_status transpose_shape(const gi_eval *a, conv_shape *s)
+bool gi_window_of_transposed(const gi_node *n, int rank, const int64_t *x, const int64_t *weights, gi_window *w)
 {
-    const gopt_tensor *x = a->in[ConvTranspose_in_X];
-    const gi_node *n = a->n;
     transpose_attrs attrs;
-    gi_window *w = &s->window;
-    if (!gi_window_read(n, x->rank - 2, a->in[ConvTranspose_in_W]->dims + 2, w))
-        return gi_eval_fail(a, -1, "%s", w->why);
+    if (!gi_window_read(n, rank - 2, weights + 2, w))
+        return false;
     const char *why = read_transpose(n, w->n, &attrs);
-    if (why)
-        return gi_eval_fail(a, -1, "%s", why);
-    for (int i = 0; i < w->n; i++) {
-        w->out[i] = x->dims[2 + i];
+    for (int i = 0; i < w->n && !why; i++) {
+        w->out[i] = x[2 + i];
         w->in[i] = transpose_size(w, &attrs, i, w->out[i]);
         if (w->in[i] < 0)
-            return gi_eval_fail(a, ConvTranspose_in_X, "spatial dimension %d gives a negative output size", i);
+            why = "a spatial dimension gives a negative output size";
     }
-    return GOPT_OK;
+    if (why)
+        (void)snprintf(w->why, sizeof w->why, "%s", why);
+    return !why;
+}
+
+static gopt_status transpose_shape(const gi_eval *a, conv_shape *s)
+{
+    const gopt_tensor *x = a->in[ConvTranspose_in_X], *w = a->in[ConvTranspose_in_W];
+    return gi_window_of_transposed(a->n, x->rank, x->dims, w->dims, &s->window)
+               ? GOPT_OK
+               : gi_eval_fail(a, -1, "%s", s->window.why);
 }
 
 static gopt_status eval_conv_transpose(gi_eval *a)

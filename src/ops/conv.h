@@ -14,6 +14,10 @@ typedef struct conv_shape {
 /* Output type of a convolution of inputs x and w; b: the bias's input, or -1. */
 gopt_status gi_infer_conv_shape(gi_infer *c, uint32_t x, uint32_t w, int b, gopt_dtype dtype);
 
+/* The window of the convolution that a ConvTranspose of these dims transposes: its `in` is our result, its `out` our X.
+ * False with w->why where there is none. */
+bool gi_window_of_transposed(const gi_node *n, int rank, const int64_t *x, const int64_t *weights, gi_window *w);
+
 /* Checks the inputs of an evaluation. */
 gopt_status gi_conv_shape_of(const gi_eval *a, uint32_t x, uint32_t w, int b, conv_shape *s);
 void gi_conv_dims(const conv_shape *s, int64_t *dims); /* of y: n + 2 entries */

@@ -145,6 +145,105 @@ static void recurrent_networks(void **state)
               "LSTM %h, dense<f32[1,20,3], #a>, dense<f32[1,20,5], #b>, dense<f32[1,40], #c> { hidden_size = 5 }");
 }
 
+static void arranging(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const halves[] = { "Pad %h, dense<i64[4], [1,2,0,3]>", "Expand %h, dense<i64[3], [2,3,4]>",
+                                          "Tile %h, dense<i64[2], [2,3]>", "Trilu %h { upper = 0 }" };
+    node("%x: f32[3,1]", "Expand %x, dense<i64[3], [2,1,4]>");
+    node("%x: bool[3,1]", "Expand %x, dense<i64[2], [3,5]>");
+    node("%x: i64[2,3]", "Tile %x, dense<i64[2], [2,3]>");
+    node("%x: f32[3,4]", "Pad %x, dense<i64[4], [1,2,0,3]>, dense<f32[], 2.5>");
+    node("%x: i32[3,4]", "Pad %x, dense<i64[2], [-1,2]>, _, dense<i64[1], [-1]>");
+    node("%x: f16[3,4], %v: f16[]", "Pad %x, dense<i64[4], [0,1,2,0]>, %v");
+    node("%x: f32[3,4]", "Pad %x, dense<i64[4], [5,2,4,3]> { mode = \"reflect\" }");
+    node("%x: f32[3,4]", "Pad %x, dense<i64[4], [2,-1,-1,3]> { mode = \"edge\" }");
+    node("%x: f32[3,4]", "Pad %x, dense<i64[4], [4,1,5,6]> { mode = \"wrap\" }");
+    node("%x: f32[1,3]", "Pad %x, dense<i64[4], [2,1,1,1]> { mode = \"reflect\" }");
+    node("%x: f32[2,12,3,5]", "DepthToSpace %x { blocksize = 2 }");
+    node("%x: f32[2,12,3,5]", "DepthToSpace %x { blocksize = 2, mode = \"CRD\" }");
+    node("%x: f32[2,3,4,6]", "SpaceToDepth %x { blocksize = 2 }");
+    node("%x: f32[2,4,5]", "Trilu %x, dense<i64[], -1>");
+    node("%x: i64[4,5]", "Trilu %x, dense<i64[], 2> { upper = 0 }");
+    node("%x: f32[4,3,2]", "ReverseSequence %x, dense<i64[3], [4,1,2]>");
+    node("%x: f32[3,4,2]", "ReverseSequence %x, dense<i64[3], [4,1,2]> { batch_axis = 0, time_axis = 1 }");
+    for (size_t i = 0; i < GI_COUNT(halves); i++)
+        half_node("%x: f32[3,4]", halves[i]);
+}
+
+static void sums_of_any_kind(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: f32[2,4,3,5]", "ConvTranspose %x, dense<f32[4,3,2,3], #a>, dense<f32[3], #b> { strides = [2,3] }");
+    node("%x: f32[1,4,3,5]",
+         "ConvTranspose %x, dense<f32[4,3,3,3], #a> { group = 2, strides = [2,1], pads = [1,0,1,2], dilations = [1,2], "
+         "output_padding = [1,0] }");
+    node("%x: f32[1,4,5]", "ConvTranspose %x, dense<f32[4,3,3], #a> { strides = [2], auto_pad = \"SAME_UPPER\" }");
+    node("%x: f32[1,4,5]", "ConvTranspose %x, dense<f32[4,3,3], #a> { strides = [2], output_shape = [14] }");
+    node(
+        "%x: f32[2,4,3,5,4]",
+        "Conv %x, dense<f32[6,2,2,3,2], #a>, dense<f32[6], #b> { group = 2, strides = [1,2,1], pads = [1,1,0,0,1,1] }");
+    node("%a: f32[5], %b: f32[2,5,3]", "MatMul %a, %b");
+    node("%a: f32[2,3,5], %b: f32[5]", "MatMul %a, %b");
+    node("%a: f32[5], %b: f32[5]", "MatMul %a, %b");
+    node("%a: i64[3,2,5], %b: i64[5,4]", "MatMul %a, %b");
+    node("%a: u8[3,5], %b: i8[5,4]", "MatMulInteger %a, %b, dense<u8[], 3>, dense<i8[4], [1,-2,3,0]>");
+    node("%a: u8[2,3,5], %b: u8[5,4]", "MatMulInteger %a, %b, dense<u8[3], [1,2,3]>");
+    half_node("%x: f32[1,4,3,5]", "ConvTranspose %h, dense<f32[4,3,2,2], #a> { strides = [2,2] }");
+}
+
+static void along_axes(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const reductions[] = {
+        "Sum", "Mean", "Prod", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp"
+    };
+    for (size_t i = 0; i < GI_COUNT(reductions); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "Reduce%s %%x, dense<i64[2], [0,-1]> { keepdims = %d }", reductions[i],
+                       i % 2 == 0);
+        node("%x: f32[3,2,4]", text);
+    }
+    node("%x: i64[3,4]", "ReduceSum %x, dense<i64[1], [1]>");
+    node("%x: i32[3,4]", "ReduceProd %x");
+    node("%x: u8[3,4]", "ReduceMax %x, dense<i64[1], [0]> { keepdims = 0 }");
+    node("%x: f32[3,0]", "ReduceSum %x, dense<i64[1], [1]>");
+    node("%x: f32[3,4]", "ReduceMax %x { noop_with_empty_axes = 1 }");
+    node("%x: f32[3,7,2]", "ArgMax %x { axis = 1 }");
+    node("%x: i64[3,70]", "ArgMin %x { axis = -1, keepdims = 0, select_last_index = 1 }");
+    node("%x: f32[3,7,2]", "CumSum %x, dense<i64[], 1>");
+    node("%x: i64[9]", "CumSum %x, dense<i64[], 0> { reverse = 1, exclusive = 1 }");
+    node("%x: f32[3,70]", "CumSum %x, dense<i32[], -1> { exclusive = 1 }");
+    half_node("%x: f32[3,7,2]", "CumSum %h, dense<i64[], 1>");
+}
+
+/* Both results, sorted: of equal elements the first comes first, and there are many of them. */
+static void the_greatest(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const ways[] = { "{ axis = 1 }", "{ axis = 1, largest = 0 }" };
+    for (size_t i = 0; i < GI_COUNT(ways); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof text,
+                       "graph (%%x: i64[3,40,2]) {\n  %%v, %%i = TopK %%x, dense<i64[1], [13]> %s\n"
+                       "  return %%v as \"v\", %%i as \"i\"\n}\n",
+                       ways[i]);
+        assert_int_equal(check(text, false), 1);
+    }
+    assert_int_equal(check("graph (%x: f32[300]) {\n  %v, %i = TopK %x, dense<i64[1], [300]>\n"
+                           "  return %v as \"v\", %i as \"i\"\n}\n",
+                           false),
+                     1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +252,10 @@ int main(void)
         cmocka_unit_test(resizing),
         cmocka_unit_test(indices_that_point_outside),
         cmocka_unit_test(recurrent_networks),
+        cmocka_unit_test(arranging),
+        cmocka_unit_test(sums_of_any_kind),
+        cmocka_unit_test(along_axes),
+        cmocka_unit_test(the_greatest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

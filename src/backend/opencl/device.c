@@ -36,8 +36,11 @@ gopt_status(gi_cl_fail)(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *
     const gi_place at = { .file = d ? d->name : NULL };
     gopt_status st = GOPT_INTERNAL;
     const char *hint = "this is likely a fault of gopt or of the driver; --backend cpu runs the model meanwhile";
-    if (error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_HOST_MEMORY || error == CL_OUT_OF_RESOURCES ||
-        error == CL_INVALID_BUFFER_SIZE) {
+    if (error == CL_OUT_OF_RESOURCES) { /* drivers say so where a kernel faults, too */
+        st = GOPT_NO_MEMORY;
+        hint = "the device ran out of memory, or stopped a kernel: use a smaller batch or shape, or --backend cpu";
+    } else if (error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_HOST_MEMORY ||
+               error == CL_INVALID_BUFFER_SIZE) {
         st = GOPT_NO_MEMORY;
         hint = "the device has not enough memory left: use a smaller batch or shape, or --backend cpu";
     } else if (error == CL_DEVICE_NOT_AVAILABLE || error == CL_INVALID_COMMAND_QUEUE) {

@@ -50,7 +50,7 @@ const int64_t *gi_cl_known_ints(gi_cl_build *b, gi_value *v, const char *what, s
     const gi_dim *const *known = blob || !v ? NULL : gi_value_known(v, &count);
     *n = blob ? (size_t)gi_blob_elements(blob) : count;
     if ((!blob && !known) || *n > most || (blob && gi_dtype_class(blob->dtype) == GI_TEXT)) {
-        (void)gi_cl_decline(b, "%s are known only in a run", what);
+        (void)gi_cl_decline(b, "%s known only in a run", what);
         return NULL;
     }
     int64_t *p = GI_NEW_ARRAY(b->arena, int64_t, *n + 1);
@@ -58,7 +58,7 @@ const int64_t *gi_cl_known_ints(gi_cl_build *b, gi_value *v, const char *what, s
         if (blob) {
             p[i] = gi_load_i64(blob->dtype, blob->data, i);
         } else if (!known[i] || !gi_dim_is_const(known[i], &p[i])) {
-            (void)gi_cl_decline(b, "%s are known only in a run", what);
+            (void)gi_cl_decline(b, "%s known only in a run", what);
             return NULL;
         }
     }

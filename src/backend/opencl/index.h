@@ -50,7 +50,7 @@ gopt_status gi_cl_index_end(gi_cl_index *k, const char *value);
 gopt_status gi_cl_index_launch(gi_cl_index *k, int64_t items);
 
 /* Integers of a value that are known when the plan is made: all of them. NULL where they are not, or more than `most`
- * (then b->why says so of `what`). */
+ * (then b->why says so: `what` is "its axes are"). */
 const int64_t *gi_cl_known_ints(gi_cl_build *b, gi_value *v, const char *what, size_t most, size_t *n);
 
 #endif

@@ -5,9 +5,11 @@
  * kernel with the rest. */
 #include "backend/opencl/device.h"
 
-static const gi_cl_tactic tactics[] = { gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,
-                                        gi_cl_take_pool,      gi_cl_take_rows,    gi_cl_take_move,
-                                        gi_cl_take_gather,    gi_cl_take_resize,  gi_cl_take_recurrent };
+static const gi_cl_tactic tactics[] = {
+    gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,   gi_cl_take_pool,
+    gi_cl_take_rows,      gi_cl_take_move,    gi_cl_take_gather, gi_cl_take_resize,
+    gi_cl_take_recurrent, gi_cl_take_arrange, gi_cl_take_direct, gi_cl_take_reduce
+};
 
 /* ---- views ---- */
 

@@ -119,7 +119,7 @@ static cl_program from_cache(gi_cl *d, uint64_t hash)
     cl_program program = clCreateProgramWithBinary(d->context, 1, &d->device, &size, &p, &status, &err);
     gi_free(d->cx, binary);
     if (program && (err != CL_SUCCESS || status != CL_SUCCESS ||
-                    clBuildProgram(program, 1, &d->device, "", NULL, NULL) != CL_SUCCESS)) {
+                    clBuildProgram(program, 1, &d->device, "-w", NULL, NULL) != CL_SUCCESS)) {
         clReleaseProgram(program);
         program = NULL;
     }
@@ -139,7 +139,7 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
         program = clCreateProgramWithSource(d->context, 2, parts, NULL, &err);
         if (!program)
             return gi_cl_fail(d->cx, d, err, "a program cannot be made");
-        err = clBuildProgram(program, 1, &d->device, "", NULL, NULL);
+        err = clBuildProgram(program, 1, &d->device, "-w", NULL, NULL);
         if (err != CL_SUCCESS) {
             const gopt_status st = fail_build(d, program, err);
             clReleaseProgram(program);

@@ -1,0 +1,185 @@
+/* Sums over windows and rows by an item a result, for what no faster kernel takes: transposed convolutions, convolutions
+ * of any number of spatial dims, products of integers, of vectors and of batches that broadcast irregularly.
+ *
+ * ConvTranspose as a gather: element p of the result takes from the elements n of x whose tap t falls on it,
+ * p + pad = n * stride + t * dilation. */
+#include <inttypes.h>
+
+#include "backend/opencl/index.h"
+#include "ops/conv.h"
+
+static bool is_f32(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims)
+{
+    return gi_cl_tensor(b, v, what, rank, dims) &&
+           (v->type->dtype == GOPT_F32 ||
+            gi_cl_decline(b, "convolutions are computed in f32 alone, not in %s", gopt_dtype_name(v->type->dtype)));
+}
+
+static const char *const taps[] = { "t0", "t1", "t2", "t3",  "t4",  "t5",  "t6",
+                                    "t7", "t8", "t9", "t10", "t11", "t12", "t13" };
+_Static_assert(GI_WINDOW_MAX <= (int)(sizeof taps / sizeof *taps), "each has a name");
+
+/* A loop over the taps of each spatial dim, with n2 … the place that it reads; it ends where that lies outside. */
+static void open_taps(gi_str *s, const gi_window *w, bool transposed)
+{
+    for (int i = 0; i < w->n; i++) {
+        const int k = i + 2;
+        gi_str_addf(s, "    for (ix t%d = 0; t%d < %" PRId64 "; t%d++) {\n", i, i, w->kernel[i], i);
+        if (transposed)
+            gi_str_addf(s,
+                        "    const ix p%d = c%d + %" PRId64 " - t%d * %" PRId64 ", n%d = p%d / %" PRId64
+                        ";\n    if (p%d < 0 || p%d %% %" PRId64 " || n%d >= %" PRId64 ")\n        continue;\n",
+                        i, k, w->begin[i], i, w->dilation[i], k, i, w->stride[i], i, i, w->stride[i], k, w->out[i]);
+        else
+            gi_str_addf(s,
+                        "    const ix n%d = c%d * %" PRId64 " + t%d * %" PRId64 " - %" PRId64
+                        ";\n    if (n%d < 0 || n%d >= %" PRId64 ")\n        continue;\n",
+                        k, k, w->stride[i], i, w->dilation[i], w->begin[i], k, k, w->in[i]);
+    }
+}
+
+static void close_taps(gi_str *s, const gi_window *w)
+{
+    gi_str_add(s, "    ");
+    for (int i = 0; i < w->n; i++)
+        gi_str_add(s, "}");
+    gi_str_add(s, "\n");
+}
+
+/* W is [M, C / groups, …] of a convolution, [C, M / groups, …] of a transposed one. */
+static gopt_status launch(gi_cl_build *b, const gi_node *n, const gi_window *w, int64_t channels, int64_t groups,
+                          bool transposed)
+{
+    const char *x_at[GOPT_MAX_RANK] = { "c0", "n1" },
+               *w_at[GOPT_MAX_RANK] = { transposed ? "n1" : "c1", transposed ? "m" : "q" };
+    const gi_value *bias = gi_node_in(n, 2);
+    gi_cl_index k;
+    gi_cl_view x, weights;
+    GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));
+    GI_TRY(gi_cl_index_read(&k, gi_node_in(n, 0), "X", &x));
+    GI_TRY(gi_cl_index_read(&k, gi_node_in(n, 1), "W", &weights));
+    if (bias)
+        GI_TRY(gi_cl_index_read(&k, bias, "B", NULL));
+    const int64_t per = channels / groups, made = k.y.dims[1] / groups;
+    for (int i = 0; i < w->n; i++) {
+        x_at[i + 2] = gi_cl_places[i + 2];
+        w_at[i + 2] = taps[i];
+    }
+    gi_str *s = &k.body;
+    gi_str_addf(s, "    const ix first = c1 / %" PRId64 " * %" PRId64 ", m = c1 %% %" PRId64 ";\n    float sum = %s;\n",
+                made, per, made, bias ? "B(c1)" : "0.0f");
+    open_taps(s, w, transposed);
+    gi_str_addf(s, "    for (ix q = 0; q < %" PRId64 "; q++) {\n        const ix n1 = first + q;\n        sum += X(",
+                per);
+    gi_cl_index_place(s, &x, x_at);
+    gi_str_add(s, ") * W(");
+    gi_cl_index_place(s, &weights, w_at);
+    gi_str_add(s, ");\n    }\n");
+    close_taps(s, w);
+    if (!b->dry) {
+        b->s->tactic = "direct";
+        b->s->gflop = 2e-9 * (double)gi_product(0, transposed ? x.rank : k.y.rank, transposed ? x.dims : k.y.dims) *
+                      (double)(gi_product(0, w->n, w->kernel) * (transposed ? made : per));
+    }
+    return gi_cl_index_end(&k, "sum");
+}
+
+static gopt_status take_conv(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    const bool transposed = n->op == OP_ConvTranspose;
+    int rx, rw, ry, rb;
+    int64_t x[GOPT_MAX_RANK], w[GOPT_MAX_RANK], y[GOPT_MAX_RANK], bias[GOPT_MAX_RANK];
+    gi_window win;
+    const int64_t groups = gi_attr_int(n, transposed ? (int)ConvTranspose_at_group : (int)Conv_at_group);
+    if (!is_f32(b, gi_node_in(n, 0), "X", &rx, x) || !is_f32(b, gi_node_in(n, 1), "W", &rw, w) ||
+        !is_f32(b, n->out[0], "its result", &ry, y) ||
+        (gi_node_in(n, 2) && !is_f32(b, gi_node_in(n, 2), "B", &rb, bias)) || rx != rw || rx != ry || rx < 3)
+        return GOPT_OK;
+    if (!(transposed ? gi_window_of_transposed(n, rx, x, w, &win) : gi_window_of_conv(n, rx, x, w, &win))) {
+        (void)gi_cl_decline(b, "%s", win.why);
+        return GOPT_OK;
+    }
+    if (groups < 1 || x[1] % groups || y[1] % groups ||
+        (transposed ? w[0] != x[1] || w[1] != y[1] / groups : w[0] != y[1] || w[1] != x[1] / groups))
+        return GOPT_OK;
+    *took = true;
+    return launch(b, n, &win, x[1], groups, transposed);
+}
+
+/* ---- products ---- */
+
+static bool is_number(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims)
+{
+    return gi_cl_tensor(b, v, what, rank, dims) && v->type->dtype != GOPT_BOOL;
+}
+
+/* MatMul and MatMulInteger: A [batch…, M, K] or [K], B [batch…, K, N] or [K]. */
+static gopt_status take_product(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    const bool whole = n->op == OP_MatMulInteger;
+    const gi_value *va = gi_node_in(n, 0), *vb = gi_node_in(n, 1);
+    int ra, rb, ry;
+    int64_t da[GOPT_MAX_RANK], db[GOPT_MAX_RANK], dy[GOPT_MAX_RANK];
+    const char *a_at[GOPT_MAX_RANK], *b_at[GOPT_MAX_RANK];
+    gi_cl_index k;
+    gi_cl_view a, bb, zero[2];
+    if (!is_number(b, va, "A", &ra, da) || !is_number(b, vb, "B", &rb, db) ||
+        !is_number(b, n->out[0], "its result", &ry, dy) || ra < 1 || rb < 1)
+        return GOPT_OK;
+    const bool row = ra > 1, column = rb > 1;
+    const int batch = ry - row - column;
+    GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));
+    GI_TRY(gi_cl_index_read(&k, va, "A", &a));
+    GI_TRY(gi_cl_index_read(&k, vb, "B", &bb));
+    for (int i = 0; i < ra; i++) /* a dim of one element has no part in the place */
+        a_at[i] = i == ra - 1 ? "l" : i == ra - 2 ? gi_cl_coordinates[batch] : gi_cl_coordinates[batch - (ra - 2) + i];
+    for (int i = 0; i < rb; i++)
+        b_at[i] = !column || i == rb - 2 ? "l"
+                  : i == rb - 1          ? gi_cl_coordinates[ry - 1]
+                                         : gi_cl_coordinates[batch - (rb - 2) + i];
+    gi_str *s = &k.body;
+    for (uint32_t i = 0; i < 2 && whole; i++) {
+        const gi_value *z = gi_node_in(n, 2 + i);
+        int rz;
+        int64_t dz[GOPT_MAX_RANK];
+        char name[4];
+        (void)snprintf(name, sizeof name, "Z%u", i);
+        if (!z) {
+            gi_str_addf(s, "    const int z%u = 0;\n", i);
+            continue;
+        }
+        if (!gi_cl_tensor(b, z, "a zero point", &rz, dz) || rz > 1) {
+            (void)gi_cl_decline(b, "its zero points are neither one nor one a row");
+            return GOPT_OK;
+        }
+        GI_TRY(gi_cl_index_read(&k, z, name, &zero[i]));
+        gi_str_addf(s, "    const int z%u = Z%u(%s);\n", i, i,
+                    rz && dz[0] > 1 ? gi_cl_coordinates[i ? ry - 1 : batch] : "0");
+    }
+    gi_str_addf(s, "    %s sum = 0;\n    for (ix l = 0; l < %" PRId64 "; l++)\n        sum += %sA(",
+                gi_cl_type(n->out[0]->type->dtype), da[ra - 1], whole ? "((int)" : "");
+    gi_cl_index_place(s, &a, a_at);
+    gi_str_add(s, whole ? ") - z0) * ((int)B(" : ") * B(");
+    gi_cl_index_place(s, &bb, b_at);
+    gi_str_add(s, whole ? ") - z1);\n" : ");\n");
+    *took = true;
+    if (!b->dry) {
+        b->s->tactic = "direct";
+        b->s->gflop = 2e-9 * (double)gi_product(0, ry, dy) * (double)da[ra - 1];
+    }
+    return gi_cl_index_end(&k, "sum");
+}
+
+gopt_status gi_cl_take_direct(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    switch (n->op) {
+    case OP_Conv:
+    case OP_ConvTranspose:
+        return take_conv(b, n, took);
+    case OP_MatMul:
+    case OP_MatMulInteger:
+        return take_product(b, n, took);
+    default:
+        return GOPT_OK;
+    }
+}

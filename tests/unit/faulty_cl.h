@@ -1,0 +1,133 @@
+/* OpenCL that fails when it is told to: this program's own definitions of the functions stand before the library's, count
+ * what is called and what is alive, and hand everything else on. Include once, in one file of a test. */
+#ifndef GOPT_UNIT_FAULTY_CL_H
+#define GOPT_UNIT_FAULTY_CL_H
+
+#include <dlfcn.h>
+#include <stdbool.h>
+
+#define CL_TARGET_OPENCL_VERSION 120
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include <CL/cl.h>
+
+/* What is to happen. */
+static struct {
+    _Atomic long calls; /* so far */
+    long fail_at;       /* number of the call that fails; -1: none */
+    bool lost;          /* and from then on the device is gone */
+    bool no_platform;   /* there is no OpenCL at all */
+    bool no_build;      /* no program is built, from source or binary */
+    size_t room;        /* the device's memory is used up by one buffer above it; 0: no bound */
+    _Atomic long alive; /* objects created less objects released */
+    const char *failed;
+} cl;
+
+static void (*real(const char *name))(void)
+{
+    void (*f)(void) = NULL;
+    void *p = dlsym(RTLD_NEXT, name);
+    _Static_assert(sizeof f == sizeof p, "a function's address fits a pointer");
+    __builtin_memcpy(&f, &p, sizeof f);
+    return f;
+}
+
+/* Shall this call fail? */
+static bool fails(const char *name)
+{
+    const long now = cl.calls++;
+    if (cl.fail_at < 0 || (cl.lost ? now < cl.fail_at : now != cl.fail_at))
+        return false;
+    if (!cl.failed)
+        cl.failed = name;
+    return true;
+}
+
+/* A function that gives a status, and one that gives an object. */
+#define STATUS(NAME, ERROR, PARAMS, ARGS)                       \
+    cl_int NAME PARAMS                                          \
+    {                                                           \
+        if (fails(#NAME))                                       \
+            return cl.lost ? CL_DEVICE_NOT_AVAILABLE : (ERROR); \
+        return ((cl_int(*) PARAMS)real(#NAME))ARGS;             \
+    }
+#define OBJECT(TYPE, NAME, ERROR, NEVER, PARAMS, ARGS)              \
+    TYPE NAME PARAMS                                                \
+    {                                                               \
+        if (fails(#NAME) || (NEVER)) {                              \
+            if (err)                                                \
+                *err = cl.lost ? CL_DEVICE_NOT_AVAILABLE : (ERROR); \
+            return NULL;                                            \
+        }                                                           \
+        TYPE made = ((TYPE(*) PARAMS)real(#NAME))ARGS;              \
+        cl.alive += made != NULL;                                   \
+        return made;                                                \
+    }
+#define RELEASE(NAME, TYPE)                            \
+    cl_int NAME(TYPE object)                           \
+    {                                                  \
+        cl.alive--;                                    \
+        return ((cl_int(*)(TYPE))real(#NAME))(object); \
+    }
+
+cl_int clGetPlatformIDs(cl_uint room, cl_platform_id *ids, cl_uint *n)
+{
+    if (fails("clGetPlatformIDs") || cl.no_platform)
+        return -1001; /* CL_PLATFORM_NOT_FOUND_KHR */
+    return ((cl_int(*)(cl_uint, cl_platform_id *, cl_uint *))real("clGetPlatformIDs"))(room, ids, n);
+}
+
+cl_int clBuildProgram(cl_program p, cl_uint n, const cl_device_id *d, const char *options,
+                      void(CL_CALLBACK *notify)(cl_program, void *), void *user)
+{
+    if (fails("clBuildProgram") || cl.no_build)
+        return CL_BUILD_PROGRAM_FAILURE;
+    return ((cl_int(*)(cl_program, cl_uint, const cl_device_id *, const char *, void(CL_CALLBACK *)(cl_program, void *),
+                       void *))real("clBuildProgram"))(p, n, d, options, notify, user);
+}
+
+STATUS(clFinish, CL_OUT_OF_RESOURCES, (cl_command_queue q), (q))
+STATUS(clWaitForEvents, CL_OUT_OF_RESOURCES, (cl_uint n, const cl_event *e), (n, e))
+STATUS(clSetKernelArg, CL_OUT_OF_RESOURCES, (cl_kernel k, cl_uint i, size_t size, const void *v), (k, i, size, v))
+STATUS(clEnqueueNDRangeKernel, CL_MEM_OBJECT_ALLOCATION_FAILURE,
+       (cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global, const size_t *local,
+        cl_uint n, const cl_event *wait, cl_event *e),
+       (q, k, dims, at, global, local, n, wait, e))
+STATUS(clEnqueueReadBuffer, CL_OUT_OF_RESOURCES,
+       (cl_command_queue q, cl_mem m, cl_bool block, size_t at, size_t size, void *to, cl_uint n, const cl_event *wait,
+        cl_event *e),
+       (q, m, block, at, size, to, n, wait, e))
+STATUS(clEnqueueWriteBuffer, CL_OUT_OF_RESOURCES,
+       (cl_command_queue q, cl_mem m, cl_bool block, size_t at, size_t size, const void *from, cl_uint n,
+        const cl_event *wait, cl_event *e),
+       (q, m, block, at, size, from, n, wait, e))
+STATUS(clEnqueueFillBuffer, CL_OUT_OF_RESOURCES,
+       (cl_command_queue q, cl_mem m, const void *pattern, size_t size, size_t at, size_t bytes, cl_uint n,
+        const cl_event *wait, cl_event *e),
+       (q, m, pattern, size, at, bytes, n, wait, e))
+STATUS(clGetProgramInfo, CL_OUT_OF_HOST_MEMORY,
+       (cl_program p, cl_program_info what, size_t size, void *v, size_t *used), (p, what, size, v, used))
+
+OBJECT(cl_context, clCreateContext, CL_OUT_OF_HOST_MEMORY, false,
+       (const cl_context_properties *properties, cl_uint n, const cl_device_id *d,
+        void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *), void *user, cl_int *err),
+       (properties, n, d, notify, user, err))
+OBJECT(cl_command_queue, clCreateCommandQueue, CL_OUT_OF_HOST_MEMORY, false,
+       (cl_context c, cl_device_id d, cl_command_queue_properties p, cl_int *err), (c, d, p, err))
+OBJECT(cl_mem, clCreateBuffer, CL_MEM_OBJECT_ALLOCATION_FAILURE, cl.room &&size > cl.room,
+       (cl_context c, cl_mem_flags flags, size_t size, void *host, cl_int *err), (c, flags, size, host, err))
+OBJECT(cl_program, clCreateProgramWithSource, CL_OUT_OF_HOST_MEMORY, false,
+       (cl_context c, cl_uint n, const char **text, const size_t *sizes, cl_int *err), (c, n, text, sizes, err))
+OBJECT(cl_program, clCreateProgramWithBinary, CL_INVALID_BINARY, false,
+       (cl_context c, cl_uint n, const cl_device_id *d, const size_t *sizes, const unsigned char **p, cl_int *status,
+        cl_int *err),
+       (c, n, d, sizes, p, status, err))
+OBJECT(cl_kernel, clCreateKernel, CL_OUT_OF_HOST_MEMORY, false, (cl_program p, const char *name, cl_int *err),
+       (p, name, err))
+
+RELEASE(clReleaseContext, cl_context)
+RELEASE(clReleaseCommandQueue, cl_command_queue)
+RELEASE(clReleaseMemObject, cl_mem)
+RELEASE(clReleaseProgram, cl_program)
+RELEASE(clReleaseKernel, cl_kernel)
+
+#endif
