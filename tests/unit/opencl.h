@@ -101,8 +101,8 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         fail();
     }
     for (size_t i = 0; i < g->main->n_results; i++)
-        close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i), !strcmp(precision, "fp16"),
-                     text);
+        close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i),
+                     !strcmp(precision, "fp16") || strstr(text, "f16"), text);
     const gopt_step_info *s;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
         if (!strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0) {

@@ -244,6 +244,28 @@ static void the_greatest(void **state)
                      1);
 }
 
+/* Values of type f16 lie as halves and are computed in floats, in networks exported so. */
+static void values_in_f16(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    const char *const text = "graph (%x: f16[1,4,6,6]) {\n"
+                             "  %c = Conv %x, dense<f16[8,4,3,3], #a>, dense<f16[8], #b> { pads = [1,1,1,1] }\n"
+                             "  %r = Relu %c\n"
+                             "  %s = Sigmoid %r\n"
+                             "  %p = MaxPool %s { kernel_shape = [2,2], strides = [2,2] }\n"
+                             "  %f = Reshape %p, dense<i64[2], [9,8]>\n"
+                             "  %n = LayerNormalization %f, dense<f16[8], #c>, dense<f16[8], #d>\n"
+                             "  %m = MatMul %n, dense<f16[8,10], #e>\n"
+                             "  %o = Softmax %m\n"
+                             "  %y = Cast %o { to = 1 }\n"
+                             "  %z = Cast %y { to = 10 }\n"
+                             "  return %y as \"y\", %z as \"z\"\n}\n";
+    for (int half = 0; half < 2; half++)
+        assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +278,7 @@ int main(void)
         cmocka_unit_test(sums_of_any_kind),
         cmocka_unit_test(along_axes),
         cmocka_unit_test(the_greatest),
+        cmocka_unit_test(values_in_f16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

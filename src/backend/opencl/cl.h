@@ -35,8 +35,8 @@ typedef struct gi_cl {
     unsigned units; /* compute units */
 } gi_cl;
 
-/* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are f32 values of a plan in
- * fp16; what the host reads or writes is always dense and of its own type. Images of such a plan have their channels
+/* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and f32
+ * ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images of such a plan have their channels
  * last, as many as the next multiple of 8, the ones past the last zero. */
 typedef struct gi_cl_view {
     bool half;
@@ -177,7 +177,11 @@ typedef struct gi_cl_window {
 gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x);
 
 /* ---- types ---- */
-const char *gi_cl_type(gopt_dtype t); /* "float"; NULL where kernels have no such element */
+const char *gi_cl_type(gopt_dtype t); /* what kernels compute it in, "float"; NULL where they have no such element */
+static inline bool gi_cl_is_float(gopt_dtype t) /* its elements are floats, or lie as halves */
+{
+    return t == GOPT_F32 || t == GOPT_F16;
+}
 bool gi_cl_tensor(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims); /* static, of such */
 
 /* ---- pointwise.c: generated kernels ---- */

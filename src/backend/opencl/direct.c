@@ -11,7 +11,7 @@
 static bool is_f32(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims)
 {
     return gi_cl_tensor(b, v, what, rank, dims) &&
-           (v->type->dtype == GOPT_F32 ||
+           (gi_cl_is_float(v->type->dtype) ||
             gi_cl_decline(b, "convolutions are computed in f32 alone, not in %s", gopt_dtype_name(v->type->dtype)));
 }
 

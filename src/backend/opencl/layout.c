@@ -39,7 +39,8 @@ gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple)
 static gi_cl_view view_in(const gi_cl_plan *p, const gi_value *v, int rank, const int64_t *dims)
 {
     const uintptr_t how = p ? (uintptr_t)gi_map_get(&p->halves, (uint64_t)v->id + 1) : 0;
-    return how == HALF_LAST ? gi_cl_view_last(rank, dims, CHANNELS) : gi_cl_view_dense(rank, dims, how == HALF_DENSE);
+    return how == HALF_LAST ? gi_cl_view_last(rank, dims, CHANNELS)
+                            : gi_cl_view_dense(rank, dims, how == HALF_DENSE || v->type->dtype == GOPT_F16);
 }
 
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
@@ -47,7 +48,8 @@ bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
     int64_t dims[GOPT_MAX_RANK];
     if (!v || !v->type || !gi_type_static_dims(v->type, dims))
         return false;
-    *out = view_in(b->dry || v == b->inner ? NULL : b->s->plan, v, v->type->rank, dims);
+    *out = v == b->inner ? gi_cl_view_dense(v->type->rank, dims, false) /* scratch holds floats */
+                         : view_in(b->dry ? NULL : b->s->plan, v, v->type->rank, dims);
     return true;
 }
 

@@ -92,6 +92,8 @@ static gopt_status take_main(gi_cl_build *b, const gi_node *main, const gi_block
         }
     if (!main->out[0]->type || !gi_type_bytes(main->out[0]->type, &bytes))
         return GOPT_OK;
+    if (main->out[0]->type->dtype == GOPT_F16) /* a float each */
+        bytes *= 2;
     GI_TRY(gi_cl_scratch(b, bytes, 4, &at));
     b->inner = main->out[0];
     b->inner_at = at.offset;

@@ -34,6 +34,7 @@ static const expression expressions[] = {
     { OP_Sub, FLOATS | INTS, "$0 - $1", false },
     { OP_Mul, FLOATS | INTS, "$0 * $1", false },
     { OP_Div, FLOATS, "$0 / $1", false },
+    { OP_Div, UNSIGNED, "($1 == 0 ? 0 : $0 / $1)", false },
     { OP_Div, SIGNED, "($1 == 0 ? 0 : $1 == -1 ? 0 - $0 : $0 / $1)", false },
     { OP_Pow, FLOATS, "pow($0, $1)", false },
     { OP_PRelu, FLOATS, "($0 < 0 ? $1 * $0 : $0)", false },
@@ -50,8 +51,20 @@ static const expression expressions[] = {
     { OP_GreaterOrEqual, FLOATS | INTS, "($0 >= $1)", false },
     { OP_Less, FLOATS | INTS, "($0 < $1)", false },
     { OP_LessOrEqual, FLOATS | INTS, "($0 <= $1)", false },
+    { OP_Mod, SIGNED, "($1 == 0 || $1 == -1 ? 0 : $0 % $1 != 0 && ($0 % $1 < 0) != ($1 < 0) ? $0 % $1 + $1 : $0 % $1)",
+      false },
+    { OP_Mod, UNSIGNED, "($1 == 0 ? 0 : $0 % $1)", false },
+    { OP_BitwiseAnd, INTS, "$0 & $1", false },
+    { OP_BitwiseOr, INTS, "$0 | $1", false },
+    { OP_BitwiseXor, INTS, "$0 ^ $1", false },
+    { OP_BitwiseNot, INTS, "~$0", false },
+    { OP_Sign, FLOATS, "($0 > 0 ? 1.0f : $0 < 0 ? -1.0f : $0)", false },
+    { OP_Sign, SIGNED, "($0 > 0) - ($0 < 0)", false },
+    { OP_Sign, UNSIGNED, "($0 > 0)", false },
     { OP_Identity, ALL, "$0", false },
     { OP_Abs, FLOATS, "fabs($0)", false },
+    { OP_Abs, SIGNED, "($0 < 0 ? -$0 : $0)", false },
+    { OP_Abs, UNSIGNED, "$0", false },
     { OP_Neg, FLOATS | SIGNED, "-$0", false },
     { OP_Relu, FLOATS | SIGNED, "($0 < 0 ? 0 : $0)", false },
     { OP_Ceil, FLOATS, "ceil($0)", false },
@@ -113,6 +126,7 @@ const char *gi_cl_type(gopt_dtype t)
 {
     switch (t) {
     case GOPT_F32:
+    case GOPT_F16:
         return "float";
     case GOPT_I8:
         return "char";
@@ -141,7 +155,7 @@ static bool plain_cast(gopt_dtype from, gopt_dtype to)
 {
     if (!gi_cl_type(from) || !gi_cl_type(to))
         return false;
-    return from != GOPT_F32 || to == GOPT_F32 || to == GOPT_BOOL;
+    return !gi_cl_is_float(from) || gi_cl_is_float(to) || to == GOPT_BOOL;
 }
 
 /* The statistics are constants, one element a channel. */
@@ -181,7 +195,7 @@ static const char *expression_of(const gi_node *n, bool *folds)
         return NULL;
     if (n->op == OP_BatchNormalization)
         return is_fixed_normalization(n) ? "($0 - $3) * ($1 / sqrt($4 + @epsilon)) + $2" : NULL;
-    if (n->op == OP_Gelu && t == GOPT_F32)
+    if (n->op == OP_Gelu && gi_cl_is_float(t))
         return gi_attr_is(n, Gelu_at_approximate, "tanh") ? gelu_tanh : gelu_exact;
     if (n->op == OP_Clip && (class_of(t) & (FLOATS | INTS)))
         return gi_node_in(n, Clip_in_min)   ? gi_node_in(n, Clip_in_max) ? "($0 != $0 ? $0 : min(max($0, $1), $2))"
@@ -190,6 +204,20 @@ static const char *expression_of(const gi_node *n, bool *folds)
                                             : "$0";
     if (n->op == OP_Cast && plain_cast(t, n->out[0]->type->dtype))
         return n->out[0]->type->dtype == GOPT_BOOL ? "($0 != 0)" : "$0";
+    if (n->op == OP_Cast && t == GOPT_F32 && n->out[0]->type->dtype == GOPT_I64) /* as the reference: ops/cast.c */
+        return "($0 >= -0x1p63f && $0 < 0x1p63f ? (long)$0 : LONG_MIN)";
+    if (n->op == OP_Cast && t == GOPT_F32 && n->out[0]->type->dtype == GOPT_I32)
+        return "($0 >= -0x1p31f && $0 < 0x1p31f ? (int)$0 : INT_MIN)";
+    if (n->op == OP_Mod && gi_attr_int(n, Mod_at_fmod))
+        return class_of(t) == FLOATS ? "fmod($0, $1)" : NULL;
+    if (n->op == OP_BitShift)
+        return gi_attr_is(n, BitShift_at_direction, "LEFT") ? "($1 >= sizeof($0) * 8 ? 0 : $0 << $1)"
+                                                            : "($1 >= sizeof($0) * 8 ? 0 : $0 >> $1)";
+    if (n->op == OP_IsInf)
+        return gi_attr_int(n, IsInf_at_detect_negative)
+                   ? gi_attr_int(n, IsInf_at_detect_positive) ? "isinf($0)" : "($0 == -INFINITY)"
+               : gi_attr_int(n, IsInf_at_detect_positive) ? "($0 == INFINITY)"
+                                                          : "0";
     for (size_t i = 0; i < GI_COUNT(expressions); i++)
         if (expressions[i].op == n->op && (expressions[i].takes & class_of(t))) {
             *folds = expressions[i].folds;
@@ -241,7 +269,7 @@ static void write_float(gi_str *s, float f)
 /* The literal of a constant of one element. */
 static bool write_literal(gi_str *s, const gi_blob *blob)
 {
-    if (blob->dtype == GOPT_F32) {
+    if (gi_cl_is_float(blob->dtype)) {
         write_float(s, (float)gi_load_f64(blob->dtype, blob->data, 0));
         return true;
     }

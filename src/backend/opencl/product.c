@@ -4,7 +4,7 @@
 
 static bool is_f32(gi_cl_build *b, const gi_value *v)
 {
-    if (v->type && v->type->dtype == GOPT_F32)
+    if (v->type && gi_cl_is_float(v->type->dtype))
         return true;
     return gi_cl_decline(b, "products are computed in f32 alone, not in %s",
                          v->type ? gopt_dtype_name(v->type->dtype) : "an unknown type");

@@ -101,7 +101,7 @@ static bool has_shape(gi_cl_build *b, const gi_value *v, const char *what, int64
     const int n = d1 < 0 ? 1 : d2 < 0 ? 2 : 3;
     if (!gi_cl_tensor(b, v, what, &rank, dims))
         return false;
-    if (ints ? v->type->dtype != GOPT_I32 && v->type->dtype != GOPT_I64 : v->type->dtype != GOPT_F32)
+    if (ints ? v->type->dtype != GOPT_I32 && v->type->dtype != GOPT_I64 : !gi_cl_is_float(v->type->dtype))
         return gi_cl_decline(b, "its %s is %s", what, gopt_dtype_name(v->type->dtype));
     return (rank == n && !memcmp(dims, want, (size_t)n * sizeof *want)) ||
            gi_cl_decline(b, "its %s has another shape", what);
@@ -145,7 +145,7 @@ static bool read(gi_cl_build *b, const gi_node *n, recurrence *r)
 /* R as a kernel reads it best: neighbouring items, which make neighbouring gates, read neighbouring elements. */
 static gopt_status find_r(gi_cl_build *b, const recurrence *r, gi_cl_ref *out, int64_t *r_j, int64_t *r_k)
 {
-    const gi_blob *blob = gi_value_blob(r->in[IN_R]);
+    const gi_blob *given = gi_value_blob(r->in[IN_R]), *blob = given && given->dtype == GOPT_F32 ? given : NULL;
     const int64_t width = r->a.gates * r->hidden, n = r->a.directions * width * r->hidden;
     *r_j = blob ? 1 : r->hidden;
     *r_k = blob ? width : 1;

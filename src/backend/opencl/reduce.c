@@ -68,7 +68,7 @@ static gopt_status take_reduction(gi_cl_build *b, const gi_node *n, const fold *
     gi_cl_view x;
     if (!is_number(b, vx, "its input", &rank, dims) || !read_axes(b, n, rank, is))
         return GOPT_OK;
-    const bool real = vx->type->dtype == GOPT_F32;
+    const bool real = gi_cl_is_float(vx->type->dtype);
     const char *text = real ? f->floats : f->ints, *type = gi_cl_type(vx->type->dtype);
     if (!text) {
         (void)gi_cl_decline(b, "%s is computed in f32 alone, not in %s", n->op_name, gopt_dtype_name(vx->type->dtype));
@@ -119,7 +119,7 @@ static gopt_status take_log_sum_exp(gi_cl_build *b, const gi_node *n, bool *took
     int rank, kept = 0;
     gi_cl_index k;
     gi_cl_view x;
-    if (!is_number(b, vx, "its input", &rank, dims) || vx->type->dtype != GOPT_F32 || !read_axes(b, n, rank, is) ||
+    if (!is_number(b, vx, "its input", &rank, dims) || !gi_cl_is_float(vx->type->dtype) || !read_axes(b, n, rank, is) ||
         !gi_product(0, rank, dims))
         return GOPT_OK;
     GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));

@@ -93,7 +93,7 @@ gopt_status gi_cl_take_resize(gi_cl_build *b, const gi_node *n, bool *took)
         }
         mixes = mixes || maps[i].taps > 1;
     }
-    if (n->out[0]->type->dtype != GOPT_F32 && (mixes || !gi_attr_is(n, Resize_at_mode, "nearest"))) {
+    if (!gi_cl_is_float(n->out[0]->type->dtype) && (mixes || !gi_attr_is(n, Resize_at_mode, "nearest"))) {
         (void)gi_cl_decline(b, "elements are mixed in f32 alone");
         return GOPT_OK;
     }
@@ -110,7 +110,7 @@ gopt_status gi_cl_take_resize(gi_cl_build *b, const gi_node *n, bool *took)
     for (int i = 0; i < rank && fills; i++)
         if (!maps[i].unchanged)
             gi_str_addf(&value, "n%d < 0 ? (%s)%af : ", i,
-                        n->out[0]->type->dtype == GOPT_F32 ? "float" : gi_cl_move_type(n->out[0]->type->dtype),
+                        gi_cl_is_float(n->out[0]->type->dtype) ? "float" : gi_cl_move_type(n->out[0]->type->dtype),
                         maps[i].fill);
     gi_str_add(&value, "X(");
     gi_cl_index_place(&value, &vx, at);

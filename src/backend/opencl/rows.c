@@ -14,7 +14,7 @@ static bool plain_f32(gi_cl_build *b, const gi_node *n, int *rank, int64_t *dims
     const gi_value *x = gi_node_in(n, 0);
     if (!x || !gi_cl_tensor(b, x, "its input", rank, dims))
         return false;
-    return x->type->dtype == GOPT_F32 ||
+    return gi_cl_is_float(x->type->dtype) ||
            gi_cl_decline(b, "%s is computed in f32 alone, not in %s", n->op_name, gopt_dtype_name(x->type->dtype));
 }
 

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Networks and ONNX's own tests through the opencl backend, on whatever device is there (PoCL on a machine without one).
+
+  networks.py CASE GOPT ROOT
+
+Cases:
+  trained      the networks of shared/models/trained: answers as on the cpu, in fp32 and fp16, and no operator that falls
+               back to the cpu but control flow and what has data-dependent shapes
+  exports      the ATen exports of shared/models/aten: PyTorch's own answers
+  archs        the same as `trained` for the architectures that weights.py makes ready; small ones alone unless
+               GOPT_TEST_FULL is set
+  conformance  ONNX's own tests of the operators that the backend has kernels for; all of them where GOPT_TEST_FULL is set
+
+A case that lacks what it needs exits with 77 and says so.
+"""
+import csv
+import math
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import peers  # noqa: E402
+
+FULL = bool(os.environ.get("GOPT_TEST_FULL"))
+SANITIZED = "ASAN_OPTIONS" in os.environ or "UBSAN_OPTIONS" in os.environ
+
+# What the host keeps: it decides, or its result's shape depends on data. BesselI0 has a reference evaluation alone.
+HOSTS = {"If", "Loop", "Scan", "NonMaxSuppression", "NonZero", "BesselI0"}
+
+# Sizes of free dimensions, and inputs that random numbers would not do for.
+DIMS = {"unet_small": {"h": 64, "w": 64}, "bert_base_sdpa": {"seq": 16}, "minilm_l6": {"seq": 16},
+        "bilstm_gru": {"seq": 9, "batch": 2}}
+SHAPES = {"silero_vad": {"input": (1, 512), "state": (2, 1, 128)}}
+GIVEN = {"silero_vad": {"sr": ("<i8", struct.pack("<q", 16000))}}
+
+# Of the spread of the answers, the root mean square error that fp16 may make: where sums are long it is more than the
+# usual. yolox_nano and mobilenet_v2 have layers with few channels and large weights (ONNX Runtime's halves are as far off).
+FP16 = {"yolox_nano": 0.08, "mobilenet_v2": 0.1}
+FP16_USUAL = 0.02
+
+SMALL = {"bilstm_gru", "unet_small", "shufflenet_v2_x1_0", "minilm_l6"}
+LARGE = {"ultraface_rfb_320", "yolox_nano"}  # of the trained ones: not where a sanitizer looks on
+
+
+def gopt(program, *args, expect=0, timeout=1500):
+    p = subprocess.run([program, *map(str, args)], capture_output=True, text=True, timeout=timeout, errors="replace")
+    if p.returncode != expect or "Sanitizer" in p.stderr or "runtime error:" in p.stderr:
+        sys.exit(f"{' '.join(map(str, args))}: exit {p.returncode}, expected {expect}\n{p.stderr[-3000:]}")
+    return p
+
+
+def write_npy(path, descr, shape, data):
+    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head.encode() + data)
+
+
+def read_f32(path):
+    data = path.read_bytes()
+    head = struct.unpack("<H", data[8:10])[0] + 10
+    if b"<f4" not in data[:head]:
+        return None
+    return struct.unpack(f"<{(len(data) - head) // 4}f", data[head:])
+
+
+def options(model, tmp):
+    out = []
+    for name, n in DIMS.get(model.stem, {}).items():
+        out += ["--dim", f"{name}={n}"]
+    for name, shape in SHAPES.get(model.stem, {}).items():
+        out += ["--shape", f"{name}={'x'.join(map(str, shape))}"]
+    for name, (descr, data) in GIVEN.get(model.stem, {}).items():
+        write_npy(tmp / f"{name}.npy", descr, (), data)
+        out += ["--input", f"{name}={tmp / f'{name}.npy'}"]
+    return out
+
+
+def stays(program, model, precision, tmp, extra):
+    """Runs it; names what the cpu ran though it need not."""
+    out = tmp / precision
+    out.mkdir(exist_ok=True)
+    gopt(program, "run", model, "--backend", "opencl", "--precision", precision, "--iterations", 1, "--warmup", 0,
+         "--output-dir", out, "--profile", tmp / "steps.csv", *extra)
+    with open(tmp / "steps.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    fell = sorted({f"{r['op']}: {r['reason']}" for r in rows if r["backend"] == "cpu" and r["op"] not in HOSTS
+                   and "known only in a run" not in r["reason"]})
+    if fell:
+        sys.exit(f"{model.name} in {precision}: not on the device: {'; '.join(fell)}")
+    if not any(r["backend"] == "opencl" and r["op"] != "copy" for r in rows):
+        sys.exit(f"{model.name} in {precision}: nothing ran on the device")
+    return out
+
+
+def off(got, want):
+    """The root mean square error, in spreads of the answer."""
+    mean = sum(want) / len(want)
+    spread = math.sqrt(sum((w - mean) ** 2 for w in want) / len(want)) or abs(mean) or 1
+    return math.sqrt(sum((g - w) ** 2 for g, w in zip(got, want)) / len(want)) / spread
+
+
+def same(program, model, tmp):
+    extra = options(model, tmp)
+    gopt(program, "compare", model, "--a", "cpu", "--b", "opencl", *extra)
+    stays(program, model, "fp32", tmp, extra)
+    half, whole = stays(program, model, "fp16", tmp, extra), tmp / "cpu"
+    gopt(program, "run", model, "--iterations", 1, "--warmup", 0, "--output-dir", whole, *extra)
+    worst = 0
+    for want in sorted(whole.glob("*.npy")):
+        w, g = read_f32(want), read_f32(half / want.name)
+        if w and g and len(w) == len(g):
+            worst = max(worst, off(g, w))
+        elif w is not None or want.read_bytes() != (half / want.name).read_bytes():
+            sys.exit(f"{model.name} in fp16: {want.name} differs in type, size or value")
+    if not worst <= FP16.get(model.stem, FP16_USUAL):
+        sys.exit(f"{model.name} in fp16: off by {worst:.3g} of the spread, {FP16.get(model.stem, FP16_USUAL)} is allowed")
+    print(f"{model.stem}: as on the cpu; in fp16 off by {worst:.2g} of the spread", flush=True)
+
+
+def each(program, models):
+    if not models:
+        peers.skip("there are no such networks here")
+    for m in models:
+        with tempfile.TemporaryDirectory() as d:
+            same(program, m, pathlib.Path(d))
+
+
+def trained(program, root, tmp):
+    found = sorted((root.parent / "shared" / "models" / "trained").glob("*.onnx")) + [root / "examples" / "digits.onnx"]
+    each(program, [m for m in found if m.stem != "superres_custom_ops" and not (SANITIZED and m.stem in LARGE)])
+
+
+def exports(program, root, tmp):
+    found = sorted((root.parent / "shared" / "models" / "aten").glob("*/model.onnx"))
+    if not found:
+        peers.skip("there are no ATen exports here (shared/models/aten)")
+    for m in found:
+        data = m.parent / "test_data_set_0"
+        gopt(program, "run", m, "--backend", "opencl", "--test-data", data)
+        gopt(program, "run", m, "--backend", "opencl", "--precision", "fp16", "--test-data", data, "--rtol", "2e-2",
+             "--atol", "1e-2")
+        print(m.parent.name, flush=True)
+
+
+def archs(program, root, tmp):
+    cache = pathlib.Path.home() / ".cache" / "gopt-models"
+    found = sorted(p for p in cache.glob("*/*.onnx") if p.with_suffix(".weights").exists())
+    # its detections come in another order
+    each(program, [m for m in found if (m.stem in SMALL or FULL) and m.stem != "ssdlite320"])
+
+
+# Families of operators, a test of each way of which is enough for every day.
+EVERY_DAY = (r"/test_(gather|scatter_elements_with_axis|scatternd$|onehot|lstm|gru|simple_rnn|rnn|resize_(down|up)sample_"
+             r"(sizes|scales)_(nearest|linear|cubic)$|.*_pad$|edge_pad|reflect_pad|wrap_pad|expand|tile|tril|triu|"
+             r"depthtospace|spacetodepth|convtranspose|conv_|basic_conv|reduce_(sum|max|l1|prod|log_sum_exp)_|arg(max|min)_"
+             r"(default|no)|cumsum|top_k|matmul|softmax|layer_normalization|concat|split|slice|transpose|where|"
+             r"averagepool_2d|maxpool_2d|global)[^/]*")
+
+
+def conformance(program, root, tmp):
+    peers.need()
+    import onnx
+    data = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
+    if not data.is_dir():
+        peers.skip("this onnx package ships no test data (1.22 is the last that does)")
+    some = [] if FULL else ["--include", EVERY_DAY]
+    p = gopt(program, "conformance", data, "--backend", "opencl", "--overrides",
+             root / "tests/conformance/overrides.json", "--timeout", 900, *some)
+    last = p.stdout.strip().splitlines()[-1]
+    passed = re.match(r"(\d+) passed, 0 failed", last)
+    if not passed or int(passed[1]) < (1600 if FULL else 200):
+        sys.exit(f"expected more to pass: {last}")
+    print(last)
+
+
+CASES = {f.__name__: f for f in (trained, exports, archs, conformance)}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or sys.argv[1] not in CASES:
+        sys.exit(__doc__)
+    listed = subprocess.run([sys.argv[2], "devices"], capture_output=True, text=True).stdout
+    if not re.search(r"^opencl\b(?!.*(missing|no |not ))", listed, re.M):
+        peers.skip("no OpenCL device: " + (re.search(r"^opencl.*$", listed, re.M) or [""])[0])
+    with tempfile.TemporaryDirectory() as d:
+        CASES[sys.argv[1]](sys.argv[2], pathlib.Path(sys.argv[3]).resolve(), pathlib.Path(d))
