@@ -43,14 +43,16 @@ typedef struct gk_conv_tile {
 
 /* One output row of a depthwise convolution, one block of lanes channels.
  * src points at the input pixel under the first output pixel's first kernel position (may lie outside: columns
- * outside 0 … in_w-1 are skipped; rows outside are not among kh0 … kh1-1). */
+ * outside 0 … in_w-1 are skipped; rows outside are not among kh0 … kh1-1).
+ * Of bfloat16 the block is of 32 channels, row, add and dst are uint16_t; weights and bias hold, for each 2 * lanes of
+ * them, those of even number before those of odd number. */
 typedef struct gk_dwconv_row {
-    const float *row;     /* input row of kernel row 0, pixel 0; only rows kh0 … kh1-1 are read */
-    ptrdiff_t row_stride; /* floats between kernel rows, dilation in it */
+    const void *row;      /* input row of kernel row 0, pixel 0; only rows kh0 … kh1-1 are read */
+    ptrdiff_t row_stride; /* numbers between kernel rows, dilation in it */
     const float *w;       /* [kh][kw][lanes] */
     const float *bias;    /* lanes; NULL: none */
-    const float *add;     /* NULL: none */
-    float *dst;
+    const void *add;      /* NULL: none */
+    void *dst;
     int kh0, kh1, kw, stride, dilation, pad; /* along the width */
     int in_w, out_w;
     float lo, hi;
@@ -58,9 +60,9 @@ typedef struct gk_dwconv_row {
 
 /* One output row of a pool, one block of lanes channels; rows and columns outside are skipped. */
 typedef struct gk_pool_row {
-    const float *row; /* as in gk_dwconv_row */
+    const void *row; /* as in gk_dwconv_row */
     ptrdiff_t row_stride;
-    float *dst;
+    void *dst;
     int kh0, kh1, kw, stride, dilation, pad;
     int in_w, out_w;
     bool max;

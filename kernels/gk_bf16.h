@@ -28,11 +28,13 @@ enum {
 /* dst[at[p] + column j] = act(bias[j] + add[at[p] + column j] + Σ over taps, channels and products of parts).
  * Column j lies at j / block * dst_block + j % block. */
 typedef struct gk_bf16_tile {
-    const uint16_t *src;   /* part 0 of pixel 0; pixels follow each other */
+    const uint16_t *src;   /* part 0 of pixel 0 */
+    ptrdiff_t pixel;       /* to the next pixel */
     ptrdiff_t half;        /* where pixel (pixels + 1) / 2 lies, from src; of flat units, which read on: not used */
     ptrdiff_t part;        /* from one part of a pixel to the next */
     const ptrdiff_t *taps; /* from a pixel to its channels of that tap */
     size_t n_taps;
+    int depth;         /* channels of a tap that are any but zero, even; of flat units not used */
     const uint16_t *w; /* [tap][part][channel / 2][32 columns][2] */
     int parts;
     const float *bias; /* 32 */

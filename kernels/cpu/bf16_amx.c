@@ -6,7 +6,7 @@
 #define T_LOAD(D, P, BYTES) _tile_loadd(D, P, BYTES) /* of which compilers do not know that it reads memory */
 #define T_STORE(D, P, BYTES) _tile_stored(D, P, BYTES)
 #define T_DP(D, A, B) _tile_dpbf16ps(D, A, B)
-#define T_PIXEL(T, P, SUMS) bf16_store_avx512(T, P, _mm512_loadu_ps(SUMS), _mm512_loadu_ps((SUMS) + 16))
+#define T_PIXELS(T, SUMS) bf16_store_all(T, SUMS)
 #include "bf16_amx_tile.h"
 
 #define ATT_PIXELS 32
@@ -23,7 +23,7 @@ static void amx_begin(void)
 {
     _Alignas(64) tile_config c = { .palette = 1 };
     for (int i = 0; i < 8; i++) {
-        c.bytes[i] = TILE_BYTES;
+        c.bytes[i] = 64;
         c.rows[i] = TILE_ROWS;
     }
     __asm__ volatile("" : : "r"(&c) : "memory"); /* gcc believes that the instruction reads but a pointer of it */

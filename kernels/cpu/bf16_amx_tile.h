@@ -1,8 +1,9 @@
 /* gk_bf16_tile for AMX: 32 pixels by 32 columns in four tiles of sums, two tiles of pixels, two of weights.
  *
  * The including file says what T_ZERO(d), T_LOAD(d, pointer, bytes), T_STORE(d, pointer, bytes) and T_DP(d, a, b) are,
- * the instructions or their emulation, and T_PIXEL(tile, p, sums), which stores a pixel of the result. A step of 32 channels loads 4 KiB for four products, so it is the loads that
- * bound it: with parts a tile stays for the next product where it can, in the order
+ * the instructions or their emulation, and T_PIXELS(tile, sums), which stores the pixels of the result. A step of 32
+ * channels loads 4 KiB for four products, so it is the loads that bound it: with parts a tile stays for the next product
+ * where it can, in the order
  *
  *     a1·b0  a0·b0  a0·b1                                        two parts
  *     a2·b0  a1·b0  a1·b1  a0·b1  a0·b0  a0·b2                   three
@@ -13,11 +14,11 @@
 
 #include "bf16_plain.h"
 
-enum { TILE_BYTES = 64, WEIGHT_BYTES = 128, SUM_BYTES = 128, TILE_ROWS = 16, TAP = GK_BF16_K * GK_BF16_COLUMNS };
+enum { WEIGHT_BYTES = 128, SUM_BYTES = 128, TILE_ROWS = 16, TAP = GK_BF16_K * GK_BF16_COLUMNS };
 
 /* Pixels 0 … 15 are tile 4, the others 5; columns 0 … 15 tile 6, the others 7. S and W are those of a tap. */
-#define LOAD_4(S, PART) T_LOAD(4, (S) + (PART)*t->part, TILE_BYTES)
-#define LOAD_5(S, PART) T_LOAD(5, (S) + (PART)*t->part + TILE_ROWS * GK_BF16_K, TILE_BYTES)
+#define LOAD_4(S, PART) T_LOAD(4, (S) + (PART)*t->part, t->pixel * 2)
+#define LOAD_5(S, PART) T_LOAD(5, (S) + (PART)*t->part + TILE_ROWS * t->pixel, t->pixel * 2)
 #define LOAD_6(W, PART) T_LOAD(6, (W) + (PART)*TAP, WEIGHT_BYTES)
 #define LOAD_7(W, PART) T_LOAD(7, (W) + (PART)*TAP + TILE_ROWS * 2, WEIGHT_BYTES)
 
@@ -134,9 +135,7 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool c
         T_STORE(2, low, SUM_BYTES);
         T_STORE(3, low + 16, SUM_BYTES);
     }
-    for (int p = 0; p < t->pixels; p++)
-        if (t->at[p] >= 0)
-            T_PIXEL(t, p, sums + p * GK_BF16_COLUMNS);
+    T_PIXELS(t, sums);
 }
 
 static void amx_tile(const gk_bf16_tile *t)

@@ -113,7 +113,9 @@ static void bf16_attention(const gk_bf16_attention *a)
     const size_t depth = (t->d + ATT_GROUP - 1) / ATT_GROUP, groups = (t->keys + ATT_GROUP - 1) / ATT_GROUP;
     for (size_t i = 0; i < ATT_TAPS; i++)
         w->taps[i] = (ptrdiff_t)i * ATT_PLANE;
-    gk_bf16_tile tile = { .half = (t->rows + 1) / 2 * ATT_GROUP,
+    gk_bf16_tile tile = { .pixel = ATT_GROUP,
+                          .depth = GK_BF16_K,
+                          .half = (t->rows + 1) / 2 * ATT_GROUP,
                           .taps = w->taps,
                           .parts = 1,
                           .pixels = t->rows,

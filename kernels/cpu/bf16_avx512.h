@@ -6,6 +6,8 @@
 
 #include "bf16_plain.h"
 
+enum { ADD_NONE, ADD_FLOATS, ADD_BF16 }; /* what a residual is */
+
 GK_BF16_INLINE __m512 widened(__m512i two, const bool high)
 {
     /* the lower half of the vector: its 16 numbers as floats */
@@ -142,6 +144,58 @@ GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, _
     _mm512_mask_storeu_ps(dst, m0, x0);
     if (high)
         _mm512_mask_storeu_ps(dst + t->dst_block, m1, x1);
+}
+
+/* All pixels of a tile whose sums lie in memory, [pixel][32]. What the tile says is read once: stores might change it,
+ * for all that the compiler knows. */
+GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const int add, const bool narrow)
+{
+    const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low, n = t->pixels;
+    const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
+    const __mmask32 both = m0 | (__mmask32)m1 << 16;
+    const __m512 b0 = _mm512_loadu_ps(t->bias), b1 = _mm512_loadu_ps(t->bias + 16);
+    const __m512 lo = _mm512_set1_ps(t->lo), hi = _mm512_set1_ps(t->hi);
+    const ptrdiff_t *at = t->at, second = t->dst_block;
+    const void *from = t->add;
+    void *to = t->dst;
+    for (int p = 0; p < n; p++, sums += GK_BF16_COLUMNS) {
+        const ptrdiff_t i = at[p];
+        if (i < 0)
+            continue;
+        __m512 x0 = _mm512_add_ps(_mm512_loadu_ps(sums), b0), x1 = _mm512_add_ps(_mm512_loadu_ps(sums + 16), b1);
+        if (add == ADD_BF16) {
+            const __m512i h = _mm512_maskz_loadu_epi16(both, (const uint16_t *)from + i);
+            x0 = _mm512_add_ps(x0, widened(h, false));
+            x1 = _mm512_add_ps(x1, widened(h, true));
+        } else if (add == ADD_FLOATS) {
+            x0 = _mm512_add_ps(x0, _mm512_maskz_loadu_ps(m0, (const float *)from + i));
+            x1 = _mm512_add_ps(x1, _mm512_maskz_loadu_ps(m1, (const float *)from + i + second));
+        }
+        x0 = _mm512_min_ps(hi, _mm512_max_ps(lo, x0)); /* the second operand where either is NaN */
+        x1 = _mm512_min_ps(hi, _mm512_max_ps(lo, x1));
+        if (narrow) {
+            _mm512_mask_storeu_epi16((uint16_t *)to + i, both, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+        } else {
+            _mm512_mask_storeu_ps((float *)to + i, m0, x0);
+            _mm512_mask_storeu_ps((float *)to + i + second, m1, x1);
+        }
+    }
+}
+
+static inline __attribute__((unused)) void bf16_store_all(const gk_bf16_tile *t, const float *sums)
+{
+    if (!t->add && t->dst_bf16)
+        store_pixels(t, sums, ADD_NONE, true);
+    else if (!t->add)
+        store_pixels(t, sums, ADD_NONE, false);
+    else if (t->add_bf16 && t->dst_bf16)
+        store_pixels(t, sums, ADD_BF16, true);
+    else if (t->add_bf16)
+        store_pixels(t, sums, ADD_BF16, false);
+    else if (t->dst_bf16)
+        store_pixels(t, sums, ADD_FLOATS, true);
+    else
+        store_pixels(t, sums, ADD_FLOATS, false);
 }
 
 #endif

@@ -17,7 +17,7 @@ GK_BF16_INLINE __m512bh pair_at(const uint16_t *p)
     return AS_BF16(_mm512_set1_epi32(two));
 }
 
-GK_BF16_INLINE void dot_pixels(const gk_bf16_tile *t, const int n)
+GK_BF16_INLINE void dot_pixels(const gk_bf16_tile *t, const int n, const ptrdiff_t pixel)
 {
     const int h = (n + 1) / 2;
     __m512 a0[14], a1[14];
@@ -27,17 +27,18 @@ GK_BF16_INLINE void dot_pixels(const gk_bf16_tile *t, const int n)
     const uint16_t *w = t->w;
     for (size_t i = 0; i < t->n_taps; i++) {
         const uint16_t *s = t->src + t->taps[i], *s2 = s + t->half;
-        for (int k = 0; k < GK_BF16_K; k += 2, s += 2, s2 += 2, w += 64) {
+        for (int k = 0; k < t->depth; k += 2, s += 2, s2 += 2, w += 64) {
             const __m512bh w0 = AS_BF16(_mm512_loadu_si512(w)), w1 = AS_BF16(_mm512_loadu_si512(w + 32));
             __builtin_prefetch(w + 2048);
             __builtin_prefetch(w + 2048 + 32);
 #pragma GCC unroll 16
             for (int p = 0; p < n; p++) {
-                const __m512bh x = pair_at(p < h ? s + p * GK_BF16_K : s2 + (p - h) * GK_BF16_K);
+                const __m512bh x = pair_at(p < h ? s + p * pixel : s2 + (p - h) * pixel);
                 a0[p] = _mm512_dpbf16_ps(a0[p], w0, x);
                 a1[p] = _mm512_dpbf16_ps(a1[p], w1, x);
             }
         }
+        w += (GK_BF16_K - t->depth) * 32;
     }
 #pragma GCC unroll 16
     for (int p = 0; p < n; p++)
@@ -56,13 +57,13 @@ GK_BF16_INLINE void dot_few(const gk_bf16_tile *t, const int n)
     const uint16_t *w = t->w;
     for (size_t i = 0; i < t->n_taps; i++) {
         const uint16_t *s = t->src + t->taps[i];
-        for (int k = 0; k < GK_BF16_K; k += 2 * U, w += 64 * U)
+        for (int k = 0; k < t->depth; k += 2 * U)
 #pragma GCC unroll 4
             for (int u = 0; u < U; u++) {
-                const __m512bh w0 = AS_BF16(_mm512_loadu_si512(w + 64 * u));
-                const __m512bh w1 = AS_BF16(_mm512_loadu_si512(w + 64 * u + 32));
-                __builtin_prefetch(w + 64 * u + 2048);
-                __builtin_prefetch(w + 64 * u + 2048 + 32);
+                const __m512bh w0 = AS_BF16(_mm512_loadu_si512(w + 32 * k + 64 * u));
+                const __m512bh w1 = AS_BF16(_mm512_loadu_si512(w + 32 * k + 64 * u + 32));
+                __builtin_prefetch(w + 32 * k + 64 * u + 2048);
+                __builtin_prefetch(w + 32 * k + 64 * u + 2048 + 32);
 #pragma GCC unroll 2
                 for (int p = 0; p < n; p++) {
                     const __m512bh x = pair_at(s + k + 2 * u + p * t->half);
@@ -70,6 +71,7 @@ GK_BF16_INLINE void dot_few(const gk_bf16_tile *t, const int n)
                     a1[p][u] = _mm512_dpbf16_ps(a1[p][u], w1, x);
                 }
             }
+        w += GK_BF16_K * 32;
     }
 #pragma GCC unroll 2
     for (int p = 0; p < n; p++)
@@ -88,7 +90,10 @@ static void dot_2(const gk_bf16_tile *t)
 #define DOT(N)                                 \
     static void dot_##N(const gk_bf16_tile *t) \
     {                                          \
-        dot_pixels(t, N);                      \
+        if (t->pixel == GK_BF16_K)             \
+            dot_pixels(t, N, GK_BF16_K);       \
+        else                                   \
+            dot_pixels(t, N, t->pixel);        \
     }
 DOT(3)
 DOT(4)

@@ -7,7 +7,7 @@ static void dot_tile(const gk_bf16_tile *t)
 {
     const int h = (t->pixels + 1) / 2;
     for (int p = 0; p < t->pixels; p++) {
-        const uint16_t *s = p < h ? t->src + p * GK_BF16_K : t->src + t->half + (p - h) * GK_BF16_K, *w = t->w;
+        const uint16_t *s = p < h ? t->src + p * t->pixel : t->src + t->half + (p - h) * t->pixel, *w = t->w;
         float sums[GK_BF16_COLUMNS] = { 0 };
         for (size_t i = 0; i < t->n_taps; i++)
             for (int k = 0; k < GK_BF16_K; k++) {
@@ -23,7 +23,7 @@ void gk_bf16_tile_plain(const gk_bf16_tile *t)
 {
     const int h = (t->pixels + 1) / 2;
     for (int p = 0; p < t->pixels; p++) {
-        const uint16_t *s = t->half && p >= h ? t->src + t->half + (p - h) * GK_BF16_K : t->src + p * GK_BF16_K;
+        const uint16_t *s = t->half && p >= h ? t->src + t->half + (p - h) * t->pixel : t->src + p * t->pixel;
         const uint16_t *w = t->w;
         float sums[GK_BF16_COLUMNS] = { 0 };
         for (size_t i = 0; i < t->n_taps; i++, w += t->parts * GK_BF16_K * GK_BF16_COLUMNS)

@@ -24,6 +24,13 @@ static float half_of(uint32_t pair, int which)
     return gk_bf16_value((uint16_t)(which ? pair >> 16 : pair));
 }
 
+static void store_all(const gk_bf16_tile *t, const float *sums)
+{
+    for (int p = 0; p < t->pixels; p++)
+        if (t->at[p] >= 0)
+            bf16_store(t, p, sums + p * GK_BF16_COLUMNS);
+}
+
 /* d += a · b: row m of a by the pairs of column n of b. */
 static void tile_products(int d, int a, int b)
 {
@@ -43,7 +50,7 @@ static void tile_products(int d, int a, int b)
 #define T_LOAD(D, P, BYTES) tile_copy_in(D, P, BYTES)
 #define T_STORE(D, P, BYTES) tile_copy_out(D, P, BYTES)
 #define T_DP(D, A, B) tile_products(D, A, B)
-#define T_PIXEL(T, P, SUMS) bf16_store(T, P, SUMS)
+#define T_PIXELS(T, SUMS) store_all(T, SUMS)
 #include "bf16_amx_tile.h"
 
 #define ATT_PIXELS 32

@@ -55,4 +55,27 @@ static void GK_NAME(widen)(size_t n, const uint16_t *src, float *dst)
     }
 }
 
+/* Pixel i's channels at dst + 4 * i, those that are not there zero: how a picture's rows lie for products. */
+static void GK_NAME(narrow_4)(size_t n, size_t channels, const float *const *src, uint16_t *dst)
+{
+    gu low, high;
+    for (int i = 0; i < L; i++) {
+        low[i] = (uint32_t)(i % 2 ? L : 0) + (uint32_t)i / 2;
+        high[i] = low[i] + L / 2;
+    }
+    for (size_t i = 0; i < n; i += L) {
+        float tail[4][L] = { { 0 } };
+        gu h[4];
+        const size_t count = n - i < L ? n - i : L;
+        for (size_t c = 0; c < 4; c++) {
+            if (c < channels && count < L)
+                memcpy(tail[c], src[c] + i, count * sizeof(float));
+            h[c] = c < channels ? v_rounded(v_load(count < L ? tail[c] : src[c] + i)) : (gu){ 0 };
+        }
+        const gu first = h[0] >> 16 | (h[1] & 0xffff0000), second = h[2] >> 16 | (h[3] & 0xffff0000);
+        const gu two[2] = { __builtin_shuffle(first, second, low), __builtin_shuffle(first, second, high) };
+        memcpy(dst + 4 * i, two, count * 4 * sizeof(*dst));
+    }
+}
+
 #endif

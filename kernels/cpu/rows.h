@@ -23,8 +23,8 @@ GK_INLINE void dwconv_store(const gk_dwconv_row *t, int x, gv v)
     if (t->bias)
         v += v_load(t->bias);
     if (t->add)
-        v += v_load(t->add + (ptrdiff_t)x * L);
-    v_store(t->dst + (ptrdiff_t)x * L, v_atmost(V(t->hi), v_atleast(V(t->lo), v)));
+        v += v_load((const float *)t->add + (ptrdiff_t)x * L);
+    v_store((float *)t->dst + (ptrdiff_t)x * L, v_atmost(V(t->hi), v_atleast(V(t->lo), v)));
 }
 
 GK_INLINE void dwconv_run(const gk_dwconv_row *t, int x0, const int n, const int kw, const int stride)
@@ -35,7 +35,7 @@ GK_INLINE void dwconv_run(const gk_dwconv_row *t, int x0, const int n, const int
     for (int i = 0; i < n; i++)
         acc[i] = V(0.0f);
     for (int h = t->kh0; h < t->kh1; h++) {
-        const float *s = t->row + h * t->row_stride + (ptrdiff_t)(x0 * stride - t->pad) * L;
+        const float *s = (const float *)t->row + h * t->row_stride + (ptrdiff_t)(x0 * stride - t->pad) * L;
         const float *w = t->w + (ptrdiff_t)h * kw * L;
         for (int k = 0; k < kw; k++, s += (ptrdiff_t)t->dilation * L) {
             const gv wk = v_load(w + (ptrdiff_t)k * L);
@@ -57,7 +57,7 @@ GK_INLINE void dwconv_border(const gk_dwconv_row *t, int x)
             const int col = x * t->stride - t->pad + k * t->dilation;
             if (col >= 0 && col < t->in_w)
                 acc += v_load(t->w + ((ptrdiff_t)h * t->kw + k) * L) *
-                       v_load(t->row + h * t->row_stride + (ptrdiff_t)col * L);
+                       v_load((const float *)t->row + h * t->row_stride + (ptrdiff_t)col * L);
         }
     dwconv_store(t, x, acc);
 }
@@ -100,7 +100,7 @@ GK_INLINE void pool_pixel(const gk_pool_row *t, int x, const bool max)
         k1--;
     gv acc = V(max ? -INFINITY : 0.0f);
     for (int h = t->kh0; h < t->kh1; h++) {
-        const float *s = t->row + h * t->row_stride + (ptrdiff_t)first * L;
+        const float *s = (const float *)t->row + h * t->row_stride + (ptrdiff_t)first * L;
         for (int k = k0; k < k1; k++) {
             const gv v = v_load(s + (ptrdiff_t)k * t->dilation * L);
             if (max)
@@ -113,7 +113,7 @@ GK_INLINE void pool_pixel(const gk_pool_row *t, int x, const bool max)
         const int under = (t->kh1 - t->kh0) * (k1 - k0);
         acc = acc / V((float)(t->count ? t->count : under ? under : 1));
     }
-    v_store(t->dst + (ptrdiff_t)x * L, acc);
+    v_store((float *)t->dst + (ptrdiff_t)x * L, acc);
 }
 
 /* Pixels that see no border, n at a time: each waits for its own last step, not for the others'. */
@@ -126,7 +126,7 @@ GK_INLINE void pool_run(const gk_pool_row *t, int x0, const int n, const bool ma
         acc[i] = V(max ? -INFINITY : 0.0f);
     const ptrdiff_t step = (ptrdiff_t)t->stride * L;
     for (int h = t->kh0; h < t->kh1; h++) {
-        const float *s = t->row + h * t->row_stride + (ptrdiff_t)(x0 * t->stride - t->pad) * L;
+        const float *s = (const float *)t->row + h * t->row_stride + (ptrdiff_t)(x0 * t->stride - t->pad) * L;
         for (int k = 0; k < t->kw; k++, s += (ptrdiff_t)t->dilation * L)
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++) {
@@ -143,7 +143,7 @@ GK_INLINE void pool_run(const gk_pool_row *t, int x0, const int n, const bool ma
     for (int i = 0; i < n; i++) {
         if (!max)
             acc[i] = acc[i] / count;
-        v_store(t->dst + (ptrdiff_t)(x0 + i) * L, acc[i]);
+        v_store((float *)t->dst + (ptrdiff_t)(x0 + i) * L, acc[i]);
     }
 }
 

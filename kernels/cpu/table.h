@@ -12,6 +12,7 @@
 #include "pointwise.h"
 #include "reduce.h"
 #include "rows.h"
+#include "rows_bf16.h"
 #include "winograd.h"
 
 #define GK_TABLE_(s) gk_table_##s

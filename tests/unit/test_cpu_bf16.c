@@ -141,6 +141,8 @@ static void tile_case(const gk_bf16_unit *u, operands *o, int parts, int pixels,
     for (int p = 0; p < pixels; p++)
         at[p] = p % 5 == 4 && u->flat ? -1 : (p * 7 % 32) * OUT;
     gk_bf16_tile t = { .src = o->src,
+                       .pixel = GK_BF16_K,
+                       .depth = GK_BF16_K,
                        .half = u->flat ? 0 : (h + 2) * GK_BF16_K,
                        .part = STRIDE,
                        .parts = parts,
@@ -210,6 +212,8 @@ static void specials(void **state)
         o->src[5] = 0x7f80;
         o->src[GK_BF16_K + 7] = 0x7fc0;
         gk_bf16_tile t = { .src = o->src,
+                           .pixel = GK_BF16_K,
+                           .depth = GK_BF16_K,
                            .half = u->flat ? 0 : 2 * GK_BF16_K,
                            .taps = &tap,
                            .n_taps = 1,
@@ -490,7 +494,15 @@ static void split_infinities(void **state)
 
 /* ---- choosing ---- */
 
-/* Three convolutions: the first and the last stay in fp32, the one between does not. */
+/* Three products: the first and the last stay in fp32, the one between does not. Three convolutions: none does. */
+static gopt_value *three_products(net *t)
+{
+    gopt_value *x = input(t, DIMS(40, 128));
+    for (int i = 0; i < 3; i++)
+        x = add(t, "Tanh", NULL, 1, add(t, "MatMul", NULL, 2, x, weights(t, DIMS(128, 128)), NULL), NULL, NULL);
+    return x;
+}
+
 static gopt_value *three(net *t)
 {
     gopt_value *x = add(t, "Relu", NULL, 1, conv(t, input(t, DIMS(1, 64, 20, 20)), 64, 64, 1, 1, NULL), NULL, NULL);
@@ -517,13 +529,20 @@ static void choices(void **state)
     (void)state;
     const layer k = { "three", three, true };
     made m = make_net(&k);
-    count(&m, "best:emulated", GOPT_FP_STRICT, "conv_bf16", 1);
+    count(&m, "best:emulated", GOPT_FP_STRICT, "conv_bf16", 3);
     count(&m, "bf16:emulated", GOPT_FP_STRICT, "conv_bf16", 3);
     count(&m, "fp32:emulated", GOPT_FP_FAST, "conv_bf16", 0);
     count(&m, "fp32:emulated_amx", GOPT_FP_STRICT, "conv_split", 0);
     count(&m, "fp32:emulated_amx", GOPT_FP_REASSOC, "conv_split", 3);
-    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_bf16", 1);
-    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_split", 2);
+    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_bf16", 3);
+    drop_net(&m);
+    const layer p = { "three_products", three_products, false };
+    m = make_net(&p);
+    count(&m, "best:emulated", GOPT_FP_STRICT, "matmul_bf16", 1);
+    count(&m, "bf16:emulated", GOPT_FP_STRICT, "matmul_bf16", 3);
+    count(&m, "fp32:emulated_amx", GOPT_FP_REASSOC, "matmul_split", 3);
+    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "matmul_bf16", 1);
+    count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "matmul_split", 2);
     drop_net(&m);
 }
 

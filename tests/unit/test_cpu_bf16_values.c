@@ -157,6 +157,48 @@ static gopt_value *foreign(net *t)
     return conv(t, x, 20, 48, 1, 1, NULL);
 }
 
+/* Pictures of one and three channels; windows that reach over all sides, wide and dilated. */
+static gopt_value *stem(net *t)
+{
+    gopt_value *x = relu(t, conv(t, input(t, DIMS(2, 3, 37, 41)), 40, 3, 7, 7, "pads = [3,3,3,3], strides = [2,2]"));
+    x = add(t, "MaxPool", "kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]", 1, x, NULL, NULL);
+    return conv(t, x, 24, 40, 1, 1, NULL);
+}
+
+static gopt_value *wide_stem(net *t)
+{
+    gopt_value *x = relu(t, conv(t, input(t, DIMS(1, 1, 9, 45)), 33, 1, 3, 11, "pads = [2,6,1,3], strides = [1,3]"));
+    return conv(t, x, 24, 33, 1, 1, NULL);
+}
+
+static gopt_value *depthwise(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(2, 16, 23, 21)), 50, 16, 1, 1, NULL);
+    x = conv(t, x, 50, 1, 3, 3, "pads = [1,1,1,1], group = 50");
+    x = relu(t, x);
+    x = conv(t, x, 50, 1, 3, 3, "pads = [1,1,1,1], strides = [2,2], group = 50");
+    gopt_value *y = conv(t, x, 50, 1, 5, 5, "pads = [2,2,2,2], group = 50");
+    y = conv(t, relu(t, add(t, "Add", NULL, 2, y, x, NULL)), 50, 1, 2, 3, "dilations = [2,1], group = 50");
+    return conv(t, y, 24, 50, 1, 1, NULL);
+}
+
+static gopt_value *pools(net *t)
+{
+    gopt_value *x = conv(t, input(t, DIMS(1, 16, 19, 22)), 48, 16, 1, 1, NULL);
+    gopt_value *y = add(t, "AveragePool", "kernel_shape = [3,3], pads = [1,1,1,1]", 1, x, NULL, NULL);
+    gopt_value *z = add(t, "MaxPool", "kernel_shape = [5,5], pads = [2,2,2,2]", 1, x, NULL, NULL);
+    return conv(t, add(t, "Add", NULL, 2, y, z, NULL), 24, 48, 1, 1, NULL);
+}
+
+static gopt_value *mean(net *t)
+{
+    gopt_value *x = relu(t, conv(t, input(t, DIMS(2, 32, 7, 7)), 40, 32, 1, 1, NULL));
+    gopt_value *y = add(t, "GlobalAveragePool", NULL, 1, x, NULL, NULL);
+    y = add(t, "Sigmoid", NULL, 1, conv(t, y, 40, 40, 1, 1, NULL), NULL, NULL);
+    x = conv(t, add(t, "Mul", NULL, 2, x, y, NULL), 40, 40, 1, 1, NULL);
+    return add(t, "Flatten", NULL, 1, add(t, "GlobalAveragePool", NULL, 1, x, NULL, NULL), NULL, NULL);
+}
+
 typedef struct layers {
     const char *name;
     gopt_value *(*make)(net *t);
@@ -165,10 +207,18 @@ typedef struct layers {
 } layers;
 
 static const layers cases[] = {
-    { "residual", residual, 0.02, true },        { "strides", strides, 0.02, false },
-    { "activations", activations, 0.02, false }, { "concat", concat, 0.02, false },
-    { "pointwise", pointwise, 0.02, false },     { "quotient", quotient, 0.05, false },
+    { "residual", residual, 0.02, true },
+    { "strides", strides, 0.02, false },
+    { "activations", activations, 0.02, false },
+    { "concat", concat, 0.02, false },
+    { "pointwise", pointwise, 0.02, false },
+    { "quotient", quotient, 0.05, false },
     { "foreign", foreign, 0.02, false },
+    { "stem", stem, 0.02, false },
+    { "wide_stem", wide_stem, 0.02, false },
+    { "depthwise", depthwise, 0.02, false },
+    { "pools", pools, 0.02, false },
+    { "mean", mean, 0.02, false },
 };
 
 static void within(const char *name, const char *how, const gopt_tensor *a, const gopt_tensor *b, double tolerance)

@@ -5,7 +5,7 @@
  * A worker converts the strip that it works on once for all columns of the result, unless it lies in bfloat16 already. Weights are converted when the plan is made. */
 #include "backend/cpu/bf16.h"
 
-enum { MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
+enum { STEM_CHANNELS = 4, STEM_PIXELS = GK_BF16_K / STEM_CHANNELS, MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
 
 /* ---- what it takes ---- */
 
@@ -48,10 +48,16 @@ static bool read_image(const gi_cpu *d, const gi_node *n, gi_bf16 *v)
     return true;
 }
 
+static bool is_stem(const gi_bf16 *v)
+{
+    return v->image && !v->flat && v->parts == 1 && v->k <= STEM_CHANNELS && v->w.dw == 1 && v->w.dh == 1;
+}
+
 bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv)
 {
     gi_bf16 v = { .parts = 1 };
-    return unit_for(d, 1) && read_image(d, conv, &v) && 2 * v.k >= 16 && v.w.sh <= MOST_STRIDE && v.w.sw <= MOST_STRIDE;
+    return unit_for(d, 1) && read_image(d, conv, &v) && (2 * v.k >= 16 || is_stem(&v)) && v.w.sh <= MOST_STRIDE &&
+           v.w.sw <= MOST_STRIDE;
 }
 
 /* ---- how it lies ---- */
@@ -72,6 +78,8 @@ static void choose_layouts(const gi_cpu *d, const gi_step *s, gi_cpu_step *c, gi
     for (uint32_t i = 0; i < s->n_in; i++)
         if (!v->image || i == 0)
             c->want_in[i] = as_it_lies(v, c->have_in[i]);
+    if (v->stem)
+        c->want_in[v->x] = GI_PLAIN;
     v->in_bf16 = gi_is_bf16(c->want_in[v->x]);
     v->out_bf16 = gi_is_bf16(c->want_out[0]);
     v->add_bf16 = v->add >= 0 && gi_is_bf16(c->want_in[v->add]);
@@ -87,10 +95,46 @@ static uint64_t take(uint64_t *at, uint64_t bytes)
     return begin;
 }
 
+/* A stem's rows; a tap is a row of the window, or 8 pixels of it. */
+static gopt_status lay_out_stem(gi_cpu_step *c, gi_bf16 *v)
+{
+    const gi_window *w = &v->w;
+    v->groups = (w->kw + STEM_PIXELS - 1) / STEM_PIXELS;
+    v->phases_h = v->phases_w = 1;
+    v->pitch = v->columns;
+    v->pixel = w->sw * STEM_CHANNELS;
+    v->row = (v->columns - 1) * v->pixel + v->groups * GK_BF16_K;
+    const int64_t fit = (int64_t)v->unit->strip / (v->row * (int64_t)sizeof(uint16_t));
+    v->strip = gi_min_i64(v->rows, gi_max_i64(1, (fit - w->kh) / w->sh + 1));
+    v->plane = v->part = ((v->strip - 1) * w->sh + w->kh) * v->row;
+    v->taps_a_row = v->groups;
+    v->taps = GI_NEW_ARRAY(c->arena, ptrdiff_t, w->kh * v->groups);
+    GI_NEED(v->taps);
+    for (int64_t h = 0; h < w->kh; h++)
+        for (int64_t g = 0; g < v->groups; g++)
+            v->taps[h * v->groups + g] = h * v->row + g * GK_BF16_K;
+    return GOPT_OK;
+}
+
+static void lay_out_panels(gi_bf16 *v, int64_t kh)
+{
+    v->n_taps = kh * v->taps_a_row;
+    const int64_t depth = v->stem ? v->w.kw * STEM_CHANNELS : v->k + v->k % 2;
+    v->depth = v->groups == 1 ? (int)gi_min_i64(depth, GK_BF16_K) : GK_BF16_K;
+    v->panels = (v->n + GK_BF16_COLUMNS - 1) / GK_BF16_COLUMNS;
+    v->panel = v->n_taps * v->parts * GK_BF16_K * GK_BF16_COLUMNS;
+}
+
 static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
 {
     const gi_window one = { .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1 }, *w = v->flat ? &one : &v->w;
+    if (v->stem) {
+        GI_TRY(lay_out_stem(c, v));
+        lay_out_panels(v, w->kh);
+        return GOPT_OK;
+    }
     v->groups = (v->k + GK_BF16_K - 1) / GK_BF16_K;
+    v->pixel = GK_BF16_K;
     v->phases_h = w->sh;
     v->phases_w = w->sw;
     v->reach_h = (w->kh - 1) * w->dh / w->sh;
@@ -104,9 +148,7 @@ static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
                          : (v->strip + v->reach_h) * row + GK_BF16_K; /* one line more: groups in unlike cache sets */
     v->part = planes * v->plane;
     v->taps_a_row = v->groups * w->kw;
-    v->n_taps = w->kh * v->taps_a_row;
-    v->panels = (v->n + GK_BF16_COLUMNS - 1) / GK_BF16_COLUMNS;
-    v->panel = v->n_taps * v->parts * GK_BF16_K * GK_BF16_COLUMNS;
+    lay_out_panels(v, w->kh);
     v->taps = GI_NEW_ARRAY(c->arena, ptrdiff_t, v->n_taps);
     GI_NEED(v->taps);
     ptrdiff_t *t = v->taps;
@@ -122,13 +164,14 @@ static gopt_status lay_out(gi_cpu_step *c, gi_bf16 *v)
 static void lay_out_scratch(gi_bf16 *v)
 {
     const int64_t tile = v->unit->pixels;
-    v->pieces = v->unit->flat ? (v->strip * v->pitch + tile - 1) / tile
-                : v->flat     ? (v->strip + tile - 1) / tile
-                              : v->strip * ((v->columns + tile - 1) / tile);
+    v->pieces = v->unit->flat && !v->stem ? (v->strip * v->pitch + tile - 1) / tile
+                : v->flat                 ? (v->strip + tile - 1) / tile
+                                          : v->strip * ((v->columns + tile - 1) / tile);
     uint64_t at = 0;
     /* a flat unit reads a whole tile behind the last pixel */
     if (!v->direct)
-        (void)take(&at, (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * GK_BF16_K) * sizeof(uint16_t));
+        (void)take(&at,
+                   (uint64_t)(v->parts * v->part + (GK_BF16_PIXELS + 1) * v->pixel + GK_BF16_K) * sizeof(uint16_t));
     v->pieces_at = take(&at, (uint64_t)v->pieces * sizeof(gi_bf16_piece));
     v->epilogue_at = take(&at, gi_epilogue_scratch(&v->e));
     v->scratch = at;
@@ -182,6 +225,23 @@ static void pack_weights(const gi_bf16 *v, const gi_bf16_constants *b)
     }
 }
 
+/* Number k of a stem's tap is channel k % 4 of the window's column k / 4. */
+static void pack_stem(const gi_bf16 *v, const gi_bf16_constants *b)
+{
+    for (int64_t panel = 0; panel < v->panels; panel++) {
+        uint16_t *to = v->weights + panel * v->panel;
+        const int64_t first = panel * GK_BF16_COLUMNS, columns = gi_min_i64(GK_BF16_COLUMNS, v->n - first);
+        memset(to, 0, (size_t)v->panel * sizeof(*to));
+        for (int64_t i = 0; i < v->n_taps; i++, to += GK_BF16_K * GK_BF16_COLUMNS)
+            for (int64_t k = 0; k < GK_BF16_K; k++) {
+                const int64_t w = i % v->groups * STEM_PIXELS + k / STEM_CHANNELS, c = k % STEM_CHANNELS;
+                for (int64_t j = 0; j < columns && w < v->w.kw && c < v->k; j++)
+                    put(v, to + (k / 2 * GK_BF16_COLUMNS + j) * 2 + k % 2,
+                        gi_bf16_constant(b, i / v->groups, w, c, first + j));
+            }
+    }
+}
+
 static float number_at(const gi_blob *b, int64_t i)
 {
     float x;
@@ -201,7 +261,7 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v, gi_bl
     v->bias = gi_cpu_pack(d, s, c, biases);
     GI_NEED(v->weights && v->bias);
     if (!filled)
-        pack_weights(v, all);
+        (v->stem ? pack_stem : pack_weights)(v, all);
     memset(v->bias, 0, biases);
     for (int64_t i = 0; i < v->n; i++) {
         if (b)
@@ -252,7 +312,8 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
                  : gi_epilogue_find(c, s, OP_MatMul, OP_Gemm, -1, &v->e, &ok));
     if (!ok || !(image ? read_image(d, v->e.main, v) : read_matrix(v->e.main, v, &o)))
         return GOPT_OK;
-    if (2 * v->k < 16)
+    v->stem = is_stem(v);
+    if (2 * v->k < 16 && !v->stem)
         return gi_cpu_decline(c, "it sums over %lld channels, and this takes them 32 at a time", (long long)v->k);
     if (v->image && (v->w.sh > MOST_STRIDE || v->w.sw > MOST_STRIDE))
         return gi_cpu_decline(c, "its window moves by more than %d", MOST_STRIDE);

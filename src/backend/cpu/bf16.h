@@ -16,7 +16,10 @@
  *     columns of stride 2:   0 1 2 3 4 5 6 7   ⇒   0 2 4 6 | 1 3 5 7
  *
  * Rows and columns outside the image are packed as zeros. Blocks of bfloat16 under a window of one pixel lie as if they
- * were packed, and are read where they lie. */
+ * were packed, and are read where they lie.
+ *
+ * A picture of up to 4 channels is packed as rows of pixels of 4, of which 8 side by side are a group of 32: what one
+ * row of a window sees. A pixel's group overlaps the next one's. */
 typedef struct gi_bf16 {
     gi_epilogue e;
     const gk_bf16_unit *unit;
@@ -29,12 +32,16 @@ typedef struct gi_bf16 {
     int in_block, out_block;             /* of the channels of input and result: blocked, or 16 of a row */
     bool in_bf16, out_bf16, add_bf16;    /* as they lie */
     bool direct;                         /* the input lies as if packed */
+    bool stem;                           /* of up to 4 channels, dense */
+    ptrdiff_t pixel;                     /* packed numbers from a pixel of a tile to the next */
+    int64_t row;                         /* of a stem: packed numbers of an input row */
     int64_t in_pixels;                   /* an image's */
     int64_t groups, phases_h, phases_w, reach_h, pitch; /* packed: pitch pixels a row, reach_h more rows */
     int64_t strip;                                      /* rows at most */
     int64_t plane, part; /* packed numbers of one group and phase, and of one part, for a whole strip */
     ptrdiff_t *taps;
     int64_t n_taps, taps_a_row;
+    int depth;             /* channels of a tap that are any but zero */
     int64_t panels, panel; /* of 32 columns, numbers of one */
     uint16_t *weights;
     float *bias;

@@ -2,7 +2,8 @@
  *
  *     --precision      one part (bf16)               two, three parts (fp32 by three, six products)
  *     bf16, bf16x3 …   every layer that it can run   likewise
- *     best             where it is estimated to be faster, loses no more than 0.5%, not in the first and last layer
+ *     best             where it is estimated to be faster and loses no more than 0.5%; of products with matrices not
+ *                      in the first and last layer
  *     fp32             never                         where it is estimated to be faster, loses no more than --fp allows
  *
  * What a layer loses is measured when it is prepared: the largest error of some results over the largest result, with
@@ -193,13 +194,18 @@ static double estimate(const gi_cpu *d, const gi_bf16 *v, double *fp32)
     static const int products[] = { 0, 1, 3, 6 };
     const int64_t window = v->flat ? 1 : v->w.kh * v->w.kw, pixels = v->images * v->rows * v->columns;
     const double columns = padded(v->n, GK_BF16_COLUMNS), depth = (double)(v->k * window);
+    const double taken = (double)(v->n_taps * (v->unit->flat ? GK_BF16_K : v->depth));
     const double packed = (double)(v->panels * v->panel) * sizeof(*v->weights);
     const int64_t positions = v->images * v->rows * v->pitch; /* what lies between rows is computed too */
-    const double rows = v->unit->flat ? padded(positions, 16) : (double)pixels;
-    const double work = 2 * rows * columns * padded(v->k, GK_BF16_K) * (double)window * products[v->parts];
+    const double rows = v->unit->flat && !v->stem ? padded(positions, 16) : (double)pixels;
+    const double work = 2 * rows * columns * taken * products[v->parts];
     const double each = v->direct ? 0 : v->in_bf16 ? copy_flop : pack_flop;
     const double packing = each * (double)(v->images * v->in_pixels * v->k) * v->parts * v->split;
     *fp32 = gi_cpu_ms(d, 2 * (double)pixels * columns * depth / 0.97, 4 * columns * depth);
+    /* what lies in bfloat16 would have to be converted: read, written as floats, and those read or written once more */
+    const double in = v->in_bf16 ? (double)(v->images * v->in_pixels) * padded(v->k, GK_BF16_K) : 0;
+    const double out = v->out_bf16 ? (double)pixels * columns : 0;
+    *fp32 += gi_cpu_ms(d, 0, 8 * (in + out));
     return gi_cpu_ms(d, work / v->unit->speed / 0.95 + packing, packed);
 }
 
@@ -214,9 +220,9 @@ gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const g
     c->estimate_ms = estimate(d, v, &fp32);
     if (c->estimate_ms >= fp32)
         return gi_cpu_decline(c, "fp32 is faster: an estimated %.3g ms instead of %.3g", fp32, c->estimate_ms);
-    if (v->parts == 1 && !other_layer(c->arena, s, false))
+    if (v->parts == 1 && !v->image && !other_layer(c->arena, s, false))
         return gi_cpu_decline(c, "it is the first layer");
-    if (v->parts == 1 && !other_layer(c->arena, s, true))
+    if (v->parts == 1 && !v->image && !other_layer(c->arena, s, true))
         return gi_cpu_decline(c, "it is the last layer");
     GI_TRY(measure(d, b, &loss));
     if (!(loss <= bound))

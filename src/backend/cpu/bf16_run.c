@@ -85,6 +85,29 @@ static void pack_row(const job *j, strip *s, int64_t group, int64_t y, int64_t p
     zero(v, to + (left + inside) * GK_BF16_K, v->pitch - left - inside);
 }
 
+/* A stem's rows, zeros around the picture included. */
+static void pack_stem(const job *j, strip *s)
+{
+    const gi_bf16 *v = j->v;
+    const gi_window *w = &v->w;
+    const int64_t rows = (s->r1 - s->r0 - 1) * w->sh + w->kh, pixels = v->row / 4, plane = w->ih * w->iw;
+    const int64_t left = gi_min_i64(w->pl, pixels), inside = gi_min_i64(w->iw, pixels - left);
+    const float *x = (const float *)j->args->in[v->x].host + s->image * v->k * plane;
+    for (int64_t r = 0; r < rows; r++) {
+        uint16_t *to = s->packed + r * v->row;
+        const int64_t y = s->r0 * w->sh - w->pt + r;
+        const float *from[4] = { NULL };
+        const bool there = y >= 0 && y < w->ih;
+        memset(to, 0, (size_t)(there ? left * 4 : v->row) * sizeof(*to));
+        if (!there)
+            continue;
+        for (int64_t c = 0; c < v->k; c++)
+            from[c] = x + c * plane + y * w->iw;
+        j->d->k->narrow_4((size_t)inside, (size_t)v->k, from, to + left * 4);
+        memset(to + (left + inside) * 4, 0, (size_t)((pixels - left - inside) * 4) * sizeof(*to));
+    }
+}
+
 static bool phase_is_read(int64_t phase, int64_t taps, int64_t dilation, int64_t stride)
 {
     for (int64_t i = 0; i < taps; i++)
@@ -112,11 +135,12 @@ static void pack_image(const job *j, strip *s)
 
 /* ---- tiles ---- */
 
-static gi_bf16_piece *new_piece(strip *s, int64_t src, int pixels, int64_t h0, int64_t h1)
+/* src: where its first pixel lies, each `pixel` numbers from the one before. */
+static gi_bf16_piece *new_piece(strip *s, int64_t src, int64_t pixel, int pixels, int64_t h0, int64_t h1)
 {
     gi_bf16_piece *p = &s->pieces[s->n_pieces++];
-    p->src = src * GK_BF16_K;
-    p->half = (pixels + 1) / 2 * GK_BF16_K;
+    p->src = src;
+    p->half = (pixels + 1) / 2 * pixel;
     p->pixels = pixels;
     p->h0 = h0;
     p->h1 = h1;
@@ -129,7 +153,7 @@ static void cut_flat(const gi_bf16 *v, strip *s, int64_t from, int64_t to, int64
     const int most = v->unit->pixels;
     for (int64_t at = from; at < to; at += most) {
         const int n = (int)gi_min_i64(most, to - at);
-        gi_bf16_piece *p = new_piece(s, at, n, 0, kh);
+        gi_bf16_piece *p = new_piece(s, at * GK_BF16_K, GK_BF16_K, n, 0, kh);
         for (int i = 0; i < n; i++) {
             const int64_t row = (at + i) / v->pitch, column = (at + i) % v->pitch;
             p->at[i] = column < v->columns ? (row * v->columns + column) * v->dst_pixel : -1;
@@ -137,16 +161,16 @@ static void cut_flat(const gi_bf16 *v, strip *s, int64_t from, int64_t to, int64
     }
 }
 
-/* Positions that are the result's from `first` on, in tiles of about the same size. */
+/* Positions that are the result's from `first` on, in tiles of about the same size; src: where the first lies. */
 static void cut_evenly(const gi_bf16 *v, strip *s, int64_t src, int64_t first, int64_t n, int64_t h0, int64_t h1)
 {
     const int64_t most = v->unit->pixels, pieces = (n + most - 1) / most;
     for (int64_t k = 0; k < pieces; k++) {
         const int count = (int)(n / pieces + (k < n % pieces));
-        gi_bf16_piece *p = new_piece(s, src, count, h0, h1);
+        gi_bf16_piece *p = new_piece(s, src, v->pixel, count, h0, h1);
         for (int i = 0; i < count; i++)
             p->at[i] = (first + i) * v->dst_pixel;
-        src += count;
+        src += count * v->pixel;
         first += count;
     }
 }
@@ -160,10 +184,11 @@ static void cut_rows(const gi_bf16 *v, strip *s)
         if (2 * v->columns <= v->unit->pixels && r + 1 < rows)
             gi_window_rows(&v->w, s->r0 + r + 1, &n0, &n1);
         if (n0 != h0 || n1 != h1) {
-            cut_evenly(v, s, r * v->pitch, r * v->columns, v->columns, h0, h1);
+            cut_evenly(v, s, r * v->pitch * GK_BF16_K, r * v->columns, v->columns, h0, h1);
             continue;
         }
-        gi_bf16_piece *p = new_piece(s, r * v->pitch, (int)(2 * v->columns), h0, h1); /* two short rows in one */
+        gi_bf16_piece *p = new_piece(s, r * v->pitch * GK_BF16_K, GK_BF16_K, (int)(2 * v->columns), h0,
+                                     h1); /* two short rows in one */
         p->half = v->pitch * GK_BF16_K;
         for (int i = 0; i < p->pixels; i++)
             p->at[i] = (r * v->columns + i) * v->dst_pixel;
@@ -175,7 +200,10 @@ static void cut(const gi_bf16 *v, strip *s)
 {
     const int64_t rows = s->r1 - s->r0;
     s->n_pieces = 0;
-    if (v->unit->flat)
+    if (v->stem)
+        for (int64_t r = 0; r < rows; r++)
+            cut_evenly(v, s, r * v->w.sh * v->row, r * v->columns, v->columns, 0, v->w.kh);
+    else if (v->unit->flat)
         cut_flat(v, s, 0, (rows - 1) * v->pitch + v->columns, v->flat ? 1 : v->w.kh);
     else if (v->flat)
         cut_evenly(v, s, 0, 0, rows, 0, 1);
@@ -196,6 +224,8 @@ static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t pane
         const gi_bf16_piece *p = &s->pieces[i];
         const int64_t from = p->h0 * v->taps_a_row;
         t->src = s->src + p->src;
+        t->pixel = v->pixel;
+        t->depth = v->depth;
         t->half = v->unit->flat ? 0 : p->half;
         t->taps = v->taps + from;
         t->n_taps = (size_t)((p->h1 - p->h0) * v->taps_a_row);
@@ -250,6 +280,8 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
     s->src = s->packed;
     if (v->direct)
         s->src = (const uint16_t *)j->args->in[v->x].host + input_at(v, s, 0, s->r0);
+    else if (v->stem)
+        pack_stem(j, s);
     else if (v->flat)
         pack_flat(j, s);
     else

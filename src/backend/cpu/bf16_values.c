@@ -30,6 +30,21 @@ static bool is_pointwise(const gi_node *n)
     return body && body->first;
 }
 
+/* A depthwise convolution or a pool, which read and write bfloat16 both or neither. */
+static bool is_row(const gi_cpu *d, const gi_node *n)
+{
+    const gi_node *conv = convolution(n);
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    if (conv)
+        return gi_conv_depthwise_takes(d, conv);
+    if (body && body->first)
+        for (const gi_node *k = body->first->next; k; k = k->next)
+            if (!gi_vp_takes(k))
+                return false;
+    const gi_node *pool = body ? body->first : n;
+    return pool && (pool->op == OP_MaxPool || pool->op == OP_AveragePool) && gi_pool_takes(d, pool);
+}
+
 /* Of zeros, or numbers that are finite, it makes finite ones. */
 static bool keeps_finite(const gi_node *n)
 {
@@ -62,9 +77,9 @@ static bool all_keep_finite(const gi_node *n)
 {
     const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
     if (!body)
-        return n->op == OP_Conv || keeps_finite(n);
+        return n->op == OP_Conv || n->op == OP_MaxPool || n->op == OP_AveragePool || keeps_finite(n);
     for (const gi_node *k = body->first; k; k = k->next)
-        if (k->op != OP_Conv && !keeps_finite(k))
+        if (k->op != OP_Conv && k->op != OP_MaxPool && k->op != OP_AveragePool && !keeps_finite(k))
             return false;
     return true;
 }
@@ -77,7 +92,8 @@ bool gi_bf16_multiplies(const gi_cpu *d, const gi_node *n)
 
 bool gi_bf16_reads(const gi_cpu *d, const gi_node *n)
 {
-    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n);
+    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n) ||
+           gi_rows_takes_blocked(n);
 }
 
 bool gi_bf16_writes(const gi_cpu *d, const gi_node *n)
@@ -87,5 +103,5 @@ bool gi_bf16_writes(const gi_cpu *d, const gi_node *n)
         if (!gi_type_is_static(n->out[i]->type) || n->out[i]->type->rank < 3 ||
             !gi_type_static_dims(n->out[i]->type, dims) || (dims[1] % GK_BF16_K && !all_keep_finite(n)))
             return false;
-    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n);
+    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n);
 }

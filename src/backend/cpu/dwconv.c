@@ -9,6 +9,8 @@ typedef struct dwconv {
     gi_epilogue e;
     gi_window w;
     int add;
+    bool bf16;
+    int64_t block;
     float *weights, *bias; /* [channel block][kh][kw][lanes], [channel block][lanes] */
     uint64_t scratch;
 } dwconv;
@@ -33,11 +35,18 @@ bool gi_conv_depthwise_takes(const gi_cpu *d, const gi_node *n)
     return n->op == OP_Conv && applies(n, &v);
 }
 
+/* Where in its block a channel's weights lie: as gk_dwconv_row says. */
+static int64_t lane_of(const gi_cpu *d, const dwconv *v, int64_t channel)
+{
+    const int64_t pair = 2 * d->block, in = channel % v->block;
+    return v->bf16 ? in / pair * pair + in % 2 * d->block + in % pair / 2 : in;
+}
+
 static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, dwconv *v)
 {
     const gi_blob *wb = gi_value_blob(gi_node_in(v->e.main, Conv_in_W));
     const gi_blob *bb = gi_value_blob(gi_node_in(v->e.main, Conv_in_B));
-    const int64_t block = d->block, blocks = (v->w.c + block - 1) / block, per = v->w.kh * v->w.kw;
+    const int64_t block = v->block, blocks = (v->w.c + block - 1) / block, per = v->w.kh * v->w.kw;
     v->weights = gi_cpu_pack(d, s, c, (size_t)(blocks * per * block) * sizeof(float));
     v->bias = gi_cpu_pack(d, s, c, (size_t)(blocks * block) * sizeof(float));
     GI_NEED(v->weights && v->bias);
@@ -45,14 +54,14 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, dwconv *v)
     memset(v->bias, 0, (size_t)(blocks * block) * sizeof(float));
     for (int64_t ch = 0; ch < v->w.c; ch++) {
         for (int64_t k = 0; k < per; k++)
-            memcpy(&v->weights[(ch / block * per + k) * block + ch % block],
+            memcpy(&v->weights[(ch / block * per + k) * block + lane_of(d, v, ch)],
                    (const char *)wb->data + (size_t)(ch * per + k) * sizeof(float), sizeof(float));
         const gi_blob *const from[2] = { bb, v->e.bias };
         for (int i = 0; i < 2; i++) {
             float x = 0.0f;
             if (from[i])
                 memcpy(&x, (const char *)from[i]->data + (size_t)ch * sizeof(x), sizeof(x));
-            v->bias[ch] += x;
+            v->bias[ch / block * block + lane_of(d, v, ch)] += x;
         }
     }
     return GOPT_OK;
@@ -71,8 +80,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     GI_NEED(gi_push(c->arena, &in, x) && gi_epilogue_values(&v->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
     v->add = v->e.add ? gi_cpu_in_index(s, v->e.add) : -1;
-    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
-    c->want_in[0] = GI_BLOCKED;
+    v->bf16 = c->have_in[0] == GI_BLOCKED_BF16 && c->have_out[0] == GI_BLOCKED_BF16;
+    const gi_layout layout = v->bf16 ? GI_BLOCKED_BF16 : GI_BLOCKED;
+    v->block = gi_cpu_layout_block(d, layout);
+    gi_cpu_want_like(s, c, s->out[0]->type, layout);
+    c->want_in[0] = layout;
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
@@ -99,9 +111,10 @@ static void run_rows(const job *j, int64_t plane, int64_t r0, int64_t r1, void *
 {
     const dwconv *v = j->v;
     const gi_window *w = &v->w;
-    const int64_t block = j->d->block, cb = plane % ((w->c + block - 1) / block);
-    const float *x = j->args->in[0].host, *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
-    float *y = j->args->out[0].host;
+    const int64_t block = v->block, cb = plane % ((w->c + block - 1) / block);
+    const int64_t item = v->bf16 ? sizeof(uint16_t) : sizeof(float);
+    const char *x = j->args->in[0].host, *add = v->add >= 0 ? j->args->in[v->add].host : NULL;
+    char *y = j->args->out[0].host;
     gk_dwconv_row t = { .row_stride = w->dh * w->iw * block,
                         .w = v->weights + cb * w->kh * w->kw * block,
                         .bias = v->bias + cb * block,
@@ -119,10 +132,10 @@ static void run_rows(const job *j, int64_t plane, int64_t r0, int64_t r1, void *
         gi_window_rows(w, r, &h0, &h1);
         t.kh0 = (int)h0;
         t.kh1 = (int)h1;
-        t.row = x + (plane * w->ih + r * w->sh - w->pt) * w->iw * block;
-        t.add = add ? add + at : NULL;
-        t.dst = y + at;
-        j->d->k->dwconv_row(&t);
+        t.row = x + (plane * w->ih + r * w->sh - w->pt) * w->iw * block * item;
+        t.add = add ? add + at * item : NULL;
+        t.dst = y + at * item;
+        (v->bf16 ? j->d->k->dwconv_row_bf16 : j->d->k->dwconv_row)(&t);
         if (v->e.program)
             gi_epilogue_run(j->d, &v->e, j->args, at, at + w->ow * block, scratch);
     }
@@ -134,7 +147,7 @@ static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
     const gi_window *w = &j->v->w;
-    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    const int64_t block = j->v->block, blocks = (w->c + block - 1) / block;
     const bool by_rows = w->n * w->oh >= ROWS_EACH * n_workers;
     char *scratch = (char *)j->args->scratch + (uint64_t)worker * j->v->scratch;
     int64_t from, to;

@@ -8,7 +8,9 @@
 typedef struct rows {
     gi_row_op op;
     bool blocked;     /* a mean over the pixels: outer counts channel blocks */
-    int64_t channels; /* of a blocked image whose means are written plain; 0 where they stay blocked */
+    bool bf16;        /* of blocks of bfloat16 */
+    int64_t block;    /* channels of one */
+    int64_t channels; /* means written of an image: with those past the last one where they are to lie in blocks */
 } rows;
 
 static bool split_axes(int rank, const int64_t *dims, int first, int last, gi_row_op *v)
@@ -151,12 +153,15 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     c->want_in[0] = c->want_out[0] = GI_PLAIN;
     if (gi_is_blocked(c->have_in[0]) && pixel_mean(s->node, dims)) {
         v->blocked = true;
-        v->op.outer = dims[0] * ((dims[1] + d->block - 1) / d->block);
-        c->want_in[0] = GI_BLOCKED;
-        if (gi_attr_int(s->node, ReduceMean_at_keepdims))
+        v->bf16 = c->have_in[0] == GI_BLOCKED_BF16;
+        c->want_in[0] = v->bf16 ? GI_BLOCKED_BF16 : GI_BLOCKED;
+        v->block = gi_cpu_layout_block(d, c->want_in[0]);
+        v->op.outer = dims[0] * ((dims[1] + v->block - 1) / v->block);
+        v->channels = dims[1];
+        if (gi_attr_int(s->node, ReduceMean_at_keepdims)) {
             c->want_out[0] = GI_BLOCKED;
-        else
-            v->channels = dims[1];
+            v->channels = (dims[1] + d->block - 1) / d->block * d->block; /* whole blocks */
+        }
     }
     if (!gi_row_reduces(&v->op))
         s->in_place = 0;
@@ -184,15 +189,17 @@ static void reduce_across(const job *j, const float *x, float *y, int64_t from, 
 }
 
 /* The means of one block of channels, written blocked or one after another. */
-static void mean_of_pixels(const job *j, const float *x, float *y, int64_t i)
+static void mean_of_pixels(const job *j, const void *x, float *y, int64_t i)
 {
     const rows *v = j->v;
-    const int64_t block = j->d->block;
+    const int64_t block = v->block;
     float sums[64] = { 0 };
-    j->d->k->sum_pixels((size_t)v->op.n, x + i * v->op.n * block, sums);
-    const int64_t blocks = v->channels ? (v->channels + block - 1) / block : 1;
-    const int64_t first = v->channels ? i / blocks * v->channels + i % blocks * block : i * block;
-    const int64_t count = v->channels ? gi_min_i64(block, v->channels - i % blocks * block) : block;
+    if (v->bf16)
+        j->d->k->sum_pixels_bf16((size_t)v->op.n, (const uint16_t *)x + i * v->op.n * block, sums);
+    else
+        j->d->k->sum_pixels((size_t)v->op.n, (const float *)x + i * v->op.n * block, sums);
+    const int64_t blocks = (v->channels + block - 1) / block, first = i / blocks * v->channels + i % blocks * block;
+    const int64_t count = gi_min_i64(block, v->channels - i % blocks * block);
     for (int64_t l = 0; l < count; l++)
         y[first + l] = sums[l] / (float)v->op.n;
 }

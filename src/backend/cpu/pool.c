@@ -9,7 +9,8 @@ typedef struct pool {
     gi_epilogue e;
     uint64_t scratch; /* a worker */
     gi_window w;
-    bool max, global;
+    bool max, global, bf16;
+    int64_t block;
     int count; /* of gk_pool_row */
 } pool;
 
@@ -94,8 +95,12 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     s->n_out = 1;
     GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, 0)) && gi_epilogue_values(&v->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
-    gi_cpu_want_like(s, c, s->out[0]->type, GI_BLOCKED);
-    c->want_in[0] = GI_BLOCKED;
+    /* a mean over all pixels is one number a channel, and those stay floats */
+    v->bf16 = c->have_in[0] == GI_BLOCKED_BF16 && c->have_out[0] == GI_BLOCKED_BF16 && (!v->global || v->max);
+    const gi_layout layout = v->bf16 ? GI_BLOCKED_BF16 : GI_BLOCKED;
+    v->block = gi_cpu_layout_block(d, layout);
+    gi_cpu_want_like(s, c, s->out[0]->type, layout);
+    c->want_in[0] = layout;
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
@@ -129,7 +134,8 @@ static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
     const gi_window *w = &j->v->w;
-    const int64_t block = j->d->block, blocks = (w->c + block - 1) / block;
+    const int64_t block = j->v->block, blocks = (w->c + block - 1) / block;
+    const int64_t item = j->v->bf16 ? sizeof(uint16_t) : sizeof(float);
     char *scratch = (char *)j->args->scratch + (uint64_t)worker * j->v->scratch;
     int64_t from, to;
     if (j->v->global && !j->v->max) {
@@ -153,9 +159,9 @@ static void run_part(void *arg, int worker, int n_workers)
         gi_window_rows(w, row, &h0, &h1);
         t.kh0 = (int)h0;
         t.kh1 = (int)h1;
-        t.row = (const float *)j->args->in[0].host + (plane * w->ih + row * w->sh - w->pt) * w->iw * block;
-        t.dst = (float *)j->args->out[0].host + i * w->ow * block;
-        j->d->k->pool_row(&t);
+        t.row = (const char *)j->args->in[0].host + (plane * w->ih + row * w->sh - w->pt) * w->iw * block * item;
+        t.dst = (char *)j->args->out[0].host + i * w->ow * block * item;
+        (j->v->bf16 ? j->d->k->pool_row_bf16 : j->d->k->pool_row)(&t);
         if (j->v->e.program)
             gi_epilogue_run(j->d, &j->v->e, j->args, i * w->ow * block, (i + 1) * w->ow * block, scratch);
     }
