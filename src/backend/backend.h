@@ -106,6 +106,13 @@ typedef struct gi_backend {
     void (*plan_close)(gi_device *d, void *plan);
     uint64_t (*value_bytes)(gi_device *d, void *plan, const gi_value *v);
     int (*layout)(gi_device *d, void *plan, const gi_value *v); /* a number for how the value lies; with plan_open */
+    /* Optional (NULL): compiled steps that follow each other, as one. span_open is called when a frame is made, with
+     * the places of all that they read and write, which stay; *span is NULL where steps shall run one by one. Steps
+     * that are aliases are not among them. Not used while a run is profiled. */
+    gopt_status (*span_open)(gi_device *d, gi_step *const *steps, const gi_run_args *const *args, size_t n,
+                             void **span);
+    gopt_status (*span_run)(gi_device *d, void *span, const gi_run_args *args);
+    void (*span_close)(gi_device *d, void *span);
     /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). */
     gopt_status (*context_open)(gi_device *d, void **context);
     void (*context_close)(gi_device *d, void *context);

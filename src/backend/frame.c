@@ -107,6 +107,35 @@ static gopt_status init_step(gi_frame *f, uint32_t i, char *base)
     return GOPT_OK;
 }
 
+/* Offers the steps from `first` on that follow each other on a device, whose places are known, as one. */
+static gopt_status init_span(gi_frame *f, size_t first, size_t *end)
+{
+    const gi_plan *p = f->p;
+    const int device = p->steps.p[first].device;
+    const gi_backend *backend = p->e->backend[device];
+    size_t n = 0, i = first;
+    for (; i < p->steps.n; i++) {
+        const gi_plan_step *s = &p->steps.p[i];
+        if (s->kind != GI_STEP_COMPILED || s->device != device || s->n_patch || s->n_release)
+            break;
+        n += !s->s.alias;
+    }
+    *end = i > first ? i : first + 1;
+    if (n < 2 || !backend || !backend->span_open)
+        return GOPT_OK;
+    gi_step **steps = GI_NEW_ARRAY(f->arena, gi_step *, n);
+    const gi_run_args **args = GI_NEW_ARRAY(f->arena, const gi_run_args *, n);
+    GI_NEED(steps && args);
+    n = 0;
+    for (size_t k = first; k < i; k++)
+        if (!p->steps.p[k].s.alias) {
+            steps[n] = &p->steps.p[k].s;
+            args[n++] = &f->steps[k].args;
+        }
+    f->steps[first].span_end = i;
+    return backend->span_open(p->e->device[device], steps, args, n, &f->steps[first].span);
+}
+
 static gopt_status init(gi_frame *f)
 {
     const gi_plan *p = f->p;
@@ -121,6 +150,8 @@ static gopt_status init(gi_frame *f)
         GI_TRY(init_slot(f, (uint32_t)i, base));
     for (size_t i = 0; i < p->steps.n; i++)
         GI_TRY(init_step(f, (uint32_t)i, base));
+    for (size_t i = 0; i < p->steps.n;)
+        GI_TRY(init_span(f, i, &i));
     return GOPT_OK;
 }
 
@@ -161,6 +192,10 @@ void gi_frame_destroy(gi_frame *f)
     for (size_t i = 0; f->steps && i < f->p->steps.n; i++) {
         gi_frame_destroy(f->steps[i].branch[0]);
         gi_frame_destroy(f->steps[i].branch[1]);
+        if (f->steps[i].span) {
+            const int device = f->p->steps.p[i].device;
+            f->p->e->backend[device]->span_close(f->p->e->device[device], f->steps[i].span);
+        }
     }
     if (f->device_memory)
         f->p->e->backend[1]->mem_free(f->p->e->device[1], f->device_memory);
@@ -381,6 +416,12 @@ gopt_status gi_frame_run(gi_frame *f)
     clear(f);
     for (size_t i = 0; i < f->p->steps.n; i++) {
         gi_plan_step *s = &f->p->steps.p[i];
+        if (f->steps[i].span && !f->run->profile) {
+            struct gopt_engine *e = f->p->e;
+            GI_TRY(e->backend[s->device]->span_run(e->device[s->device], f->steps[i].span, &f->steps[i].args));
+            i = f->steps[i].span_end - 1;
+            continue;
+        }
         GI_TRY(f->run->profile ? run_profiled(f, s, &f->steps[i]) : run_step(f, s, &f->steps[i]));
         for (uint32_t k = 0; k < s->n_release; k++) {
             gi_slot_state *dead = &f->slots[s->release[k]];

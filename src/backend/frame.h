@@ -20,6 +20,8 @@ typedef struct gi_step_state {
     int64_t *eval_slot;         /* slot of each node input, -1 where absent */
     struct gi_frame *branch[2]; /* of IF */
     gopt_step_info *info;       /* in the context's list */
+    void *span;                 /* of this step and the next ones, up to span_end; NULL: none begins here */
+    size_t span_end;
 } gi_step_state;
 
 /* What the frames of one run context share. */

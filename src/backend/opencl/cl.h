@@ -33,6 +33,12 @@ typedef struct gi_cl {
     bool mma;       /* an NVIDIA device with tensor cores: kernels may hold PTX for them */
     bool timed;     /* variants of kernels are chosen by the clock */
     unsigned units; /* compute units */
+    int walk;       /* several launches as one kernel: 1 always, 0 by the clock, -1 never */
+    cl_mem pool;    /* what steps own comes out of it, piece by piece */
+    size_t pool_used;
+    gi_smap sources; /* of kernels, each once → itself */
+    bool walked;     /* a walk has run since faults were looked for */
+    struct gi_cl_span *spans;
 } gi_cl;
 
 /* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and f32
@@ -78,7 +84,11 @@ typedef struct gi_cl_launch {
     uint32_t n_refs;
     size_t global[3], local[3]; /* local[0] 0: the driver's choice */
     gi_cl_product product;
-    bool given; /* the kernel has these arguments */
+    const char *source, *name; /* of the kernel */
+    uint32_t n_ints;
+    int64_t *ints;
+    const struct gi_cl_mma *mma; /* NULL: it has one variant alone */
+    bool given;                  /* the kernel has these arguments */
     cl_mem mem[GI_CL_MAX_REFS];
     cl_ulong at[GI_CL_MAX_REFS];
 } gi_cl_launch;
@@ -121,6 +131,7 @@ void gi_cl_tuned_load(gi_cl *d);
 void gi_cl_tuned_save(gi_cl *d);
 int gi_cl_tuned(const gi_cl *d, const char *key); /* -1: not known */
 gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice);
+double gi_cl_event_us(cl_event e); /* waits for it; -1 where it failed */
 /* µs of a launch, the least of some; -1 where it fails. Its arguments are set. */
 double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local);
 
@@ -140,7 +151,12 @@ gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_r
 gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args);
 void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
 
-/* A buffer of the step's own that starts with `bytes` of `data` (NULL: zeros). */
+/* Where a ref of that run lies: the buffer, and bytes from its start. */
+void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, uint64_t *offset);
+/* One launch; under the device's lock. */
+cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args);
+
+/* Memory of the step's own that starts with `bytes` of `data` (NULL: zeros). */
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out);
 
 /* ---- layout.c ---- */
@@ -234,5 +250,6 @@ extern const char gk_opencl_rows[];
 extern const char gk_opencl_tile[];
 extern const char gk_opencl_mma[];
 extern const char gk_opencl_recurrent[];
+extern const char gk_opencl_walk[];
 
 #endif

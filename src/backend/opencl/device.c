@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "backend/opencl/device.h"
+#include "backend/opencl/walk.h"
 
 /* ---- errors ---- */
 
@@ -193,6 +194,8 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     (void)snprintf(d->name, sizeof d->name, "%s", f.name);
     (void)snprintf(d->driver, sizeof d->driver, "%s %s", f.driver, f.platform);
     find_abilities(d);
+    const char *walk = getenv("GOPT_OPENCL_WALK");
+    d->walk = walk && !strcmp(walk, "1") ? 1 : (walk && !strcmp(walk, "0")) || !d->timed || !d->mma ? -1 : 0;
     d->signature = gi_hash(d->driver, strlen(d->driver), gi_hash(d->name, strlen(d->name), 1));
     if (o->dump_kernels)
         GI_NEED(d->dump = gi_arena_str(d->arena, o->dump_kernels));
@@ -219,6 +222,7 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
     }
     gi_smap_init(&d->programs, d->arena);
     gi_smap_init(&d->tuned, d->arena);
+    gi_smap_init(&d->sources, d->arena);
     const gopt_status st = open_device(d, spec, o);
     if (st != GOPT_OK) {
         gi_cl_close((gi_device *)d);
@@ -235,6 +239,8 @@ void gi_cl_close(gi_device *dev)
     for (size_t i = 0; i < d->programs.cap; i++)
         if (d->programs.slots[i].value)
             clReleaseProgram(d->programs.slots[i].value);
+    if (d->pool)
+        clReleaseMemObject(d->pool);
     if (d->queue)
         clReleaseCommandQueue(d->queue);
     if (d->context)
@@ -284,8 +290,24 @@ gopt_status gi_cl_download(gi_device *dev, const gi_buffer *from, void *to)
     gi_cl *d = (gi_cl *)dev;
     if (!from->bytes)
         return GOPT_OK;
-    const cl_int err =
-        clEnqueueReadBuffer(d->queue, from->mem, CL_TRUE, (size_t)from->offset, (size_t)from->bytes, to, 0, NULL, NULL);
+    cl_int err = CL_SUCCESS;
+    bool fault = false;
+    pthread_mutex_lock(&d->lock);
+    const bool walked = d->walked;
+    if (walked)
+        err = gi_cl_walk_ask(d);
+    if (err == CL_SUCCESS)
+        err = clEnqueueReadBuffer(d->queue, from->mem, CL_TRUE, (size_t)from->offset, (size_t)from->bytes, to, 0, NULL,
+                                  NULL);
+    if (walked && err == CL_SUCCESS) {
+        fault = gi_cl_walk_fault(d);
+        d->walked = false;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (fault)
+        return gi_fail(d->cx, GOPT_INTERNAL, &(gi_place){ .file = d->name },
+                       "run it again: it will be launched step by step; GOPT_OPENCL_WALK=0 does so from the start",
+                       "a kernel that walks the plan waited too long for its own steps and gave up");
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(d->cx, d, err, "a copy from the device failed");
 }
 

@@ -58,6 +58,28 @@ gopt_status gi_cl_scratch(gi_cl_build *b, uint64_t bytes, size_t item, gi_cl_ref
     return GOPT_OK;
 }
 
+/* A piece of the pool, or a buffer of its own where it is large: few buffers, so that one kernel can be given all. */
+static cl_mem piece(gi_cl *d, size_t bytes, uint64_t *offset, cl_int *err)
+{
+    enum { POOL = 32 << 20, ALIGN = 256 };
+    *offset = 0;
+    if (bytes > POOL / 4)
+        return clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, err);
+    if (d->pool && d->pool_used + bytes > POOL) {
+        (void)clReleaseMemObject(d->pool); /* the steps that have pieces of it hold it */
+        d->pool = NULL;
+    }
+    if (!d->pool) {
+        d->pool = clCreateBuffer(d->context, CL_MEM_READ_WRITE, POOL, NULL, err);
+        d->pool_used = 0;
+    }
+    if (!d->pool || (*err = clRetainMemObject(d->pool)) != CL_SUCCESS)
+        return NULL;
+    *offset = d->pool_used;
+    d->pool_used = (d->pool_used + bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return d->pool;
+}
+
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out)
 {
     static const unsigned char zero = 0;
@@ -65,11 +87,11 @@ gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t ite
     *out = (gi_cl_ref){ .place = GI_CL_OWN, .index = (uint32_t)(b->dry ? 0 : b->c->own.n), .item = item };
     if (b->dry)
         return GOPT_OK;
-    cl_mem m = clCreateBuffer(b->d->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &err);
+    cl_mem m = piece(b->d, bytes ? bytes : 1, &out->offset, &err);
     if (m && data)
-        err = clEnqueueWriteBuffer(b->d->queue, m, CL_TRUE, 0, bytes, data, 0, NULL, NULL);
+        err = clEnqueueWriteBuffer(b->d->queue, m, CL_TRUE, (size_t)out->offset, bytes, data, 0, NULL, NULL);
     else if (m)
-        err = clEnqueueFillBuffer(b->d->queue, m, &zero, 1, 0, bytes ? bytes : 1, 0, NULL, NULL);
+        err = clEnqueueFillBuffer(b->d->queue, m, &zero, 1, (size_t)out->offset, bytes ? bytes : 1, 0, NULL, NULL);
     if (err == CL_SUCCESS && m && gi_push(b->c->arena, &b->c->own, m)) {
         b->s->weight_bytes += bytes;
         return GOPT_OK;
@@ -90,6 +112,15 @@ static gopt_status set_ints(gi_cl_build *b, cl_kernel k, uint32_t first, uint32_
     return GOPT_OK;
 }
 
+static const char *interned(gi_cl *d, const char *source)
+{
+    const char *own = gi_smap_get(&d->sources, source);
+    if (own)
+        return own;
+    char *copy = gi_arena_str(d->arena, source);
+    return copy && gi_smap_put(&d->sources, copy, copy) ? copy : NULL;
+}
+
 gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *name, uint32_t n_refs,
                                 const gi_cl_ref *refs, uint32_t n_ints, const int64_t *ints, const size_t *global,
                                 const size_t *local)
@@ -104,6 +135,12 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
             return GOPT_OK;
     }
     memcpy(l.refs, refs, n_refs * sizeof *refs);
+    l.name = name;
+    l.n_ints = n_ints;
+    GI_NEED(l.ints = GI_NEW_ARRAY(b->c->arena, int64_t, n_ints + 1));
+    if (n_ints)
+        memcpy(l.ints, ints, n_ints * sizeof *ints);
+    GI_NEED(l.source = interned(b->d, source));
     GI_TRY(gi_cl_kernel(b->d, source, name, &l.kernel));
     gopt_status st = set_ints(b, l.kernel, 2 * n_refs, n_ints, ints);
     if (st == GOPT_OK && !gi_push(b->c->arena, &b->c->launches, l))
@@ -152,18 +189,18 @@ gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_r
 
 /* ---- running ---- */
 
-static void locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, cl_ulong *offset)
+void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, uint64_t *offset)
 {
     if (r->place == GI_CL_OWN) {
         *mem = c->own.p[r->index];
-        *offset = r->offset / r->item;
+        *offset = r->offset;
         return;
     }
     const gi_buffer *b = r->place == GI_CL_IN    ? &args->in[r->index]
                          : r->place == GI_CL_OUT ? &args->out[r->index]
                                                  : args->scratch;
     *mem = b->mem;
-    *offset = (b->offset + r->offset) / r->item;
+    *offset = b->offset + r->offset;
 }
 
 static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at)
@@ -189,12 +226,15 @@ static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, co
 #endif
 }
 
-static cl_int run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args)
+cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args)
 {
     cl_mem mem[GI_CL_MAX_REFS] = { NULL };
     cl_ulong at[GI_CL_MAX_REFS] = { 0 };
-    for (uint32_t i = 0; i < l->n_refs; i++)
-        locate(c, args, &l->refs[i], &mem[i], &at[i]);
+    for (uint32_t i = 0; i < l->n_refs; i++) {
+        uint64_t bytes;
+        gi_cl_locate(c, args, &l->refs[i], &mem[i], &bytes);
+        at[i] = bytes / l->refs[i].item;
+    }
     if (!l->kernel)
         return run_product(d, l, mem, at);
     for (uint32_t i = 0; i < l->n_refs; i++) {
@@ -220,7 +260,7 @@ gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args)
     cl_int err = CL_SUCCESS;
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < c->launches.n && err == CL_SUCCESS; i++)
-        err = run_launch(d, c, &c->launches.p[i], args);
+        err = gi_cl_run_launch(d, c, &c->launches.p[i], args);
     pthread_mutex_unlock(&d->lock);
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(args->cx, d, err, "a kernel does not start");
 }

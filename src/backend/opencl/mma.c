@@ -224,5 +224,12 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
     GI_NEED(b->s->tactic = gi_cl_mma_name(b->c->arena, w));
     GI_TRY(gi_cl_launch_kernel(b, l.source, "product_mma", m->n_refs, m->refs, l.n_ints, l.ints,
                                (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 }));
+    /* a walk may take another variant */
+    gi_cl_mma *own = GI_NEW(b->c->arena, gi_cl_mma);
+    GI_NEED(own);
+    *own = *m;
+    GI_NEED(own->before = gi_arena_str(b->c->arena, m->before));
+    if (b->c->launches.n)
+        b->c->launches.p[b->c->launches.n - 1].mma = own;
     return GOPT_OK;
 }

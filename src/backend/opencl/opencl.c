@@ -4,6 +4,7 @@
  * a main node (a product, a convolution, pooling, …) whose result goes through scratch into one generated
  * kernel with the rest. */
 #include "backend/opencl/device.h"
+#include "backend/opencl/walk.h"
 
 static const gi_cl_tactic tactics[] = {
     gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,   gi_cl_take_pool,
@@ -311,4 +312,7 @@ const gi_backend gi_backend_opencl = {
     .plan_open = gi_cl_plan_open,
     .plan_close = gi_cl_plan_close,
     .value_bytes = gi_cl_value_bytes,
+    .span_open = gi_cl_span_open,
+    .span_run = gi_cl_span_run,
+    .span_close = gi_cl_span_close,
 };

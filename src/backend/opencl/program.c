@@ -22,6 +22,7 @@ typedef struct header {
 static const char plain[] = "#define WALK_ARGS\n"
                             "#define GROUP_SIZE(x, y, z) __attribute__((reqd_work_group_size(x, y, z)))\n"
                             "#define LOCAL(type, name, count) __local type name[count] __attribute__((aligned(128)))\n"
+                            "#define LOCAL_AT(type, name, count, at) LOCAL(type, name, count)\n"
                             "#define BEFORE_READING()\n";
 
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)

@@ -69,7 +69,7 @@ gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice)
 
 /* ---- timing ---- */
 
-static double event_us(cl_event e)
+double gi_cl_event_us(cl_event e)
 {
     cl_ulong from = 0, to = 0;
     if (clWaitForEvents(1, &e) != CL_SUCCESS ||
@@ -90,7 +90,7 @@ double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *loc
             least = -1;
             break;
         }
-        const double t = event_us(e);
+        const double t = gi_cl_event_us(e);
         (void)clReleaseEvent(e);
         if (t >= 0 && (least < 0 || t < least))
             least = t;
