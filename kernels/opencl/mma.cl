@@ -24,6 +24,8 @@
 #endif
 #define OUT_ROW (BN + 4) /* floats */
 #define AHEAD (ST - 1)
+#define TURNS (BM / PASSES * BN / 8 / NT) /* of the way out, in a pass */
+#define KEEPS (PASSES == 1 && TURNS <= 4 && RESIDUALS > 0)
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
@@ -70,9 +72,38 @@ INLINE float4 load_local(uint at)
     float4 v;
     asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
                  : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(at)
-                 : "memory");
+                 : "r"(at));
     return v;
+}
+
+/* 8 halves, 2, past the first cache: another group may have just written them */
+INLINE uint4 load8(__global const half *p)
+{
+    uint4 v;
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+}
+
+INLINE uint load2(__global const half *p)
+{
+    uint v;
+    asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+}
+
+INLINE void unpack2(uint v, float *to)
+{
+    asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(to[0]), "=f"(to[1]) : "r"(v));
+}
+
+INLINE void unpack8(uint4 v, float *to)
+{
+    unpack2(v.x, to);
+    unpack2(v.y, to + 2);
+    unpack2(v.z, to + 4);
+    unpack2(v.w, to + 6);
 }
 
 INLINE float4 load_part(__global const float4 *p)
@@ -80,8 +111,7 @@ INLINE float4 load_part(__global const float4 *p)
     float4 v;
     asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
                  : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "l"(p)
-                 : "memory");
+                 : "l"(p));
     return v;
 }
 
@@ -184,13 +214,32 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             LOAD_PIXELS(s * STAGE)
         COMMIT();
     }
-    if (splits == 1) /* the way out waits for these: 64 bytes by every fourth item */
+    /* What the way out adds: the same 8 channels in each turn; residuals now, or brought nearer. */
+    float shift[8];
+    const int n8 = nt * BN + tid % (BN / 8) * 8;
+    vstore4(*(__global const float4 *)(bias + bias_at + n8), 0, shift);
+    vstore4(*(__global const float4 *)(bias + bias_at + n8 + 4), 1, shift);
+#if KEEPS
+    uint4 kept[TURNS][RESIDUALS];
+#define KEEP_ALL()                                                                                                   \
+    _Pragma("unroll") for (int k = 0; k < TURNS; k++)                                                                \
+    {                                                                                                                \
+        const int m = mt * BM + (k * NT + tid) / (BN / 8), image = divide(m, by_pixels);                             \
+        if (m < m_all && n8 < n_room) {                                                                              \
+            KEEP_RESIDUALS(k, image * y_n + (m - image * pixels) * y_p + n8)                                         \
+        }                                                                                                            \
+    }
+    if (splits == 1)
+        KEEP_ALL()
+#else
+    if (splits == 1) /* 64 bytes by every fourth item */
         for (int id = tid * 4; id < BM * BN / 8; id += NT * 4) {
             const int m = mt * BM + id / (BN / 8), n = nt * BN + id % (BN / 8) * 8, image = divide(m, by_pixels);
             if (m < m_all && n < n_room) {
                 PREFETCH_RESIDUALS(image * y_n + (m - image * pixels) * y_p + n)
             }
         }
+#endif
     float acc[MI][NI][4];
 #pragma unroll
     for (int i = 0; i < MI; i++)
@@ -237,6 +286,67 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
 #pragma unroll
             for (int j = 0; j < NI; j++)
                 store_part(mine + ((long)part * MI * NI + i * NI + j) * NT, acc[i][j]);
+#if defined(WALK_PTX)
+        /* All parts are at work: each finishes its share of the tile. */
+        const int all = MI * NI * NT, begin = divide(all * part, by_splits) + tid, end = divide(all * (part + 1), by_splits);
+#if RESIDUALS > 0
+        uint pair[2][RESIDUALS];
+#endif
+        float2 two;
+#define PLACE_OF(slot)                                                                                               \
+    const int ij = (slot) / NT, t = (slot) % NT, l = t & 31, wp = t >> 5;                                            \
+    const int n = nt * BN + wp % WARPS_N * WN + ij % NI * 8 + (l & 3) * 2;                                           \
+    const int m = mt * BM + wp / WARPS_N * WM + ij / NI * 16 + (l >> 2);                                             \
+    const int image0 = divide(m, by_pixels), image1 = divide(m + 8, by_pixels);                                      \
+    const ulong at0 = image0 * y_n + (m - image0 * pixels) * y_p + n * y_c,                                          \
+                at1 = image1 * y_n + (m + 8 - image1 * pixels) * y_p + n * y_c;
+#define GATHER()                                                                                                     \
+    {                                                                                                                \
+        two = *(__global const float2 *)(bias + bias_at + n);                                                        \
+        if (m < m_all && n < n_room) {                                                                               \
+            KEEP_PAIRS(0, at0)                                                                                       \
+        }                                                                                                            \
+        if (m + 8 < m_all && n < n_room) {                                                                           \
+            KEEP_PAIRS(1, at1)                                                                                       \
+        }                                                                                                            \
+    }
+        if (begin < end) {
+            PLACE_OF(begin)
+            GATHER()
+        }
+        BARRIER();
+        if (tid == 0) {
+            walk_arrive(counts + counts_at + tile);
+            walk_until(counts + counts_at + tile, splits * (walk_epoch + 1), walk_counts);
+        }
+        BARRIER();
+        for (int slot = begin; slot < end; slot += NT) {
+            PLACE_OF(slot)
+            if (slot != begin)
+                GATHER()
+            float4 v = 0.0f;
+#pragma unroll 4
+            for (int s = 0; s < splits; s++)
+                v += load_part(parts + parts_at + ((long)tile * splits + s) * all + slot);
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                const ulong at = k ? at1 : at0;
+                if (m + k * 8 >= m_all || n >= n_room)
+                    continue;
+                UNPACK_PAIRS(k)
+                const float a = n < n_all ? EPILOGUE((k ? v.z : v.x) + two.x, 0, n) : 0.0f;
+                const float b = n + 1 < n_all ? EPILOGUE((k ? v.w : v.y) + two.y, 1, n + 1) : 0.0f;
+#ifdef Y_VECTOR
+                store_half2((float2)(a, b), y + y_at + at);
+#else
+                STORE(a, y, y_at + at);
+                if (n + 1 < n_room)
+                    STORE(b, y, y_at + at + y_c);
+#endif
+            }
+        }
+        return;
+#endif
         BARRIER();
         if (tid == 0)
             *(__local uint *)room = arrive(counts + counts_at + tile) == (uint)splits - 1;
@@ -245,6 +355,9 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             return;
         if (tid == 0)
             counts[counts_at + tile] = 0;
+#if KEEPS
+        KEEP_ALL()
+#endif
 #pragma unroll
         for (int i = 0; i < MI; i++)
 #pragma unroll
@@ -274,22 +387,26 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         }
         BARRIER();
 #pragma unroll
-        for (int k = 0; k < BM / PASSES * BN / 8 / NT; k++) {
-            const int id = k * NT + tid, r = id / (BN / 8), n = nt * BN + id % (BN / 8) * 8;
+        for (int k = 0; k < TURNS; k++) {
+            const int id = k * NT + tid, r = id / (BN / 8), n = n8;
             const int m = mt * BM + pass * (BM / PASSES) + r;
             if (m >= m_all || n >= n_room)
                 continue;
             const int image = divide(m, by_pixels), p = m - image * pixels;
             const ulong at = image * y_n + p * y_p + n * y_c;
+#if KEEPS
+            UNPACK_RESIDUALS(k)
+#else
             LOAD_RESIDUALS(at)
+#endif
             float v[8];
             vstore4(load_local(sm + (r * OUT_ROW + id % (BN / 8) * 8) * 4), 0, v);
             vstore4(load_local(sm + (r * OUT_ROW + id % (BN / 8) * 8 + 4) * 4), 1, v);
 #pragma unroll
             for (int e = 0; e < 8; e++)
-                v[e] = n + e < n_all ? EPILOGUE(v[e] + bias[bias_at + n + e], e, n + e) : 0.0f;
+                v[e] = n + e < n_all ? EPILOGUE(v[e] + shift[e], e, n + e) : 0.0f;
 #ifdef Y_VECTOR
-            vstorea_half8(vload8(0, v), (y_at + at) / 8, y);
+            store_half8(vload8(0, v), y + y_at + at);
 #else
             for (int e = 0; e < 8; e++)
                 if (n + e < n_room)

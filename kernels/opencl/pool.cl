@@ -35,8 +35,9 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
           out_at + image * y_n + channel * y_c + oy * y_y + ox * y_x);
 }
 
-/* The same where both lie with channels last, in halves: an item computes 8 neighbouring channels of a pixel. */
-#if defined(IMAGES)
+/* The same where both lie with channels last, in halves: an item computes 8 neighbouring channels of a pixel. Windows of
+ * KH by KW, defined before it. */
+#if defined(KW)
 __kernel void pool8(__global const half *im, const ulong im_at, __global half *out, const ulong out_at,
                     const long total, const long chunks_, const long h_, const long w_, const long kh, const long kw,
                     const long oh_, const long ow_, const long sh, const long sw, const long ph, const long pw,
@@ -50,17 +51,25 @@ __kernel void pool8(__global const half *im, const ulong im_at, __global half *o
     const int y0 = (int)oy * (int)sh - (int)ph, x0 = (int)ox * (int)sw - (int)pw;
     float8 best = -INFINITY, sum = 0.0f;
     int inside = 0, padded = 0;
-    for (int y = 0, iy = y0; y < kh; y++, iy += dh)
-        for (int x = 0, ix = x0; x < kw; x++, ix += dw) {
-            if (iy < h + ph_end && ix < w + pw_end)
-                padded++;
-            if (iy < 0 || iy >= h || ix < 0 || ix >= w)
-                continue;
-            const float8 v = vloada_half8(im_at / 8 + ((n * h + iy) * w + ix) * chunks + c, im);
-            best = select(best, v, isnan(v) | (v > best));
-            sum += v;
-            inside++;
+    /* KH and KW are known: all loads of a row of the window are under way at once, outside of the image from its edge */
+#pragma unroll
+    for (int y = 0; y < KH; y++) {
+        const int iy = y0 + y * (int)dh;
+        float8 v[KW];
+#pragma unroll
+        for (int x = 0; x < KW; x++)
+            v[x] = load_half8(
+                im + im_at + (((n * h + clamp(iy, 0, h - 1)) * w + clamp(x0 + x * (int)dw, 0, w - 1)) * chunks + c) * 8ul);
+#pragma unroll
+        for (int x = 0; x < KW; x++) {
+            const int ix = x0 + x * (int)dw;
+            const bool in = iy >= 0 && iy < h && ix >= 0 && ix < w;
+            padded += iy < h + ph_end && ix < w + pw_end;
+            inside += in;
+            best = select(best, v[x], (isnan(v[x]) | (v[x] > best)) & (in ? -1 : 0));
+            sum += in ? v[x] : (float8)(0.0f);
         }
-    vstorea_half8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out_at / 8 + i, out);
+    }
+    store_half8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out + out_at + i * 8ul);
 }
 #endif

@@ -104,7 +104,7 @@ reduce_image(__global const half *x, const ulong x_at, __global Y_TYPE *y, const
     const uint n = get_group_id(0) / groups, c = get_group_id(0) % groups * 8 + t % 8;
     float8 v = mode == 2 ? -INFINITY : 0.0f;
     for (uint p = t / 8; p < pixels && c < chunks; p += 32) {
-        const float8 e = vloada_half8(x_at / 8 + (n * pixels + p) * chunks + c, x);
+        const float8 e = load_half8(x + x_at + ((n * pixels + p) * chunks + c) * 8ul);
         v = mode == 2 ? fmax(v, e) : v + e;
     }
     part[t] = v;

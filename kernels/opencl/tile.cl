@@ -71,8 +71,8 @@ __kernel void depthwise(__global const half *x, const ulong x_at, __global const
     for (int py = iy; tap < taps; py += dh) {
         for (int k = 0, px = ix; k < kw; k++, px += dw, tap++)
             if (py >= 0 && py < h && px >= 0 && px < wd)
-                sum += vloada_half8(x_at / 8 + ((image * h + py) * wd + px) * chunks + c, x) *
-                       vloada_half8(w_at / 8 + tap * chunks + c, w);
+                sum += load_half8(x + x_at + (((image * h + py) * wd + px) * chunks + c) * 8) *
+                       load_half8(w + w_at + (tap * chunks + c) * 8);
     }
     float v[8];
     vstore8(sum, 0, v);
@@ -83,7 +83,7 @@ __kernel void depthwise(__global const half *x, const ulong x_at, __global const
     for (int e = 0; e < 8; e++)
         v[e] = n + e < n_all ? EPILOGUE(v[e] + bias[bias_at + n + e], e, n + e) : 0.0f;
 #ifdef Y_VECTOR
-    vstorea_half8(vload8(0, v), (y_at + at) / 8, y);
+    store_half8(vload8(0, v), y + y_at + at);
 #else
     for (int e = 0; e < 8; e++)
         if (n + e < n_room)

@@ -18,7 +18,8 @@ typedef struct walk_step {
     long ints[WALK_INTS];  /* its numbers */
     ulong items;           /* of a kernel by items: how many; 0: a kernel by groups */
     uint body, units, first, columns; /* which function; units of 256 items; the group that takes unit 0; groups a row */
-    uint wait, wait_for, arrive, room; /* counter of the phase before and how far it must be; counter of its own phase */
+    uint wait, wait_for, arrive; /* counter of the phase before and how far it must be; counter of its own phase */
+    uint weights;                /* bytes of p[1] that each group brings nearer two steps before */
 } walk_step;
 
 #if defined(WALK_PTX)
@@ -34,6 +35,10 @@ static uint walk_look(__global uint *count)
 }
 #define WALK_MEET() asm volatile("bar.sync 0;" ::: "memory")
 #define WALK_SETTLE()
+static void walk_prefetch(const ulong at, const uint bytes)
+{
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes) : "memory");
+}
 #else
 static void walk_arrive(__global uint *count)
 {
@@ -50,17 +55,21 @@ static uint walk_look(__global uint *count)
 #define WALK_SETTLE() WALK_MEET() /* PoCL runs what one item does alone for all, where no barrier follows it */
 #endif
 
+/* One item waits until `count` has come to the target. */
+static void walk_until(__global uint *count, const uint target, __global uint *counts)
+{
+    for (uint n = 1; (int)(walk_look(count) - target) < 0; n++)
+        if (n == WALK_PATIENCE || (n % 4096 == 0 && walk_look(counts))) {
+            counts[0] = 1;
+            break;
+        }
+}
+
 /* All items of the group wait for the phase before `st`. */
 static void walk_wait(__constant const walk_step *st, __global uint *counts, const uint epoch)
 {
-    if (get_local_id(0) == 0) {
-        const uint target = st->wait_for * (epoch + 1);
-        for (uint n = 1; (int)(walk_look(counts + st->wait) - target) < 0; n++)
-            if (n == WALK_PATIENCE || (n % 4096 == 0 && walk_look(counts))) {
-                counts[0] = 1;
-                break;
-            }
-    }
+    if (get_local_id(0) == 0)
+        walk_until(counts + st->wait, st->wait_for * (epoch + 1), counts);
     WALK_MEET();
 }
 

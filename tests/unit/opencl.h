@@ -62,6 +62,7 @@ static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool
 /* Runs a graph both ways; returns how many steps the device ran, other than copies. The last tactic that is no copy is
  * left in `last`. */
 static char last[32];
+static const char *dump; /* folder for the kernels' sources; NULL: none */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
     gopt_ctx *cx = gopt_ctx_create(NULL);
@@ -82,6 +83,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         }
         const gopt_engine_options o = { .backend = k ? "cpu" : "opencl",
                                         .precision = k ? NULL : precision,
+                                        .dump_kernels = k ? NULL : dump,
                                         .reference = k == 1 };
         st = gopt_engine_create(g, &o, &e[k]);
         st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;

@@ -211,6 +211,10 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
  *     EXTRA_ARGS                      the kernel's further arguments, a pointer and an offset for each of `refs`
  *     LOAD_RESIDUALS(i)               loads 8 neighbouring halves of each residual, from element i of the result on
  *     PREFETCH_RESIDUALS(i)           PREFETCH of where each of them will be loaded from
+ *     RESIDUALS                       how many there are
+ *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8 of each residual, from element i on
+ *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those
+ *     KEEP_PAIRS(k, i), UNPACK_PAIRS(k)   the same of two neighbouring halves: pair[k][…], load2, unpack2
  *     EPILOGUE(acc, e, n)             the result for a sum, element e of those 8, channel n
  *     EPILOGUE_AT(acc, i, n)          the same for element i of the result, loading by itself */
 typedef struct gi_cl_epilogue {

@@ -584,7 +584,8 @@ gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took)
 
 typedef struct tail {
     writer w;
-    gi_str args, residuals, prefetches, values, values_at; /* of the macros */
+    gi_str args, residuals, prefetches, keeps, unpacks, pairs, unpack_pairs, values, values_at; /* of the macros */
+    uint32_t n_residuals;
     gi_cl_epilogue *e;
     int axis;
 } tail;
@@ -629,9 +630,14 @@ static gopt_status take_operand(tail *t, const gi_node *n, uint32_t i, gi_str *p
     } else if (!blob && view.half && w->out.half && gi_cl_same_place(&view, &w->out)) {
         t->e->residual = true;
         gi_str_addf(&t->args, ", __global const half *t%u, const ulong t%u_at", r, r);
-        gi_str_addf(&t->residuals, " float q%u[8]; vstore8(vloada_half8((t%u_at + (i)) / 8, t%u), 0, q%u);", r, r, r,
+        gi_str_addf(&t->residuals, " float q%u[8]; vstore8(load_half8(t%u + t%u_at + (i)), 0, q%u);", r, r, r,
                     r);
         gi_str_addf(&t->prefetches, " PREFETCH(t%u + t%u_at + (i));", r, r);
+        gi_str_addf(&t->keeps, " kept[k][%u] = load8(t%u + t%u_at + (i));", t->n_residuals, r, r);
+        gi_str_addf(&t->unpacks, " float q%u[8]; unpack8(kept[k][%u], q%u);", r, t->n_residuals, r);
+        gi_str_addf(&t->pairs, " pair[k][%u] = load2(t%u + t%u_at + (i));", t->n_residuals, r, r);
+        gi_str_addf(&t->unpack_pairs, " float q%u[2]; unpack2(pair[k][%u], q%u);", r, t->n_residuals, r);
+        t->n_residuals++;
         gi_str_addf(&t->values, ", q%u[e]", r);
         gi_str_addf(&t->values_at, ", vload_half(t%u_at + (i), t%u)", r, r);
     } else {
@@ -652,7 +658,8 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     gi_str params, s;
     *e = (gi_cl_epilogue){ 0 };
     *ok = true;
-    gi_str *const all[] = { &t.w.body, &t.args, &t.residuals, &t.prefetches, &t.values, &t.values_at, &params, &s };
+    gi_str *const all[] = { &t.w.body, &t.args,         &t.residuals, &t.prefetches, &t.keeps, &t.unpacks,
+                            &t.pairs,  &t.unpack_pairs, &t.values,    &t.values_at,  &params,  &s };
     for (size_t i = 0; i < GI_COUNT(all); i++)
         gi_str_init(all[i], b->arena);
     gi_map_init(&t.w.names, b->arena);
@@ -675,6 +682,10 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     gi_str_addf(&s, "#define EXTRA_ARGS %s\n#define LOAD_RESIDUALS(i)%s\n", t.args.p ? t.args.p : "",
                 t.residuals.p ? t.residuals.p : "");
     gi_str_addf(&s, "#define PREFETCH_RESIDUALS(i)%s\n", t.prefetches.p ? t.prefetches.p : "");
+    gi_str_addf(&s, "#define RESIDUALS %u\n#define KEEP_RESIDUALS(k, i)%s\n#define UNPACK_RESIDUALS(k)%s\n",
+                t.n_residuals, t.keeps.p ? t.keeps.p : "", t.unpacks.p ? t.unpacks.p : "");
+    gi_str_addf(&s, "#define KEEP_PAIRS(k, i)%s\n#define UNPACK_PAIRS(k)%s\n", t.pairs.p ? t.pairs.p : "",
+                t.unpack_pairs.p ? t.unpack_pairs.p : "");
     gi_str_addf(&s, "#define EPILOGUE(acc, e, n) epilogue(acc%s)\n", t.values.p ? t.values.p : "");
     gi_str_addf(&s, "#define EPILOGUE_AT(acc, i, n) epilogue(acc%s)\n", t.values_at.p ? t.values_at.p : "");
     for (size_t i = 0; i < GI_COUNT(all); i++)

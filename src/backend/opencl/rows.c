@@ -1,7 +1,7 @@
 /* Softmax and reductions over neighbouring dimensions, and pooling. */
 #include "backend/opencl/cl.h"
 
-enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128 };
+enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128, MOST_WINDOW = 7 };
 
 static gopt_status two_refs(gi_cl_build *b, const gi_node *n, gi_cl_ref refs[2])
 {
@@ -266,7 +266,8 @@ static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_cl_wi
                              w->sw, w->ph,           w->pw, w->ph_end, w->pw_end, w->dh, w->dw, mode };
     const char *source = with_access(b, gk_opencl_pool, x, y);
     gi_cl_ref refs[2];
-    GI_NEED(source);
+    GI_NEED(source &&
+            (source = gi_arena_printf(b->arena, "#define KH %d\n#define KW %d\n%s", (int)w->kh, (int)w->kw, source)));
     GI_TRY(two_refs(b, n, refs));
     return gi_cl_launch_kernel(b, source, "pool8", 2, refs, GI_COUNT(ints), ints, (size_t[]){ (size_t)total, 1, 1 },
                                NULL);
@@ -316,6 +317,7 @@ gopt_status gi_cl_take_pool(gi_cl_build *b, const gi_node *n, bool *took)
     if (!gi_cl_view_of(b, gi_node_in(n, 0), &vx) || !gi_cl_view_of(b, n->out[0], &vy))
         return GOPT_INTERNAL;
     *took = true;
-    return vx.channels_last && vy.channels_last ? launch_pool8(b, n, &v, &vx, &vy, mode)
-                                                : launch_pool(b, n, &v, &vx, &vy, mode);
+    return vx.channels_last && vy.channels_last && v.kh <= MOST_WINDOW && v.kw <= MOST_WINDOW
+               ? launch_pool8(b, n, &v, &vx, &vy, mode)
+               : launch_pool(b, n, &v, &vx, &vy, mode);
 }

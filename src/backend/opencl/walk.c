@@ -129,7 +129,7 @@ static cl_ulong address(mems *all, cl_mem m, uint64_t offset)
 }
 
 /* `sums` and `counts`: where the parts of split sums and their counters go. */
-static gi_cl_walk_step step_of(const item *it, mems *all, cl_mem sums, uint64_t sums_at, cl_mem counts,
+static gi_cl_walk_step step_of(const item *it, unsigned groups, mems *all, cl_mem sums, uint64_t sums_at, cl_mem counts,
                                uint64_t counts_at)
 {
     const gi_cl_launch *l = it->l;
@@ -149,6 +149,8 @@ static gi_cl_walk_step step_of(const item *it, mems *all, cl_mem sums, uint64_t 
     for (uint32_t i = 0; i < it->body.n_ints; i++)
         s.ints[i] = ints[i];
     s.items = it->body.by_items ? l->global[0] : 0;
+    if (it->made && it->l->mma->bytes[1] < UINT32_MAX) /* rounded down: no byte past the end is asked for */
+        s.weights = (cl_uint)(it->l->mma->bytes[1] / groups / 16 * 16);
     s.columns = it->body.square ? (cl_uint)(l->global[0] / 16) : 1;
     return s;
 }
@@ -257,7 +259,8 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
     double best[2] = { -1, -1 };
     const cl_uint taking = (cl_uint)(it->units < d->units ? it->units : d->units);
     for (cl_uint i = 0; i < REPEATS; i++) {
-        table[i] = step_of(it, &all, sums, 0, counts, (REPEATS + 2) * GI_CL_WALK_LINE * 4);
+        const uint64_t tiles = (REPEATS + 2) * GI_CL_WALK_LINE + (uint64_t)i * (uint64_t)it->made->tiles;
+        table[i] = step_of(it, d->units, &all, sums, 0, counts, tiles * 4);
         table[i].wait = i * GI_CL_WALK_LINE;
         table[i].wait_for = i ? taking : 0;
         table[i].arrive = (i + 1) * GI_CL_WALK_LINE;
@@ -309,7 +312,7 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
         tiles = (uint64_t)it->made->tiles > tiles ? (uint64_t)it->made->tiles : tiles;
     }
     cl_int err;
-    const size_t count_bytes = ((REPEATS + 2) * GI_CL_WALK_LINE + (size_t)tiles) * 4;
+    const size_t count_bytes = ((REPEATS + 2) * GI_CL_WALK_LINE + REPEATS * (size_t)tiles) * 4;
     cl_mem sums_mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE, (size_t)sums, NULL, &err);
     cl_mem counts = clCreateBuffer(d->context, CL_MEM_READ_WRITE, count_bytes, NULL, &err);
     double least = -1;
@@ -410,7 +413,7 @@ static gopt_status make_walk(gi_cl_span *s, part *p)
     for (size_t i = 0; i < p->n; i++) {
         if (i && items[i].phase != items[i - 1].phase)
             sums = 0;
-        table[i] = step_of(&items[i], &all, p->sums, sums, p->counts, (heads + tiles) * 4);
+        table[i] = step_of(&items[i], d->units, &all, p->sums, sums, p->counts, (heads + tiles) * 4);
         sums += items[i].made ? items[i].made->parts : 0;
         tiles += items[i].made ? (uint64_t)items[i].made->tiles : 0;
     }

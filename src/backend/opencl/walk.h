@@ -12,7 +12,7 @@ typedef struct gi_cl_walk_step {
     cl_long ints[GI_CL_WALK_INTS];
     cl_ulong items;
     cl_uint body, units, first, columns;
-    cl_uint wait, wait_for, arrive, room;
+    cl_uint wait, wait_for, arrive, weights;
 } gi_cl_walk_step;
 
 /* A kernel that is part of a walk. */
