@@ -185,36 +185,49 @@ static void count_steps(const gi_plan *p, gi_special *s)
                 count_steps(p->steps.p[i].branch[k], s);
 }
 
-/* One line on what was placed elsewhere than asked: operators with their first reason. */
+typedef struct placement {
+    gi_str what; /* operators that the cpu runs, with their first reason */
+    gi_smap seen;
+    size_t there, here, named;
+} placement;
+
+/* Of branches too. */
+static void count_placement(const gi_plan *p, placement *c)
+{
+    enum { MOST_NAMED = 8 };
+    for (size_t i = 0; i < p->steps.n; i++) {
+        const gi_plan_step *st = &p->steps.p[i];
+        const bool there = st->kind == GI_STEP_COMPILED && st->device == 1;
+        if (!st->node)
+            continue;
+        c->there += there;
+        c->here += !there;
+        if (!there && !gi_smap_get(&c->seen, st->info.op) && c->named < MOST_NAMED) {
+            (void)gi_smap_put(&c->seen, st->info.op, &c->seen);
+            gi_str_addf(&c->what, "%s%s (%s)", c->named++ ? "; " : "", st->info.op,
+                        st->info.reason ? st->info.reason : "");
+        }
+        for (int k = 1; k >= 0; k--)
+            if (st->branch[k])
+                count_placement(st->branch[k], c);
+    }
+}
+
+/* One line on what was placed elsewhere than asked. */
 static gopt_status tell_placement(struct gopt_engine *e, const gi_plan *p)
 {
     if (e->told || !e->backend[1])
         return GOPT_OK;
     e->told = true;
+    placement c = { 0 };
     gi_arena *a = gi_arena_create(e->cx);
     GI_NEED(a);
-    gi_str s;
-    gi_str_init(&s, a);
-    size_t there = 0, here = 0, named = 0;
-    gi_smap seen;
-    gi_smap_init(&seen, a);
-    for (size_t i = 0; i < p->steps.n; i++) {
-        const gi_plan_step *st = &p->steps.p[i];
-        if (!st->node)
-            continue;
-        if (st->kind == GI_STEP_COMPILED && st->device == 1) {
-            there++;
-            continue;
-        }
-        here++;
-        if (gi_smap_get(&seen, st->info.op) || named == 8)
-            continue;
-        (void)gi_smap_put(&seen, st->info.op, &seen);
-        gi_str_addf(&s, "%s%s (%s)", named++ ? "; " : "", st->info.op, st->info.reason ? st->info.reason : "");
-    }
-    if (here)
+    gi_str_init(&c.what, a);
+    gi_smap_init(&c.seen, a);
+    count_placement(p, &c);
+    if (c.here)
         gi_note(e->cx, &(gi_place){ .file = e->graph->file }, NULL, "%s runs %zu steps, the cpu the other %zu: %s",
-                e->backend[1]->name, there, here, s.p ? s.p : "");
+                e->backend[1]->name, c.there, c.here, c.what.p ? c.what.p : "");
     gi_arena_destroy(a);
     return GOPT_OK;
 }
