@@ -244,6 +244,26 @@ static void the_greatest(void **state)
                      1);
 }
 
+static void quantizing(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: f32[3,40]", "QuantizeLinear %x, dense<f32[], 0.02>, dense<u8[], 100>");
+    node("%x: f32[3,4]", "QuantizeLinear %x, dense<f32[4], [0.5,0.25,0.01,3.0]>, dense<i8[4], [1,-2,100,0]>");
+    node("%x: f32[3,4]", "QuantizeLinear %x, dense<f32[3], [0.5,0.0001,2.0]>, dense<i16[3], [1,-2,0]> { axis = 0 }");
+    node("%x: f32[3,4]", "QuantizeLinear %x, dense<f32[3,2], [0.5,0.25,0.01,0.02,3.0,0.1]> { block_size = 2 }");
+    node("%x: u8[3,4]", "DequantizeLinear %x, dense<f32[], 0.02>, dense<u8[], 7>");
+    node("%x: i8[3,4]", "DequantizeLinear %x, dense<f32[3], [0.5,0.25,2.0]> { axis = 0 }");
+    node("%x: i32[3,4]", "DequantizeLinear %x, dense<f32[4], [0.5,0.25,2.0,1.0]>");
+    node("%x: u16[3,4]", "DequantizeLinear %x, dense<f32[3,2], [0.5,0.25,0.01,0.02,3.0,0.1]>, "
+                         "dense<u16[3,2], [1,2,3,4,5,6]> { block_size = 2 }");
+    assert_int_equal(check("graph (%x: f32[7,90]) {\n  %y, %s, %z = DynamicQuantizeLinear %x\n"
+                           "  return %y as \"y\", %s as \"s\", %z as \"z\"\n}\n",
+                           false),
+                     1);
+}
+
 /* Values of type f16 lie as halves and are computed in floats, in networks exported so. */
 static void values_in_f16(void **state)
 {
@@ -279,6 +299,7 @@ int main(void)
         cmocka_unit_test(along_axes),
         cmocka_unit_test(the_greatest),
         cmocka_unit_test(values_in_f16),
+        cmocka_unit_test(quantizing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

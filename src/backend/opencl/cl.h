@@ -244,6 +244,7 @@ gopt_status gi_cl_take_resize(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_arrange(gi_cl_build *b, const gi_node *n, bool *took); /* Pad, Expand, Tile and their like */
 gopt_status gi_cl_take_direct(gi_cl_build *b, const gi_node *n, bool *took);  /* what no product takes */
 gopt_status gi_cl_take_reduce(gi_cl_build *b, const gi_node *n, bool *took);  /* what rows do not take, ArgMax, TopK */
+gopt_status gi_cl_take_quantize(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_recurrent(gi_cl_build *b, const gi_node *n, bool *took); /* RNN, GRU, LSTM */
 
 /* Sources embedded from kernels/opencl. */
