@@ -196,6 +196,28 @@ static void sums_of_any_kind(void **state)
     half_node("%x: f32[1,4,3,5]", "ConvTranspose %h, dense<f32[4,3,2,2], #a> { strides = [2,2] }");
 }
 
+static void pools_of_any_kind(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (int column = 0; column < 2; column++) {
+        char text[256];
+        (void)snprintf(
+            text, sizeof text,
+            "graph (%%x: f32[2,3,5,6]) {\n  %%y, %%i = MaxPool %%x { kernel_shape = [3,2], strides = [2,1], pads = "
+            "[1,0,1,1], storage_order = %d }\n  return %%y as \"y\", %%i as \"i\"\n}\n",
+            column);
+        assert_int_equal(check(text, false), 1);
+    }
+    node("%x: f32[1,2,4,5,6]", "MaxPool %x { kernel_shape = [2,3,2], strides = [1,2,2], pads = [1,1,0,0,1,1] }");
+    node("%x: u8[1,2,7]", "MaxPool %x { kernel_shape = [3], strides = [2] }");
+    node("%x: f32[1,2,4,5,6]", "AveragePool %x { kernel_shape = [2,3,2], strides = [1,2,2], pads = [1,1,0,0,1,1] }");
+    node("%x: f32[1,2,4,5,6]", "AveragePool %x { kernel_shape = [2,3,2], strides = [2,2,2], pads = [1,1,0,0,1,1], "
+                               "count_include_pad = 1, ceil_mode = 1 }");
+    node("%x: f32[2,3,5,6]", "LpPool %x { kernel_shape = [2,3], strides = [2,2], pads = [1,1,0,1], p = 3 }");
+}
+
 static void along_axes(void **state)
 {
     (void)state;
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test(along_axes),
         cmocka_unit_test(the_greatest),
         cmocka_unit_test(values_in_f16),
+        cmocka_unit_test(pools_of_any_kind),
         cmocka_unit_test(quantizing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

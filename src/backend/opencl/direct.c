@@ -1,5 +1,5 @@
 /* Sums over windows and rows by an item a result, for what no faster kernel takes: transposed convolutions, convolutions
- * of any number of spatial dims, products of integers, of vectors and of batches that broadcast irregularly.
+ * and pools of any number of spatial dims, places of maxima, products of integers, of vectors and of batches that broadcast irregularly.
  *
  * ConvTranspose as a gather: element p of the result takes from the elements n of x whose tap t falls on it,
  * p + pad = n * stride + t * dilation. */
@@ -106,6 +106,104 @@ static gopt_status take_conv(gi_cl_build *b, const gi_node *n, bool *took)
     return launch(b, n, &win, x[1], groups, transposed);
 }
 
+/* ---- pools ---- */
+
+/* The largest element of a window, or (`indices`) where it lies in all of x: the first of equals, -1 of none. */
+static gopt_status launch_max(gi_cl_build *b, const gi_node *n, const gi_window *w, const char *lowest, bool indices)
+{
+    const char *at[GOPT_MAX_RANK] = { "c0", "c1" };
+    const gi_value *vx = gi_node_in(n, 0);
+    const bool by_column = gi_attr_int(n, MaxPool_at_storage_order) != 0;
+    int64_t scale = 1;
+    gi_cl_index k;
+    gi_cl_view x;
+    GI_TRY(gi_cl_index_begin(&k, b, n, n->out[indices ? MaxPool_out_Indices : MaxPool_out_Y]));
+    GI_TRY(gi_cl_index_read(&k, vx, "X", &x));
+    for (int i = 0; i < w->n; i++)
+        at[i + 2] = gi_cl_places[i + 2];
+    gi_str *s = &k.body;
+    gi_str_addf(s, "    %s best = %s;\n    long found = -1;\n", gi_cl_type(vx->type->dtype), lowest);
+    open_taps(s, w, false);
+    gi_str_addf(s, "    const %s v = X(", gi_cl_type(vx->type->dtype));
+    gi_cl_index_place(s, &x, at);
+    gi_str_add(
+        s, ");\n    if (found < 0 || v > best || (v != v && best == best)) {\n        best = v;\n        found = 0");
+    for (int i = 0; i < w->n; i++) {
+        const int d = by_column ? i : w->n - 1 - i;
+        gi_str_addf(s, " + (long)n%d * %" PRId64, d + 2, scale);
+        scale *= w->in[d];
+    }
+    gi_str_add(s, ";\n    }\n");
+    close_taps(s, w);
+    if (indices)
+        gi_str_addf(s, "    found += found < 0 ? 0 : ((long)c0 * %" PRId64 " + c1) * %" PRId64 ";\n", x.dims[1], scale);
+    return gi_cl_index_end(&k, indices ? "found" : "best");
+}
+
+/* AveragePool and LpPool. */
+static gopt_status launch_mean(gi_cl_build *b, const gi_node *n, const gi_window *w)
+{
+    const bool mean = n->op == OP_AveragePool, pads = mean && gi_attr_int(n, AveragePool_at_count_include_pad);
+    const char *at[GOPT_MAX_RANK] = { "c0", "c1" };
+    gi_cl_index k;
+    gi_cl_view x;
+    char value[64];
+    GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));
+    GI_TRY(gi_cl_index_read(&k, gi_node_in(n, 0), "X", &x));
+    gi_str *s = &k.body;
+    gi_str_add(s, "    float sum = 0.0f, count = 0.0f, padded = 1.0f;\n");
+    for (int i = 0; i < w->n; i++) {
+        at[i + 2] = gi_cl_places[i + 2];
+        if (pads) /* pads count, as far as they reach */
+            gi_str_addf(s,
+                        "    int inside%d = 0;\n    for (ix t = 0; t < %" PRId64
+                        "; t++)\n        inside%d += c%d * %" PRId64 " + t * %" PRId64 " < %" PRId64
+                        ";\n    padded *= inside%d;\n",
+                        i, w->kernel[i], i, i + 2, w->stride[i], w->dilation[i], w->in[i] + w->begin[i] + w->end[i], i);
+    }
+    open_taps(s, w, false);
+    gi_str_add(s, "    const float v = X(");
+    gi_cl_index_place(s, &x, at);
+    if (mean)
+        gi_str_add(s, ");\n    sum += v;\n    count += 1.0f;\n");
+    else
+        gi_str_addf(s, ");\n    sum += pow(fabs(v), %" PRId64 ".0f);\n", gi_attr_int(n, LpPool_at_p));
+    close_taps(s, w);
+    if (mean)
+        (void)snprintf(value, sizeof value, "sum / %s", pads ? "padded" : "count");
+    else
+        (void)snprintf(value, sizeof value, "pow(sum, 1.0f / %" PRId64 ".0f)", gi_attr_int(n, LpPool_at_p));
+    return gi_cl_index_end(&k, value);
+}
+
+static gopt_status take_pool(gi_cl_build *b, const gi_node *n, bool *took)
+{
+    const gi_value *vx = gi_node_in(n, 0);
+    int rank, ry;
+    int64_t x[GOPT_MAX_RANK], y[GOPT_MAX_RANK];
+    gi_window w;
+    if (!gi_cl_tensor(b, vx, "its input", &rank, x) || !gi_cl_tensor(b, n->out[0], "its result", &ry, y) || rank < 3)
+        return GOPT_OK;
+    if (!gi_window_read(n, rank - 2, NULL, &w) || !gi_window_place(&w, x + 2)) {
+        (void)gi_cl_decline(b, "%s", w.why);
+        return GOPT_OK;
+    }
+    const gopt_dtype t = vx->type->dtype;
+    const bool real = gi_cl_is_float(t), max = n->op == OP_MaxPool;
+    if ((!real && !(max && (t == GOPT_I8 || t == GOPT_U8))) ||
+        (n->op == OP_LpPool && gi_attr_int(n, LpPool_at_p) < 1)) {
+        (void)gi_cl_decline(b, "%s of %s is not computed", n->op_name, gopt_dtype_name(t));
+        return GOPT_OK;
+    }
+    *took = true;
+    if (!max)
+        return launch_mean(b, n, &w);
+    const char *lowest = real ? "-INFINITY" : t == GOPT_I8 ? "-128" : "0";
+    GI_TRY(launch_max(b, n, &w, lowest, false));
+    return n->n_out > MaxPool_out_Indices && n->out[MaxPool_out_Indices]->n_uses ? launch_max(b, n, &w, lowest, true)
+                                                                                 : GOPT_OK;
+}
+
 /* ---- products ---- */
 
 static bool is_number(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims)
@@ -176,6 +274,10 @@ gopt_status gi_cl_take_direct(gi_cl_build *b, const gi_node *n, bool *took)
     case OP_Conv:
     case OP_ConvTranspose:
         return take_conv(b, n, took);
+    case OP_MaxPool:
+    case OP_AveragePool:
+    case OP_LpPool:
+        return take_pool(b, n, took);
     case OP_MatMul:
     case OP_MatMulInteger:
         return take_product(b, n, took);
