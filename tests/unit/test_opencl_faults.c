@@ -24,6 +24,8 @@ static const char network[] = "graph (%x: f32[1,4,6,6], %i: i64[3]) {\n"
                               "  %a = Add %s, %d\n"
                               "  return %a as \"a\"\n}\n";
 
+static const char *precision = "fp32";
+
 typedef struct life {
     gopt_status status;
     char message[1000], hint[1000];
@@ -46,7 +48,8 @@ static void run_in(gopt_ctx *cx, gopt_graph *g, gopt_run_context *rc, life *l)
         for (size_t i = 0; i < 2; i++)
             assert_int_equal(gopt_run_context_set_input(reference, i, in[i]), GOPT_OK);
         assert_int_equal(gopt_run(reference), GOPT_OK);
-        close_enough(gopt_run_context_output(rc, 0), gopt_run_context_output(reference, 0), false, network);
+        close_enough(gopt_run_context_output(rc, 0), gopt_run_context_output(reference, 0), !strcmp(precision, "fp16"),
+                     network);
         gopt_run_context_destroy(reference);
         gopt_engine_destroy(e);
     }
@@ -66,7 +69,7 @@ static life live(void)
     cl.failed = NULL;
     assert_int_equal(gi_parse(cx, "test", network, strlen(network), &g), GOPT_OK);
     assert_int_equal(gi_infer_graph(g), GOPT_OK);
-    l.status = gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl" }, &e);
+    l.status = gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl", .precision = precision }, &e);
     if (l.status == GOPT_OK)
         l.status = gopt_run_context_create(e, &rc);
     if (l.status == GOPT_OK)
@@ -126,7 +129,7 @@ static int well(void **state)
 
 static void every_call_fails_once(void **state)
 {
-    (void)state;
+    precision = *state;
     if (!there_is_a_device())
         skip();
     life l = live(); /* builds the programs */
@@ -151,6 +154,7 @@ static void every_call_fails_once(void **state)
 static void a_device_disappears(void **state)
 {
     (void)state;
+    precision = "fp32";
     if (!there_is_a_device())
         skip();
     life l = live();
@@ -297,10 +301,15 @@ static void contexts_share_an_engine(void **state)
 
 int main(void)
 {
+    static char whole[] = "fp32", halves[] = "fp16";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(every_call_fails_once, well),  cmocka_unit_test_setup(a_device_disappears, well),
-        cmocka_unit_test_setup(programs_are_not_built, well), cmocka_unit_test_setup(memory_is_used_up, well),
-        cmocka_unit_test_setup(there_is_no_driver, well),     cmocka_unit_test_setup(contexts_share_an_engine, well),
+        { "every_call_fails_once", every_call_fails_once, well, NULL, whole },
+        { "every_call_fails_once_in_halves", every_call_fails_once, well, NULL, halves },
+        cmocka_unit_test_setup(a_device_disappears, well),
+        cmocka_unit_test_setup(programs_are_not_built, well),
+        cmocka_unit_test_setup(memory_is_used_up, well),
+        cmocka_unit_test_setup(there_is_no_driver, well),
+        cmocka_unit_test_setup(contexts_share_an_engine, well),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
