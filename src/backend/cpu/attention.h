@@ -2,19 +2,8 @@
 #ifndef GI_CPU_ATTENTION_H
 #define GI_CPU_ATTENTION_H
 
+#include "backend/attention.h"
 #include "backend/cpu/vecprog.h"
-
-typedef enum gi_scaling { GI_UNSCALED, GI_TIMES, GI_DIVIDED } gi_scaling;
-
-/* An operand of a product: a value outside the region, seen through Transposes and a scaling. */
-typedef struct gi_attention_operand {
-    gi_value *source;
-    int rank;
-    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
-    gi_scaling scaling;
-    float scale;
-    int in; /* of step->in */
-} gi_attention_operand;
 
 /* Something that is added to the scores; strides along the batch as its view splits it, rows and keys. */
 typedef struct gi_attention_mask {
