@@ -1,5 +1,5 @@
-/* Products and convolutions in halves on the tensor cores of NVIDIA's GPUs, by PTX in OpenCL C (mma.sync, ldmatrix,
- * cp.async: PTX ISA, sections 9.7.14 and 9.7.9). What is computed, and the arguments, are those of tile.cl.
+/* Products and convolutions in halves on the tensor cores of NVIDIA's GPUs, by what ptx.cl defines. What is computed, and
+ * the arguments, are those of tile.cl.
  *
  * A work-group makes BM pixels by BN channels. Both operands come in stages of BK elements through local memory, ST
  * deep, rows of 16-byte chunks whose places are exclusive-ored with the row so that ldmatrix meets no bank twice. Few
@@ -26,41 +26,6 @@
 #define AHEAD (ST - 1)
 #define TURNS (BM / PASSES * BN / 8 / NT) /* of the way out, in a pass */
 #define KEEPS (PASSES == 1 && TURNS <= 4 && RESIDUALS > 0)
-
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
-#define BARRIER() asm volatile("bar.sync 0;" ::: "memory")
-#define COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
-#define WAIT_FOR(n) asm volatile("cp.async.wait_group " TEXT(n) ";" ::: "memory")
-#define PREFETCH(p) asm volatile("prefetch.global.L2 [%0];" ::"l"(p))
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE void copy16(uint to, __global const half *from)
-{
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
-
-/* `bytes` of 16, zeros behind */
-INLINE void copy16z(uint to, __global const half *from, uint bytes)
-{
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-}
-
-INLINE void load_matrix(uint *r, uint at)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-INLINE void multiply(float *c, const uint *a, uint b0, uint b1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 INLINE void store_local(uint at, float a, float b)
 {

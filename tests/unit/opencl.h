@@ -59,9 +59,9 @@ static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool
     }
 }
 
-/* Runs a graph both ways; returns how many steps the device ran, other than copies. The last tactic that is no copy is
- * left in `last`. */
-static char last[32];
+/* Runs a graph both ways; returns how many steps the device ran, other than copies. The first and the last tactic
+ * that is no copy are left in `first` and `last`, that of a step with a Softmax in `attention`. */
+static char first[32], last[32], attention[32];
 static const char *dump; /* folder for the kernels' sources; NULL: none */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
@@ -108,8 +108,11 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
     const gopt_step_info *s;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
         if (!strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0) {
-            on_device++;
+            if (!on_device++)
+                (void)snprintf(first, sizeof first, "%s", s->tactic);
             (void)snprintf(last, sizeof last, "%s", s->tactic);
+            if (strstr(s->op, "Softmax"))
+                (void)snprintf(attention, sizeof attention, "%s", s->tactic);
         }
     for (int k = 0; k < 2; k++) {
         gopt_run_context_destroy(rc[k]);

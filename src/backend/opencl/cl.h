@@ -134,6 +134,9 @@ gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice);
 double gi_cl_event_us(cl_event e); /* waits for it; -1 where it failed */
 /* µs of a launch, the least of some; -1 where it fails. Its arguments are set. */
 double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local);
+/* The same of a kernel whose arguments are buffers of so many bytes that hold zeros, each with an offset, then ints. */
+double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_t n_refs, const uint64_t *bytes,
+                         uint32_t n_ints, const int64_t *ints, const size_t *global, const size_t *local);
 
 /* ---- launch.c ---- */
 
@@ -209,11 +212,11 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
 /* What follows a product, in the registers that hold it. Written before a template, it defines
  *
  *     EXTRA_ARGS                      the kernel's further arguments, a pointer and an offset for each of `refs`
- *     LOAD_RESIDUALS(i)               loads 8 neighbouring halves of each residual, from element i of the result on
+ *     LOAD_RESIDUALS(i)               loads 8 neighbouring elements of each residual, from element i of the result on
  *     PREFETCH_RESIDUALS(i)           PREFETCH of where each of them will be loaded from
- *     RESIDUALS                       how many there are
+ *     RESIDUALS                       how many of halves there are
  *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8 of each residual, from element i on
- *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those
+ *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those; what is float from `at` on
  *     KEEP_PAIRS(k, i), UNPACK_PAIRS(k)   the same of two neighbouring halves: pair[k][…], load2, unpack2
  *     EPILOGUE(acc, e, n)             the result for a sum, element e of those 8, channel n
  *     EPILOGUE_AT(acc, i, n)          the same for element i of the result, loading by itself */
@@ -246,6 +249,7 @@ gopt_status gi_cl_take_direct(gi_cl_build *b, const gi_node *n, bool *took);  /*
 gopt_status gi_cl_take_reduce(gi_cl_build *b, const gi_node *n, bool *took);  /* what rows do not take, ArgMax, TopK */
 gopt_status gi_cl_take_quantize(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_recurrent(gi_cl_build *b, const gi_node *n, bool *took); /* RNN, GRU, LSTM */
+gopt_status gi_cl_take_attention(gi_cl_build *b, const gi_node *n, bool *took); /* fusions of it */
 
 /* Sources embedded from kernels/opencl. */
 extern const char gk_opencl_gemm[];
@@ -253,8 +257,12 @@ extern const char gk_opencl_conv[];
 extern const char gk_opencl_pool[];
 extern const char gk_opencl_rows[];
 extern const char gk_opencl_tile[];
+extern const char gk_opencl_ptx[];
 extern const char gk_opencl_mma[];
 extern const char gk_opencl_recurrent[];
 extern const char gk_opencl_walk[];
+extern const char gk_opencl_attention[];
+extern const char gk_opencl_norm[];
+extern const char gk_opencl_attention_mma[];
 
 #endif

@@ -110,6 +110,7 @@ gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_m
                 "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
                 "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n",
                 v->bm, v->bn, v->bk, v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v));
+    gi_str_add(&s, gk_opencl_ptx);
     gi_str_add(&s, gk_opencl_mma);
     GI_NEED(!s.failed);
     *l = (gi_cl_mma_made){ .source = s.p,
@@ -126,37 +127,12 @@ gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_m
 /* µs of one way on buffers that hold zeros; -1 where it does not run. */
 static double time_way(gi_cl_build *b, const gi_cl_mma *m, const gi_cl_mma_made *l)
 {
-    cl_kernel k = NULL;
-    cl_mem mem[GI_CL_MMA_REFS] = { NULL };
-    cl_int err = CL_SUCCESS;
-    double t = -1;
-    if (gi_cl_kernel(b->d, l->source, "product_mma", &k) != GOPT_OK)
-        return -1;
-    for (uint32_t i = 0; i < m->n_refs && err == CL_SUCCESS; i++) {
-        const uint64_t size = i == GI_CL_MMA_PARTS       ? l->parts
-                              : i == GI_CL_MMA_PARTS + 1 ? (uint64_t)l->tiles * 4
-                                                         : m->bytes[i];
-        const cl_ulong at = 0;
-        const cl_uint zero = 0;
-        mem[i] = clCreateBuffer(b->d->context, CL_MEM_READ_WRITE, (size_t)(size / 64 + 1) * 64, NULL, &err);
-        if (mem[i])
-            err = clEnqueueFillBuffer(b->d->queue, mem[i], &zero, 4, 0, (size_t)(size / 64 + 1) * 64, 0, NULL, NULL);
-        if (err == CL_SUCCESS)
-            err = clSetKernelArg(k, 2 * i, sizeof mem[i], &mem[i]);
-        if (err == CL_SUCCESS)
-            err = clSetKernelArg(k, 2 * i + 1, sizeof at, &at);
-    }
-    for (uint32_t i = 0; i < l->n_ints && err == CL_SUCCESS; i++) {
-        const cl_long v = l->ints[i];
-        err = clSetKernelArg(k, 2 * m->n_refs + i, sizeof v, &v);
-    }
-    if (err == CL_SUCCESS && clFinish(b->d->queue) == CL_SUCCESS)
-        t = gi_cl_time(b->d, k, (size_t[]){ l->groups * l->threads, 1, 1 }, (size_t[]){ l->threads, 1, 1 });
-    for (uint32_t i = 0; i < m->n_refs; i++)
-        if (mem[i])
-            (void)clReleaseMemObject(mem[i]);
-    (void)clReleaseKernel(k);
-    return t;
+    uint64_t bytes[GI_CL_MMA_REFS];
+    memcpy(bytes, m->bytes, sizeof bytes);
+    bytes[GI_CL_MMA_PARTS] = l->parts;
+    bytes[GI_CL_MMA_PARTS + 1] = (uint64_t)l->tiles * 4;
+    return gi_cl_time_source(b->d, l->source, "product_mma", m->n_refs, bytes, l->n_ints, l->ints,
+                             (size_t[]){ l->groups * l->threads, 1, 1 }, (size_t[]){ l->threads, 1, 1 });
 }
 
 void gi_cl_mma_key(const gi_cl_mma *m, const char *kind, char *key, size_t size)

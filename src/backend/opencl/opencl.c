@@ -159,8 +159,10 @@ static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
 static gopt_status take(gi_cl_build *b, const gi_node *n, bool *took)
 {
     *took = false;
-    if (n->op == OP_Fusion)
-        return take_fusion(b, n, took);
+    if (n->op == OP_Fusion) {
+        GI_TRY(gi_cl_take_attention(b, n, took));
+        return *took ? GOPT_OK : take_fusion(b, n, took);
+    }
     if (n->n_out == 1)
         GI_TRY(take_half(b, n, NULL, 0, n->out[0], n->out[0], took));
     return *took ? GOPT_OK : take_one(b, n, took);

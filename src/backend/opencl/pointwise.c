@@ -587,6 +587,7 @@ typedef struct tail {
     gi_str args, residuals, prefetches, keeps, unpacks, pairs, unpack_pairs, values, values_at; /* of the macros */
     uint32_t n_residuals;
     gi_cl_epilogue *e;
+    const gi_value *turned[8]; /* operands that must be brought to the result's layout first; NULL: as they lie */
     int axis;
 } tail;
 
@@ -600,6 +601,23 @@ static bool along_channels(const tail *t, const gi_node *n, uint32_t i, const gi
         return t->axis == 1;
     const int at = t->axis - (t->w.out.rank - blob->rank);
     return at >= 0 && at < blob->rank && blob->dims[at] == t->w.out.dims[t->axis];
+}
+
+/* A tensor as large as the result whose elements lie as its do: images of the host after they have been turned. */
+static bool lies_like_result(tail *t, const gi_value *v, gi_cl_view *view)
+{
+    const gi_cl_view *out = &t->w.out;
+    if (v->type->dtype != GOPT_F32)
+        return false;
+    if (gi_cl_same_place(view, out))
+        return true;
+    if (!out->channels_last || view->rank != out->rank ||
+        memcmp(view->dims, out->dims, (size_t)out->rank * sizeof *out->dims) != 0)
+        return false;
+    *view = *out;
+    view->half = true;
+    t->turned[t->e->n_refs] = v;
+    return true;
 }
 
 /* An operand from outside becomes a parameter of the function. */
@@ -627,24 +645,33 @@ static gopt_status take_operand(tail *t, const gi_node *n, uint32_t i, gi_str *p
         gi_str_addf(&t->args, ", __global const float *t%u, const ulong t%u_at", r, r);
         gi_str_addf(&t->values, ", t%u[t%u_at + (n)]", r, r);
         gi_str_addf(&t->values_at, ", t%u[t%u_at + (n)]", r, r);
-    } else if (!blob && view.half && w->out.half && gi_cl_same_place(&view, &w->out)) {
+    } else if (!blob && lies_like_result(t, v, &view)) {
         t->e->residual = true;
-        gi_str_addf(&t->args, ", __global const half *t%u, const ulong t%u_at", r, r);
-        gi_str_addf(&t->residuals, " float q%u[8]; vstore8(load_half8(t%u + t%u_at + (i)), 0, q%u);", r, r, r,
-                    r);
+        gi_str_addf(&t->args, ", __global const %s *t%u, const ulong t%u_at", view.half ? "half" : "float", r, r);
+        gi_str_addf(&t->residuals,
+                    view.half ? " float q%u[8]; vstore8(load_half8(t%u + t%u_at + (i)), 0, q%u);"
+                              : " float q%u[8]; vstore8(vload8((t%u_at + (i)) / 8, t%u), 0, q%u);",
+                    r, r, r, r);
         gi_str_addf(&t->prefetches, " PREFETCH(t%u + t%u_at + (i));", r, r);
-        gi_str_addf(&t->keeps, " kept[k][%u] = load8(t%u + t%u_at + (i));", t->n_residuals, r, r);
-        gi_str_addf(&t->unpacks, " float q%u[8]; unpack8(kept[k][%u], q%u);", r, t->n_residuals, r);
-        gi_str_addf(&t->pairs, " pair[k][%u] = load2(t%u + t%u_at + (i));", t->n_residuals, r, r);
-        gi_str_addf(&t->unpack_pairs, " float q%u[2]; unpack2(pair[k][%u], q%u);", r, t->n_residuals, r);
-        t->n_residuals++;
+        if (view.half) {
+            gi_str_addf(&t->keeps, " kept[k][%u] = load8(t%u + t%u_at + (i));", t->n_residuals, r, r);
+            gi_str_addf(&t->unpacks, " float q%u[8]; unpack8(kept[k][%u], q%u);", r, t->n_residuals, r);
+            gi_str_addf(&t->pairs, " pair[k][%u] = load2(t%u + t%u_at + (i));", t->n_residuals, r, r);
+            gi_str_addf(&t->unpack_pairs, " float q%u[2]; unpack2(pair[k][%u], q%u);", r, t->n_residuals, r);
+            t->n_residuals++;
+        } else { /* from element `at` on, when it is needed */
+            gi_str_addf(&t->unpacks, " float q%u[8]; vstore8(vload8((t%u_at + at) / 8, t%u), 0, q%u);", r, r, r, r);
+            gi_str_addf(&t->unpack_pairs, " float q%u[2]; vstore2(vload2((t%u_at + at) / 2, t%u), 0, q%u);", r, r, r,
+                        r);
+        }
         gi_str_addf(&t->values, ", q%u[e]", r);
-        gi_str_addf(&t->values_at, ", vload_half(t%u_at + (i), t%u)", r, r);
+        gi_str_addf(&t->values_at, view.half ? ", vload_half(t%u_at + (i), t%u)" : ", t%u[t%u_at + (i)]", r, r);
     } else {
         *ok = false;
         return GOPT_OK;
     }
-    GI_TRY(gi_cl_find(w->b, v, &t->e->refs[r]));
+    if (!t->turned[r])
+        GI_TRY(gi_cl_find(w->b, v, &t->e->refs[r]));
     t->e->n_refs++;
     gi_str_addf(params, ", const float v%u", w->n_values);
     name_value(w, v, channels);
@@ -690,6 +717,11 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     gi_str_addf(&s, "#define EPILOGUE_AT(acc, i, n) epilogue(acc%s)\n", t.values_at.p ? t.values_at.p : "");
     for (size_t i = 0; i < GI_COUNT(all); i++)
         GI_NEED(!all[i]->failed);
+    gi_cl_view turned = *out;
+    turned.half = true;
+    for (uint32_t i = 0; i < e->n_refs; i++)
+        if (t.turned[i])
+            GI_TRY(gi_cl_convert(b, t.turned[i], &turned, &e->refs[i]));
     e->source = s.p;
     return GOPT_OK;
 }

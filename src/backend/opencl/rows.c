@@ -1,7 +1,7 @@
 /* Softmax and reductions over neighbouring dimensions, and pooling. */
 #include "backend/opencl/cl.h"
 
-enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128, MOST_WINDOW = 7 };
+enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128, MOST_WINDOW = 7, WARP = 32, MOST_IN_REGISTERS = 4096 };
 
 static gopt_status two_refs(gi_cl_build *b, const gi_node *n, gi_cl_ref refs[2])
 {
@@ -186,6 +186,35 @@ static gopt_status take_global_pool(gi_cl_build *b, const gi_node *n, int64_t mo
     return launch_rows(b, n, "reduce", 2, rank, false, mode);
 }
 
+/* A row read once, 8 elements at a time. */
+static gopt_status launch_norm8(gi_cl_build *b, const gi_cl_view *x, const gi_cl_view *y, const gi_cl_ref *refs,
+                                int64_t length, int64_t count, bool has_bias, float epsilon)
+{
+    const bool warps = b->d->mma && length <= WARP * 8 * 8;
+    const int64_t items = warps ? WARP : GROUP, each = items * 8;
+    const int64_t side = !warps || count < 4 * (int64_t)b->d->units ? 1 : 4, groups = (count + side - 1) / side;
+    gi_str s;
+    gi_str_init(&s, b->arena);
+    gi_cl_write_access(&s, x, y);
+    gi_str_addf(&s, "#define LOAD8(p, i) %s\n#define STORE8(v, p, i) %s\n",
+                x->half ? "vloada_half8(i, p)" : "vload8(i, p)",
+                y->half ? "vstorea_half8(v, i, p)" : "vstore8(v, i, p)");
+    gi_str_addf(&s,
+                "#define N %lld\n#define ROWS %lld\n#define ITEMS %lld\n#define PER %lld\n#define GROUP_ROWS %lld\n"
+                "#define EPSILON %af\n#define HAS_BIAS %d\n",
+                (long long)length, (long long)count, (long long)items, (long long)((length + each - 1) / each),
+                (long long)side, (double)epsilon, has_bias);
+    if (warps) {
+        gi_str_add(&s, "#define SHUFFLES 1\n");
+        gi_str_add(&s, gk_opencl_ptx);
+    }
+    gi_str_add(&s, gk_opencl_norm);
+    GI_NEED(!s.failed);
+    const size_t local = (size_t)(items * side);
+    return gi_cl_launch_kernel(b, s.p, "layer_norm8", 4, refs, 0, NULL, (size_t[]){ (size_t)groups * local, 1, 1 },
+                               (size_t[]){ local, 1, 1 });
+}
+
 static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
 {
     const gi_value *scale = gi_node_in(n, LayerNormalization_in_Scale), *bias = gi_node_in(n, LayerNormalization_in_B);
@@ -216,13 +245,15 @@ static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
     if (bias)
         GI_TRY(gi_cl_dense_operand(b, bias, &refs[3]));
     const float epsilon = gi_attr_float(n, LayerNormalization_at_epsilon);
+    *took = true;
+    if (length % 8 == 0 && length <= MOST_IN_REGISTERS && refs[0].offset % 16 == 0)
+        return launch_norm8(b, &x, &y, refs, length, gi_product(0, axis, dims), bias != NULL, epsilon);
     int32_t bits;
     memcpy(&bits, &epsilon, sizeof bits);
     const int64_t ints[] = { length, bias != NULL, bits };
     const size_t group = group_for(b, length);
     const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
     GI_NEED(source);
-    *took = true;
     return gi_cl_launch_kernel(b, source, "layer_norm", 4, refs, GI_COUNT(ints), ints,
                                (size_t[]){ (size_t)gi_product(0, axis, dims) * group, 1, 1 },
                                (size_t[]){ group, 1, 1 });

@@ -99,3 +99,37 @@ double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *loc
         (void)clReleaseCommandQueue(q);
     return least;
 }
+
+double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_t n_refs, const uint64_t *bytes,
+                         uint32_t n_ints, const int64_t *ints, const size_t *global, const size_t *local)
+{
+    cl_kernel k = NULL;
+    cl_mem mem[GI_CL_MAX_REFS] = { NULL };
+    cl_int err = CL_SUCCESS;
+    double t = -1;
+    if (gi_cl_kernel(d, source, name, &k) != GOPT_OK)
+        return -1;
+    for (uint32_t i = 0; i < n_refs && err == CL_SUCCESS; i++) {
+        const size_t size = (size_t)(bytes[i] / 64 + 1) * 64;
+        const cl_ulong at = 0;
+        const cl_uint zero = 0;
+        mem[i] = clCreateBuffer(d->context, CL_MEM_READ_WRITE, size, NULL, &err);
+        if (mem[i])
+            err = clEnqueueFillBuffer(d->queue, mem[i], &zero, 4, 0, size, 0, NULL, NULL);
+        if (err == CL_SUCCESS)
+            err = clSetKernelArg(k, 2 * i, sizeof mem[i], &mem[i]);
+        if (err == CL_SUCCESS)
+            err = clSetKernelArg(k, 2 * i + 1, sizeof at, &at);
+    }
+    for (uint32_t i = 0; i < n_ints && err == CL_SUCCESS; i++) {
+        const cl_long v = ints[i];
+        err = clSetKernelArg(k, 2 * n_refs + i, sizeof v, &v);
+    }
+    if (err == CL_SUCCESS && clFinish(d->queue) == CL_SUCCESS)
+        t = gi_cl_time(d, k, global, local);
+    for (uint32_t i = 0; i < n_refs; i++)
+        if (mem[i])
+            (void)clReleaseMemObject(mem[i]);
+    (void)clReleaseKernel(k);
+    return t;
+}

@@ -1,0 +1,63 @@
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows of N neighbouring elements, N a multiple of 8: a row
+ * stays in the registers of ITEMS items, PER times 8 elements each, and is read once. On NVIDIA's GPUs a row is a warp
+ * (ptx.cl before it), elsewhere a work-group that meets in local memory. Before it: N, ROWS, ITEMS, PER, GROUP_ROWS,
+ * EPSILON, HAS_BIAS, X_TYPE, Y_TYPE, LOAD8(p, i) and STORE8(v, p, i), SHUFFLES where there are warps. */
+static float all_of_row(float8 v, __local float *part)
+{
+    float x = v.s0 + v.s1 + v.s2 + v.s3 + v.s4 + v.s5 + v.s6 + v.s7;
+#ifdef SHUFFLES
+    for (int k = 16; k > 0; k /= 2)
+        x += shuffle_xor(x, k);
+#else
+    const int t = get_local_id(0);
+    part[t] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int k = ITEMS / 2; k > 0; k /= 2) {
+        if (t < k)
+            part[t] += part[t + k];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    x = part[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    return x;
+}
+
+__kernel GROUP_SIZE(ITEMS * GROUP_ROWS, 1, 1) void
+layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at,
+            __global const float *scale, const ulong scale_at, __global const float *bias, const ulong bias_at WALK_ARGS)
+{
+    LOCAL(float, part, ITEMS);
+    const uint row = get_group_id(0) * GROUP_ROWS + get_local_id(0) / ITEMS, t = get_local_id(0) % ITEMS;
+    float8 v[PER], sum = 0.0f;
+    if (row >= ROWS)
+        return;
+    x += x_at + (ulong)row * N;
+    y += y_at + (ulong)row * N;
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const uint c = i * ITEMS + t;
+        v[i] = c < N / 8 ? LOAD8(x, c) : 0.0f;
+        sum += v[i];
+    }
+    const float mean = all_of_row(sum, part) / N;
+    sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < PER; i++)
+        if (i * ITEMS + t < N / 8) {
+            const float8 d = v[i] - mean;
+            sum += d * d;
+        }
+    const float inverse = 1.0f / sqrt(all_of_row(sum, part) / N + EPSILON);
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const uint c = i * ITEMS + t;
+        if (c < N / 8) {
+            float8 r = (v[i] - mean) * inverse * vload8(c, scale + scale_at);
+#if HAS_BIAS
+            r += vload8(c, bias + bias_at);
+#endif
+            STORE8(r, y, c);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+/* What --precision fp16 brings to the opencl backend beside products: attention, residuals of the host, rows in registers;
+ * in floats too, where a kernel serves both. */
+#include "unit/opencl.h"
+
+/* Attention as one kernel: heads read where a product of queries, keys and values left them, masks and scales. */
+static void attention_as_one(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const struct {
+        int batch, seq, heads, size;
+        const char *between, *scores; /* of the product and the softmax */
+        const char *values, *by;      /* the values, and what they are */
+    } cases[] = {
+        { 2, 5, 2, 8, "", "%s", "", "%v" },
+        { 1, 70, 3, 16, "    %t = Mul %s, dense<f32[], 0.25>\n    %u = Add %t, %mask\n", "%u", "", "%v" },
+        { 2, 33, 2, 24, "    %t = Div %s, dense<f32[], 4.0>\n    %u = Add %t, %each\n    %w = Add %u, %mask\n", "%w",
+          "", "%v" },
+        { 1, 40, 1, 5, "", "%s", "    %vs = Mul %v, dense<f32[], 0.5>\n", "%vs" },
+        { 3, 1, 2, 64, "    %t = Mul %s, dense<f32[], 0.125>\n", "%t", "", "%v" },
+    };
+    for (int half = 0; half < 2; half++)
+        for (size_t i = 0; i < GI_COUNT(cases); i++) {
+            char text[3000];
+            const int b = cases[i].batch, t = cases[i].seq, h = cases[i].heads, d = cases[i].size, w = h * d;
+            (void)snprintf(
+                text, sizeof text,
+                "graph (%%x: f32[%d,%d,%d], %%mask: f32[%d,1,1,%d], %%each: f32[%d,%d]) {\n"
+                "  %%all = MatMul %%x, dense<f32[%d,%d], #a>\n"
+                "  %%qs, %%ks, %%vs0 = Split %%all, dense<i64[3], [%d,%d,%d]> { axis = 2 }\n"
+                "  %%q4 = Reshape %%qs, dense<i64[4], [%d,%d,%d,%d]>\n"
+                "  %%k4 = Reshape %%ks, dense<i64[4], [%d,%d,%d,%d]>\n"
+                "  %%v4 = Reshape %%vs0, dense<i64[4], [%d,%d,%d,%d]>\n"
+                "  %%m = Mul %%mask, dense<f32[], 2.0>\n"
+                "  %%y4 = Fusion<attention> { body = block () {\n"
+                "    %%q = Transpose %%q4 { perm = [0,2,1,3] }\n    %%k = Transpose %%k4 { perm = [0,2,3,1] }\n"
+                "    %%v = Transpose %%v4 { perm = [0,2,1,3] }\n    %%s = MatMul %%q, %%k\n%s%s"
+                "    %%p = Softmax %s { axis = -1 }\n    %%o = MatMul %%p, %s\n"
+                "    %%ot = Transpose %%o { perm = [0,2,1,3] }\n    return %%ot } }\n"
+                "  %%y3 = Reshape %%y4, dense<i64[3], [%d,%d,%d]>\n  return %%y3 as \"y\", %%m as \"m\"\n}\n",
+                b, t, w, b, t, t, t, w, 3 * w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, cases[i].values,
+                cases[i].between, cases[i].scores, cases[i].by, b, t, w);
+            (void)check_in(half ? "fp16" : "fp32", text, false);
+            if (strncmp(attention, "attention", 9) != 0)
+                fail_msg("no kernel took\n%s", text);
+        }
+}
+
+/* Residuals that the host wrote, in floats: they are read by the product's own kernel. */
+static void residuals_of_the_host(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const texts[] = {
+        "graph (%x: f32[3,5,16], %r: f32[3,5,24]) {\n  %y = Fusion<matmul> { body = block () {\n"
+        "    %c = MatMul %x, dense<f32[16,24], #a>\n    %d = Add %r, %c\n    return %d } }\n  return %y as \"y\"\n}\n",
+        "graph (%x: f32[2,8,5,4], %r: f32[2,12,5,4]) {\n  %y = Fusion<conv> { body = block () {\n"
+        "    %c = Conv %x, dense<f32[12,8,1,1], #a>\n    %d = Add %r, %c\n    return %d } }\n"
+        "  %z = Conv %y, dense<f32[8,12,1,1], #b>\n  return %z as \"z\"\n}\n",
+    };
+    for (size_t i = 0; i < GI_COUNT(texts); i++) {
+        (void)check_in("fp16", texts[i], false);
+        if (strncmp(first, "tile", 4) != 0 && strncmp(first, "mma", 3) != 0)
+            fail_msg("%s ran\n%s", first, texts[i]);
+    }
+}
+
+static void rows_in_registers(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const int lengths[] = { 8, 40, 520, 768, 4104 };
+    for (size_t i = 0; i < GI_COUNT(lengths); i++)
+        for (int half = 0; half < 2; half++) {
+            char text[600];
+            (void)snprintf(text, sizeof text,
+                           "graph (%%x: f32[3,5,%d]) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n"
+                           "  %%m = LayerNormalization %%h, dense<f32[%d], #a>%s\n  %%y = Neg %%m\n"
+                           "  return %%y as \"y\"\n}\n",
+                           lengths[i], lengths[i], lengths[i] == 40 ? ", dense<f32[40], #b>" : "");
+            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 3);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_as_one),
+        cmocka_unit_test(residuals_of_the_host),
+        cmocka_unit_test(rows_in_registers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
