@@ -29,7 +29,7 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
 {
     LOCAL(float, part, ITEMS);
     const uint row = get_group_id(0) * GROUP_ROWS + get_local_id(0) / ITEMS, t = get_local_id(0) % ITEMS;
-    float8 v[PER], sum = 0.0f;
+    float8 v[PER], factor[PER], sum = 0.0f;
     if (row >= ROWS)
         return;
     x += x_at + (ulong)row * N;
@@ -37,7 +37,8 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
 #pragma unroll
     for (int i = 0; i < PER; i++) {
         const uint c = i * ITEMS + t;
-        v[i] = c < N / 8 ? LOAD8(x, c) : 0.0f;
+        v[i] = c < N / 8 ? LOAD8(x, c) : (float8)0.0f;
+        factor[i] = c < N / 8 ? vload8(c, scale + scale_at) : (float8)0.0f; /* under way while the row meets */
         sum += v[i];
     }
     const float mean = all_of_row(sum, part) / N;
@@ -53,7 +54,7 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
     for (int i = 0; i < PER; i++) {
         const uint c = i * ITEMS + t;
         if (c < N / 8) {
-            float8 r = (v[i] - mean) * inverse * vload8(c, scale + scale_at);
+            float8 r = (v[i] - mean) * inverse * factor[i];
 #if HAS_BIAS
             r += vload8(c, bias + bias_at);
 #endif

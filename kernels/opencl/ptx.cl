@@ -59,3 +59,23 @@ INLINE float shuffle_xor(float x, int mask)
     asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(y) : "f"(x), "r"(mask));
     return y;
 }
+
+INLINE float2 two_floats(uint v)
+{
+    float2 f;
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}" : "=f"(f.x), "=f"(f.y) : "r"(v));
+    return f;
+}
+
+/* 8 halves that begin at a multiple of 16 bytes, as floats */
+INLINE float8 load_halves(__global const half *p)
+{
+    const uint4 v = *(__global const uint4 *)p;
+    return (float8)(two_floats(v.x), two_floats(v.y), two_floats(v.z), two_floats(v.w));
+}
+
+INLINE void store_halves(__global half *p, float8 v)
+{
+    *(__global uint4 *)p = (uint4)(two_halves(v.s0, v.s1), two_halves(v.s2, v.s3), two_halves(v.s4, v.s5),
+                                   two_halves(v.s6, v.s7));
+}

@@ -85,12 +85,52 @@ static void rows_in_registers(void **state)
         }
 }
 
+/* One filter a channel, in tiles of pixels as large as the image allows, at the edges too. */
+static void one_filter_a_channel(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const struct {
+        int images, channels, size;
+        const char *window;
+    } cases[] = {
+        { 2, 20, 9, "3,3], #a> { group = 20, pads = [1,1,1,1], strides = [2,2] }" },
+        { 1, 12, 7, "5,5], #a> { group = 12, pads = [2,2,2,2] }" },
+        { 1, 8, 67, "3,3], #a> { group = 8, pads = [1,1,1,1] }" },
+        { 1, 16, 66, "3,3], #a> { group = 16, pads = [1,1,1,1] }" },
+        { 1, 24, 74, "3,3], #a> { group = 24, pads = [0,1,2,1] }" },
+        { 1, 32, 131, "5,5], #a> { group = 32, pads = [2,2,2,2], strides = [2,2] }" },
+        { 1, 64, 68, "3,3], #a> { group = 64, pads = [1,1,1,1], strides = [1,2] }" },
+        { 2, 10, 40, "3,3], #a> { group = 10, dilations = [2,2], pads = [2,2,2,2] }" },
+    };
+    for (size_t i = 0; i < GI_COUNT(cases); i++) {
+        char text[1000];
+        const int c = cases[i].channels, n = cases[i].size;
+        (void)snprintf(text, sizeof text,
+                       "graph (%%x: f32[%d,%d,%d,%d]) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n"
+                       "  %%y = Fusion<conv> { body = block () {\n    %%c = Conv %%h, dense<f32[%d,1,%s\n"
+                       "    %%r = Clip %%c, dense<f32[], 0.0>, dense<f32[], 6.0>\n    return %%r } }\n"
+                       "  %%z = Conv %%y, dense<f32[8,%d,1,1], #b>\n  return %%z as \"z\", %%h as \"h\"\n}\n",
+                       cases[i].images, c, n, n, c, cases[i].window, c);
+        assert_int_equal(check_in("fp16", text, false), 3);
+        (void)snprintf(
+            text, sizeof text,
+            "graph (%%x: f32[%d,%d,%d,%d]) {\n  %%c = Conv %%x, dense<f32[%d,1,%s\n  return %%c as \"c\"\n}\n",
+            cases[i].images, c, n, n, c, cases[i].window);
+        assert_int_equal(check_in("fp16", text, false), 1);
+        if (strncmp(last, "depthwise", 9) != 0)
+            fail_msg("%s ran\n%s", last, text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_as_one),
         cmocka_unit_test(residuals_of_the_host),
         cmocka_unit_test(rows_in_registers),
+        cmocka_unit_test(one_filter_a_channel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,14 +27,15 @@ typedef struct attention {
     int n_masks;
 } attention;
 
-/* A variant of attention_mma.cl: its warps, the keys that each takes of a stage, the stages. */
+/* A variant of attention_mma.cl: its warps, the keys that each takes of a stage, the stages. Eight warps, 256 items, can be
+ * part of a walk. */
 typedef struct variant {
     int warps_m, warps_k, bn, stages;
 } variant;
 
 static const variant variants[] = {
-    { 4, 1, 64, 2 }, { 4, 1, 32, 2 }, { 8, 1, 64, 2 }, { 2, 2, 32, 2 },
-    { 1, 4, 32, 1 }, { 2, 2, 64, 1 }, { 1, 4, 16, 2 },
+    { 4, 1, 64, 2 }, { 2, 1, 64, 2 }, { 4, 1, 32, 2 }, { 2, 2, 32, 2 }, { 4, 1, 128, 1 },
+    { 8, 1, 64, 2 }, { 8, 1, 32, 2 }, { 4, 2, 32, 1 }, { 2, 4, 32, 1 }, { 1, 8, 16, 1 },
 };
 
 /* ---- where operands lie ---- */
@@ -291,18 +292,18 @@ static void write_masks(gi_str *s, const attention *t)
     }
     gi_str_addf(s, "#define MASKS %d\n#define MASK_ARGS", t->n_masks);
     for (int i = 0; i < t->n_masks; i++)
-        gi_str_addf(s, ", __global const %s *m%d, const ulong m%d_at", t->masks[i].half ? "half" : "float", i, i);
+        gi_str_addf(s, ", __global const %s *mask%d, const ulong mask%d_at", t->masks[i].half ? "half" : "float", i, i);
     gi_str_add(s, "\n#define MASKED(x, z, row, key) ((x)");
     for (int i = 0; i < t->n_masks; i++) {
         const operand *m = &t->masks[i];
         if (m->half)
             gi_str_add(s, " + vload_half(");
         else
-            gi_str_addf(s, " + m%d[", i);
-        gi_str_addf(s, "m%d_at + MASK%d_AT(z) + (ulong)(row) * %" PRId64 " + (ulong)(key) * %" PRId64, i, i,
+            gi_str_addf(s, " + mask%d[", i);
+        gi_str_addf(s, "mask%d_at + MASK%d_AT(z) + (ulong)(row) * %" PRId64 " + (ulong)(key) * %" PRId64, i, i,
                     m->stride[ROW], m->stride[ELEMENT]);
         if (m->half)
-            gi_str_addf(s, ", m%d)", i);
+            gi_str_addf(s, ", mask%d)", i);
         else
             gi_str_add(s, "]");
     }
@@ -393,7 +394,7 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         const variant *v = &variants[i];
         const size_t threads = (size_t)(32 * v->warps_m * v->warps_k), groups = groups_of(t, 16 * v->warps_m);
-        if (local_bytes(t, v) > LOCAL)
+        if (local_bytes(t, v) > LOCAL || (few && v->warps_m * v->warps_k != 8)) /* few: as part of a walk */
             continue;
         if (!b->d->timed) {
             if (!*chosen || (few && v->warps_k > (*chosen)->warps_k))

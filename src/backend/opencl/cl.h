@@ -185,6 +185,8 @@ gopt_status gi_cl_dense_operand(gi_cl_build *b, const gi_value *v, gi_cl_ref *ou
 /* "#define" lines that make LOAD and STORE of a template read and write such elements; STORE alone. */
 void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y);
 void gi_cl_write_result(gi_str *s, const gi_cl_view *y);
+/* LOAD8(p, i) and STORE8(v, p, i) of 8 neighbours that begin at element 8 i; ptx.cl before them where it is of use. */
+void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half);
 
 /* ---- window.c ---- */
 
@@ -235,6 +237,11 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
 gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
                        const gi_value *result, const gi_value *stored, bool *took);
 
+/* ---- depthwise.c ---- */
+/* The same of convolutions of one filter a channel. */
+gopt_status gi_cl_depthwise(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                            const gi_value *result, const gi_value *stored, bool *took);
+
 /* ---- tactics ---- */
 gopt_status gi_cl_take_pointwise(gi_cl_build *b, const gi_node *n, bool *took);
 gopt_status gi_cl_take_product(gi_cl_build *b, const gi_node *n, bool *took); /* MatMul, Gemm */
@@ -262,6 +269,7 @@ extern const char gk_opencl_mma[];
 extern const char gk_opencl_recurrent[];
 extern const char gk_opencl_walk[];
 extern const char gk_opencl_attention[];
+extern const char gk_opencl_depthwise[];
 extern const char gk_opencl_norm[];
 extern const char gk_opencl_attention_mma[];
 

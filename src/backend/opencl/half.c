@@ -1,8 +1,8 @@
 /* Convolutions and products with constant weights in halves, sums in floats, and what is fused behind them.
  *
  * One description serves all: pixels by channels over the taps of a window (tile.cl). On NVIDIA's tensor cores mma.cl
- * computes it, elsewhere tile.cl; a filter a channel goes to "depthwise". Weights are packed when the step is compiled;
- * one that is too large for a half keeps the node in floats. */
+ * computes it, elsewhere tile.cl; one filter a channel is depthwise.c's. Weights are packed when the step is compiled; one
+ * that is too large for a half keeps the node in floats. */
 #include <math.h>
 
 #include "backend/opencl/mma.h"
@@ -15,7 +15,6 @@ typedef struct half_product {
     gi_cl_view in;                /* as the kernel wants x */
     int64_t m, n, k;              /* pixels, channels of the result, channels of x */
     int64_t taps, h, wd, pixels, ow, kw, sh, sw, ph, pw, dh, dw;
-    bool depthwise;
     float alpha, beta;
     int axis;            /* of the result's channels */
     bool pairs;          /* two neighbouring pixels of 4 channels are one of 8 */
@@ -43,9 +42,7 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
     if (!float_blob(p->w, &wb) || (p->bias && !float_blob(p->bias, &bb)) || !gi_cl_tensor(b, p->x, "X", &rx, x) ||
         (rx != 3 && rx != 4) || wb->rank != rx || !gi_window_of_conv(n, rx, x, wb->dims, &win))
         return false;
-    const int64_t group = gi_attr_int(n, Conv_at_group);
-    p->depthwise = group > 1 && group == x[1] && wb->dims[0] == x[1] && wb->dims[1] == 1;
-    if (group != 1 && !p->depthwise)
+    if (gi_attr_int(n, Conv_at_group) != 1)
         return false;
     const gi_cl_window v = gi_cl_window_of(&win, rx, x);
     p->in = gi_cl_view_last(rx, x, CHUNK);
@@ -103,8 +100,7 @@ static bool read_product(gi_cl_build *b, const gi_node *n, half_product *p)
 static void as_pairs(const gi_cl_build *b, half_product *p)
 {
     gi_cl_view x;
-    if (!gi_cl_view_of(b, p->x, &x) || x.half || p->depthwise || p->k > CHUNK / 2 || p->wd % 2 || p->sw % 2 ||
-        p->dw != 1 || p->kw < 2)
+    if (!gi_cl_view_of(b, p->x, &x) || x.half || p->k > CHUNK / 2 || p->wd % 2 || p->sw % 2 || p->dw != 1 || p->kw < 2)
         return;
     const int64_t rows = p->taps / p->kw;
     p->pairs = true;
@@ -129,27 +125,26 @@ static int64_t chunks_of(const half_product *p)
 static int64_t row_of(const half_product *p)
 {
     const int64_t all = p->taps * chunks_of(p) * CHUNK;
-    return p->depthwise ? chunks_of(p) * CHUNK : (all + ROW_PAD - 1) / ROW_PAD * ROW_PAD;
+    return (all + ROW_PAD - 1) / ROW_PAD * ROW_PAD;
 }
 
 static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
 {
     const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
     const int64_t row = row_of(p), channels = chunks_of(p) * CHUNK;
-    const int64_t rows = p->depthwise ? p->taps : (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
-    const int64_t biases = (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
+    const int64_t rows = (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
     size_t bytes;
     if (!gi_mul_size((size_t)rows, (size_t)row * sizeof(uint16_t), &bytes))
         return GOPT_NO_MEMORY;
     uint16_t *to = gi_alloc(b->d->cx, bytes);
-    float *bs = gi_alloc(b->d->cx, (size_t)biases * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
+    float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
     gopt_status st = to && bs && from ? GOPT_OK : GOPT_NO_MEMORY;
     float most = 0;
     if (st == GOPT_OK) {
         memset(to, 0, bytes);
-        memset(bs, 0, (size_t)biases * sizeof(float));
+        memset(bs, 0, (size_t)rows * sizeof(float));
         memcpy(from, wb->data, wb->bytes);
-        const int64_t own = p->depthwise ? 1 : p->k, cols = p->pairs ? p->cols : p->kw;
+        const int64_t own = p->k, cols = p->pairs ? p->cols : p->kw;
         const int64_t taps = p->taps / p->kw * cols;
         for (int64_t o = 0; o < p->n; o++)
             for (int64_t c = 0; c < own; c++)
@@ -157,9 +152,7 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
                     const float v = p->alpha * from[p->w_rows ? (o * own + c) * taps + t : c * p->n + o];
                     const int64_t at = t % cols + p->shift;
                     most = fabsf(v) > most || v != v ? fabsf(v) : most;
-                    if (p->depthwise)
-                        to[t * row + o] = gi_f32_to_f16(v);
-                    else if (p->pairs)
+                    if (p->pairs)
                         to[o * row + (t / cols * p->kw + at / 2) * CHUNK + at % 2 * (CHUNK / 2) + c] = gi_f32_to_f16(v);
                     else
                         to[o * row + t * channels + c] = gi_f32_to_f16(v);
@@ -173,7 +166,7 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
         if (*fits)
             st = gi_cl_own(b, to, bytes, 2, w);
         if (*fits && st == GOPT_OK)
-            st = gi_cl_own(b, bs, (size_t)biases * sizeof(float), 4, bias);
+            st = gi_cl_own(b, bs, (size_t)rows * sizeof(float), 4, bias);
     }
     gi_free(b->d->cx, to);
     gi_free(b->d->cx, bs);
@@ -203,7 +196,7 @@ static bool result_strides(const half_product *p, const gi_cl_view *y, int64_t s
 static gopt_status launch_mma(gi_cl_build *b, const half_product *p, const gi_cl_epilogue *e, const char *before,
                               const gi_cl_view *y, const gi_cl_ref *refs, const int64_t *ints)
 {
-    const int64_t residual = gi_max_i64(y->room * 2, p->n * 4);
+    const int64_t residual = gi_max_i64(y->room, p->n) * 4;
     gi_cl_mma m = { .before = before,
                     .n_refs = GI_CL_MMA_PARTS + 2 + e->n_refs,
                     .bytes = { (uint64_t)p->in.room * 2,
@@ -236,17 +229,12 @@ static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epi
     if (y->half && strides[2] == 1 && room % CHUNK == 0)
         gi_str_add(&s, "#define Y_VECTOR 1\n");
     gi_str_add(&s, e->source);
-    b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * (p->depthwise ? 1 : p->k));
+    b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * p->k);
     GI_NEED(!s.failed);
-    if (!p->depthwise && b->d->mma)
+    if (b->d->mma)
         return launch_mma(b, p, e, s.p, y, refs, ints);
     gi_str_add(&s, gk_opencl_tile);
     GI_NEED(!s.failed);
-    if (p->depthwise) {
-        b->s->tactic = "depthwise";
-        return gi_cl_launch_kernel(b, s.p, "depthwise", n_refs, refs, GI_CL_MMA_INTS, ints,
-                                   (size_t[]){ (size_t)(p->m * chunks_of(p)), 1, 1 }, NULL);
-    }
     const size_t global[] = { ((size_t)room + 63) / 64 * 16, ((size_t)p->m + 63) / 64 * 16, 1 };
     b->s->tactic = "tile";
     return gi_cl_launch_kernel(b, s.p, "product_tile", n_refs, refs, GI_CL_MMA_INTS, ints, global,
@@ -265,7 +253,7 @@ gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const
     if (!(main->op == OP_Conv ? read_conv(b, main, &p) : read_product(b, main, &p)) || !gi_cl_view_of(b, stored, &y) ||
         !gi_type_static_dims(main->out[0]->type, dims) || y.rank != main->out[0]->type->rank ||
         memcmp(dims, y.dims, (size_t)y.rank * sizeof *dims) != 0 || !result_strides(&p, &y, strides) ||
-        p.m > INT32_MAX / 2 || p.in.room > INT32_MAX || y.room > INT32_MAX || (p.depthwise && !y.channels_last))
+        p.m > INT32_MAX / 2 || p.in.room > INT32_MAX || y.room > INT32_MAX)
         return GOPT_OK;
     GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, p.axis, &e, &ok));
     if (!ok || (e.residual && (strides[2] != 1 || (!y.channels_last && p.n % CHUNK))))

@@ -107,7 +107,8 @@ static gopt_status take_half(gi_cl_build *b, const gi_node *main, const gi_node 
     *took = false;
     if (b->dry || !b->s->plan || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
         return GOPT_OK;
-    return gi_cl_half(b, main, rest, n_rest, result, stored, took);
+    GI_TRY(gi_cl_depthwise(b, main, rest, n_rest, result, stored, took));
+    return *took ? GOPT_OK : gi_cl_half(b, main, rest, n_rest, result, stored, took);
 }
 
 static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)

@@ -192,22 +192,18 @@ static gopt_status launch_norm8(gi_cl_build *b, const gi_cl_view *x, const gi_cl
 {
     const bool warps = b->d->mma && length <= WARP * 8 * 8;
     const int64_t items = warps ? WARP : GROUP, each = items * 8;
-    const int64_t side = !warps || count < 4 * (int64_t)b->d->units ? 1 : 4, groups = (count + side - 1) / side;
+    const int64_t side = warps ? 8 : 1, groups = (count + side - 1) / side;
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_cl_write_access(&s, x, y);
-    gi_str_addf(&s, "#define LOAD8(p, i) %s\n#define STORE8(v, p, i) %s\n",
-                x->half ? "vloada_half8(i, p)" : "vload8(i, p)",
-                y->half ? "vstorea_half8(v, i, p)" : "vstore8(v, i, p)");
+    gi_cl_write_chunks(&s, b->d, x->half, y->half);
     gi_str_addf(&s,
                 "#define N %lld\n#define ROWS %lld\n#define ITEMS %lld\n#define PER %lld\n#define GROUP_ROWS %lld\n"
                 "#define EPSILON %af\n#define HAS_BIAS %d\n",
                 (long long)length, (long long)count, (long long)items, (long long)((length + each - 1) / each),
                 (long long)side, (double)epsilon, has_bias);
-    if (warps) {
+    if (warps)
         gi_str_add(&s, "#define SHUFFLES 1\n");
-        gi_str_add(&s, gk_opencl_ptx);
-    }
     gi_str_add(&s, gk_opencl_norm);
     GI_NEED(!s.failed);
     const size_t local = (size_t)(items * side);

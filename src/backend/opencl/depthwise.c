@@ -1,0 +1,218 @@
+/* Convolutions of one filter a channel in halves, and what is fused behind them, as one kernel (depthwise.cl).
+ *
+ * What they cost is reading x and writing y once, if each element that is read serves all of the window's places that it
+ * stands in: so an item makes a tile of pixels. How large a tile is best depends on how many there are. */
+#include "backend/opencl/cl.h"
+#include "ops/eval.h"
+
+enum { CHUNK = 8, ITEMS = 256 };
+
+typedef struct depthwise {
+    const gi_value *x, *w, *bias;
+    gi_cl_view in;
+    gi_cl_window win;
+    int64_t images, channels, chunks;
+} depthwise;
+
+/* Pixels that an item makes, down and across. */
+typedef struct tile {
+    int h, w;
+} tile;
+
+static const tile tiles[] = { { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 }, { 2, 2 }, { 2, 4 }, { 4, 2 } };
+
+static bool float_blob(const gi_value *v, const gi_blob **b)
+{
+    *b = gi_value_blob(v);
+    return *b && (*b)->dtype == GOPT_F32;
+}
+
+static bool read_conv(gi_cl_build *b, const gi_node *n, depthwise *p)
+{
+    const gi_blob *wb, *bb;
+    gi_window win;
+    int rx;
+    int64_t x[GOPT_MAX_RANK];
+    p->x = gi_node_in(n, Conv_in_X);
+    p->w = gi_node_in(n, Conv_in_W);
+    p->bias = gi_node_in(n, Conv_in_B);
+    const int64_t group = gi_attr_int(n, Conv_at_group);
+    if (group <= 1 || !float_blob(p->w, &wb) || (p->bias && !float_blob(p->bias, &bb)) ||
+        !gi_cl_tensor(b, p->x, "X", &rx, x) || (rx != 3 && rx != 4) || wb->rank != rx || group != x[1] ||
+        wb->dims[0] != x[1] || wb->dims[1] != 1 || !gi_window_of_conv(n, rx, x, wb->dims, &win))
+        return false;
+    p->win = gi_cl_window_of(&win, rx, x);
+    p->in = gi_cl_view_last(rx, x, CHUNK);
+    p->images = x[0];
+    p->channels = x[1];
+    p->chunks = p->in.channels / CHUNK;
+    return true;
+}
+
+/* Weights as floats, [tap][channel], and the bias, both with room for whole chunks. */
+static gopt_status pack(gi_cl_build *b, const depthwise *p, gi_cl_ref *w, gi_cl_ref *bias)
+{
+    const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
+    const int64_t taps = p->win.kh * p->win.kw, row = p->chunks * CHUNK;
+    size_t bytes;
+    if (!gi_mul_size((size_t)(taps + 1), (size_t)row * sizeof(float), &bytes))
+        return GOPT_NO_MEMORY;
+    float *to = gi_alloc(b->d->cx, bytes);
+    GI_NEED(to);
+    memset(to, 0, bytes);
+    for (int64_t c = 0; c < p->channels; c++)
+        for (int64_t t = 0; t < taps; t++)
+            memcpy(&to[t * row + c], (const char *)wb->data + (size_t)(c * taps + t) * sizeof(float), sizeof(float));
+    if (bb)
+        memcpy(to + taps * row, bb->data, (size_t)p->channels * sizeof(float));
+    gopt_status st = gi_cl_own(b, to, (size_t)(taps * row) * sizeof(float), 4, w);
+    if (st == GOPT_OK)
+        st = gi_cl_own(b, to + taps * row, (size_t)row * sizeof(float), 4, bias);
+    gi_free(b->d->cx, to);
+    return st;
+}
+
+static int64_t items_of(const depthwise *p, tile t, int64_t *across, int64_t *down)
+{
+    *across = (p->win.ow + t.w - 1) / t.w;
+    *down = (p->win.oh + t.h - 1) / t.h;
+    return p->images * p->chunks * *across * *down;
+}
+
+static bool takes_tile(const gi_cl_window *w, tile t)
+{
+    return (t.h == 1 || (w->dh == 1 && w->kh * w->kw <= 9)) && (t.w == 1 || w->dw == 1) && w->kw <= 11 &&
+           t.h <= w->oh && t.w <= w->ow;
+}
+
+static const char *write_source(gi_cl_build *b, const depthwise *p, const char *before, tile t)
+{
+    const gi_cl_window *w = &p->win;
+    gi_str s;
+    gi_str_init(&s, b->arena);
+    gi_str_addf(&s,
+                "#define KH %lld\n#define KW %lld\n#define SH %lld\n#define SW %lld\n#define DH %lld\n#define DW %lld\n"
+                "#define TH %d\n#define TW %d\n",
+                (long long)w->kh, (long long)w->kw, (long long)w->sh, (long long)w->sw, (long long)w->dh,
+                (long long)w->dw, t.h, t.w);
+    gi_str_add(&s, before);
+    gi_cl_write_chunks(&s, b->d, true, true);
+    gi_str_add(&s, gk_opencl_depthwise);
+    return s.failed ? NULL : s.p;
+}
+
+enum { N_INTS = 15 };
+
+static size_t set_ints(const depthwise *p, tile t, int64_t room, const int64_t *strides, int64_t *ints)
+{
+    const gi_cl_window *w = &p->win;
+    int64_t across, down;
+    const int64_t total = items_of(p, t, &across, &down);
+    const int64_t all[N_INTS] = { total, p->channels, room,  p->chunks, across,     down,       w->h,      w->w,
+                                  w->oh, w->ow,       w->ph, w->pw,     strides[0], strides[1], strides[2] };
+    memcpy(ints, all, sizeof all);
+    return (size_t)(total + ITEMS - 1) / ITEMS * ITEMS;
+}
+
+/* By the clock where that is allowed, once for each problem; else the largest tile that still fills the device. */
+static gopt_status choose(gi_cl_build *b, const depthwise *p, const char *before, int64_t room, const int64_t *strides,
+                          uint32_t n_refs, const uint64_t *bytes, tile *chosen)
+{
+    char key[96];
+    int best = 0;
+    double least = -1;
+    int64_t ints[N_INTS];
+    const gi_cl_window *w = &p->win;
+    for (size_t i = 0; i < GI_COUNT(tiles); i++) {
+        int64_t across, down;
+        if (takes_tile(w, tiles[i]) && items_of(p, tiles[i], &across, &down) >= (int64_t)b->d->units * 1024 &&
+            tiles[i].h * tiles[i].w > tiles[best].h * tiles[best].w)
+            best = (int)i;
+    }
+    *chosen = tiles[best];
+    if (!b->d->timed || !b->d->mma)
+        return GOPT_OK;
+    const int64_t shape[] = {
+        p->images, p->channels, w->h, w->w, w->kh, w->kw, w->sh, w->sw, w->dh, w->dw, w->oh, w->ow
+    };
+    (void)snprintf(key, sizeof key, "depthwise,%016llx,%016llx", (unsigned long long)gi_hash(before, strlen(before), 3),
+                   (unsigned long long)gi_hash(shape, sizeof shape, 3));
+    const int known = gi_cl_tuned(b->d, key);
+    if (known >= 0 && (size_t)known < GI_COUNT(tiles) && takes_tile(w, tiles[known])) {
+        *chosen = tiles[known];
+        return GOPT_OK;
+    }
+    for (size_t i = 0; i < GI_COUNT(tiles); i++) {
+        if (!takes_tile(w, tiles[i]))
+            continue;
+        const size_t global = set_ints(p, tiles[i], room, strides, ints);
+        const char *source = write_source(b, p, before, tiles[i]);
+        GI_NEED(source);
+        const double us = gi_cl_time_source(b->d, source, "depthwise", n_refs, bytes, N_INTS, ints,
+                                            (size_t[]){ global, 1, 1 }, (size_t[]){ ITEMS, 1, 1 });
+        if (us >= 0 && (least < 0 || us < least)) {
+            least = us;
+            best = (int)i;
+        }
+    }
+    *chosen = tiles[best];
+    return gi_cl_tuned_put(b->d, key, best);
+}
+
+/* Strides of images, pixels and channels; false where pixels have no one stride. */
+static bool result_strides(const gi_cl_view *y, int64_t strides[3])
+{
+    strides[0] = y->stride[0];
+    strides[1] = y->stride[y->rank - 1];
+    strides[2] = y->stride[1];
+    return y->rank == 3 || y->dims[2] == 1 || y->stride[2] == y->stride[3] * y->dims[3] || y->dims[3] == 1;
+}
+
+gopt_status gi_cl_depthwise(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                            const gi_value *result, const gi_value *stored, bool *took)
+{
+    depthwise p = { 0 };
+    gi_cl_epilogue e;
+    gi_cl_view y;
+    int64_t strides[3], dims[GOPT_MAX_RANK];
+    bool ok;
+    *took = false;
+    if (main->op != OP_Conv || !read_conv(b, main, &p) || !gi_cl_view_of(b, stored, &y) ||
+        !gi_type_static_dims(main->out[0]->type, dims) || y.rank != main->out[0]->type->rank ||
+        memcmp(dims, y.dims, (size_t)y.rank * sizeof *dims) != 0 || !result_strides(&y, strides) ||
+        p.in.room > INT32_MAX || y.room > INT32_MAX)
+        return GOPT_OK;
+    GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, 1, &e, &ok));
+    if (!ok || (e.residual && strides[2] != 1))
+        return GOPT_OK;
+    const int64_t room = y.channels_last ? y.channels : p.channels;
+    gi_cl_ref refs[4 + GI_COUNT(e.refs)];
+    uint64_t bytes[4 + GI_COUNT(e.refs)] = { (uint64_t)p.in.room * 2,
+                                             (uint64_t)(p.win.kh * p.win.kw * p.chunks * CHUNK) * 4,
+                                             (uint64_t)(p.chunks * CHUNK) * 4, (uint64_t)y.room * 4 };
+    gi_str s;
+    tile t;
+    int64_t ints[N_INTS];
+    gi_str_init(&s, b->arena);
+    gi_cl_write_result(&s, &y);
+    if (y.half && strides[2] == 1 && room % CHUNK == 0)
+        gi_str_add(&s, "#define Y_VECTOR 1\n");
+    gi_str_add(&s, e.source);
+    GI_NEED(!s.failed);
+    GI_TRY(pack(b, &p, &refs[1], &refs[2]));
+    GI_TRY(gi_cl_convert(b, p.x, &p.in, &refs[0]));
+    GI_TRY(gi_cl_find(b, stored, &refs[3]));
+    for (uint32_t i = 0; i < e.n_refs; i++) {
+        refs[4 + i] = e.refs[i];
+        bytes[4 + i] = (uint64_t)gi_max_i64(y.room, p.channels) * 4;
+    }
+    GI_TRY(choose(b, &p, s.p, room, strides, 4 + e.n_refs, bytes, &t));
+    const size_t global = set_ints(&p, t, room, strides, ints);
+    const char *source = write_source(b, &p, s.p, t);
+    *took = true;
+    b->s->gflop = 2e-9 * (double)(p.images * p.channels * p.win.oh * p.win.ow) * (double)(p.win.kh * p.win.kw);
+    b->s->tactic = gi_arena_printf(b->c->arena, "depthwise_%dx%d", t.h, t.w);
+    GI_NEED(source && b->s->tactic);
+    return gi_cl_launch_kernel(b, source, "depthwise", 4 + e.n_refs, refs, N_INTS, ints, (size_t[]){ global, 1, 1 },
+                               (size_t[]){ ITEMS, 1, 1 });
+}
