@@ -356,6 +356,11 @@ static int64_t local_bytes(const attention *t, const variant *v)
     return stages > out ? stages : out;
 }
 
+static bool may_walk(const variant *v)
+{
+    return v->warps_m * v->warps_k == 8;
+}
+
 static size_t groups_of(const attention *t, int64_t rows)
 {
     return (size_t)((t->a.m + rows - 1) / rows * t->a.batch);
@@ -390,14 +395,16 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
         *chosen = &variants[known];
         return GOPT_OK;
     }
-    const bool few = groups_of(t, 64) < b->d->units;
+    bool walks = false; /* few rows: by a variant that can be part of a walk, where there is one */
+    for (size_t i = 0; i < GI_COUNT(variants) && groups_of(t, 64) < b->d->units; i++)
+        walks = walks || (may_walk(&variants[i]) && local_bytes(t, &variants[i]) <= LOCAL);
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         const variant *v = &variants[i];
         const size_t threads = (size_t)(32 * v->warps_m * v->warps_k), groups = groups_of(t, 16 * v->warps_m);
-        if (local_bytes(t, v) > LOCAL || (few && v->warps_m * v->warps_k != 8)) /* few: as part of a walk */
+        if (local_bytes(t, v) > LOCAL || (walks && !may_walk(v)))
             continue;
         if (!b->d->timed) {
-            if (!*chosen || (few && v->warps_k > (*chosen)->warps_k))
+            if (!*chosen || (walks && v->warps_k > (*chosen)->warps_k))
                 *chosen = v;
             continue;
         }
