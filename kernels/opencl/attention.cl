@@ -3,7 +3,7 @@
  *
  * Before it: M rows, N keys, D and DV elements of a key and of a value, SCALE, OUT_SCALE; Q_AT(z), K_AT, V_AT, Y_AT
  * where entry z of the batch begins; strides Q_ROW, Q_E, K_ROW, K_E, V_ROW, V_E, Y_ROW, Y_E of rows and elements;
- * X_TYPEs and LOADs of q, k and v; MASK_ARGS and MASKED(x, z, row, key). Masks that reach below what a float or half
+ * X_TYPEs and LOADs of q, k and v; MASK_ARGS and MASKED(x, z, row, key), what becomes of a score. Masks that reach below what a float or half
  * holds count as the least that still leaves a row of them its softmax. */
 #define G 64
 #define KEYS 16

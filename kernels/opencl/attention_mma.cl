@@ -5,7 +5,7 @@
  * other each takes BN keys of a stage, and at the end their sums are brought to one maximum and added: for few rows.
  * The scores of a stage leave mma.sync in the registers in which it wants the probabilities. Elements of a row lie side
  * by side, all strides and D and DV are multiples of 8. Defined before: what attention.cl wants, and BN, ST, WARPS_M,
- * WARPS_K, LOCAL_BYTES, MASKS (how many). */
+ * WARPS_K, LOCAL_BYTES, MASKS (whether there is more than a scale). */
 #define NT (32 * WARPS_M * WARPS_K)
 #define ROWS (16 * WARPS_M)
 #define KD ((D + 15) / 16)

@@ -17,6 +17,10 @@ static void attention_as_one(void **state)
         { 1, 70, 3, 16, "    %t = Mul %s, dense<f32[], 0.25>\n    %u = Add %t, %mask\n", "%u", "", "%v" },
         { 2, 33, 2, 24, "    %t = Div %s, dense<f32[], 4.0>\n    %u = Add %t, %each\n    %w = Add %u, %mask\n", "%w",
           "", "%v" },
+        { 2, 18, 2, 8, "    %t = Where %flag, %s, dense<f32[], -3.4028235e+38>\n    %u = Add %t, %mask\n", "%u", "",
+          "%v" },
+        { 1, 21, 2, 8, "    %t = Mul %s, dense<f32[], 0.1>\n    %u = Tanh %t\n    %w = Mul %u, dense<f32[], 5.0>\n",
+          "%w", "", "%v" },
         { 1, 40, 1, 5, "", "%s", "    %vs = Mul %v, dense<f32[], 0.5>\n", "%vs" },
         { 3, 1, 2, 64, "    %t = Mul %s, dense<f32[], 0.125>\n", "%t", "", "%v" },
     };
@@ -26,7 +30,7 @@ static void attention_as_one(void **state)
             const int b = cases[i].batch, t = cases[i].seq, h = cases[i].heads, d = cases[i].size, w = h * d;
             (void)snprintf(
                 text, sizeof text,
-                "graph (%%x: f32[%d,%d,%d], %%mask: f32[%d,1,1,%d], %%each: f32[%d,%d]) {\n"
+                "graph (%%x: f32[%d,%d,%d], %%mask: f32[%d,1,1,%d], %%each: f32[%d,%d], %%flag: bool[%d,1,1,%d]) {\n"
                 "  %%all = MatMul %%x, dense<f32[%d,%d], #a>\n"
                 "  %%qs, %%ks, %%vs0 = Split %%all, dense<i64[3], [%d,%d,%d]> { axis = 2 }\n"
                 "  %%q4 = Reshape %%qs, dense<i64[4], [%d,%d,%d,%d]>\n"
@@ -39,7 +43,7 @@ static void attention_as_one(void **state)
                 "    %%p = Softmax %s { axis = -1 }\n    %%o = MatMul %%p, %s\n"
                 "    %%ot = Transpose %%o { perm = [0,2,1,3] }\n    return %%ot } }\n"
                 "  %%y3 = Reshape %%y4, dense<i64[3], [%d,%d,%d]>\n  return %%y3 as \"y\", %%m as \"m\"\n}\n",
-                b, t, w, b, t, t, t, w, 3 * w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, cases[i].values,
+                b, t, w, b, t, t, t, b, t, w, 3 * w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, cases[i].values,
                 cases[i].between, cases[i].scores, cases[i].by, b, t, w);
             (void)check_in(half ? "fp16" : "fp32", text, false);
             if (strncmp(attention, "attention", 9) != 0)

@@ -8,13 +8,14 @@
 #include "backend/attention.h"
 #include "backend/opencl/cl.h"
 
-enum { MOST_MASKS = 2, MOST_D = 256, MOST_D_MMA = 128, GROUP = 64, CHUNK = 8, LOCAL = 48 * 1024, ROW = 0, ELEMENT = 1 };
+enum { MOST_MASKS = 4, MOST_D = 256, MOST_D_MMA = 128, GROUP = 64, CHUNK = 8, LOCAL = 48 * 1024, ROW = 0, ELEMENT = 1 };
 
 /* Something that lies along the batch, rows and elements. */
 typedef struct operand {
     gi_cl_ref ref;
     bool half;
-    int rank; /* of the batch, as this one splits it */
+    const char *type; /* of a mask's elements, where they are no halves */
+    int rank;         /* of the batch, as this one splits it */
     int64_t dims[GOPT_MAX_RANK], batch[GOPT_MAX_RANK];
     int64_t stride[2]; /* from a row (a key) to the next, from an element to the next */
     int64_t room;
@@ -25,6 +26,7 @@ typedef struct attention {
     float scale, out_scale;
     operand q, k, v, y, masks[MOST_MASKS];
     int n_masks;
+    gi_cl_function between; /* of the scores, after the scale; without a source: nothing */
 } attention;
 
 /* A variant of attention_mma.cl: its warps, the keys that each takes of a stage, the stages. Eight warps, 256 items, can be
@@ -157,24 +159,22 @@ static float scaling_of(const gi_attention_operand *o)
     return o->scaling == GI_TIMES ? o->scale : o->scaling == GI_DIVIDED ? 1 / o->scale : 1;
 }
 
-/* The mask of an Add, by its strides along the view of the scores that it is added to. */
-static gopt_status read_mask(gi_cl_build *b, attention *t, const gi_node *n, bool *ok)
+/* What node `by` reads beside the scores, by its strides along the view of them that it gives. */
+static gopt_status read_mask(gi_cl_build *b, attention *t, const gi_value *v, const gi_node *by, bool *ok)
 {
     operand *m = &t->masks[t->n_masks];
-    gi_value *v, *scores;
+    const gi_value *y = by->out[0];
     gi_cl_view view;
-    int64_t dims[GOPT_MAX_RANK];
-    int rank;
-    *ok = t->n_masks < MOST_MASKS && gi_attention_mask_of(&t->a, n, &v, &scores) && v->type &&
-          v->type->kind == GOPT_TENSOR && v->type->dtype == GOPT_F32 && gi_type_static_dims(n->out[0]->type, dims) &&
-          gi_cl_view_of(b, v, &view) && n->out[0]->type->rank >= 2 && view.rank <= n->out[0]->type->rank;
+    int64_t dims[GOPT_MAX_RANK], strides[GOPT_MAX_RANK];
+    *ok = t->n_masks < MOST_MASKS && gi_type_static_dims(y->type, dims) && gi_cl_view_of(b, v, &view) &&
+          y->type->rank >= 2 && view.rank <= y->type->rank;
     if (!*ok)
         return GOPT_OK;
-    rank = n->out[0]->type->rank;
-    int64_t strides[GOPT_MAX_RANK];
+    const int rank = y->type->rank;
     for (int i = 0; i < rank; i++) {
         const int own = i - (rank - view.rank);
         strides[i] = own < 0 || view.dims[own] == 1 ? 0 : view.stride[own];
+        *ok = *ok && (own < 0 || view.dims[own] == 1 || view.dims[own] == dims[i]);
     }
     m->rank = rank - 2;
     memcpy(m->dims, dims, sizeof m->dims);
@@ -182,15 +182,35 @@ static gopt_status read_mask(gi_cl_build *b, attention *t, const gi_node *n, boo
     m->stride[ROW] = strides[rank - 2];
     m->stride[ELEMENT] = strides[rank - 1];
     m->half = view.half;
+    m->type = gi_cl_type(v->type->dtype);
     m->room = view.room;
     t->n_masks++;
     return gi_cl_find(b, v, &m->ref);
 }
 
-/* A scale, then masks, are all that may happen to the scores. */
+/* Does the node give as many scores as it takes? */
+static bool keeps_scores(const gi_attention_region *a, const gi_node *n)
+{
+    if (n->op == OP_Reshape)
+        return gi_attention_keeps_rows(n);
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *x = gi_node_in(n, i);
+        int64_t from[GOPT_MAX_RANK], to[GOPT_MAX_RANK];
+        if (x && gi_attention_stage_of(a, x) == GI_ATTENTION_SCORES &&
+            (x->type->rank != n->out[0]->type->rank || !gi_type_static_dims(x->type, from) ||
+             !gi_type_static_dims(n->out[0]->type, to) || memcmp(from, to, (size_t)x->type->rank * sizeof *from) != 0 ||
+             (x->type->dtype != GOPT_F32 && x->type->dtype != GOPT_BOOL)))
+            return false;
+    }
+    return true;
+}
+
+/* What happens to the scores: a scale first, then anything pointwise as a function of one of them. */
 static gopt_status read_between(gi_cl_build *b, attention *t, bool *ok)
 {
     const gi_attention_region *a = &t->a;
+    const gi_value *from = a->scores->out[0];
+    size_t first = 0;
     *ok = !a->n_behind;
     if (!*ok)
         (void)gi_cl_decline(b, "%s stands behind its softmax", a->behind[0]->op_name);
@@ -199,16 +219,23 @@ static gopt_status read_between(gi_cl_build *b, attention *t, bool *ok)
     for (size_t i = 0; i < a->n_before && *ok; i++) {
         const gi_node *n = a->before[i];
         gi_attention_operand o = { 0 };
-        if (n->op == OP_Reshape)
-            *ok = gi_attention_keeps_rows(n);
-        else if (n->op == OP_Add)
-            GI_TRY(read_mask(b, t, n, ok));
-        else if ((*ok = !t->n_masks && gi_attention_scaling(n, &o) &&
-                        gi_attention_stage_of(a, o.source) == GI_ATTENTION_SCORES))
-            t->scale *= scaling_of(&o);
+        *ok = keeps_scores(a, n);
         if (!*ok)
-            (void)gi_cl_decline(b, "%s of the scores is no scale and no mask that is added", n->op_name);
+            (void)gi_cl_decline(b, "%s of the scores changes their shape", n->op_name);
+        else if (first == i && (n->op == OP_Reshape || (gi_attention_scaling(n, &o) && o.source == from))) {
+            t->scale *= scaling_of(&o);
+            from = n->out[0];
+            first = i + 1;
+        }
     }
+    if (!*ok || first == a->n_before)
+        return GOPT_OK;
+    GI_TRY(gi_cl_function_of(b, "between", from, a->before + first, a->n_before - first, gi_node_in(a->softmax, 0),
+                             &t->between, ok));
+    for (uint32_t i = 0; i < t->between.n && *ok; i++)
+        GI_TRY(read_mask(b, t, t->between.outside[i], t->between.by[i], ok));
+    if (!*ok)
+        (void)gi_cl_decline(b, "what happens to its scores is no function of one of them");
     return GOPT_OK;
 }
 
@@ -283,23 +310,28 @@ static void write_operand(gi_str *s, char name, const operand *o)
                 o->half ? "vload_half(i, p)" : "(p)[i]");
 }
 
-static void write_masks(gi_str *s, const attention *t)
+static void write_between(gi_str *s, const attention *t)
 {
     for (int i = 0; i < t->n_masks; i++) {
         char name[24];
         (void)snprintf(name, sizeof name, "MASK%d_AT", i);
         write_batch(s, name, &t->masks[i]);
     }
-    gi_str_addf(s, "#define MASKS %d\n#define MASK_ARGS", t->n_masks);
+    gi_str_addf(s, "#define MASKS %d\n#define MASK_ARGS", t->between.source != NULL);
     for (int i = 0; i < t->n_masks; i++)
-        gi_str_addf(s, ", __global const %s *mask%d, const ulong mask%d_at", t->masks[i].half ? "half" : "float", i, i);
-    gi_str_add(s, "\n#define MASKED(x, z, row, key) ((x)");
+        gi_str_addf(s, ", __global const %s *mask%d, const ulong mask%d_at",
+                    t->masks[i].half ? "half" : t->masks[i].type, i, i);
+    if (!t->between.source) {
+        gi_str_add(s, "\n#define MASKED(x, z, row, key) (x)\n");
+        return;
+    }
+    gi_str_addf(s, "\n%s#define MASKED(x, z, row, key) between(x", t->between.source);
     for (int i = 0; i < t->n_masks; i++) {
         const operand *m = &t->masks[i];
         if (m->half)
-            gi_str_add(s, " + vload_half(");
+            gi_str_add(s, ", vload_half(");
         else
-            gi_str_addf(s, " + mask%d[", i);
+            gi_str_addf(s, ", mask%d[", i);
         gi_str_addf(s, "mask%d_at + MASK%d_AT(z) + (ulong)(row) * %" PRId64 " + (ulong)(key) * %" PRId64, i, i,
                     m->stride[ROW], m->stride[ELEMENT]);
         if (m->half)
@@ -326,7 +358,7 @@ static const char *write_problem(gi_cl_build *b, const attention *t)
     write_batch(&s, "Y_AT", &t->y);
     gi_str_addf(&s, "#define Y_ROW %" PRId64 "\n#define Y_E %" PRId64 "\n", t->y.stride[ROW], t->y.stride[ELEMENT]);
     gi_cl_write_result(&s, &y);
-    write_masks(&s, t);
+    write_between(&s, t);
     return s.failed ? NULL : s.p;
 }
 
@@ -382,13 +414,13 @@ static const char *write_mma(gi_cl_build *b, const attention *t, const char *pro
 /* By the clock where that is allowed, once for each problem; else keys shared out among warps where groups are few. */
 static gopt_status choose(gi_cl_build *b, const attention *t, const char *problem, const variant **chosen)
 {
-    const operand *const all[] = { &t->q, &t->k, &t->v, &t->y, &t->masks[0], &t->masks[1] };
+    const operand *const all[] = { &t->q, &t->k, &t->v, &t->y, &t->masks[0], &t->masks[1], &t->masks[2], &t->masks[3] };
     uint64_t bytes[GI_COUNT(all)];
     char key[64];
     double least = -1;
     *chosen = NULL;
     for (size_t i = 0; i < GI_COUNT(all); i++)
-        bytes[i] = (uint64_t)all[i]->room * (all[i]->half ? 2 : 4);
+        bytes[i] = (uint64_t)all[i]->room * (all[i]->ref.item ? all[i]->ref.item : 1);
     (void)snprintf(key, sizeof key, "attention,%016llx", (unsigned long long)gi_hash(problem, strlen(problem), 3));
     const int known = b->d->timed ? gi_cl_tuned(b->d, key) : -1;
     if (known >= 0 && (size_t)known < GI_COUNT(variants) && local_bytes(t, &variants[known]) <= LOCAL) {

@@ -232,6 +232,17 @@ typedef struct gi_cl_epilogue {
 gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node *const *nodes, size_t n,
                               const gi_value *result, const gi_cl_view *out, int axis, gi_cl_epilogue *e, bool *ok);
 
+/* Pointwise nodes and Reshapes from x to `result` as a function of an element of x, and of one of each value outside, as
+ * node by[i] reads it. */
+typedef struct gi_cl_function {
+    const char *source;
+    const gi_value *outside[4];
+    const gi_node *by[4];
+    uint32_t n;
+} gi_cl_function;
+gopt_status gi_cl_function_of(gi_cl_build *b, const char *name, const gi_value *x, gi_node *const *nodes, size_t n,
+                              const gi_value *result, gi_cl_function *f, bool *ok);
+
 /* ---- half.c ---- */
 /* Conv, MatMul and Gemm with constant weights in halves, and the pointwise nodes behind, as one kernel. */
 gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,

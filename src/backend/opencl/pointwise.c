@@ -725,3 +725,67 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     e->source = s.p;
     return GOPT_OK;
 }
+
+/* ---- between the products of attention ---- */
+
+/* An operand from outside becomes a parameter. */
+static bool take_outside(writer *w, const gi_node *n, uint32_t i, gi_str *params, gi_cl_function *f)
+{
+    const gi_value *v = gi_node_in(n, i);
+    const gi_blob *blob = gi_value_blob(v);
+    const char *type = v->type && v->type->kind == GOPT_TENSOR ? gi_cl_type(v->type->dtype) : NULL;
+    if (gi_map_get(&w->names, name_key(v, false)))
+        return true;
+    if (!type || is_along_channels(n, i))
+        return false;
+    const size_t before = w->body.n;
+    gi_str_addf(&w->body, "    const %s v%u = ", type, w->n_values);
+    if (blob && gi_blob_elements(blob) == 1 && write_literal(&w->body, blob)) {
+        gi_str_add(&w->body, ";\n");
+    } else {
+        if (f->n == GI_COUNT(f->outside))
+            return false;
+        if (w->body.p)
+            w->body.p[w->body.n = before] = 0;
+        gi_str_addf(params, ", const %s v%u", type, w->n_values);
+        f->outside[f->n] = v;
+        f->by[f->n++] = n;
+    }
+    name_value(w, v, false);
+    return true;
+}
+
+gopt_status gi_cl_function_of(gi_cl_build *b, const char *name, const gi_value *x, gi_node *const *nodes, size_t n,
+                              const gi_value *result, gi_cl_function *f, bool *ok)
+{
+    writer w = { .b = b, .in_place = -1 };
+    gi_str params, s;
+    *f = (gi_cl_function){ 0 };
+    *ok = true;
+    gi_str_init(&w.body, b->arena);
+    gi_str_init(&params, b->arena);
+    gi_str_init(&s, b->arena);
+    gi_map_init(&w.names, b->arena);
+    name_value(&w, x, false);
+    for (size_t k = 0; k < n && *ok; k++) {
+        bool folds;
+        if (nodes[k]->op == OP_Reshape) { /* the same elements */
+            void *number = gi_map_get(&w.names, name_key(gi_node_in(nodes[k], 0), false));
+            *ok = number != NULL;
+            GI_NEED(gi_map_put(&w.names, name_key(nodes[k]->out[0], false), number));
+            continue;
+        }
+        *ok = expression_of(nodes[k], &folds) != NULL;
+        for (uint32_t i = 0; i < nodes[k]->n_in && *ok; i++)
+            *ok = !gi_node_in(nodes[k], i) || take_outside(&w, nodes[k], i, &params, f);
+        if (*ok)
+            write_node(&w, nodes[k]);
+    }
+    const void *number = gi_map_get(&w.names, name_key(result, false));
+    *ok = *ok && number;
+    gi_str_addf(&s, "static float %s(const float v0%s)\n{\n%s    return v%u;\n}\n", name, params.p ? params.p : "",
+                w.body.p ? w.body.p : "", (uint32_t)(uintptr_t)number - 1);
+    GI_NEED(!s.failed && !w.body.failed && !params.failed);
+    f->source = s.p;
+    return GOPT_OK;
+}
