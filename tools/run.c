@@ -310,9 +310,9 @@ static void print_engine(const running *r)
     say(t, ": ");
     if (m)
         say(t, "%lld nodes, %lld after optimizing, ", (long long)m->nodes_before, (long long)m->nodes_after);
-    say(t, "%zu steps; weights %s, activations %s; %s in %.0f ms\n", i->steps, bytes_text(i->weight_bytes).p,
-        bytes_text(i->activation_bytes).p, r->plan ? "loaded from a plan" : "built",
-        r->plan ? r->load_ms : i->build_ms);
+    say(t, "%zu steps; weights %s, activations %s; ", i->steps, bytes_text(i->weight_bytes).p,
+        bytes_text(i->activation_bytes).p);
+    say(t, r->plan ? "loaded from a plan in %.1f ms\n" : "built in %.0f ms\n", r->plan ? r->load_ms : i->build_ms);
 }
 
 static gopt_status check_options(tool *t)

@@ -40,7 +40,8 @@ struct gi_step;
  * same order as when the plan was built. */
 const void *gi_kept_next(struct gi_step *s, uint64_t bytes, uint64_t how);
 
-/* Gives one pack of a step to whoever saves it: host memory, or the device's. */
-typedef gopt_status (*gi_pack_visit)(void *user, const void *data, void *mem, uint64_t bytes, uint64_t how);
+/* Gives one pack of a step to whoever saves it: host memory, or the device's from `offset` on. */
+typedef gopt_status (*gi_pack_visit)(void *user, const void *data, void *mem, uint64_t offset, uint64_t bytes,
+                                     uint64_t how);
 
 #endif

@@ -138,11 +138,13 @@ static gopt_status options_of(const gopt_plan *p, const gopt_engine_options *ask
     o->fp = (gopt_fp)number_of(p, "fp") > GOPT_FP_FAST ? GOPT_FP_REASSOC : (gopt_fp)number_of(p, "fp");
     char unit[32];
     part_of(gopt_plan_find_fact(p, "machine0"), "bf16", 4, unit, sizeof unit);
-    if (*unit && strcmp(unit, "none") != 0 && o->precision && strcmp(o->precision, "fp32") != 0)
+    if (*unit && strcmp(unit, "none") != 0 && o->precision && strcmp(o->precision, "fp32") != 0 &&
+        !strchr(o->precision, ':'))
         GI_NEED(o->precision = gi_arena_printf(p->arena, "%s:%s", o->precision, unit)); /* as it was chosen there */
     const int threads = number_of(p, "threads");
     if (!o->threads && threads)
         o->threads = threads;
+    o->deterministic = o->deterministic || gopt_plan_find_fact(p, "deterministic");
     o->tune = false;
     o->timing_cache = NULL;
     o->reference = false;

@@ -12,6 +12,7 @@
 typedef struct piece {
     const void *data;
     void *mem;
+    uint64_t offset; /* in mem */
     gi_plan_range range;
 } piece;
 
@@ -36,9 +37,9 @@ typedef struct saver {
 /* ---- places ---- */
 
 /* The place of these bytes, once for all that have them. */
-static gopt_status place(saver *s, const void *data, void *mem, uint64_t bytes, gi_plan_range *out)
+static gopt_status place(saver *s, const void *data, void *mem, uint64_t offset, uint64_t bytes, gi_plan_range *out)
 {
-    const uint64_t key = gi_key(data ? data : mem);
+    const uint64_t key = gi_key(data ? data : mem) ^ (offset * 0x9e3779b97f4a7c15u);
     const uintptr_t seen = bytes ? (uintptr_t)gi_map_get(&s->piece_of, key) : 0;
     *out = (gi_plan_range){ .at = GI_PLAN_HEADER };
     if (!bytes)
@@ -51,7 +52,7 @@ static gopt_status place(saver *s, const void *data, void *mem, uint64_t bytes, 
         return GOPT_NO_MEMORY;
     *out = (gi_plan_range){ .at = s->end, .bytes = bytes };
     s->end = (s->end + bytes + GI_PLAN_ALIGN - 1) / GI_PLAN_ALIGN * GI_PLAN_ALIGN;
-    GI_NEED(gi_push(s->a, &s->pieces, (piece){ .data = data, .mem = mem, .range = *out }));
+    GI_NEED(gi_push(s->a, &s->pieces, (piece){ .data = data, .mem = mem, .offset = offset, .range = *out }));
     GI_NEED(gi_map_put(&s->piece_of, key, (void *)(uintptr_t)s->pieces.n));
     return GOPT_OK;
 }
@@ -108,6 +109,8 @@ static gopt_status put_facts(saver *s)
     fact(s, "precision", e->options.precision);
     fact_number(s, "threads", (uint64_t)e->options.threads);
     fact_number(s, "fp", (uint64_t)e->options.fp);
+    if (e->options.deterministic)
+        fact(s, "deterministic", "yes");
     fact(s, "built on", cpu);
     fact_number(s, "weight bytes", e->info.weight_bytes);
     fact_number(s, "activation bytes", e->info.activation_bytes);
@@ -153,17 +156,17 @@ static gopt_status put_graph(saver *s)
         if (b->bytes && !b->data)
             return gi_fail(s->e->cx, GOPT_USAGE, NULL, "make the engine with for_plan",
                            "weights that the plan needs were let go of when the engine was made");
-        GI_TRY(place(s, b->data, NULL, b->bytes, &r));
+        GI_TRY(place(s, b->data, NULL, 0, b->bytes, &r));
         put_tensor(&s->text, b->dtype, b->rank, b->dims, r, gi_blob_hash(b));
     }
     return GOPT_OK;
 }
 
-static gopt_status put_pack(void *user, const void *data, void *mem, uint64_t bytes, uint64_t how)
+static gopt_status put_pack(void *user, const void *data, void *mem, uint64_t offset, uint64_t bytes, uint64_t how)
 {
     saver *s = user;
     gi_plan_range r;
-    GI_TRY(place(s, data, mem, bytes, &r));
+    GI_TRY(place(s, data, mem, offset, bytes, &r));
     put_range(s->to, r);
     gi_put_u64(s->to, how);
     s->count++;
@@ -239,7 +242,7 @@ static gopt_status put_plans(saver *s)
         if (s->e->backend[d] && s->e->backend[d]->state)
             GI_TRY(s->e->backend[d]->state(s->e->device[d], &s->state[d]));
         GI_NEED(!s->state[d].failed);
-        GI_TRY(place(s, s->state[d].p, NULL, s->state[d].n, &r));
+        GI_TRY(place(s, s->state[d].p, NULL, 0, s->state[d].n, &r));
         put_range(&s->plans, r);
     }
     return GOPT_OK;
@@ -303,7 +306,7 @@ static gopt_status put_tensors(saver *s, const gopt_tensor *const *t, size_t n)
     gi_put_u64(&s->tensors, n);
     for (size_t i = 0; i < n; i++) {
         gi_plan_range r;
-        GI_TRY(place(s, t[i]->data, NULL, t[i]->bytes, &r));
+        GI_TRY(place(s, t[i]->data, NULL, 0, t[i]->bytes, &r));
         put_tensor(&s->tensors, t[i]->dtype, t[i]->rank, t[i]->dims, r, 0);
     }
     return GOPT_OK;
@@ -352,7 +355,7 @@ static gopt_status put_piece(const saver *s, writer *w, const piece *k, uint64_t
     }
     void *copy = gi_alloc(s->e->cx, (size_t)k->range.bytes);
     GI_NEED(copy);
-    const gi_buffer from = { .mem = k->mem, .bytes = k->range.bytes };
+    const gi_buffer from = { .mem = k->mem, .offset = k->offset, .bytes = k->range.bytes };
     const gopt_status st = s->e->backend[1]->download(s->e->device[1], &from, copy);
     if (st == GOPT_OK)
         put(w, copy, k->range.bytes);

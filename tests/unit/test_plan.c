@@ -539,6 +539,71 @@ static void test_verify(void **state)
     free(b.p);
 }
 
+/* ---- on an OpenCL device ---- */
+
+/* The first, which engines take; *is_host: it is this computer's processor. */
+static bool has_device(gopt_ctx *cx, bool *is_host)
+{
+    const gopt_device_info *d;
+    for (size_t i = 0; (d = gopt_device_get(cx, i)) != NULL; i++)
+        if (!strcmp(d->backend, "opencl") && !d->missing) {
+            *is_host = !strncmp(d->details, "cpu", 3);
+            return true;
+        }
+    print_message("there is no OpenCL device\n");
+    return false;
+}
+
+/* Programs and packed weights come out of the file; what it is built for is another device, it says so. */
+static void test_opencl(void **state)
+{
+    (void)state;
+    static const char *const precisions[] = { "fp32", "fp16" };
+    const char *path = path_of("cl.gplan"), *other = path_of("cl2.gplan");
+    char cache[128];
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    bool is_host = false;
+    const bool there = has_device(cx, &is_host);
+    snprintf(cache, sizeof cache, "%s/cache", folder);
+    (void)setenv("XDG_CACHE_HOME", cache, 1);
+    for (size_t i = 0; there && i < GI_COUNT(precisions); i++) {
+        const gopt_engine_options o = { .backend = "opencl", .precision = precisions[i], .threads = 2 };
+        gopt_engine *built = build(cx, network, &o), *loaded;
+        inputs in = make_inputs(cx);
+        gopt_plan *p;
+        gopt_plan_verdict v;
+        assert_int_equal(gopt_plan_save(built, path, (const gopt_tensor *const *)in.t), GOPT_OK);
+        assert_int_equal(gopt_plan_open(cx, path, &p), GOPT_OK);
+        const gopt_plan_sizes z = gopt_plan_get_sizes(p);
+        assert_true(z.programs > 1000);
+        assert_int_equal(z.n_packs != 0, i == 1);
+        for (int trusted = 0; trusted < 2; trusted++) {
+            char command[160];
+            snprintf(command, sizeof command, "rm -rf %s/cache; mkdir %s/cache", folder, folder);
+            assert_int_equal(system(command), 0);
+            assert_int_equal(gopt_plan_engine(p, &(gopt_engine_options){ .trust_plan = trusted }, &loaded), GOPT_OK);
+            /* what was built from source lies in the cache now; taken from the plan, nothing does */
+            snprintf(command, sizeof command, "test -d %s/cache/gopt", folder);
+            const char *machine = gopt_plan_find_fact(p, "machine1");
+            assert_non_null(machine);
+            assert_int_equal(system(command) == 0, is_host && !trusted);
+            same_answers(built, loaded, &in, 2);
+            assert_int_equal(gopt_plan_verify(p, loaded, 0, &v), GOPT_OK);
+            assert_true(v.same_bits);
+            gopt_engine_destroy(loaded);
+        }
+        gopt_plan_close(p);
+        gopt_engine_destroy(built);
+        free_inputs(in);
+        bytes b = read_file(path);
+        replace(b, "; driver=", "; drover=");
+        write_file(other, b.p, b.n);
+        refused(other, GOPT_UNSUPPORTED, "for another machine: its drover is", "gopt run MODEL --plan FILE");
+        free(b.p);
+    }
+    gopt_ctx_destroy(cx);
+}
+
 /* ---- hostile ---- */
 
 /* Opens, makes an engine, runs and compares: any status will do, but for a fault of ours. */
@@ -713,8 +778,8 @@ int main(void)
         cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_what_is_kept), cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_free_shapes), cmocka_unit_test(test_cut_off),      cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_misfits),     cmocka_unit_test(test_other_isa),    cmocka_unit_test(test_other_threads),
-        cmocka_unit_test(test_verify),      cmocka_unit_test(test_forged),       cmocka_unit_test(test_two_writers),
-        cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_verify),      cmocka_unit_test(test_opencl),       cmocka_unit_test(test_forged),
+        cmocka_unit_test(test_two_writers), cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_no_plan),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -500,7 +500,7 @@ static gopt_status cpu_packs(gi_device *dev, const gi_step *s, gi_pack_visit vis
         while (k->next != done)
             k = k->next;
         if (k->data)
-            GI_TRY(visit(user, k->data, NULL, k->packed, k->order));
+            GI_TRY(visit(user, k->data, NULL, 0, k->packed, k->order));
         done = k;
     }
     return GOPT_OK;

@@ -27,6 +27,8 @@ typedef struct gi_cl {
     char cache[512];    /* folder; empty: none */
     gi_smap programs;   /* source → cl_program; under the engine's lock */
     gi_smap tuned;      /* key of a problem → what was chosen + 1 */
+    gi_smap *asked;     /* keys of problems that were asked for, of `tuned` */
+    gi_map kept;        /* hash of a source → gi_cl_binary *: out of a plan file */
     bool tuned_new;     /* there are choices that the file does not have */
     int dumped;
     bool half;      /* --precision fp16: values that stay on the device are kept as halves */
@@ -41,8 +43,15 @@ typedef struct gi_cl {
     struct gi_cl_span *spans;
 } gi_cl;
 
-/* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and f32
- * ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images of such a plan have their channels
+/* A compiled program in a plan file that the engine holds. */
+typedef struct gi_cl_binary {
+    const uint8_t *p;
+    size_t n;
+} gi_cl_binary;
+
+/* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and
+ * f32 ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images of such a plan
+ * have their channels
  * last, as many as the next multiple of 8, the ones past the last zero. */
 typedef struct gi_cl_view {
     bool half;
@@ -93,10 +102,17 @@ typedef struct gi_cl_launch {
     cl_ulong at[GI_CL_MAX_REFS];
 } gi_cl_launch;
 
+/* Packed weights among a step's own buffers, which plan files hold. */
+typedef struct gi_cl_pack {
+    cl_mem mem;
+    uint64_t offset, bytes, how;
+} gi_cl_pack;
+
 typedef struct gi_cl_step {
     gi_arena *arena;
     gi_vec(gi_cl_launch) launches;
     gi_vec(cl_mem) own; /* packed weights and the like */
+    gi_vec(gi_cl_pack) packs;
 } gi_cl_step;
 
 typedef struct gi_cl_build {
@@ -125,6 +141,7 @@ const char *gi_cl_error_name(cl_int error);
 gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kernel *out);
 
 bool gi_cl_make_folders(const char *path);
+uint64_t gi_cl_source_hash(const gi_cl *d, const char *source); /* by which binaries are known */
 
 /* ---- tune.c ---- */
 void gi_cl_tuned_load(gi_cl *d);
@@ -161,6 +178,17 @@ cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi
 
 /* Memory of the step's own that starts with `bytes` of `data` (NULL: zeros). */
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out);
+
+/* ---- keep.c: for plan files ---- */
+
+/* gi_cl_own for packed weights: a plan file holds them, known by `how`, a hash of all that decides their order. */
+gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out);
+/* The same with what a plan file holds; *found false, and nothing made, where it holds none. Ask for each before packing. */
+gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out, bool *found);
+gopt_status gi_cl_packs(gi_device *d, const gi_step *s, gi_pack_visit visit, void *user);
+const char *gi_cl_machine(const gi_device *d, gi_arena *a);
+gopt_status gi_cl_state(gi_device *d, gi_str *out);
+gopt_status gi_cl_restore(gi_device *d, const uint8_t *p, size_t n, bool trusted);
 
 /* ---- layout.c ---- */
 gopt_status gi_cl_plan_open(gi_device *d, gi_node *const *nodes, size_t n, void **plan);

@@ -215,7 +215,8 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
     GI_NEED(d);
     d->cx = cx;
     d->arena = gi_arena_create(cx);
-    if (!d->arena || pthread_mutex_init(&d->lock, NULL)) {
+    d->asked = d->arena ? GI_NEW(d->arena, gi_smap) : NULL;
+    if (!d->asked || pthread_mutex_init(&d->lock, NULL)) {
         gi_arena_destroy(d->arena);
         gi_free(cx, d);
         return GOPT_NO_MEMORY;
@@ -223,6 +224,8 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
     gi_smap_init(&d->programs, d->arena);
     gi_smap_init(&d->tuned, d->arena);
     gi_smap_init(&d->sources, d->arena);
+    gi_smap_init(d->asked, d->arena);
+    gi_map_init(&d->kept, d->arena);
     const gopt_status st = open_device(d, spec, o);
     if (st != GOPT_OK) {
         gi_cl_close((gi_device *)d);

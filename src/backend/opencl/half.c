@@ -128,6 +128,14 @@ static int64_t row_of(const half_product *p)
     return (all + ROW_PAD - 1) / ROW_PAD * ROW_PAD;
 }
 
+/* A hash of all that decides how weights lie once they are packed, for plan files. */
+static uint64_t order_of(const half_product *p)
+{
+    const int64_t order[] = { p->n, p->k, p->taps, p->kw, row_of(p), p->pairs, p->cols, p->w_rows, p->shift };
+    const float factors[] = { p->alpha, p->beta };
+    return gi_hash(order, sizeof order, gi_hash(factors, sizeof factors, 1));
+}
+
 static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
 {
     const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
@@ -136,6 +144,12 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
     size_t bytes;
     if (!gi_mul_size((size_t)rows, (size_t)row * sizeof(uint16_t), &bytes))
         return GOPT_NO_MEMORY;
+    const uint64_t how = order_of(p);
+    GI_TRY(gi_cl_own_kept(b, bytes, 2, how, w, fits));
+    if (*fits) {
+        GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, bias, fits));
+        return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
+    }
     uint16_t *to = gi_alloc(b->d->cx, bytes);
     float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
     gopt_status st = to && bs && from ? GOPT_OK : GOPT_NO_MEMORY;
@@ -164,9 +178,9 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
         }
         *fits = most <= 65504.0f;
         if (*fits)
-            st = gi_cl_own(b, to, bytes, 2, w);
+            st = gi_cl_own_packed(b, to, bytes, 2, how, w);
         if (*fits && st == GOPT_OK)
-            st = gi_cl_own(b, bs, (size_t)rows * sizeof(float), 4, bias);
+            st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), 4, how, bias);
     }
     gi_free(b->d->cx, to);
     gi_free(b->d->cx, bs);

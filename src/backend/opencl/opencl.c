@@ -317,4 +317,8 @@ const gi_backend gi_backend_opencl = {
     .span_open = gi_cl_span_open,
     .span_run = gi_cl_span_run,
     .span_close = gi_cl_span_close,
+    .packs = gi_cl_packs,
+    .machine = gi_cl_machine,
+    .state = gi_cl_state,
+    .restore = gi_cl_restore,
 };

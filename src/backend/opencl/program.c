@@ -66,6 +66,12 @@ bool gi_cl_make_folders(const char *path)
     return true;
 }
 
+uint64_t gi_cl_source_hash(const gi_cl *d, const char *source)
+{
+    const char *also = d->mma ? halves_nvidia : halves;
+    return gi_hash(source, strlen(source), gi_hash(also, strlen(also), gi_hash(plain, sizeof plain, 2)));
+}
+
 static unsigned char *load_binary(const gi_cl *d, uint64_t source, size_t *size)
 {
     char path[700];
@@ -125,22 +131,29 @@ static gopt_status fail_build(gi_cl *d, cl_program program, cl_int err)
                    "the driver does not build a kernel: %s (%d): %s", gi_cl_error_name(err), (int)err, log);
 }
 
-/* The program from the cache; NULL where there is none that the driver takes. */
-static cl_program from_cache(gi_cl *d, uint64_t hash)
+/* The program of a binary; NULL where the driver does not take it. */
+static cl_program of_binary(gi_cl *d, const unsigned char *p, size_t size)
 {
-    size_t size;
-    unsigned char *binary = load_binary(d, hash, &size);
-    if (!binary)
-        return NULL;
-    const unsigned char *p = binary;
     cl_int status = CL_SUCCESS, err;
     cl_program program = clCreateProgramWithBinary(d->context, 1, &d->device, &size, &p, &status, &err);
-    gi_free(d->cx, binary);
     if (program && (err != CL_SUCCESS || status != CL_SUCCESS ||
                     clBuildProgram(program, 1, &d->device, "-w", NULL, NULL) != CL_SUCCESS)) {
         clReleaseProgram(program);
         program = NULL;
     }
+    return program;
+}
+
+/* From the plan file or the cache on disk; NULL where neither has it. */
+static cl_program from_cache(gi_cl *d, uint64_t hash)
+{
+    const gi_cl_binary *kept = gi_map_get(&d->kept, hash);
+    cl_program program = kept ? of_binary(d, kept->p, kept->n) : NULL;
+    size_t size;
+    unsigned char *binary = program ? NULL : load_binary(d, hash, &size);
+    if (binary)
+        program = of_binary(d, binary, size);
+    gi_free(d->cx, binary);
     return program;
 }
 
@@ -150,8 +163,7 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
     if (*out)
         return GOPT_OK;
     const char *parts[] = { plain, d->mma ? halves_nvidia : halves, source };
-    const uint64_t hash =
-        gi_hash(source, strlen(source), gi_hash(parts[1], strlen(parts[1]), gi_hash(plain, sizeof plain, 2)));
+    const uint64_t hash = gi_cl_source_hash(d, source);
     cl_program program = from_cache(d, hash);
     if (!program) {
         cl_int err;

@@ -56,6 +56,7 @@ void gi_cl_tuned_save(gi_cl *d)
 
 int gi_cl_tuned(const gi_cl *d, const char *key)
 {
+    (void)gi_smap_put(d->asked, key, d->asked);
     return (int)(intptr_t)gi_smap_get(&d->tuned, key) - 1;
 }
 
