@@ -98,8 +98,7 @@ def minimal(program, root, tmp, build):
         if " right " not in said or "3 runs" not in said or set(files(a)) != set(files(b)):
             sys.exit(f"gopt-plan on a plan of {way}:\n{said}")
         # what gopt wrote as .npy is read as an input, and shapes that do not fit are refused
-        inputs = gopt(program, "inspect", plan).stdout
-        name = re.search(r"inputs\s+(\S+)", inputs)[1]
+        name = json.loads(gopt(program, "inspect", plan, "--json", "-").stdout)["inputs"][0]["name"]
         gopt(bare, plan, "--input", f"{name}={next(a.glob('*.npy'))}", expect=3)
         gopt(bare, plan, "--input", "nothing=x.npy", expect=2)
         gopt(bare, plan, "--input", f"{name}={tmp}/none.npy", expect=3)
