@@ -9,7 +9,7 @@
 #ifndef GI_ARCHIVE_H
 #define GI_ARCHIVE_H
 
-#include "base/file.h"
+#include "ir/blob.h"
 #include "gopt/plan.h"
 
 typedef struct gi_kept_pack {
@@ -36,12 +36,18 @@ typedef struct gi_kept_plan {
 
 struct gi_step;
 
-/* The step's next pack; NULL where the file has none that is of this size and order. Asked once for each pack, in the
+/* The step's next pack; NULL, and noted in the step, where the file has none that is of this size and order. Asked once for each pack, in the
  * same order as when the plan was built. */
 const void *gi_kept_next(struct gi_step *s, uint64_t bytes, uint64_t how);
 
-/* Gives one pack of a step to whoever saves it: host memory, or the device's from `offset` on. */
-typedef gopt_status (*gi_pack_visit)(void *user, const void *data, void *mem, uint64_t offset, uint64_t bytes,
-                                     uint64_t how);
+/* One pack of a step for whoever saves it. */
+typedef struct gi_pack {
+    const void *data; /* host memory; NULL: `mem` */
+    void *mem;        /* of the device, from `offset` on */
+    uint64_t offset;
+    uint64_t bytes, how;
+    const gi_blob *of; /* the weight that need not be read where the pack is there; NULL: none */
+} gi_pack;
+typedef gopt_status (*gi_pack_visit)(void *user, const gi_pack *k);
 
 #endif

@@ -64,6 +64,7 @@ struct gi_step {
     size_t n_tactics;
     const gi_kept_step *kept; /* of the caller: what a plan file holds of it; NULL: nothing */
     uint32_t kept_at;         /* packs of it that were asked for */
+    bool kept_missed;         /* one was not there */
 };
 
 typedef struct gi_run_args {

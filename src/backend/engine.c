@@ -238,6 +238,7 @@ static gopt_status make_plan(struct gopt_engine *e, const gopt_tensor *const *in
     if (e->file) {
         e->kept = gi_plan_file_find(e->file, s->key, s->n_key);
         e->kept_at = 0;
+        e->reads_cold |= !e->kept;
     }
     if (!e->options.tune || !e->timings) {
         const gopt_status st = gi_plan_build(e, s->graph->main, s->arena, NULL, &s->plan);
@@ -266,6 +267,8 @@ static gopt_status special_fill(struct gopt_engine *e, const gopt_tensor *const 
     if (inputs)
         GI_TRY(make_key(s, e->graph->main->n_params, inputs));
     GI_TRY(make_plan(e, inputs, s));
+    if (e->file && e->reads_cold)
+        GI_TRY(gi_plan_file_check_cold(e->file));
     count_steps(s->plan, s);
     gi_map seen;
     gi_map_init(&seen, s->arena);

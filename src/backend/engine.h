@@ -57,6 +57,7 @@ struct gopt_engine {
     gopt_plan *file;              /* that it was loaded from; NULL: it was built */
     const gi_kept_plan *kept;     /* what the file holds of the plan being made; NULL: nothing */
     size_t kept_at;               /* steps of it that were compiled */
+    bool reads_cold;              /* something was packed that the file does not hold packed */
     gi_map device_consts;         /* blob → its copy on the device */
     gi_vec(gi_device_copy) device_copies;
 };

@@ -200,6 +200,7 @@ static gopt_status add_compiled(builder *b, const gi_placed *at, bool *packs)
     s.s.plan = p->backend_plan[at->device];
     GI_TRY(choose_by(b, at, &s.s));
     GI_TRY(backend->compile(device, &s.s, p->arena));
+    p->e->reads_cold |= s.s.kept_missed;
     *packs = s.s.packs;
     gopt_status st = GOPT_OK;
     if (s.s.kept && s.s.want && s.s.tactic && strcmp(s.s.kept->tactic.name, s.s.tactic) != 0)

@@ -38,7 +38,7 @@ bool gopt_is_plan(const char *path)
 
 typedef struct header {
     uint32_t format, order;
-    uint64_t size, index, index_bytes, sums, sum;
+    uint64_t size, index, index_bytes, sums, cold, sum;
 } header;
 
 static gopt_status fail(const gopt_plan *p, const char *hint, const char *fmt, ...)
@@ -67,6 +67,7 @@ static gopt_status read_header(const gopt_plan *p, header *h)
     h->index = gi_get_u64(&b);
     h->index_bytes = gi_get_u64(&b);
     h->sums = gi_get_u64(&b);
+    h->cold = gi_get_u64(&b);
     b.p = f->data + GI_PLAN_HEADER - 8;
     h->sum = gi_get_u64(&b);
     if (gi_hash(f->data, GI_PLAN_HEADER - 8, 0) != h->sum)
@@ -89,7 +90,7 @@ static gopt_status read_header(const gopt_plan *p, header *h)
                     (uint64_t)f->size - h->size);
     const uint64_t chunks = h->sums / GI_PLAN_CHUNK + (h->sums % GI_PLAN_CHUNK != 0);
     if (h->sums > h->size || h->size - h->sums != 8 * (chunks + 1) || h->index > h->sums ||
-        h->index_bytes != h->sums - h->index || h->index < GI_PLAN_HEADER)
+        h->index_bytes != h->sums - h->index || h->index < GI_PLAN_HEADER || h->cold > h->index)
         return fail(p, again_hint, "the plan's header does not fit its size");
     return GOPT_OK;
 }
@@ -97,6 +98,8 @@ static gopt_status read_header(const gopt_plan *p, header *h)
 typedef struct summing {
     const uint8_t *data, *sums;
     uint64_t end, chunks;
+    uint64_t from, to; /* whole chunks between these are left out; or, where `between`, they alone are checked */
+    bool between;
     uint64_t bad; /* the first chunk that is; changed with atomics */
 } summing;
 
@@ -105,6 +108,8 @@ static void sum_part(void *arg, int worker, int n_workers)
     summing *s = arg;
     for (uint64_t i = (uint64_t)worker; i < s->chunks; i += (uint64_t)n_workers) {
         const uint64_t at = i * GI_PLAN_CHUNK, n = s->end - at < GI_PLAN_CHUNK ? s->end - at : GI_PLAN_CHUNK;
+        if ((at >= s->from && at + n <= s->to) != s->between)
+            continue;
         gi_bytes b = { .p = s->sums + 8 * i, .end = s->sums + 8 * i + 8 };
         if (gi_hash(s->data + at, (size_t)n, i) == gi_get_u64(&b))
             continue;
@@ -114,25 +119,49 @@ static void sum_part(void *arg, int worker, int n_workers)
     }
 }
 
+static gopt_status sum_chunks(const gopt_plan *p, summing *s)
+{
+    s->bad = UINT64_MAX;
+    gi_pool *pool = s->chunks > 16 ? gi_pool_create(p->cx, 0) : NULL;
+    if (pool)
+        gi_pool_run(pool, sum_part, s);
+    else
+        sum_part(s, 0, 1);
+    gi_pool_destroy(pool);
+    if (s->bad == UINT64_MAX)
+        return GOPT_OK;
+    const uint64_t at = s->bad * GI_PLAN_CHUNK;
+    return fail(p, "copy it again, or build it again", "the plan is damaged between byte %" PRIu64 " and byte %" PRIu64,
+                at, s->end - at < GI_PLAN_CHUNK ? s->end : at + GI_PLAN_CHUNK);
+}
+
 static gopt_status check_sums(const gopt_plan *p, const header *h)
 {
-    summing s = { .data = p->file->data, .sums = p->file->data + h->sums, .end = h->sums, .bad = UINT64_MAX };
+    summing s = { .data = p->file->data, .sums = p->file->data + h->sums, .end = h->sums };
+    s.from = h->cold;
+    s.to = h->index;
     s.chunks = (h->size - h->sums) / 8 - 1;
     gi_bytes last = { .p = s.sums + 8 * s.chunks, .end = s.sums + 8 * s.chunks + 8 };
     if (gi_hash(s.sums, (size_t)(8 * s.chunks), h->size) != gi_get_u64(&last))
         return fail(p, again_hint, "the plan is damaged between byte %" PRIu64 " and byte %" PRIu64 ", its sums",
                     h->sums, h->size);
-    gi_pool *pool = s.chunks > 16 ? gi_pool_create(p->cx, 0) : NULL;
-    if (pool)
-        gi_pool_run(pool, sum_part, &s);
-    else
-        sum_part(&s, 0, 1);
-    gi_pool_destroy(pool);
-    if (s.bad == UINT64_MAX)
+    return sum_chunks(p, &s);
+}
+
+gopt_status gi_plan_file_check_cold(gopt_plan *p)
+{
+    if (p->cold_checked)
         return GOPT_OK;
-    const uint64_t at = s.bad * GI_PLAN_CHUNK;
-    return fail(p, "copy it again, or build it again", "the plan is damaged between byte %" PRIu64 " and byte %" PRIu64,
-                at, s.end - at < GI_PLAN_CHUNK ? s.end : at + GI_PLAN_CHUNK);
+    const uint64_t size = p->file->size;
+    gi_bytes b = { .p = p->file->data + 40, .end = p->file->data + 48 };
+    const uint64_t sums = gi_get_u64(&b);
+    summing s = { .data = p->file->data, .sums = p->file->data + sums, .end = sums, .between = true };
+    s.from = p->cold;
+    s.to = p->index;
+    s.chunks = (size - sums) / 8 - 1;
+    GI_TRY(sum_chunks(p, &s));
+    p->cold_checked = true;
+    return GOPT_OK;
 }
 
 /* ---- the index ---- */
@@ -287,6 +316,8 @@ static gopt_status read_plan(gopt_plan *p, const char *path)
     GI_TRY(gi_file_open(p->cx, path, &p->file));
     GI_TRY(read_header(p, &h));
     GI_TRY(check_sums(p, &h));
+    p->cold = h.cold;
+    p->index = h.index;
     GI_TRY(read_index(p, &h));
     return check_writer(p);
 }
@@ -412,7 +443,7 @@ static gopt_status parse_graph(gopt_plan *p, gi_arena *a, gopt_graph **out)
     return GOPT_OK;
 }
 
-gopt_status gopt_plan_graph(gopt_plan *p, gopt_graph **out)
+gopt_status gi_plan_file_graph(gopt_plan *p, gopt_graph **out)
 {
     *out = NULL;
     gi_arena *a = gi_arena_create(p->cx);
@@ -420,4 +451,11 @@ gopt_status gopt_plan_graph(gopt_plan *p, gopt_graph **out)
     const gopt_status st = parse_graph(p, a, out);
     gi_arena_destroy(a);
     return st;
+}
+
+gopt_status gopt_plan_graph(gopt_plan *p, gopt_graph **out)
+{
+    *out = NULL;
+    GI_TRY(gi_plan_file_check_cold(p));
+    return gi_plan_file_graph(p, out);
 }

@@ -1,7 +1,8 @@
 /* The format of plan files, and what the engine asks of one (gopt/plan.h, docs/plans.md).
  *
  *     0        header: magic, format, byte order, size, where the index and the sums are, and a sum of the header itself
- *     64       weights, packed weights, the device's state, the fingerprint: each at a multiple of 64
+ *     64       packed weights, the device's state, weights, the fingerprint: each at a multiple of 64
+ *     …        cold weights, which nobody reads where the packed ones fit: their sums are checked when somebody does
  *     …        index: facts, the graph as text, and for each of the above where it is
  *     …        sums: a hash of every CHUNK bytes of all before, then one of the sums
  *
@@ -46,6 +47,9 @@ struct gopt_plan {
     gopt_ctx *cx;
     gi_arena *arena;
     gi_file *file;
+    uint64_t cold; /* where the weights begin that no step reads where their packs are there; they end at the index */
+    uint64_t index;
+    bool cold_checked; /* under whose engine's lock */
     gopt_plan_fact *facts;
     size_t n_facts;
     const char *graph; /* as text */
@@ -61,7 +65,11 @@ struct gopt_plan {
 };
 
 gopt_plan *gi_plan_file_ref(gopt_plan *p);
+/* gopt_plan_graph without checking the sums of cold weights. */
+gopt_status gi_plan_file_graph(gopt_plan *p, gopt_graph **out);
 /* What the file holds of the plan for these shapes; NULL where it holds none. */
+/* Checks the sums of the weights that opening leaves alone. */
+gopt_status gi_plan_file_check_cold(gopt_plan *p);
 const gi_kept_plan *gi_plan_file_find(const gopt_plan *p, const int64_t *key, size_t n_key);
 /* Do this machine's devices fit? GOPT_UNSUPPORTED with what differs. Restores their state. */
 gopt_status gi_plan_file_fits(struct gopt_engine *e);

@@ -6,10 +6,11 @@
 
 const void *gi_kept_next(struct gi_step *s, uint64_t bytes, uint64_t how)
 {
-    if (!s->kept || s->kept_at >= s->kept->n_packs)
-        return NULL;
-    const gi_kept_pack *k = &s->kept->packs[s->kept_at++];
-    return k->bytes == bytes && k->how == how ? k->data : NULL;
+    const gi_kept_pack *k = s->kept && s->kept_at < s->kept->n_packs ? &s->kept->packs[s->kept_at++] : NULL;
+    if (k && k->bytes == bytes && k->how == how)
+        return k->data;
+    s->kept_missed = true;
+    return NULL;
 }
 
 const gi_kept_plan *gi_plan_file_find(const gopt_plan *p, const int64_t *key, size_t n_key)
@@ -160,7 +161,7 @@ gopt_status gopt_plan_engine(gopt_plan *p, const gopt_engine_options *asked, gop
     gopt_graph *g;
     *out = NULL;
     GI_TRY(options_of(p, asked, &o));
-    GI_TRY(gopt_plan_graph(p, &g));
+    GI_TRY(gi_plan_file_graph(p, &g));
     o.plan = p;
     return gopt_engine_create(g, &o, out);
 }

@@ -26,8 +26,10 @@ typedef struct saver {
     gi_map number_of;                          /* blob → its number + 1 */
     gi_str facts, text, tensors, plans, print; /* parts of the index */
     gi_str state[2];
-    uint64_t end;
-    uint64_t count; /* of what is being listed */
+    uint64_t end, cold;
+    gi_map packed;            /* (node id, weight) of what a step has packed */
+    const gi_plan_step *step; /* whose packs are listed */
+    uint64_t count;           /* of what is being listed */
     gopt_tensor **answers;
     size_t n_inputs, n_answers;
     const gopt_tensor *const *inputs;
@@ -149,27 +151,82 @@ static gopt_status put_graph(saver *s)
     gi_str_init(&s->print, s->a);
     GI_TRY(gi_print(s->g, &(gi_print_options){ .types = true, .number = number_of, .user = s }, &s->print));
     gi_put_bytes(&s->text, s->print.p, s->print.n);
+    return GOPT_OK;
+}
+
+/* ---- weights ---- */
+
+static uint64_t use_key(const gi_node *n, const gi_blob *b)
+{
+    const uint64_t parts[] = { n->id, gi_key(b) };
+    return gi_hash(parts, sizeof parts, 0) | 1;
+}
+
+/* Do all steps that read the value hold it packed? A region's nodes belong to its step. */
+static bool is_packed(const saver *s, const gi_value *v)
+{
+    for (const gi_use *u = v->uses; u; u = u->next) {
+        const gi_node *n = u->node;
+        while (n && n->block->owner && n->block->owner->op == OP_Fusion)
+            n = n->block->owner;
+        if (!n || !gi_map_get(&s->packed, use_key(n, gi_value_blob(v))))
+            return false;
+    }
+    return true;
+}
+
+/* Finds the cold weights: every value that has one is packed by whatever reads it. Those of attributes, and all where
+ * the shapes are free and other plans will be made of them, are not. */
+static void find_cold(const saver *s, bool *cold, bool *hot)
+{
+    for (size_t i = 0; s->e->is_static && i < s->g->consts.n; i++) {
+        const gi_value *v = s->g->consts.p[i];
+        const uintptr_t at = (uintptr_t)gi_map_get(&s->number_of, gi_key(gi_value_blob(v)));
+        if (at && is_packed(s, v))
+            cold[at - 1] = true;
+        else if (at)
+            hot[at - 1] = true;
+    }
+    for (size_t i = 0; i < s->weights.n; i++)
+        cold[i] = cold[i] && !hot[i];
+}
+
+/* Weights that are read, then the cold ones: so the file is read up to there, and the index behind. */
+static gopt_status put_weights(saver *s)
+{
+    bool *cold = GI_NEW_ARRAY(s->a, bool, s->weights.n + 1), *hot = GI_NEW_ARRAY(s->a, bool, s->weights.n + 1);
+    gi_plan_range *ranges = GI_NEW_ARRAY(s->a, gi_plan_range, s->weights.n + 1);
+    GI_NEED(cold && hot && ranges);
+    find_cold(s, cold, hot);
+    for (int turn = 0; turn < 2; turn++) {
+        s->cold = s->end;
+        for (size_t i = 0; i < s->weights.n; i++) {
+            const gi_blob *b = s->weights.p[i];
+            if (b->bytes && !b->data)
+                return gi_fail(s->e->cx, GOPT_USAGE, NULL, "make the engine with for_plan",
+                               "weights that the plan needs were let go of when the engine was made");
+            if (cold[i] == turn)
+                GI_TRY(place(s, b->data, NULL, 0, b->bytes, &ranges[i]));
+        }
+    }
     gi_put_u64(&s->text, s->weights.n);
     for (size_t i = 0; i < s->weights.n; i++) {
         gi_blob *b = s->weights.p[i];
-        gi_plan_range r;
-        if (b->bytes && !b->data)
-            return gi_fail(s->e->cx, GOPT_USAGE, NULL, "make the engine with for_plan",
-                           "weights that the plan needs were let go of when the engine was made");
-        GI_TRY(place(s, b->data, NULL, 0, b->bytes, &r));
-        put_tensor(&s->text, b->dtype, b->rank, b->dims, r, gi_blob_hash(b));
+        put_tensor(&s->text, b->dtype, b->rank, b->dims, ranges[i], gi_blob_hash(b));
     }
     return GOPT_OK;
 }
 
-static gopt_status put_pack(void *user, const void *data, void *mem, uint64_t offset, uint64_t bytes, uint64_t how)
+static gopt_status put_pack(void *user, const gi_pack *k)
 {
     saver *s = user;
     gi_plan_range r;
-    GI_TRY(place(s, data, mem, offset, bytes, &r));
+    GI_TRY(place(s, k->data, k->mem, k->offset, k->bytes, &r));
     put_range(s->to, r);
-    gi_put_u64(s->to, how);
+    gi_put_u64(s->to, k->how);
     s->count++;
+    if (k->of)
+        GI_NEED(gi_map_put(&s->packed, use_key(s->step->node, k->of), s));
     return GOPT_OK;
 }
 
@@ -188,6 +245,7 @@ static gopt_status put_step(saver *s, const gi_plan_step *k, gi_str *out)
     gi_put_u32(out, (uint32_t)k->device);
     gi_str_init(&packs, s->a);
     s->to = &packs;
+    s->step = k;
     s->count = 0;
     if (b->packs && (k->device || !s->e->backend[1]))
         GI_TRY(b->packs(s->e->device[k->device], &k->s, put_pack, s));
@@ -383,7 +441,7 @@ static gopt_status write_all(saver *s, writer *w)
     gi_put_u64(&header, s->end);
     gi_put_u64(&header, sums - s->end);
     gi_put_u64(&header, sums);
-    gi_str_addn(&header, (const char *)zeros, GI_PLAN_HEADER - 8 - 48);
+    gi_put_u64(&header, s->cold);
     GI_NEED(!header.failed);
     gi_put_u64(&header, gi_hash(header.p, GI_PLAN_HEADER - 8, 0));
     GI_NEED(!header.failed);
@@ -430,6 +488,7 @@ static gopt_status save(saver *s, const char *path)
         gi_str_init(all[i], s->a);
     gi_map_init(&s->piece_of, s->a);
     gi_map_init(&s->number_of, s->a);
+    gi_map_init(&s->packed, s->a);
     s->end = GI_PLAN_HEADER;
     s->g = e->is_static && e->plans[0] ? e->plans[0]->graph : e->graph;
     GI_TRY(put_facts(s));
@@ -437,6 +496,7 @@ static gopt_status save(saver *s, const char *path)
     GI_TRY(put_plans(s));
     GI_TRY(put_tensors(s, s->inputs, s->n_inputs));
     GI_TRY(put_tensors(s, (const gopt_tensor *const *)s->answers, s->n_answers));
+    GI_TRY(put_weights(s)); /* last, since the cold ones end the data */
     return write_file(s, path);
 }
 

@@ -74,6 +74,7 @@ gopt_status gopt_plan_verify(gopt_plan *p, gopt_engine *e, double rtol, gopt_pla
         return gi_fail(p->cx, GOPT_USAGE, &place, NULL,
                        "the plan has no answers to compare with: its network draws random numbers, or takes or gives "
                        "something else than tensors of numbers");
+    GI_TRY(gi_plan_file_check_cold(p));
     GI_TRY(gopt_run_context_create(e, &rc));
     gopt_status st = run_them(p, rc);
     if (st == GOPT_OK)

@@ -539,6 +539,45 @@ static void test_verify(void **state)
     free(b.p);
 }
 
+/* Weights that nobody reads where their packed form fits are not read either; whoever needs them is told of damage. */
+static void test_cold(void **state)
+{
+    (void)state;
+    static const char text[] = "graph \"c\" (%x: f32[4,600]) {\n  %y = MatMul %x, dense<f32[600,800], #c1>\n"
+                               "  return %y as \"y\"\n}\n";
+    const char *path = path_of("cold.gplan"), *other = path_of("cold2.gplan");
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_engine *built = build(cx, text, NULL), *loaded;
+    inputs in = { { tensor(cx, 2, (int64_t[]){ 4, 600 }, 5) } };
+    gopt_plan *p;
+    gopt_graph *g;
+    gopt_plan_verdict v;
+    assert_int_equal(gopt_plan_save(built, path, (const gopt_tensor *const *)in.t), GOPT_OK);
+    bytes b = read_file(path);
+    const size_t cold = (size_t)number_at(b.p + 48), index = (size_t)number_at(b.p + 24);
+    assert_true(index - cold > 1 << 20);
+    b.p[cold + (index - cold) / 2] ^= 1;
+    write_file(other, b.p, b.n);
+    load(cx, other, &p, &loaded);
+    same_answers(built, loaded, &in, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(i ? gopt_plan_graph(p, &g) : gopt_plan_verify(p, loaded, 0, &v), GOPT_BAD_INPUT);
+        assert_non_null(strstr(gopt_diag_get(cx, 0)->message, "damaged between byte"));
+        gopt_diag_clear(cx);
+    }
+    gopt_engine_destroy(loaded);
+    gopt_plan_close(p);
+    b.p[cold + (index - cold) / 2] ^= 1;
+    assert_true(cold > 1 << 20);
+    b.p[cold / 2] ^= 1; /* the packed ones are always looked at */
+    write_file(other, b.p, b.n);
+    refused(other, GOPT_BAD_INPUT, "damaged between byte", "build it again");
+    free(b.p);
+    free_inputs(in);
+    gopt_engine_destroy(built);
+    gopt_ctx_destroy(cx);
+}
+
 /* ---- on an OpenCL device ---- */
 
 /* The first, which engines take; *is_host: it is this computer's processor. */
@@ -778,8 +817,9 @@ int main(void)
         cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_what_is_kept), cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_free_shapes), cmocka_unit_test(test_cut_off),      cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_misfits),     cmocka_unit_test(test_other_isa),    cmocka_unit_test(test_other_threads),
-        cmocka_unit_test(test_verify),      cmocka_unit_test(test_opencl),       cmocka_unit_test(test_forged),
-        cmocka_unit_test(test_two_writers), cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_verify),      cmocka_unit_test(test_cold),         cmocka_unit_test(test_opencl),
+        cmocka_unit_test(test_forged),      cmocka_unit_test(test_two_writers),  cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_no_plan),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

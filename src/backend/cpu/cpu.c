@@ -208,6 +208,7 @@ struct gi_cpu_packed {
     const void *data; /* of what plan files may hold: the packed weights, their size and order; else NULL */
     size_t packed;
     uint64_t order;
+    const gi_blob *of; /* what it is made of */
 };
 
 uint64_t gi_cpu_order(const gi_tactic *t, const void *order, size_t bytes)
@@ -294,6 +295,7 @@ void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_
             c->packs->data = p;
             c->packs->packed = bytes;
             c->packs->order = how;
+            c->packs->of = of;
         }
         return p;
     }
@@ -315,6 +317,7 @@ void *gi_cpu_pack_of(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_blob *of, uint64_
     u->data = p;
     u->packed = bytes;
     u->order = how;
+    u->of = of;
     return p;
 }
 
@@ -499,8 +502,9 @@ static gopt_status cpu_packs(gi_device *dev, const gi_step *s, gi_pack_visit vis
         const struct gi_cpu_packed *k = c->packs;
         while (k->next != done)
             k = k->next;
+        const gi_pack pack = { .data = k->data, .bytes = k->packed, .how = k->order, .of = k->of };
         if (k->data)
-            GI_TRY(visit(user, k->data, NULL, 0, k->packed, k->order));
+            GI_TRY(visit(user, &pack));
         done = k;
     }
     return GOPT_OK;

@@ -106,6 +106,7 @@ typedef struct gi_cl_launch {
 typedef struct gi_cl_pack {
     cl_mem mem;
     uint64_t offset, bytes, how;
+    const gi_blob *of;
 } gi_cl_pack;
 
 typedef struct gi_cl_step {
@@ -181,10 +182,13 @@ gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t ite
 
 /* ---- keep.c: for plan files ---- */
 
-/* gi_cl_own for packed weights: a plan file holds them, known by `how`, a hash of all that decides their order. */
-gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out);
+/* gi_cl_own for packed weights: a plan file holds them, known by `how`, a hash of all that decides their order. `of`: the
+ * weight that then need not be read; NULL: none. */
+gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, size_t item, uint64_t how,
+                             const gi_blob *of, gi_cl_ref *out);
 /* The same with what a plan file holds; *found false, and nothing made, where it holds none. Ask for each before packing. */
-gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out, bool *found);
+gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, const gi_blob *of, gi_cl_ref *out,
+                           bool *found);
 gopt_status gi_cl_packs(gi_device *d, const gi_step *s, gi_pack_visit visit, void *user);
 const char *gi_cl_machine(const gi_device *d, gi_arena *a);
 gopt_status gi_cl_state(gi_device *d, gi_str *out);

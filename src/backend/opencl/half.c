@@ -145,9 +145,9 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
     if (!gi_mul_size((size_t)rows, (size_t)row * sizeof(uint16_t), &bytes))
         return GOPT_NO_MEMORY;
     const uint64_t how = order_of(p);
-    GI_TRY(gi_cl_own_kept(b, bytes, 2, how, w, fits));
+    GI_TRY(gi_cl_own_kept(b, bytes, 2, how, wb, w, fits));
     if (*fits) {
-        GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, bias, fits));
+        GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, NULL, bias, fits));
         return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
     }
     uint16_t *to = gi_alloc(b->d->cx, bytes);
@@ -178,9 +178,9 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
         }
         *fits = most <= 65504.0f;
         if (*fits)
-            st = gi_cl_own_packed(b, to, bytes, 2, how, w);
+            st = gi_cl_own_packed(b, to, bytes, 2, how, wb, w);
         if (*fits && st == GOPT_OK)
-            st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), 4, how, bias);
+            st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), 4, how, NULL, bias);
     }
     gi_free(b->d->cx, to);
     gi_free(b->d->cx, bs);

@@ -12,31 +12,38 @@
 
 /* ---- packed weights ---- */
 
-static gopt_status note(gi_cl_build *b, uint64_t offset, size_t bytes, uint64_t how)
+static gopt_status note(gi_cl_build *b, uint64_t offset, size_t bytes, uint64_t how, const gi_blob *of)
 {
-    const gi_cl_pack pack = { .mem = b->c->own.p[b->c->own.n - 1], .offset = offset, .bytes = bytes, .how = how };
+    const gi_cl_pack pack = {
+        .mem = b->c->own.p[b->c->own.n - 1], .offset = offset, .bytes = bytes, .how = how, .of = of
+    };
     return gi_push(b->c->arena, &b->c->packs, pack) ? GOPT_OK : GOPT_NO_MEMORY;
 }
 
-gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out)
+gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, size_t item, uint64_t how,
+                             const gi_blob *of, gi_cl_ref *out)
 {
     GI_TRY(gi_cl_own(b, data, bytes, item, out));
-    return b->dry ? GOPT_OK : note(b, out->offset, bytes, how);
+    return b->dry ? GOPT_OK : note(b, out->offset, bytes, how, of);
 }
 
-gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, gi_cl_ref *out, bool *found)
+gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, const gi_blob *of, gi_cl_ref *out,
+                           bool *found)
 {
     const void *kept = b->dry ? NULL : gi_kept_next(b->s, bytes, how);
     *found = kept != NULL;
-    return kept ? gi_cl_own_packed(b, kept, bytes, item, how, out) : GOPT_OK;
+    return kept ? gi_cl_own_packed(b, kept, bytes, item, how, of, out) : GOPT_OK;
 }
 
 gopt_status gi_cl_packs(gi_device *dev, const gi_step *s, gi_pack_visit visit, void *user)
 {
     const gi_cl_step *c = s->state;
     (void)dev;
-    for (size_t i = 0; c && i < c->packs.n; i++)
-        GI_TRY(visit(user, NULL, c->packs.p[i].mem, c->packs.p[i].offset, c->packs.p[i].bytes, c->packs.p[i].how));
+    for (size_t i = 0; c && i < c->packs.n; i++) {
+        const gi_cl_pack *k = &c->packs.p[i];
+        GI_TRY(visit(user,
+                     &(gi_pack){ .mem = k->mem, .offset = k->offset, .bytes = k->bytes, .how = k->how, .of = k->of }));
+    }
     return GOPT_OK;
 }
 
