@@ -100,18 +100,22 @@ static gopt_status read_region(gi_cpu_step *c, const gi_step *s, gi_conv_block *
 
 static gopt_status pack_pixel(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_block_stage *st)
 {
-    const char *from = gi_value_blob(gi_node_in(st->e.main, Conv_in_W))->data;
-    const int64_t lanes2 = 2 * d->block, ic = st->w.c;
-    st->weights = gi_cpu_pack(d, s, c, (size_t)(st->tiles * ic * lanes2) * sizeof(float));
+    gi_blob *w = gi_value_blob(gi_node_in(st->e.main, Conv_in_W));
+    const char *from = w->data;
+    const int64_t lanes2 = 2 * d->block, ic = st->w.c, order[] = { st->tiles, ic, st->w.oc, lanes2 };
+    bool filled;
+    st->weights = gi_cpu_pack_of(d, s, c, w, gi_cpu_order(&gi_tactic_conv_block, order, sizeof(order)),
+                                 (size_t)(st->tiles * ic * lanes2) * sizeof(float), &filled);
     st->bias = gi_cpu_pack(d, s, c, (size_t)(st->tiles * lanes2) * sizeof(float));
     GI_NEED(st->weights && st->bias);
-    memset(st->weights, 0, (size_t)(st->tiles * ic * lanes2) * sizeof(float));
+    if (!filled)
+        memset(st->weights, 0, (size_t)(st->tiles * ic * lanes2) * sizeof(float));
     memset(st->bias, 0, (size_t)(st->tiles * lanes2) * sizeof(float));
     for (int64_t o = 0; o < st->w.oc; o++) {
         const bool one = o / lanes2 == st->tiles - 1 && st->tiles * 2 > (st->w.oc + d->block - 1) / d->block;
         const int64_t lanes = one ? d->block : lanes2; /* of its tile */
         float *to = st->weights + o / lanes2 * ic * lanes2 + o % lanes2;
-        for (int64_t i = 0; i < ic; i++)
+        for (int64_t i = 0; i < ic && !filled; i++)
             memcpy(&to[i * lanes], from + (size_t)(o * ic + i) * sizeof(float), sizeof(float));
         st->bias[o] = gi_epilogue_bias(&st->e, o);
     }

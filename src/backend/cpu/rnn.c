@@ -120,20 +120,25 @@ static gopt_status pack(gi_cpu *d, gi_step *s, gi_cpu_step *c, rnn *v)
     v->panels = (rows + lanes2 - 1) / lanes2;
     v->panel_w = v->inputs * lanes2;
     v->panel_r = v->hidden * lanes2;
-    v->w = gi_cpu_pack(d, s, c, (size_t)(dirs * v->panels * v->panel_w) * sizeof(float));
-    v->r = gi_cpu_pack(d, s, c, (size_t)(dirs * v->panels * v->panel_r) * sizeof(float));
+    gi_blob *w = gi_value_blob(gi_node_in(n, IN_W)), *r = gi_value_blob(gi_node_in(n, IN_R));
+    const int64_t order[] = { dirs, rows, v->inputs, v->hidden, lanes2 };
+    const uint64_t how = gi_cpu_order(&gi_tactic_recurrent, order, sizeof(order));
+    bool filled_w, filled_r;
+    v->w = gi_cpu_pack_of(d, s, c, w, how, (size_t)(dirs * v->panels * v->panel_w) * sizeof(float), &filled_w);
+    v->r = gi_cpu_pack_of(d, s, c, r, how + 1, (size_t)(dirs * v->panels * v->panel_r) * sizeof(float), &filled_r);
     v->bias = gi_cpu_pack(d, s, c, (size_t)(dirs * v->panels * lanes2) * sizeof(float));
     v->bias_r = gi_cpu_pack(d, s, c, (size_t)(dirs * v->panels * lanes2) * sizeof(float));
     GI_NEED(v->w && v->r && v->bias && v->bias_r);
     memset(v->bias, 0, (size_t)(dirs * v->panels * lanes2) * sizeof(float));
     memset(v->bias_r, 0, (size_t)(dirs * v->panels * lanes2) * sizeof(float));
-    const char *w = gi_value_blob(gi_node_in(n, IN_W))->data, *r = gi_value_blob(gi_node_in(n, IN_R))->data;
     const gi_blob *b = gi_value_blob(gi_node_in(n, IN_B));
     for (int64_t i = 0; i < dirs; i++) {
-        pack_panels(w + (size_t)(i * rows * v->inputs) * sizeof(float), rows, v->inputs, lanes2,
-                    v->w + i * v->panels * v->panel_w);
-        pack_panels(r + (size_t)(i * rows * v->hidden) * sizeof(float), rows, v->hidden, lanes2,
-                    v->r + i * v->panels * v->panel_r);
+        if (!filled_w)
+            pack_panels((const char *)w->data + (size_t)(i * rows * v->inputs) * sizeof(float), rows, v->inputs, lanes2,
+                        v->w + i * v->panels * v->panel_w);
+        if (!filled_r)
+            pack_panels((const char *)r->data + (size_t)(i * rows * v->hidden) * sizeof(float), rows, v->hidden, lanes2,
+                        v->r + i * v->panels * v->panel_r);
         for (int64_t k = 0; b && k < rows; k++) {
             float wb, rb;
             memcpy(&wb, (const char *)b->data + (size_t)(i * 2 * rows + k) * sizeof(float), sizeof(wb));
