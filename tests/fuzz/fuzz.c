@@ -2,6 +2,7 @@
  *
  *   fuzz model N FILE...               every command on damaged models
  *   fuzz input N MODEL NAME FILE...    `run` on a good model with a damaged file for its input NAME
+ *   fuzz plan N FILE...                what takes a plan, on damaged ones
  *
  * A damaged file may be refused with 3 or 4 and one diagnostic, in which case nothing is written, or be taken,
  * in which case what was written can be read again. A crash, a sanitizer's report, an internal fault and more
@@ -255,6 +256,13 @@ static const char *const model_commands[] = {
     "gopt run FILE --level 0 --threads 1 --memory-limit 33554432 --iterations 1 --warmup 0",
 };
 enum { N_COMMANDS = sizeof model_commands / sizeof *model_commands };
+static const char *const plan_commands[] = {
+    "gopt inspect FILE --weights --nodes --json OUT/o.json",
+    "gopt run FILE --threads 1 --memory-limit 33554432 --output-dir OUT --iterations 1 --warmup 0",
+    "gopt run FILE --verify --memory-limit 33554432 --output-dir OUT --iterations 1 --warmup 0",
+    "gopt optimize FILE -o OUT/o.onnx --threads 1 --memory-limit 67108864",
+};
+enum { N_PLAN_COMMANDS = sizeof plan_commands / sizeof *plan_commands };
 
 static const char *ending(const char *path)
 {
@@ -275,7 +283,7 @@ static void mutate(const char *path, buffer *b, rng *r)
     }
 }
 
-static void fuzz_files(long n, int n_files, char **files, const char *input_command)
+static void fuzz_files(long n, int n_files, char **files, const char *const *commands, size_t n_commands)
 {
     buffer *whole = calloc((size_t)n_files, sizeof *whole);
     if (!whole)
@@ -293,7 +301,7 @@ static void fuzz_files(long n, int n_files, char **files, const char *input_comm
         snprintf(damaged, sizeof damaged, "%s/m%s", folder, ending(files[i]));
         write_file(damaged, &b);
         free(b.p);
-        const char *command = input_command ? input_command : model_commands[rng_below(&r, N_COMMANDS)];
+        const char *command = commands[rng_below(&r, n_commands)];
         tries++;
         taken += attempt(command, k, files[i]);
         unlink(damaged);
@@ -305,7 +313,7 @@ static void fuzz_files(long n, int n_files, char **files, const char *input_comm
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: fuzz model N FILE... | fuzz input N MODEL NAME FILE...\n");
+    fprintf(stderr, "usage: fuzz model N FILE... | fuzz input N MODEL NAME FILE... | fuzz plan N FILE...\n");
     return 2;
 }
 
@@ -321,14 +329,16 @@ int main(int argc, char **argv)
         return 1;
     const long n = atol(argv[2]) * (getenv("GOPT_TEST_FULL") ? 10 : 1);
     if (!strcmp(argv[1], "model")) {
-        fuzz_files(n, argc - 3, argv + 3, NULL);
+        fuzz_files(n, argc - 3, argv + 3, model_commands, N_COMMANDS);
+    } else if (!strcmp(argv[1], "plan")) {
+        fuzz_files(n, argc - 3, argv + 3, plan_commands, N_PLAN_COMMANDS);
     } else if (!strcmp(argv[1], "input") && argc > 5) {
         char command[1024];
         snprintf(command, sizeof command,
                  "gopt run %s --input %s=FILE --threads 1 --memory-limit 67108864 --output-dir OUT --iterations 1 "
                  "--warmup 0 --image-scale 1/255 --image-resize",
                  argv[3], argv[4]);
-        fuzz_files(n, argc - 5, argv + 5, command);
+        fuzz_files(n, argc - 5, argv + 5, (const char *const[]){ command }, 1);
     } else {
         return usage();
     }
