@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tool.h"
@@ -315,6 +316,13 @@ static void print_engine(const running *r)
     say(t, r->plan ? "loaded from a plan in %.1f ms\n" : "built in %.0f ms\n", r->plan ? r->load_ms : i->build_ms);
 }
 
+/* A model, say, that --plan was given by mistake. */
+static bool holds_something(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
+}
+
 static gopt_status check_options(tool *t)
 {
     const options *o = &t->o;
@@ -323,6 +331,9 @@ static gopt_status check_options(tool *t)
                          "--tune decides by the clock, which --deterministic forbids");
     if (o->streams > 4096)
         return tool_fail(t, GOPT_USAGE, NULL, NULL, "--streams is %lld, expected at most 4096", (long long)o->streams);
+    if (o->plan && !gopt_is_plan(o->plan) && holds_something(o->plan))
+        return tool_fail(t, GOPT_USAGE, o->plan, "name another file, or remove it first",
+                         "this is there already and is no plan: --plan does not overwrite it");
     return tool_check_remarks(t);
 }
 

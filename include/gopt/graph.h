@@ -25,7 +25,7 @@ typedef struct gopt_value gopt_value;
 
 /* ---- loading and saving ---- */
 
-/* Reads ONNX (binary), gopt's text form (.gir), or a built plan's graph, told apart by contents.
+/* Reads ONNX (binary) or gopt's text form (.gir), told apart by contents; for a built plan's graph see gopt_plan_graph.
  * "-" is stdin. External data is looked for beside the file. */
 GOPT_API gopt_status gopt_load(gopt_ctx *cx, const char *path, gopt_graph **out);
 GOPT_API gopt_status gopt_onnx_load(gopt_ctx *cx, const char *path, gopt_graph **out);

@@ -29,8 +29,8 @@ GOPT_API bool gopt_is_plan(const char *path);
  * the answers. None is made where the network draws random numbers, and of other values than tensors of numbers. */
 GOPT_API gopt_status gopt_plan_save(gopt_engine *e, const char *path, const gopt_tensor *const *inputs);
 
-/* Maps the file and checks all of it. GOPT_BAD_INPUT with a diagnostic where it is cut off, damaged (the place is told) or
- * no plan; GOPT_UNSUPPORTED where another gopt wrote it. */
+/* Maps the file and checks it. GOPT_BAD_INPUT with a diagnostic where it is cut off, damaged (the place is told) or no
+ * plan; GOPT_UNSUPPORTED where it is of another format. What another build of gopt wrote can be looked at, not run. */
 GOPT_API gopt_status gopt_plan_open(gopt_ctx *cx, const char *path, gopt_plan **out);
 GOPT_API void gopt_plan_close(gopt_plan *p); /* p may be NULL */
 

@@ -292,22 +292,9 @@ static gopt_status read_index(gopt_plan *p, const header *h)
         p->n_facts = p->n_plans = p->n_inputs = p->n_answers = 0;
         return fail(p, again_hint, "the plan's index, from byte %" PRIu64 " on, is not as gopt writes it", h->index);
     }
-    return make_inputs(p);
-}
-
-static gopt_status check_writer(const gopt_plan *p)
-{
-    const char *version = gopt_plan_find_fact(p, "gopt"), *build = gopt_plan_find_fact(p, "build");
-    if (!version || !build || !gopt_plan_find_fact(p, "backend"))
+    if (!gopt_plan_find_fact(p, "gopt") || !gopt_plan_find_fact(p, "build") || !gopt_plan_find_fact(p, "backend"))
         return fail(p, again_hint, "the plan does not say who wrote it");
-    if (strcmp(version, gopt_version()) != 0)
-        return gi_fail(p->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = p->file->path }, again_hint,
-                       "the plan was written by gopt %s, and this is gopt %s", version, gopt_version());
-    if (strcmp(build, gi_plan_build_key()) != 0)
-        return gi_fail(p->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = p->file->path }, again_hint,
-                       "the plan was written by a build of gopt with other kernels (%s), and this one's are %s", build,
-                       gi_plan_build_key());
-    return GOPT_OK;
+    return make_inputs(p);
 }
 
 static gopt_status read_plan(gopt_plan *p, const char *path)
@@ -318,8 +305,7 @@ static gopt_status read_plan(gopt_plan *p, const char *path)
     GI_TRY(check_sums(p, &h));
     p->cold = h.cold;
     p->index = h.index;
-    GI_TRY(read_index(p, &h));
-    return check_writer(p);
+    return read_index(p, &h);
 }
 
 gopt_status gopt_plan_open(gopt_ctx *cx, const char *path, gopt_plan **out)

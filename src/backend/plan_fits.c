@@ -155,11 +155,28 @@ static gopt_status options_of(const gopt_plan *p, const gopt_engine_options *ask
     return GOPT_OK;
 }
 
+/* Packed weights of another build may lie otherwise. */
+static gopt_status check_writer(const gopt_plan *p)
+{
+    static const char hint[] = "build it again: gopt run MODEL --plan FILE";
+    const char *version = gopt_plan_find_fact(p, "gopt"), *build = gopt_plan_find_fact(p, "build");
+    const gi_place at = { .file = p->file->path };
+    if (strcmp(version, gopt_version()) != 0)
+        return gi_fail(p->cx, GOPT_UNSUPPORTED, &at, hint, "the plan was written by gopt %s, and this is gopt %s",
+                       version, gopt_version());
+    if (strcmp(build, gi_plan_build_key()) != 0)
+        return gi_fail(p->cx, GOPT_UNSUPPORTED, &at, hint,
+                       "the plan was written by a build of gopt with other kernels (%s), and this one's are %s", build,
+                       gi_plan_build_key());
+    return GOPT_OK;
+}
+
 gopt_status gopt_plan_engine(gopt_plan *p, const gopt_engine_options *asked, gopt_engine **out)
 {
     gopt_engine_options o;
     gopt_graph *g;
     *out = NULL;
+    GI_TRY(check_writer(p));
     GI_TRY(options_of(p, asked, &o));
     GI_TRY(gi_plan_file_graph(p, &g));
     o.plan = p;

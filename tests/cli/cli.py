@@ -777,6 +777,13 @@ class Plans(Case):
             self.fails(2, "run", "net.gplan", *flag, says=[flag[0], "built already"], hint="when the plan is built")
         self.assertFalse((self.dir / "again.gplan").exists())
 
+    def test_model_is_no_plan(self):
+        before = (self.dir / "net.onnx").read_bytes()
+        self.fails(2, "run", "net.onnx", "--plan", "net.onnx", says=["net.onnx", "does not overwrite"])
+        self.assertEqual(before, (self.dir / "net.onnx").read_bytes())
+        self.build()
+        self.build()  # a plan it does
+
     def test_cannot_be_written(self):
         self.fails(3, "run", "net.onnx", "--plan", "no/such/folder.gplan", says="cannot write")
         self.fails(2, "run", "net.onnx", "--level", 0, "--plan", "z.gplan", says="reference evaluation")

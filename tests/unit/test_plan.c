@@ -444,6 +444,15 @@ static void test_misfits(void **state)
     write_file(other, b.p, b.n);
     refused(other, GOPT_UNSUPPORTED, "a build of gopt with other kernels", again);
     free(b.p);
+    gopt_ctx *cx = gopt_ctx_create(NULL); /* but it can be looked at */
+    gopt_plan *p;
+    gopt_graph *g;
+    assert_int_equal(gopt_plan_open(cx, other, &p), GOPT_OK);
+    assert_string_equal(gopt_plan_find_fact(p, "build"), to);
+    assert_int_equal(gopt_plan_graph(p, &g), GOPT_OK);
+    gopt_graph_destroy(g);
+    gopt_plan_close(p);
+    gopt_ctx_destroy(cx);
     b = read_file(path);
     b.p[8] = 2;
     sum_again(b);
