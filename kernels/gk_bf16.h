@@ -46,7 +46,10 @@ typedef struct gk_bf16_tile {
     int block;
     int pixels, columns; /* at most unit->pixels and 32 */
     float lo, hi;
-    const char *prefetch; /* what will be read next but for this, so many lines at each tap; 0: nothing */
+    /* Of flat units, which multiply one tile while the sums of the one before are stored. */
+    float *sums;                       /* where to leave this one's, to be stored later; NULL: store the result */
+    const struct gk_bf16_tile *before; /* whose sums lie at `sums`, and are to be stored; NULL: none */
+    const char *prefetch;              /* what will be read next but for this, so many lines at each tap; 0: nothing */
     int prefetch_lines;
     /* Not 0: the sums alone, 32 columns of pixel p at dst + p * line, and bias, add, at, columns, lo and hi are not
      * read. A flat unit may write pixels up to a multiple of 16. */
@@ -85,6 +88,7 @@ typedef struct gk_bf16_unit {
     double speed;   /* products with bfloat16 over products in fp32, when all is at hand */
     void (*begin)(void), (*end)(void); /* a thread's state, around tiles */
     void (*tile)(const gk_bf16_tile *t);
+    void (*store)(const gk_bf16_tile *t); /* of a flat unit: the tile whose sums were left */
     bool (*pack)(const gk_bf16_pack *p);
     /* As pack, in one part, with pixels by twos: [⌈n / 2⌉][32 channels][2], zeros past the last channel and pixel. */
     void (*pack_pairs)(const gk_bf16_pack *p);

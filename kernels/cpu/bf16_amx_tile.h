@@ -70,10 +70,14 @@ enum { WEIGHT_BYTES = 128, SUM_BYTES = 128, TILE_ROWS = 16, TAP = GK_BF16_K * GK
 /* `rows`, `columns`: more than 16 of them. */
 GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool rows, const bool columns)
 {
-    if (!t->n_taps)
+    if (!t->n_taps) {
+        if (t->before)
+            T_PIXELS(t->before, t->sums);
         return;
+    }
     const uint16_t *w = t->w, *s = t->src + t->taps[0];
     const char *prefetch = t->prefetch;
+    const size_t meanwhile = !t->before ? 0 : t->n_taps < 2 ? 1 : 2; /* products enough to go on behind */
     LOAD_4(s, parts - 1);
     LOAD_6(w, 0);
     if (columns)
@@ -94,8 +98,10 @@ GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool 
             THEN_WEIGHTS(1);
         }
         THEN_NEXT(next_s, next_w, parts - 1);
+        if (i == meanwhile)
+            T_PIXELS(t->before, t->sums);
         for (int k = 0; k < t->prefetch_lines; k++)
-            __builtin_prefetch(prefetch + (ptrdiff_t)k * 64);
+            __builtin_prefetch(prefetch + (ptrdiff_t)k * 64, 0, 2); /* the first-level cache holds what is read now */
         prefetch += (ptrdiff_t)t->prefetch_lines * 64;
         s = next_s;
         w = next_w;
@@ -104,8 +110,7 @@ GK_BF16_INLINE void amx_taps(const gk_bf16_tile *t, const int parts, const bool 
 
 GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool columns)
 {
-    _Alignas(64) float sums[GK_BF16_PIXELS * GK_BF16_COLUMNS];
-    float *const low = sums + TILE_ROWS * GK_BF16_COLUMNS;
+    _Alignas(64) float own[GK_BF16_PIXELS * GK_BF16_COLUMNS];
     __asm__ volatile("" : : : "memory"); /* what was written is there to be loaded */
     T_ZERO(0);
     T_ZERO(1);
@@ -129,13 +134,21 @@ GK_BF16_INLINE void amx_run(const gk_bf16_tile *t, const bool rows, const bool c
         __asm__ volatile("" : : : "memory"); /* and is there to be read */
         return;
     }
+    float *const sums = t->sums ? t->sums : own;
     T_STORE(0, sums, SUM_BYTES);
     T_STORE(1, sums + 16, SUM_BYTES);
     if (rows) {
+        float *const low = sums + TILE_ROWS * GK_BF16_COLUMNS;
         T_STORE(2, low, SUM_BYTES);
         T_STORE(3, low + 16, SUM_BYTES);
     }
-    T_PIXELS(t, sums);
+    if (!t->sums)
+        T_PIXELS(t, sums);
+}
+
+static void amx_store(const gk_bf16_tile *t)
+{
+    T_PIXELS(t, t->sums);
 }
 
 static void amx_tile(const gk_bf16_tile *t)

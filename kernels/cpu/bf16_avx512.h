@@ -182,7 +182,7 @@ GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const
     }
 }
 
-static inline __attribute__((unused)) void bf16_store_all(const gk_bf16_tile *t, const float *sums)
+static __attribute__((noinline, unused)) void bf16_store_all(const gk_bf16_tile *t, const float *sums)
 {
     if (!t->add && t->dst_bf16)
         store_pixels(t, sums, ADD_NONE, true);

@@ -213,16 +213,35 @@ static void cut(const gi_bf16 *v, strip *s)
 
 /* ---- multiplying ---- */
 
-/* One panel by all taps of every tile. */
-static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t panel)
+/* Tiles in turns: while one is multiplied the one before is stored, by units that can. */
+typedef struct turns {
+    gk_bf16_tile tile[2];
+    int which;
+    bool pending; /* the other one's sums wait */
+    _Alignas(64) float sums[GK_BF16_PIXELS * GK_BF16_COLUMNS];
+} turns;
+
+static void store_pending(const job *j, turns *t)
+{
+    if (t->pending)
+        j->v->unit->store(&t->tile[!t->which]);
+    t->pending = false;
+}
+
+/* One panel by all taps of every tile; `whole` says what they have in common. */
+static void multiply(const job *j, const strip *s, turns *turn, const gk_bf16_tile *whole, int64_t panel)
 {
     const gi_bf16 *v = j->v;
     const uint16_t *w = v->weights + panel * v->panel;
     const int64_t tap = v->panel / v->n_taps, lines = tap * (int64_t)sizeof(*w) / 64;
-    t->prefetch_lines = panel + 1 < v->panels ? (int)((lines + s->n_pieces - 1) / s->n_pieces) : 0;
+    const int prefetch = panel + 1 < v->panels ? (int)((lines + s->n_pieces - 1) / s->n_pieces) : 0;
+    const bool later = v->unit->store && s->finite;
     for (int64_t i = 0; i < s->n_pieces; i++) {
         const gi_bf16_piece *p = &s->pieces[i];
         const int64_t from = p->h0 * v->taps_a_row;
+        gk_bf16_tile *t = &turn->tile[turn->which];
+        *t = *whole;
+        t->prefetch_lines = prefetch;
         t->src = s->src + p->src;
         t->pixel = v->pixel;
         t->depth = v->depth;
@@ -232,11 +251,16 @@ static void multiply(const job *j, const strip *s, gk_bf16_tile *t, int64_t pane
         t->w = w + from * tap;
         t->at = p->at;
         t->pixels = p->pixels;
-        t->prefetch = (const char *)(w + v->panel) + i * t->prefetch_lines * 64 * v->n_taps;
-        if (s->finite)
-            v->unit->tile(t);
-        else
+        t->prefetch = (const char *)(w + v->panel) + i * prefetch * 64 * v->n_taps;
+        if (!s->finite) {
             gk_bf16_tile_plain(t);
+            continue;
+        }
+        t->sums = later ? turn->sums : NULL;
+        t->before = turn->pending ? &turn->tile[!turn->which] : NULL;
+        v->unit->tile(t);
+        turn->pending = later;
+        turn->which = later ? !turn->which : turn->which;
     }
 }
 
@@ -288,6 +312,9 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
         pack_image(j, s);
     s->finite = s->finite || v->parts == 1;
     cut(v, s);
+    turns turn;
+    turn.which = 0;
+    turn.pending = false;
     for (int64_t p = p0; p < p1; p++) {
         const int64_t at = result_at(v, s, p);
         gk_bf16_tile t = { .part = v->part,
@@ -302,10 +329,13 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
                            .columns = (int)gi_min_i64(GK_BF16_COLUMNS, columns - p * GK_BF16_COLUMNS),
                            .lo = v->e.lo,
                            .hi = v->e.hi };
-        multiply(j, s, &t, p);
-        if (v->e.program && v->image)
-            run_programs(j, s, p, p + 1, scratch + v->epilogue_at);
+        multiply(j, s, &turn, &t, p);
+        if (!v->e.program || !v->image)
+            continue;
+        store_pending(j, &turn);
+        run_programs(j, s, p, p + 1, scratch + v->epilogue_at);
     }
+    store_pending(j, &turn);
     if (v->e.program && !v->image)
         run_programs(j, s, p0, p1, scratch + v->epilogue_at);
 }
