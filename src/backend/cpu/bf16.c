@@ -292,7 +292,7 @@ static gopt_status use_weights(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v
         *ok = false;
         return gi_cpu_decline(c, "a weight is not finite");
     }
-    GI_TRY(gi_bf16_may_run(d, s, c, &all, ok));
+    GI_TRY(gi_bf16_may_run(d, c, &all, ok));
     return *ok && !c->dry ? pack(d, s, c, v, w, &all) : GOPT_OK;
 }
 

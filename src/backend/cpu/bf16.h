@@ -81,7 +81,7 @@ float gi_bf16_noise(uint32_t *seed);
 /* Does the precision that was asked for speak of so many parts at all? */
 bool gi_bf16_asked(const gi_cpu *d, int parts);
 /* May this layer, prepared but for its packed weights, run so? States the estimate, or why not. */
-gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok);
+gopt_status gi_bf16_may_run(gi_cpu *d, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok);
 
 gopt_status gi_bf16_run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
 

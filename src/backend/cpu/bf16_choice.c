@@ -2,15 +2,14 @@
  *
  *     --precision      one part (bf16)               two, three parts (fp32 by three, six products)
  *     bf16, bf16x3 …   every layer that it can run   likewise
- *     best             where it is estimated to be faster and loses no more than 0.5%; of products with matrices not
- *                      in the first and last layer
+ *     best             where it is estimated to be faster and loses no more than 0.5%
  *     fp32             never                         where it is estimated to be faster, loses no more than --fp allows
  *
  * What a layer loses is measured when it is prepared: the largest error of some results over the largest result, with
  * the layer's own weights on random input. */
 #include "backend/cpu/bf16.h"
 
-enum { ROWS = 4, COLUMNS = 32, MOST_VISITED = 256 };
+enum { ROWS = 4, COLUMNS = 32 };
 
 static const double split_loss = 1e-5, fast_loss = 1e-4;
 
@@ -88,97 +87,6 @@ static gopt_status measure(gi_cpu *d, const gi_bf16_constants *b, double *loss)
     return GOPT_OK;
 }
 
-/* ---- the first and the last ---- */
-
-static bool is_layer(const gi_node *n)
-{
-    switch (n->op) {
-    case OP_Conv:
-    case OP_ConvTranspose:
-    case OP_MatMul:
-    case OP_Gemm:
-    case OP_LSTM:
-    case OP_GRU:
-    case OP_RNN:
-        return true;
-    case OP_Gather:
-        return gi_value_blob(gi_node_in(n, 0)) && n->out[0]->type && n->out[0]->type->dtype == GOPT_F32;
-    default:
-        return false;
-    }
-}
-
-static bool has_layer(const gi_node *n)
-{
-    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
-    if (!body)
-        return is_layer(n);
-    for (const gi_node *k = body->first; k; k = k->next)
-        if (is_layer(k))
-            return true;
-    return false;
-}
-
-typedef struct walk {
-    gi_arena *arena;
-    const gi_block *block; /* the one that the step's node stands in */
-    gi_vec(const gi_node *) queue;
-    gi_map seen;
-    bool failed;
-} walk;
-
-/* The node of the step's own block that holds n; NULL where none does. */
-static const gi_node *lift(const walk *w, const gi_node *n)
-{
-    while (n && n->block != w->block)
-        n = n->block ? n->block->owner : NULL;
-    return n;
-}
-
-static void visit(walk *w, const gi_node *n)
-{
-    n = lift(w, n);
-    if (!n || gi_map_get(&w->seen, (uint64_t)n->id + 1))
-        return;
-    if (!gi_map_put(&w->seen, (uint64_t)n->id + 1, w) || !gi_push(w->arena, &w->queue, n))
-        w->failed = true;
-}
-
-static void visit_value(walk *w, const gi_value *v, bool forwards)
-{
-    if (!forwards) {
-        if (gi_value_node(v))
-            visit(w, gi_value_node(v));
-        return;
-    }
-    for (const gi_use *u = v->uses; u; u = u->next)
-        visit(w, u->node ? u->node : u->block ? u->block->owner : NULL);
-}
-
-/* Is there another layer before (or behind) the step? True too where the search was given up. */
-static bool other_layer(gi_arena *arena, const gi_step *s, bool forwards)
-{
-    walk w = { .arena = arena, .block = s->node->block };
-    gi_map_init(&w.seen, arena);
-    visit(&w, s->node);
-    for (size_t i = 0; i < w.queue.n && i < MOST_VISITED && !w.failed; i++) {
-        const gi_node *n = w.queue.p[i];
-        if (i && has_layer(n))
-            return true;
-        for (uint32_t k = 0; k < n->n_out && forwards; k++)
-            visit_value(&w, n->out[k], true);
-        gi_values in = { 0 };
-        for (uint32_t k = 0; k < n->n_in && !forwards; k++)
-            if (n->in[k].value)
-                visit_value(&w, n->in[k].value, false);
-        if (!forwards && !gi_node_captures(n, arena, &in))
-            return true;
-        for (size_t k = 0; k < in.n; k++)
-            visit_value(&w, in.p[k], false);
-    }
-    return w.failed || w.queue.n > MOST_VISITED;
-}
-
 /* ---- what it takes ---- */
 
 /* What packing one number costs, and one that is bfloat16 already, in operations of fp32: 0.17 ns beside 110 billion a second. */
@@ -209,7 +117,7 @@ static double estimate(const gi_cpu *d, const gi_bf16 *v, double *fp32)
     return gi_cpu_ms(d, work / v->unit->speed / 0.95 + packing, packed);
 }
 
-gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok)
+gopt_status gi_bf16_may_run(gi_cpu *d, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok)
 {
     const gi_bf16 *v = b->v;
     const double bound = v->parts == 1 ? gi_bf16_best_loss : d->fp == GOPT_FP_FAST ? fast_loss : split_loss;
@@ -220,10 +128,6 @@ gopt_status gi_bf16_may_run(gi_cpu *d, const gi_step *s, gi_cpu_step *c, const g
     c->estimate_ms = estimate(d, v, &fp32);
     if (c->estimate_ms >= fp32)
         return gi_cpu_decline(c, "fp32 is faster: an estimated %.3g ms instead of %.3g", fp32, c->estimate_ms);
-    if (v->parts == 1 && !v->image && !other_layer(c->arena, s, false))
-        return gi_cpu_decline(c, "it is the first layer");
-    if (v->parts == 1 && !v->image && !other_layer(c->arena, s, true))
-        return gi_cpu_decline(c, "it is the last layer");
     GI_TRY(measure(d, b, &loss));
     if (!(loss <= bound))
         return gi_cpu_decline(c, "it would be off by %.2g of its largest result, and %.2g is allowed", loss, bound);
