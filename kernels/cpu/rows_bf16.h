@@ -79,6 +79,34 @@ GK_INLINE void dw2_run(const gk_dwconv_row *t, int part, int x0, const int n, co
         dw2_store(t, part, x0 + i, acc[i]);
 }
 
+/* The same where windows are dense and of known width: each pixel becomes floats once for all that see it. */
+GK_INLINE void dw2_slide(const gk_dwconv_row *t, int part, int x0, const int n, const int kw, const int stride)
+{
+    enum { N = 8, K = 5 };
+    gv2 acc[N], w[K];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        acc[i] = (gv2){ V(0.0f), V(0.0f) };
+    for (int h = t->kh0; h < t->kh1; h++) {
+        const uint16_t *s = (const uint16_t *)t->row + h * t->row_stride + (ptrdiff_t)(x0 * stride - t->pad) * B32;
+        s += part * PAIR;
+#pragma GCC unroll 5
+        for (int k = 0; k < kw; k++)
+            w[k] = v2_floats(t->w + ((ptrdiff_t)h * kw + k) * B32 + part * PAIR);
+#pragma GCC unroll 20
+        for (int x = 0; x < (n - 1) * stride + kw; x++) {
+            const gv2 v = v2_load(s + (ptrdiff_t)x * B32);
+#pragma GCC unroll 5
+            for (int k = 0; k < kw; k++)
+                if (x >= k && (x - k) % stride == 0 && (x - k) / stride < n)
+                    acc[(x - k) / stride] = v2_fma(w[k], v, acc[(x - k) / stride]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        dw2_store(t, part, x0 + i, acc[i]);
+}
+
 GK_INLINE void dw2_border(const gk_dwconv_row *t, int part, int x)
 {
     gv2 acc = { V(0.0f), V(0.0f) };
@@ -93,7 +121,7 @@ GK_INLINE void dw2_border(const gk_dwconv_row *t, int part, int x)
     dw2_store(t, part, x, acc);
 }
 
-GK_INLINE void dw2_all(const gk_dwconv_row *t, const int kw, const int stride)
+GK_INLINE void dw2_all(const gk_dwconv_row *t, const int kw, const int stride, const bool slide)
 {
     int lo, hi;
     row_interior(t->in_w, t->out_w, kw, stride, t->dilation, t->pad, &lo, &hi);
@@ -101,6 +129,8 @@ GK_INLINE void dw2_all(const gk_dwconv_row *t, const int kw, const int stride)
         int x = 0;
         for (; x < lo; x++)
             dw2_border(t, part, x);
+        for (; x + 8 <= hi && slide; x += 8)
+            dw2_slide(t, part, x, 8, kw, stride);
         for (; x + 8 <= hi; x += 8)
             dw2_run(t, part, x, 8, kw, stride);
         for (; x + 4 <= hi; x += 4)
@@ -114,14 +144,14 @@ GK_INLINE void dw2_all(const gk_dwconv_row *t, const int kw, const int stride)
 
 static void GK_NAME(dwconv_row_bf16)(const gk_dwconv_row *t)
 {
-    if (t->kw == 3 && t->stride == 1)
-        dw2_all(t, 3, 1);
-    else if (t->kw == 3 && t->stride == 2)
-        dw2_all(t, 3, 2);
-    else if (t->kw == 5 && t->stride == 1)
-        dw2_all(t, 5, 1);
+    if (t->kw == 3 && t->stride == 1 && t->dilation == 1)
+        dw2_all(t, 3, 1, true);
+    else if (t->kw == 3 && t->stride == 2 && t->dilation == 1)
+        dw2_all(t, 3, 2, true);
+    else if (t->kw == 5 && t->stride == 1 && t->dilation == 1)
+        dw2_all(t, 5, 1, true);
     else
-        dw2_all(t, t->kw, t->stride);
+        dw2_all(t, t->kw, t->stride, false);
 }
 
 /* ---- pools ---- */
