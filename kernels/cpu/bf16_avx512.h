@@ -94,6 +94,24 @@ GK_BF16_INLINE __m512 clamp_avx512(const gk_bf16_tile *t, __m512 x)
     return _mm512_min_ps(_mm512_set1_ps(t->hi), _mm512_max_ps(_mm512_set1_ps(t->lo), x));
 }
 
+/* The normal distribution's share below x, times x: a polynomial up to where it is 1 but for 1e-4, fitted for least
+ * absolute error of the product. */
+GK_BF16_INLINE __m512 gelu_avx512(__m512 x)
+{
+    const __m512 bound = _mm512_set1_ps(3.8f), one = _mm512_set1_ps(1.0f);
+    const __m512 y = _mm512_min_ps(bound, _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), bound), x));
+    const __m512 z = _mm512_mul_ps(y, y);
+    __m512 p = _mm512_set1_ps(3.02567293e-08f);
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(-1.95715583e-06f));
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(5.46277406e-05f));
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(-0.000874515623f));
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(0.00904664677f));
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(-0.0651391968f));
+    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(0.398296475f));
+    p = _mm512_fmadd_ps(p, y, _mm512_set1_ps(0.5f));
+    return _mm512_mul_ps(x, _mm512_min_ps(one, _mm512_max_ps(_mm512_setzero_ps(), p)));
+}
+
 static void bf16_copy_avx512(size_t n, const uint16_t *src, ptrdiff_t pixel, int channels, uint16_t *dst)
 {
     const __mmask32 m = (__mmask32)((1ull << channels) - 1);
@@ -133,8 +151,8 @@ GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, _
         return;
     }
     add_avx512(t, p, m0, m1, &x0, &x1);
-    x0 = clamp_avx512(t, x0);
-    x1 = clamp_avx512(t, x1);
+    x0 = t->gelu ? gelu_avx512(x0) : clamp_avx512(t, x0);
+    x1 = t->gelu ? gelu_avx512(x1) : clamp_avx512(t, x1);
     if (t->dst_bf16) {
         _mm512_mask_storeu_epi16((uint16_t *)t->dst + t->at[p], m0 | (__mmask32)m1 << 16,
                                  (__m512i)_mm512_cvtne2ps_pbh(x1, x0));

@@ -2,6 +2,7 @@
 #ifndef GK_BF16_PLAIN_H
 #define GK_BF16_PLAIN_H
 
+#include <math.h>
 #include <string.h>
 
 #include "gk_bf16.h"
@@ -22,8 +23,11 @@ GK_BF16_INLINE float float_of(uint32_t u)
     return x;
 }
 
-GK_BF16_INLINE float bf16_clamp(const gk_bf16_tile *t, float x)
+/* What the tile does with a sum at last. */
+GK_BF16_INLINE float bf16_end(const gk_bf16_tile *t, float x)
 {
+    if (t->gelu)
+        return 0.5f * x * (1.0f + erff(x * 0.70710678f));
     const float y = x < t->lo ? t->lo : x; /* NaN stays */
     return y > t->hi ? t->hi : y;
 }
@@ -40,10 +44,10 @@ GK_BF16_INLINE void bf16_store_16(const gk_bf16_tile *t, float *dst, const float
 {
     if (add)
         for (int j = 0; j < 16; j++)
-            dst[j] = bf16_clamp(t, sums[j] + bias[j] + add[j]);
+            dst[j] = bf16_end(t, sums[j] + bias[j] + add[j]);
     else
         for (int j = 0; j < 16; j++)
-            dst[j] = bf16_clamp(t, sums[j] + bias[j]);
+            dst[j] = bf16_end(t, sums[j] + bias[j]);
 }
 
 /* The sums of a pixel are there: bias, residual and clamp, and out to where the pixel lies. */
@@ -59,9 +63,9 @@ GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *su
             const ptrdiff_t to = t->at[pixel] + j / t->block * t->dst_block + j % t->block;
             const float x = sums[j] + t->bias[j] + (t->add ? bf16_get(t->add, to, t->add_bf16) : 0.0f);
             if (t->dst_bf16)
-                ((uint16_t *)t->dst)[to] = gk_bf16_of(bf16_clamp(t, x));
+                ((uint16_t *)t->dst)[to] = gk_bf16_of(bf16_end(t, x));
             else
-                ((float *)t->dst)[to] = bf16_clamp(t, x);
+                ((float *)t->dst)[to] = bf16_end(t, x);
         }
         return;
     }
@@ -74,7 +78,7 @@ GK_BF16_INLINE void bf16_store(const gk_bf16_tile *t, int pixel, const float *su
         }
     for (; j < t->columns; j++) {
         const ptrdiff_t to = j / t->block * t->dst_block + j % t->block;
-        dst[to] = bf16_clamp(t, sums[j] + t->bias[j] + (add ? add[to] : 0.0f));
+        dst[to] = bf16_end(t, sums[j] + t->bias[j] + (add ? add[to] : 0.0f));
     }
 }
 

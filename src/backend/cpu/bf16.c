@@ -3,6 +3,8 @@
  * fp32 by three or six products, where the unit is so fast that this pays. bf16_choice.c says where they may run.
  *
  * A worker converts the strip that it works on once for all columns of the result, unless it lies in bfloat16 already. Weights are converted when the plan is made. */
+#include <math.h>
+
 #include "backend/cpu/bf16.h"
 
 enum { STEM_CHANNELS = 4, STEM_PIXELS = GK_BF16_K / STEM_CHANNELS, MOST_STRIDE = 4, MOST_SCRATCH = 64 << 20 };
@@ -298,6 +300,18 @@ static gopt_status use_weights(gi_cpu *d, gi_step *s, gi_cpu_step *c, gi_bf16 *v
 
 /* ---- preparing ---- */
 
+/* A Gelu that ends the step is the kernel's, within what rounding to bfloat16 is. */
+static void absorb_gelu(gi_bf16 *v)
+{
+    const gi_node *n = v->e.n_rest == 1 ? v->e.rest[0] : NULL;
+    v->gelu = v->parts == 1 && n && n->op == OP_Gelu && !gi_attr_is(n, Gelu_at_approximate, "tanh") &&
+              gi_node_in(n, 0) == v->e.result && v->e.lo == -INFINITY && v->e.hi == INFINITY;
+    if (!v->gelu)
+        return;
+    v->e.result = n->out[0];
+    v->e.n_rest = 0;
+}
+
 static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, int parts, bool *took)
 {
     gi_bf16 *v = gi_cpu_own(c, sizeof(*v));
@@ -312,6 +326,7 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool image, in
                  : gi_epilogue_find(c, s, OP_MatMul, OP_Gemm, -1, &v->e, &ok));
     if (!ok || !(image ? read_image(d, v->e.main, v) : read_matrix(v->e.main, v, &o)))
         return GOPT_OK;
+    absorb_gelu(v);
     v->stem = is_stem(v);
     if (2 * v->k < 16 && !v->stem)
         return gi_cpu_decline(c, "it sums over %lld channels, and this takes them 32 at a time", (long long)v->k);

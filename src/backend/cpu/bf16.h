@@ -22,6 +22,7 @@
  * row of a window sees. A pixel's group overlaps the next one's. */
 typedef struct gi_bf16 {
     gi_epilogue e;
+    bool gelu; /* behind it, in the kernel */
     const gk_bf16_unit *unit;
     int parts;
     int x, add;                          /* in step->in; add -1: none */

@@ -327,6 +327,7 @@ static void run_strip(const job *j, strip *s, int64_t p0, int64_t p1, char *scra
                            .add_bf16 = v->add_bf16,
                            .dst_bf16 = v->out_bf16,
                            .columns = (int)gi_min_i64(GK_BF16_COLUMNS, columns - p * GK_BF16_COLUMNS),
+                           .gelu = v->gelu,
                            .lo = v->e.lo,
                            .hi = v->e.hi };
         multiply(j, s, &turn, &t, p);
