@@ -376,6 +376,23 @@ static gopt_value *mean(net *t)
     return add(t, "Flatten", NULL, 1, add(t, "GlobalAveragePool", NULL, 1, x, NULL, NULL), NULL, NULL);
 }
 
+/* Rows: what a product writes and products alone read. */
+static gopt_value *perceptron(net *t)
+{
+    gopt_value *x = add(t, "MatMul", NULL, 2, input(t, DIMS(2, 500, 48)), weights(t, DIMS(48, 96)), NULL);
+    x = add(t, "Gelu", NULL, 1, add(t, "Add", NULL, 2, x, weights(t, DIMS(96)), NULL), NULL, NULL);
+    x = relu(t, add(t, "MatMul", NULL, 2, x, weights(t, DIMS(96, 129)), NULL));
+    return add(t, "MatMul", NULL, 2, x, weights(t, DIMS(129, 24)), NULL);
+}
+
+/* Rows that a residual reads too stay floats. */
+static gopt_value *row_residual(net *t)
+{
+    gopt_value *x = add(t, "MatMul", NULL, 2, input(t, DIMS(1, 21, 48)), weights(t, DIMS(48, 72)), NULL);
+    gopt_value *y = add(t, "MatMul", NULL, 2, x, weights(t, DIMS(72, 72)), NULL);
+    return add(t, "Add", NULL, 2, y, x, NULL);
+}
+
 typedef struct layers {
     const char *name;
     gopt_value *(*make)(net *t);
@@ -396,6 +413,8 @@ static const layers cases[] = {
     { "depthwise", depthwise, 0.02, false },
     { "pools", pools, 0.02, false },
     { "mean", mean, 0.02, false },
+    { "perceptron", perceptron, 0.02, true },
+    { "row_residual", row_residual, 0.02, false },
 };
 
 static void within(const char *name, const char *how, const gopt_tensor *a, const gopt_tensor *b, double tolerance)
@@ -436,7 +455,7 @@ static void network(const layers *k)
             const int threads = 1 + 2 * (int)((p + i) % 2);
             const gopt_engine_options o = { .precision = precisions[p], .isa = isas[i], .threads = threads };
             gopt_engine *b = NULL;
-            if (p && (isas[i] || !gk_bf16_get(strchr(precisions[p], ':') + 1)))
+            if (p >= 2 && (isas[i] || !gk_bf16_get(strchr(precisions[p], ':') + 1)))
                 continue;
             gopt_run_context *rc = start(fused, &o, in, &b);
             for (int again = 0; again < 2; again++) {
@@ -448,7 +467,7 @@ static void network(const layers *k)
                 start(fused, &(gopt_engine_options){ .isa = isas[i], .threads = threads }, in, &fp32);
             const uint64_t less = gopt_engine_get_info(b)->activation_bytes;
             const uint64_t more = gopt_engine_get_info(fp32)->activation_bytes;
-            if (k->smaller && less >= more) {
+            if (k->smaller && threads == 1 && less >= more) { /* each thread packs into room of its own */
                 print_error("%s, %s: %llu bytes, in fp32 %llu\n", k->name, precisions[p], (unsigned long long)less,
                             (unsigned long long)more);
                 fail();

@@ -62,6 +62,13 @@ bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv)
            v.w.sw <= MOST_STRIDE;
 }
 
+bool gi_matmul_bf16_takes(const gi_cpu *d, const gi_node *product)
+{
+    gi_bf16 v = { .parts = 1 };
+    gi_operands o;
+    return unit_for(d, 1) && read_matrix(product, &v, &o) && 2 * v.k >= 16;
+}
+
 /* ---- how it lies ---- */
 
 /* One part of each number is what values of bfloat16 hold: then they are read and written as they lie. */

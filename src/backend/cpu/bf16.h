@@ -72,6 +72,7 @@ float gi_bf16_constant(const gi_bf16_constants *b, int64_t h, int64_t w, int64_t
 
 /* Could the tactic run this convolution, for all that its node says? */
 bool gi_conv_bf16_takes(const gi_cpu *d, const gi_node *conv);
+bool gi_matmul_bf16_takes(const gi_cpu *d, const gi_node *product);
 
 /* ---- where it runs (bf16_choice.c) ---- */
 
@@ -81,8 +82,16 @@ static const double gi_bf16_best_loss = 5e-3;
 float gi_bf16_noise(uint32_t *seed);
 /* Does the precision that was asked for speak of so many parts at all? */
 bool gi_bf16_asked(const gi_cpu *d, int parts);
+/* Is there a layer before and one behind the node? True too where the search was given up. */
+bool gi_bf16_is_between(gi_arena *arena, const gi_node *n);
 /* May this layer, prepared but for its packed weights, run so? States the estimate, or why not. */
 gopt_status gi_bf16_may_run(gi_cpu *d, gi_cpu_step *c, const gi_bf16_constants *b, bool *ok);
+
+/* ---- how values lie (bf16_values.c) ---- */
+
+/* Are these rows of numbers, which node n of the plan writes, read by products of bfloat16 alone? Each would round
+ * them, so they may as well lie so: the answers are the same to the bit. */
+bool gi_bf16_rows(const gi_cpu *d, gi_cpu_plan *p, const gi_node *n, const gi_value *v);
 
 gopt_status gi_bf16_run(gi_cpu *d, const gi_step *s, const gi_cpu_step *c, const gi_run_args *args);
 

@@ -9,7 +9,7 @@
  * the layer's own weights on random input. */
 #include "backend/cpu/bf16.h"
 
-enum { ROWS = 4, COLUMNS = 32 };
+enum { ROWS = 4, COLUMNS = 32, MOST_VISITED = 256 };
 
 static const double split_loss = 1e-5, fast_loss = 1e-4;
 
@@ -85,6 +85,102 @@ static gopt_status measure(gi_cpu *d, const gi_bf16_constants *b, double *loss)
     gi_free(d->cx, x);
     *loss = largest > 0 ? error / largest : error;
     return GOPT_OK;
+}
+
+/* ---- the first and the last ---- */
+
+static bool is_layer(const gi_node *n)
+{
+    switch (n->op) {
+    case OP_Conv:
+    case OP_ConvTranspose:
+    case OP_MatMul:
+    case OP_Gemm:
+    case OP_LSTM:
+    case OP_GRU:
+    case OP_RNN:
+        return true;
+    case OP_Gather:
+        return gi_value_blob(gi_node_in(n, 0)) && n->out[0]->type && n->out[0]->type->dtype == GOPT_F32;
+    default:
+        return false;
+    }
+}
+
+static bool has_layer(const gi_node *n)
+{
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    if (!body)
+        return is_layer(n);
+    for (const gi_node *k = body->first; k; k = k->next)
+        if (is_layer(k))
+            return true;
+    return false;
+}
+
+typedef struct walk {
+    gi_arena *arena;
+    const gi_block *block; /* the one that the step's node stands in */
+    gi_vec(const gi_node *) queue;
+    gi_map seen;
+    bool failed;
+} walk;
+
+/* The node of the step's own block that holds n; NULL where none does. */
+static const gi_node *lift(const walk *w, const gi_node *n)
+{
+    while (n && n->block != w->block)
+        n = n->block ? n->block->owner : NULL;
+    return n;
+}
+
+static void visit(walk *w, const gi_node *n)
+{
+    n = lift(w, n);
+    if (!n || gi_map_get(&w->seen, (uint64_t)n->id + 1))
+        return;
+    if (!gi_map_put(&w->seen, (uint64_t)n->id + 1, w) || !gi_push(w->arena, &w->queue, n))
+        w->failed = true;
+}
+
+static void visit_value(walk *w, const gi_value *v, bool forwards)
+{
+    if (!forwards) {
+        if (gi_value_node(v))
+            visit(w, gi_value_node(v));
+        return;
+    }
+    for (const gi_use *u = v->uses; u; u = u->next)
+        visit(w, u->node ? u->node : u->block ? u->block->owner : NULL);
+}
+
+/* Is there another layer before (or behind) the node? True too where the search was given up. */
+static bool other_layer(gi_arena *arena, const gi_node *node, bool forwards)
+{
+    walk w = { .arena = arena, .block = node->block };
+    gi_map_init(&w.seen, arena);
+    visit(&w, node);
+    for (size_t i = 0; i < w.queue.n && i < MOST_VISITED && !w.failed; i++) {
+        const gi_node *n = w.queue.p[i];
+        if (i && has_layer(n))
+            return true;
+        for (uint32_t k = 0; k < n->n_out && forwards; k++)
+            visit_value(&w, n->out[k], true);
+        gi_values in = { 0 };
+        for (uint32_t k = 0; k < n->n_in && !forwards; k++)
+            if (n->in[k].value)
+                visit_value(&w, n->in[k].value, false);
+        if (!forwards && !gi_node_captures(n, arena, &in))
+            return true;
+        for (size_t k = 0; k < in.n; k++)
+            visit_value(&w, in.p[k], false);
+    }
+    return w.failed || w.queue.n > MOST_VISITED;
+}
+
+bool gi_bf16_is_between(gi_arena *arena, const gi_node *n)
+{
+    return other_layer(arena, n, false) && other_layer(arena, n, true);
 }
 
 /* ---- what it takes ---- */

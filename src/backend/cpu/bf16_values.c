@@ -105,3 +105,52 @@ bool gi_bf16_writes(const gi_cpu *d, const gi_node *n)
             return false;
     return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n);
 }
+
+/* ---- rows ---- */
+
+/* The product with a constant matrix that the step is, alone or with pointwise nodes behind it that the kernel does:
+ * a program would work on numbers that were rounded before. */
+static const gi_node *row_product(const gi_cpu *d, const gi_node *n)
+{
+    const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
+    const gi_node *product = n->op == OP_Fusion ? body ? body->first : NULL : n;
+    if (!product || (product->op != OP_MatMul && product->op != OP_Gemm) || !gi_matmul_bf16_takes(d, product))
+        return NULL;
+    for (const gi_node *k = body ? product->next : NULL; k; k = k->next)
+        if (k->op != OP_Add && k->op != OP_Relu && k->op != OP_Clip &&
+            (k->op != OP_Gelu || k->next || gi_attr_is(k, Gelu_at_approximate, "tanh")))
+            return NULL;
+    return product;
+}
+
+/* The node of the plan that holds the use; NULL: none. */
+static const gi_node *holder(const gi_cpu_plan *p, const gi_use *u)
+{
+    const gi_node *n = u->node;
+    const gi_block *b = n ? n->block : u->block;
+    while (n ? !gi_map_get(&p->nodes, (uint64_t)n->id + 1) : b && b->owner) {
+        n = b ? b->owner : NULL;
+        b = n ? n->block : NULL;
+    }
+    return n;
+}
+
+static bool may_round(const gi_cpu *d, gi_cpu_plan *p, const gi_node *n)
+{
+    return d->precision == GI_BF16 || gi_bf16_is_between(p->arena, n);
+}
+
+bool gi_bf16_rows(const gi_cpu *d, gi_cpu_plan *p, const gi_node *n, const gi_value *v)
+{
+    int64_t dims[GOPT_MAX_RANK];
+    int rank;
+    if (!gi_bf16_asked(d, 1) || !v->n_uses || v->n_uses > 4 || !row_product(d, n) ||
+        !gi_cpu_static_f32(v, &rank, dims) || rank < 2 || !may_round(d, p, n))
+        return false;
+    for (const gi_use *u = v->uses; u; u = u->next) {
+        const gi_node *reader = holder(p, u), *product = reader ? row_product(d, reader) : NULL;
+        if (!product || u->index != 0 || (u->node != product && u->node != reader) || !may_round(d, p, reader))
+            return false;
+    }
+    return true;
+}

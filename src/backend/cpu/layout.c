@@ -119,6 +119,11 @@ static gi_layout layout_of(const gi_cpu *d, const gi_cpu_plan *p, const gi_node 
     return wants ? GI_BLOCKED_BF16 : GI_BLOCKED;
 }
 
+static bool put_layout(gi_cpu_plan *p, const gi_value *v, gi_layout l)
+{
+    return gi_map_put(&p->layouts, (uint64_t)v->id + 1, (void *)((uintptr_t)l + 1));
+}
+
 gopt_status gi_cpu_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, void **plan)
 {
     const gi_cpu *d = (const gi_cpu *)dev;
@@ -138,6 +143,9 @@ gopt_status gi_cpu_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, vo
         goto no_memory;
     for (size_t i = 0; i < n && !d->reference; i++) {
         int64_t dims[GOPT_MAX_RANK];
+        if (nodes[i]->n_out == 1 && gi_bf16_rows(d, p, nodes[i], nodes[i]->out[0]) &&
+            !put_layout(p, nodes[i]->out[0], GI_PLAIN_BF16))
+            goto no_memory;
         if (!gi_cpu_takes_blocked(d, nodes[i]))
             continue;
         bool wants = gi_cpu_makes_blocked(nodes[i]);
@@ -151,8 +159,7 @@ gopt_status gi_cpu_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, vo
         for (uint32_t k = 0; wants && k < nodes[i]->n_out; k++)
             if (image(nodes[i]->out[k], d->block, dims)) {
                 const gi_layout l = layout_of(d, p, nodes[i], nodes[i]->out[k], &in);
-                if (l != GI_PLAIN &&
-                    !gi_map_put(&p->layouts, (uint64_t)nodes[i]->out[k]->id + 1, (void *)((uintptr_t)l + 1)))
+                if (l != GI_PLAIN && !put_layout(p, nodes[i]->out[k], l))
                     goto no_memory;
             }
     }
