@@ -542,7 +542,7 @@ static void choices(void **state)
     count(&m, "fp32:emulated_amx", GOPT_FP_REASSOC, "conv_split", 3);
     count(&m, "best:emulated_amx", GOPT_FP_REASSOC, "conv_bf16", 3);
     drop_net(&m);
-    const layer p = { "three_products", three_products, false };
+    const layer p = { "three_products", three_products, false, false };
     m = make_net(&p);
     count(&m, "best:emulated", GOPT_FP_STRICT, "matmul_bf16", 3);
     count(&m, "bf16:emulated", GOPT_FP_STRICT, "matmul_bf16", 3);
