@@ -7,8 +7,8 @@
 
 /* What a row's blocks have given so far, and what the next one does to it. */
 typedef struct att_rows {
-    float best[32], sum[32]; /* greatest score; sum of 2^(score - best) */
-    float keep[32];          /* what the values summed before are worth now */
+    float best[16], sum[16]; /* greatest score; sum of 2^(score - best) */
+    float keep[16];          /* what the values summed before are worth now */
 } att_rows;
 
 GK_INLINE gv att_lane(void)

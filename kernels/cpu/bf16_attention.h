@@ -29,7 +29,9 @@ typedef struct att_space {
     float product[ATT_PIXELS * GK_BF16_COLUMNS];
     uint16_t p[(ATT_KEYS / ATT_GROUP) * ATT_PLANE];
     ptrdiff_t taps[ATT_TAPS];
-    att_rows rows;
+    /* of each row: the block's greatest score and its sum of powers; the greatest so far, what is taken off before the
+     * power, what the values summed before are worth now, and the sum so far */
+    float now[32], total[32], best[32], off[32], keep[32], sum[32];
     float sums[]; /* [rows][dv, whole panels] */
 } att_space;
 
@@ -58,20 +60,42 @@ GK_INLINE gv att_exp2(gv x)
 #endif
 }
 
-/* A row of `count` scores, whole groups, becomes probabilities; keys past `there` weigh nothing. */
-GK_INLINE void att_row(const gk_attention *t, att_space *w, int row, size_t key, size_t there, size_t count)
+/* What the exponents are multiplied by: the scale too, where it can wait. */
+GK_INLINE float att_factor(const gk_attention *t)
 {
-    const bool plain = !t->n_masks && t->scale > 0.0f; /* the scale can wait */
-    const float factor = 1.44269504089f * (plain ? t->scale : 1.0f);
+    return 1.44269504089f * (!t->n_masks && t->scale > 0.0f ? t->scale : 1.0f);
+}
+
+/* Scales and masks a row of `count` scores, whole groups, and finds its greatest; keys past `there` weigh nothing. */
+GK_INLINE void att_look(const gk_attention *t, att_space *w, int row, size_t key, size_t there, size_t count)
+{
     float *s = w->scores + (ptrdiff_t)row * ATT_ROW;
-    uint16_t *to = w->p + row * ATT_GROUP;
-    if (!plain)
+    if (t->n_masks || !(t->scale > 0.0f))
         att_mask(t, row, key, there, s);
     for (size_t j = there; j < count; j++)
         s[j] = -INFINITY;
-    const float before = key ? w->rows.best[row] : -INFINITY, now = v_greatest(att_best(count, s));
-    const float best = now < before ? before : now;
-    const gv m = V(best == -INFINITY ? 0.0f : best), by = V(factor); /* nothing but masked keys: a sum of zero */
+    w->now[row] = v_greatest(att_best(count, s));
+}
+
+/* The block's greatest scores join those of the blocks before, all rows at once. */
+GK_INLINE void att_join(att_space *w, bool first, float factor)
+{
+    const gv none = V(-INFINITY);
+    for (int r = 0; r < ATT_PIXELS; r += L) {
+        const gv before = first ? none : v_load(w->best + r), now = v_load(w->now + r);
+        const gv best = SEL(LT(now, before), before, now);
+        v_store(w->keep + r, SEL(EQ(before, best), V(1.0f), v_exp2_falling((before - best) * V(factor))));
+        v_store(w->off + r, SEL(EQ(best, none), V(0.0f), best)); /* nothing but masked keys: a sum of zero */
+        v_store(w->best + r, best);
+    }
+}
+
+/* A row of scores becomes probabilities. */
+GK_INLINE void att_powers(att_space *w, int row, size_t count, float factor)
+{
+    const float *s = w->scores + (ptrdiff_t)row * ATT_ROW;
+    uint16_t *to = w->p + row * ATT_GROUP;
+    const gv m = V(w->off[row]), by = V(factor);
     gv s0 = V(0.0f), s1 = V(0.0f);
     for (size_t j = 0; j < count; j += 2 * L) {
         const gv e0 = att_exp2((v_load(s + j) - m) * by), e1 = att_exp2((v_load(s + j + L) - m) * by);
@@ -79,7 +103,17 @@ GK_INLINE void att_row(const gk_attention *t, att_space *w, int row, size_t key,
         s0 += e0;
         s1 += e1;
     }
-    att_advance(&w->rows, row, key == 0, best, v_total(s0 + s1), factor);
+    w->total[row] = v_total(s0 + s1);
+}
+
+GK_INLINE void att_add_up(att_space *w, bool first)
+{
+    for (int r = 0; r < ATT_PIXELS; r += L) {
+        gv sum = v_load(w->total + r);
+        if (!first)
+            sum += v_load(w->keep + r) * v_load(w->sum + r);
+        v_store(w->sum + r, sum);
+    }
 }
 
 /* The product of a panel of values joins what the blocks before gave; the last block's is divided by the sum. */
@@ -89,7 +123,7 @@ GK_INLINE void att_gather(const gk_attention *t, att_space *w, size_t first, siz
     for (int r = 0; r < t->rows; r++) {
         const float *x = w->product + r * GK_BF16_COLUMNS;
         float *sums = w->sums + (size_t)r * line + first, *y = t->y + r * t->y_row + first;
-        const gv keep = V(begin ? 0.0f : w->rows.keep[r]), by = V(1.0f / w->rows.sum[r]);
+        const gv keep = V(w->keep[r]), by = V(1.0f / w->sum[r]);
         for (size_t j = 0; j < columns; j += L) {
             gv a = v_load(x + j);
             if (!begin)
@@ -111,6 +145,7 @@ static void bf16_attention(const gk_bf16_attention *a)
     const size_t blocks = (t->keys + ATT_KEYS - 1) / ATT_KEYS, line = bf16_attention_line(t->dv);
     const size_t each = ((t->keys + blocks - 1) / blocks + ATT_GROUP - 1) / ATT_GROUP * ATT_GROUP;
     const size_t depth = (t->d + ATT_GROUP - 1) / ATT_GROUP, groups = (t->keys + ATT_GROUP - 1) / ATT_GROUP;
+    const float factor = att_factor(t);
     for (size_t i = 0; i < ATT_TAPS; i++)
         w->taps[i] = (ptrdiff_t)i * ATT_PLANE;
     gk_bf16_tile tile = { .pixel = ATT_GROUP,
@@ -132,7 +167,11 @@ static void bf16_attention(const gk_bf16_attention *a)
             ATT_TILE(&tile);
         }
         for (int r = 0; r < t->rows; r++)
-            att_row(t, w, r, key, there, count);
+            att_look(t, w, r, key, there, count);
+        att_join(w, key == 0, factor);
+        for (int r = 0; r < t->rows; r++)
+            att_powers(w, r, count, factor);
+        att_add_up(w, key == 0);
         tile.src = w->p;
         tile.n_taps = count / ATT_GROUP;
         tile.line = GK_BF16_COLUMNS;
