@@ -367,6 +367,17 @@ static gopt_value *pools(net *t)
     return conv(t, add(t, "Add", NULL, 2, y, z, NULL), 24, 48, 1, 1, NULL);
 }
 
+static gopt_value *resize(net *t)
+{
+    const int64_t four = 4;
+    gopt_value *x = relu(t, conv(t, input(t, DIMS(2, 16, 7, 6)), 40, 16, 1, 1, NULL)), *in[4] = { x };
+    in[2] = gopt_graph_constant(t->g, NULL, GOPT_F32, 1, &four, (const float[]){ 1, 1, 2, 2 });
+    x = gopt_graph_add(t->g, "Resize", NULL, 3, in,
+                       "mode = \"nearest\", nearest_mode = \"floor\", coordinate_transformation_mode = \"asymmetric\"");
+    assert_non_null(x);
+    return conv(t, x, 24, 40, 3, 3, "pads = [1,1,1,1]");
+}
+
 static gopt_value *mean(net *t)
 {
     gopt_value *x = relu(t, conv(t, input(t, DIMS(2, 32, 7, 7)), 40, 32, 1, 1, NULL));
@@ -415,6 +426,7 @@ static const layers cases[] = {
     { "mean", mean, 0.02, false },
     { "perceptron", perceptron, 0.02, true },
     { "row_residual", row_residual, 0.02, false },
+    { "resize", resize, 0.02, false },
 };
 
 static void within(const char *name, const char *how, const gopt_tensor *a, const gopt_tensor *b, double tolerance)

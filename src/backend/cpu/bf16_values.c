@@ -30,7 +30,8 @@ static bool is_pointwise(const gi_node *n)
     return body && body->first;
 }
 
-/* A depthwise convolution or a pool, which read and write bfloat16 both or neither. */
+/* A depthwise convolution or a pool, which read and write bfloat16 both or neither; or a mean of all pixels, which reads
+ * it. */
 static bool is_row(const gi_cpu *d, const gi_node *n)
 {
     const gi_node *conv = convolution(n);
@@ -42,7 +43,8 @@ static bool is_row(const gi_cpu *d, const gi_node *n)
             if (!gi_vp_takes(k))
                 return false;
     const gi_node *pool = body ? body->first : n;
-    return pool && (pool->op == OP_MaxPool || pool->op == OP_AveragePool) && gi_pool_takes(d, pool);
+    return pool && gi_pool_takes(d, pool) &&
+           (pool->op == OP_MaxPool || pool->op == OP_AveragePool || pool->op == OP_GlobalAveragePool);
 }
 
 /* Of zeros, or numbers that are finite, it makes finite ones. */
@@ -77,7 +79,8 @@ static bool all_keep_finite(const gi_node *n)
 {
     const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
     if (!body)
-        return n->op == OP_Conv || n->op == OP_MaxPool || n->op == OP_AveragePool || keeps_finite(n);
+        return n->op == OP_Conv || n->op == OP_MaxPool || n->op == OP_AveragePool || n->op == OP_Resize ||
+               keeps_finite(n);
     for (const gi_node *k = body->first; k; k = k->next)
         if (k->op != OP_Conv && k->op != OP_MaxPool && k->op != OP_AveragePool && !keeps_finite(k))
             return false;
@@ -90,20 +93,39 @@ bool gi_bf16_multiplies(const gi_cpu *d, const gi_node *n)
     return conv && gi_bf16_asked(d, 1) && gi_conv_bf16_takes(d, conv);
 }
 
+const gi_value *gi_bf16_factor(const gi_cpu *d, const gi_node *n)
+{
+    return gi_bf16_multiplies(d, n) ? gi_node_in(convolution(n), Conv_in_X) : NULL;
+}
+
+/* Only bias, residual and clamp stand behind the convolution. Another program would read what was rounded, widen it and
+ * round it once more, which takes longer than writing floats. */
+static bool ends_in_kernel(const gi_node *n)
+{
+    const gi_node *conv = convolution(n);
+    for (const gi_node *k = conv && n->op == OP_Fusion ? conv->next : NULL; k; k = k->next)
+        if (k->op != OP_Add && k->op != OP_Relu && k->op != OP_Clip)
+            return false;
+    return true;
+}
+
 bool gi_bf16_reads(const gi_cpu *d, const gi_node *n)
 {
     return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n) ||
-           gi_rows_takes_blocked(n);
+           gi_resize_takes_blocked(n) || gi_rows_takes_blocked(n);
 }
 
 bool gi_bf16_writes(const gi_cpu *d, const gi_node *n)
 {
     int64_t dims[GOPT_MAX_RANK];
+    if (!ends_in_kernel(n))
+        return false;
     for (uint32_t i = 0; i < n->n_out; i++)
         if (!gi_type_is_static(n->out[i]->type) || n->out[i]->type->rank < 3 ||
             !gi_type_static_dims(n->out[i]->type, dims) || (dims[1] % GK_BF16_K && !all_keep_finite(n)))
             return false;
-    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n);
+    return gi_bf16_multiplies(d, n) || is_pointwise(n) || gi_move_takes_bf16(d, n) || is_row(d, n) ||
+           gi_resize_takes_blocked(n);
 }
 
 /* ---- rows ---- */

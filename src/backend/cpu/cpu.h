@@ -127,6 +127,7 @@ bool gi_cpu_makes_blocked(const gi_node *n); /* does it pay to start a blocked c
 
 /* Values in bfloat16 (bf16_values.c): is this step a product in bfloat16; does it read, and write, images that lie so? */
 bool gi_bf16_multiplies(const gi_cpu *d, const gi_node *n);
+const gi_value *gi_bf16_factor(const gi_cpu *d, const gi_node *n); /* the image that it multiplies; NULL: it does not */
 bool gi_bf16_reads(const gi_cpu *d, const gi_node *n);
 bool gi_bf16_writes(const gi_cpu *d, const gi_node *n);
 

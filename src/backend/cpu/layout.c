@@ -102,6 +102,20 @@ static readers readers_of(const gi_cpu *d, const gi_cpu_plan *p, const gi_value 
     return r;
 }
 
+/* Beside what it multiplies, does it read an image of floats in blocks? To write others, it would have to convert it. */
+static bool reads_floats(const gi_cpu *d, const gi_cpu_plan *p, const gi_node *n, const gi_values *captured)
+{
+    const gi_value *factor = gi_bf16_factor(d, n);
+    int64_t dims[GOPT_MAX_RANK];
+    for (size_t i = 0; i < n->n_in + captured->n; i++) {
+        const gi_value *v = i < n->n_in ? n->in[i].value : captured->p[i - n->n_in];
+        if (v && v != factor && gi_cpu_layout(p, v) == GI_BLOCKED && gi_type_static_dims(v->type, dims) &&
+            gi_product(2, v->type->rank, dims) > 1)
+            return true;
+    }
+    return false;
+}
+
 /* How an image lies that node n, which reads `captured` beside its inputs, could write in blocks. */
 static gi_layout layout_of(const gi_cpu *d, const gi_cpu_plan *p, const gi_node *n, const gi_value *v,
                            const gi_values *captured)
@@ -109,7 +123,7 @@ static gi_layout layout_of(const gi_cpu *d, const gi_cpu_plan *p, const gi_node 
     int64_t dims[GOPT_MAX_RANK];
     const readers r = readers_of(d, p, v);
     if (!r.blocks || !r.bf16 || !gi_bf16_writes(d, n) || !gi_type_static_dims(v->type, dims) ||
-        gi_product(2, v->type->rank, dims) == 1)
+        gi_product(2, v->type->rank, dims) == 1 || reads_floats(d, p, n, captured))
         return r.blocks ? GI_BLOCKED : GI_PLAIN;
     bool wants = r.multiplies || gi_bf16_multiplies(d, n);
     for (uint32_t i = 0; i < n->n_in; i++)

@@ -9,7 +9,7 @@ typedef struct pool {
     gi_epilogue e;
     uint64_t scratch; /* a worker */
     gi_window w;
-    bool max, global, bf16;
+    bool max, global, bf16, mean_bf16;
     int64_t block;
     int count; /* of gk_pool_row */
 } pool;
@@ -95,12 +95,14 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     s->n_out = 1;
     GI_NEED(gi_push(c->arena, &in, gi_node_in(v->e.main, 0)) && gi_epilogue_values(&v->e, c->arena, &in));
     GI_TRY(gi_cpu_set_in(s, c, (uint32_t)in.n, in.p));
-    /* a mean over all pixels is one number a channel, and those stay floats */
     v->bf16 = c->have_in[0] == GI_BLOCKED_BF16 && c->have_out[0] == GI_BLOCKED_BF16 && (!v->global || v->max);
     const gi_layout layout = v->bf16 ? GI_BLOCKED_BF16 : GI_BLOCKED;
     v->block = gi_cpu_layout_block(d, layout);
     gi_cpu_want_like(s, c, s->out[0]->type, layout);
     c->want_in[0] = layout;
+    v->mean_bf16 = v->global && !v->max && c->have_in[0] == GI_BLOCKED_BF16;
+    if (v->mean_bf16) /* and the means, one number a channel, are floats */
+        c->want_in[0] = GI_BLOCKED_BF16;
     GI_TRY(gi_epilogue_program(d, s, c, &v->e, &ok));
     if (!ok)
         return GOPT_OK;
@@ -117,12 +119,26 @@ typedef struct job {
     const gi_run_args *args;
 } job;
 
+/* The sums of a block of floats' channels, which are a part of a block of bfloat16. */
+static void sum_of_bf16(const job *j, int64_t i, float *y)
+{
+    const int64_t block = j->d->block, blocks = (j->v->w.c + block - 1) / block, first = i % blocks * block;
+    const int64_t all = (j->v->w.c + GK_BF16_K - 1) / GK_BF16_K, pixels = j->v->w.ih * j->v->w.iw;
+    const uint16_t *x = j->args->in[0].host;
+    float sums[GK_BF16_K];
+    j->d->k->sum_pixels_bf16((size_t)pixels, x + (i / blocks * all + first / GK_BF16_K) * pixels * GK_BF16_K, sums);
+    memcpy(y, sums + first % GK_BF16_K, (size_t)block * sizeof(*y));
+}
+
 static void global_part(const job *j, int64_t from, int64_t to, char *scratch)
 {
     const int64_t block = j->d->block, pixels = j->v->w.ih * j->v->w.iw;
     for (int64_t i = from; i < to; i++) {
         float *y = (float *)j->args->out[0].host + i * block;
-        j->d->k->sum_pixels((size_t)pixels, (const float *)j->args->in[0].host + i * pixels * block, y);
+        if (j->v->mean_bf16)
+            sum_of_bf16(j, i, y);
+        else
+            j->d->k->sum_pixels((size_t)pixels, (const float *)j->args->in[0].host + i * pixels * block, y);
         for (int64_t k = 0; k < block; k++)
             y[k] /= (float)pixels;
     }

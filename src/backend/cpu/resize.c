@@ -7,6 +7,7 @@
 typedef struct resize {
     int64_t planes, in_pixels, out_pixels;
     bool blocked;
+    bool bf16;    /* blocks of bfloat16 */
     int32_t *map; /* of out_pixels */
 } resize;
 
@@ -78,8 +79,11 @@ static gopt_status prepare(gi_cpu *d, gi_step *s, gi_cpu_step *c, bool *took)
     gi_value *in = gi_node_in(s->node, 0);
     GI_TRY(gi_cpu_set_in(s, c, 1, &in));
     v->blocked = gi_is_blocked(c->have_in[0]) || gi_is_blocked(c->have_out[0]);
-    c->want_in[0] = c->want_out[0] = v->blocked ? GI_BLOCKED : GI_PLAIN;
-    v->planes = x[0] * (v->blocked ? (x[1] + d->block - 1) / d->block : x[1]);
+    v->bf16 = c->have_in[0] == GI_BLOCKED_BF16 && c->have_out[0] == GI_BLOCKED_BF16;
+    const gi_layout layout = v->bf16 ? GI_BLOCKED_BF16 : v->blocked ? GI_BLOCKED : GI_PLAIN;
+    const int64_t block = gi_cpu_layout_block(d, layout);
+    c->want_in[0] = c->want_out[0] = layout;
+    v->planes = x[0] * ((x[1] + block - 1) / block);
     c->own = v;
     *took = true;
     return GOPT_OK;
@@ -91,6 +95,13 @@ typedef struct job {
     const gi_run_args *args;
 } job;
 
+/* Lines of a block of bfloat16, pixels p0 … p1-1 of the result. */
+static void pick_lines(const resize *v, const uint16_t *x, uint16_t *y, int64_t p0, int64_t p1)
+{
+    for (int64_t p = p0; p < p1; p++)
+        memcpy(y + p * GK_BF16_K, x + v->map[p] * GK_BF16_K, GK_BF16_K * sizeof(*y));
+}
+
 static void run_part(void *arg, int worker, int n_workers)
 {
     const job *j = arg;
@@ -100,6 +111,11 @@ static void run_part(void *arg, int worker, int n_workers)
     gi_share(v->planes * chunks, 1, worker, n_workers, &from, &to);
     for (int64_t i = from; i < to; i++) {
         const int64_t plane = i / chunks, p0 = i % chunks * chunk, p1 = gi_min_i64(v->out_pixels, p0 + chunk);
+        if (v->bf16) {
+            pick_lines(v, (const uint16_t *)j->args->in[0].host + plane * v->in_pixels * GK_BF16_K,
+                       (uint16_t *)j->args->out[0].host + plane * v->out_pixels * GK_BF16_K, p0, p1);
+            continue;
+        }
         const float *x = (const float *)j->args->in[0].host + plane * v->in_pixels * (v->blocked ? block : 1);
         float *y = (float *)j->args->out[0].host + plane * v->out_pixels * (v->blocked ? block : 1);
         if (!v->blocked)
