@@ -76,7 +76,7 @@ typedef struct options {
     double warmup, duration; /* negative: not given */
     const char *profile, *explorer, *trex;
     /* comparing and conformance */
-    const char *a, *b, *include, *exclude, *overrides;
+    const char *a, *b, *budget, *include, *exclude, *overrides;
     int64_t jobs, timeout;
 } options;
 
@@ -268,6 +268,7 @@ typedef struct run_spec {
     int level; /* -1: default */
     bool no_fuse;
     const char *title; /* of --html's model; NULL: it has none */
+    bool keep;         /* the optimized graph and the report stay with the answers */
 } run_spec;
 gopt_status run_spec_parse(tool *t, const char *text, run_spec *s);
 
@@ -277,6 +278,8 @@ typedef struct answers {
     gopt_run_context *rc;
     const gopt_tensor **p; /* NULL where empty */
     size_t n;
+    gopt_graph *g; /* as optimized; both NULL unless they were to be kept */
+    gopt_report *report;
 } answers;
 void answers_free(answers *a);
 /* Optimizes a clone of g as the spec says, and runs it once. On an error *out is empty. */
@@ -292,6 +295,25 @@ gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g); /* to --plan */
 gopt_status plan_check(tool *t, gopt_plan *p, gopt_engine *e);  /* --verify */
 void plan_print(const tool *t, const gopt_plan *p);
 json_t *plan_json(const gopt_plan *p);
+
+/* ---- budget.c: limits on what compare finds ---- */
+
+/* One side of a comparison: a model and its run, or what a --json report says of one. */
+typedef struct budget_side {
+    const char *path;
+    gopt_graph *g;      /* as loaded; NULL where there is a report alone */
+    const answers *run; /* with graph and report kept */
+    const json_t *report;
+} budget_side;
+
+/* --budget's file; *out is NULL where none was asked for. */
+gopt_status budget_read(tool *t, json_t **out);
+/* Does it allow other answers ("answers": false)? Else the tolerances that it names, negative where it names none. */
+bool budget_answers(const json_t *budget, double *rtol, double *atol);
+/* Measures both sides and prints a line for each limit; GOPT_DIFFERENT with one diagnostic where a limit or `wrong`
+ * (NULL: the answers agree) says so. *out is for --json, and may be NULL. */
+gopt_status budget_judge(tool *t, const json_t *budget, const budget_side *a, const budget_side *b, const char *wrong,
+                         json_t **out);
 
 /* ---- verify.c ---- */
 

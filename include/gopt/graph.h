@@ -130,6 +130,9 @@ GOPT_API int gopt_node_depth(const gopt_node *n); /* subgraphs around it; 0 in t
 /* What the file says of itself. Strings may be NULL. */
 GOPT_API int64_t gopt_graph_ir_version(const gopt_graph *g);
 GOPT_API const char *gopt_graph_producer(const gopt_graph *g);
+/* Of the ONNX file that the graph was loaded from, with those that hold its external data. 0 for other graphs, clones
+ * among them. */
+GOPT_API uint64_t gopt_graph_file_bytes(const gopt_graph *g);
 /* Opset i: false past the last. A domain of "" is ai.onnx. */
 GOPT_API bool gopt_graph_get_opset(const gopt_graph *g, size_t i, const char **domain, int64_t *version);
 

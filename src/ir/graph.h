@@ -134,6 +134,7 @@ typedef struct gi_source {
     gi_vec(const gi_value *) defaults;       /* initializers that are listed as inputs, too */
     gi_vec(const gi_value *) constants;      /* of Constant nodes, in all graphs */
     gi_vec(const char *) unused_domains;     /* that are imported */
+    uint64_t bytes;                          /* of the file, and of those that hold its external data */
     uint32_t nodes, value_infos;             /* of the main graph */
     uint32_t sorted;                         /* graphs whose nodes did not stand in the order of their computation */
     uint32_t stale;                          /* declared types that contradict what the operators yield */

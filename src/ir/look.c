@@ -31,6 +31,11 @@ const char *gopt_graph_output_name(const gopt_graph *g, size_t i)
     return i < g->main->n_results ? g->main->result_names[i] : NULL;
 }
 
+uint64_t gopt_graph_file_bytes(const gopt_graph *g)
+{
+    return g->source ? g->source->bytes : 0;
+}
+
 size_t gopt_graph_node_count(const gopt_graph *g)
 {
     return gi_graph_count_nodes(g);

@@ -249,7 +249,8 @@ void gi_lint_int64(gi_lint *l)
 }
 
 /* Bounds of Slice are cut to the tensor's size by definition, and so mean the same when narrowed; also where they are
- * put together first. A Loop runs as often as its condition says. */
+ * put together first. A Loop runs as often as its condition says, and there
+ * are no more boxes than there are. */
 static bool only_bounds(const gi_value *v, int depth, int *budget)
 {
     enum { DEEP = 6 };
@@ -257,7 +258,8 @@ static bool only_bounds(const gi_value *v, int depth, int *budget)
         const gi_node *n = u->node;
         const gi_opcode op = n ? n->op : OP_Unknown;
         if ((op == OP_Slice && (u->index == Slice_in_starts || u->index == Slice_in_ends)) ||
-            (op == OP_Loop && u->index == Loop_in_M))
+            (op == OP_Loop && u->index == Loop_in_M) ||
+            (op == OP_NonMaxSuppression && u->index == NonMaxSuppression_in_max_output_boxes_per_class))
             continue;
         const bool moves =
             n && (gi_op_get(op)->traits & (GI_MOVEMENT | GI_VIEW)) && n->n_out == 1 && depth < DEEP && --*budget > 0;

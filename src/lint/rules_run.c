@@ -195,7 +195,7 @@ void gi_lint_rare_operator(gi_lint *l)
     for (size_t i = 0; i < GI_COUNT(rare) && !found; i++)
         found = n->op == rare[i];
     if (found && (!*d || !strcmp(d, "ai.onnx")))
-        gi_lint_find(l, n, NULL, 0, "%s", n->op_name);
+        gi_lint_find(l, n, NULL, 0, "most accelerators lack %s", n->op_name);
 }
 
 void gi_lint_uint8_input(gi_lint *l)

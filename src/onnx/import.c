@@ -303,6 +303,9 @@ static gopt_status read_model(gi_import *im, const gi_file *f)
     GI_TRY(gi_import_graph(im, m->graph, &s));
     im->g->main->name = im->g->name;
     GI_TRY(keep_symbols(im, m->graph));
+    im->g->source->bytes = f->size;
+    for (size_t i = 0; i < im->payloads.files.n; i++)
+        im->g->source->bytes += im->payloads.files.p[i]->size;
     return notes(im);
 }
 

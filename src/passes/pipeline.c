@@ -16,6 +16,7 @@
  *   └ dce            sweep         ┘                 ▲ as long as they change something
  *       │
  *     transposes     to where they cancel, once all else has settled
+ *     dedup-weights  what folding made twice
  *       │
  *       ▼
  *     detect-unsupported                         lower             what the opset or backend asked for lacks
@@ -97,6 +98,10 @@ gopt_status gi_pipeline_run(const gopt_optimize_options *o, gi_pass_step step, v
             GI_TRY(simplify(&r, &changed));
     }
     *settled = r.settled && !again;
+    bool merged = false; /* folding made constants that the first look could not see */
+    GI_TRY(run(&r, "dedup-weights", &merged));
+    if (merged)
+        GI_TRY(simplify(&r, &changed));
     GI_TRY(run(&r, "detect-unsupported", &changed));
     if (lowers(o)) {
         bool lowered = false;

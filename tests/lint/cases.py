@@ -123,7 +123,7 @@ FOUND = {
                     (gir(X, RESIZE.format('coordinate_transformation_mode = "tf_half_pixel_for_nn"')), "tf_half_pixel_for_nn"),
                     (gir(X, RESIZE.format('nearest_mode = "ceil"')), "nearest_mode ceil"),
                     (gir(X, "%y = Resize %x, _, dense<f32[4], [1,2,2,2]>"), "the channels")],
-    "rare-operator": [(gir("%x: f32[4]", "%y, %i, %j, %k = Unique %x"), "Unique")],
+    "rare-operator": [(gir("%x: f32[4]", "%y, %i, %j, %k = Unique %x"), "lack Unique")],
     "uint8-input": [(gir("%x: u8[n,8,8,3]", "%y = Cast %x { to = 1 }"), "makes floats of it")],
 }
 
