@@ -241,6 +241,21 @@ class Others(Case):
         self.shot(page, "compare")
         self.assertEqual(self.errors, [])
 
+    def test_two_runs(self):
+        """One model run two ways: what each took, and by which operators they differ."""
+        page = self.show(self.make(DIGITS, "--a", "cpu", "--b", "cpu,no-fuse", command="compare"))
+        runs = [m["run"] for m in self.data["models"]]
+        self.assertLess(len(runs[0]["steps"]), len(runs[1]["steps"]))
+        page.click("[data-tab=time]")
+        tables = page.locator("#time table")
+        rows = {r.split("\t")[0].strip(): r.split("\t")[1:] for r in tables.nth(0).inner_text().splitlines() if "\t" in r}
+        self.assertEqual(rows["steps"][:2], [str(len(r["steps"])) for r in runs])
+        counts = [r.split("\t") for r in tables.nth(1).inner_text().splitlines() if "\u2192" in r]
+        for side in 0, 1:
+            self.assertEqual(sum(int(c[3].split(" \u2192 ")[side]) for c in counts), len(runs[side]["steps"]))
+        self.shot(page, "compare_runs")
+        self.assertEqual(self.errors, [])
+
     def test_inspect(self):
         page = self.show(self.make(DIGITS, command="inspect"))
         self.assertEqual(self.nodes(page), self.facts["nodes"])

@@ -123,8 +123,10 @@ class TimeTab {
   recolor() { this.draw(); }
 
   draw() {
-    const { run, holder } = this, j = run.j, l = j.latency_ms;
-    clear(holder).append(el("div", { class: "page-head" }, el("h1", {}, "Where time goes"), el("p", { class: "dim name" },
+    const { run, holder } = this, j = run.j, l = j.latency_ms, runs = this.report.models.map(m => m.run);
+    clear(holder);
+    if (runs.length > 1 && runs.every(r => r)) this.sides(runs);
+    holder.append(el("div", { class: "page-head" }, el("h1", {}, "Where time goes" + (runs.length > 1 ? ", " + clip(tail(run.model.title), 40) : "")), el("p", { class: "dim name" },
       clip(j.backend + (j.device ? " (" + j.device + ")" : ""), 120) + ", " + j.precision + ", " + plural(j.threads, "thread") + "; " + plural(run.steps.length, "step") + ", built in " + msText(j.build_ms)),
       el("div", { class: "cards wide" }, card(msText(l.median), "latency, median"), card(msText(l.min), "fastest run"), card(msText(l.p99), "99th percentile"),
         card(digits(j.wall_s > 0 ? j.iterations / j.wall_s : 0), "runs a second"), card(msText(run.total), "steps in all, profiled"), card(bytesText(j.activation_bytes), "activations"))));
@@ -136,6 +138,27 @@ class TimeTab {
       (j.ceilings.ops ? "." : " (taken from the fastest steps)."), this.roofline());
     if (j.series.length > 3) this.block("Latency of " + plural(j.iterations, "run"), "How they spread, and one after the other.", this.latency());
     this.block("Every step", "Click a head to sort, a row to see it in the graph.", this.table());
+  }
+
+  /* Two runs: what each took in all, then by operators, with what the second takes more. */
+  sides(runs) {
+    const names = runs.map(r => clip(tail(r.model.title), 30)), [a, b] = runs;
+    const row = (what, f, text) => [what, { v: f(a), t: text(f(a)) }, { v: f(b), t: text(f(b)) }, f(a) > 0 ? { v: f(b) / f(a), t: digits(f(b) / f(a)) } : { v: 0, t: "" }];
+    const sums = new Map();
+    runs.forEach((r, side) => r.steps.forEach(s => {
+      const g = sums.get(s.op) || { ms: [0, 0], n: [0, 0] };
+      g.ms[side] += s.ms;
+      g.n[side]++;
+      sums.set(s.op, g);
+    }));
+    const ops = [...sums.entries()].sort((x, y) => Math.abs(y[1].ms[1] - y[1].ms[0]) - Math.abs(x[1].ms[1] - x[1].ms[0]));
+    const signed = v => (v > 0 ? "+" : v < 0 ? "\u2212" : "") + msText(Math.abs(v));
+    this.holder.append(el("div", { class: "page-head", id: "sides" }, el("h1", {}, names.join(" and "))));
+    this.block("Both runs", "Medians of " + plural(a.j.iterations, "run") + " one after the other; gopt compare --budget takes turns instead.", sortable(["", ...names, "second / first"], [
+      row("latency, median", r => r.latency, msText), row("fastest run", r => r.j.latency_ms.min, msText), row("steps", r => r.steps.length, countText),
+      row("steps in all, profiled", r => r.total, msText), row("activations", r => r.j.activation_bytes, bytesText), row("weights as packed", r => r.j.weight_bytes, bytesText)]));
+    this.block("By operators", "What differs most comes first.", sortable(["operators", names[0], names[1], "steps", "difference"], ops.map(([op, g]) => [clip(op, 46), { v: g.ms[0], t: g.n[0] ? msText(g.ms[0]) : "" },
+      { v: g.ms[1], t: g.n[1] ? msText(g.ms[1]) : "" }, g.n.join(" \u2192 "), { v: g.ms[1] - g.ms[0], t: signed(g.ms[1] - g.ms[0]) }])));
   }
 
   block(title, note, ...body) {
