@@ -348,33 +348,52 @@ typedef struct picture {
     const char *what;
 } picture;
 
+/* Where one picture of the three goes; NULL where none is to be made: on stdout there is but one. *memory is freed by the
+ * caller. */
+static const char *picture_path(const char *asked, const char *what, const char *extension, char **memory)
+{
+    *memory = NULL;
+    if (!asked)
+        return NULL;
+    if (!strcmp(asked, "-"))
+        return *what ? NULL : "-";
+    return *memory = path_beside(asked, what, extension);
+}
+
 static gopt_status draw(tool *t, const picture *p, const char *title)
 {
     const gopt_dot_options o = { .title = title, .full = t->o.dot_full, .flat = t->o.dot_flat };
-    const bool to_stdout = t->o.dot && !strcmp(t->o.dot, "-"), svg_stdout = t->o.svg && !strcmp(t->o.svg, "-");
-    const bool want_dot = t->o.dot && (!to_stdout || !*p->what), want_svg = t->o.svg && (!svg_stdout || !*p->what);
-    if (!want_dot && !want_svg)
-        return GOPT_OK;
-    char *text = NULL;
-    TRY(p->b ? gopt_dot_pair(p->a, p->b, &o, &text) : gopt_dot(p->a, &o, &text));
+    const struct {
+        const char *asked, *extension;
+        gopt_picture_format format;
+    } drawn[] = { { t->o.svg, ".svg", GOPT_SVG }, { t->o.png, ".png", GOPT_PNG }, { t->o.pdf, ".pdf", GOPT_PDF } };
+    char *memory, *text = NULL;
+    const char *path = picture_path(t->o.dot, p->what, ".dot", &memory);
     gopt_status s = GOPT_OK;
-    if (want_dot) {
-        char *path = to_stdout ? strdup("-") : path_beside(t->o.dot, p->what, ".dot");
-        s = path ? gopt_text_save(t->cx, path, text) : GOPT_NO_MEMORY;
-        free(path);
+    if (path) {
+        s = p->b ? gopt_dot_pair(p->a, p->b, &o, &text) : gopt_dot(p->a, &o, &text);
+        if (s == GOPT_OK)
+            s = gopt_text_save(t->cx, path, text);
+        gopt_text_free(t->cx, text);
     }
-    if (s == GOPT_OK && want_svg) {
-        char *path = svg_stdout ? strdup("-") : path_beside(t->o.svg, p->what, ".svg");
-        s = path ? gopt_svg_save(t->cx, text, path, NULL) : GOPT_NO_MEMORY;
-        free(path);
+    free(memory);
+    for (size_t i = 0; i < sizeof drawn / sizeof drawn[0] && s == GOPT_OK; i++) {
+        path = picture_path(drawn[i].asked, p->what, drawn[i].extension, &memory);
+        if (path)
+            s = gopt_picture_save(p->a, p->b, &o, path, drawn[i].format, NULL);
+        free(memory);
     }
-    gopt_text_free(t->cx, text);
     return s;
+}
+
+bool tool_draws(const tool *t)
+{
+    return t->o.dot || t->o.svg || t->o.png || t->o.pdf;
 }
 
 gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title)
 {
-    if (!t->o.dot && !t->o.svg)
+    if (!tool_draws(t))
         return GOPT_OK;
     progress *p = progress_start(t, "drawing");
     gopt_status s = GOPT_OK;

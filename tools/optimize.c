@@ -184,7 +184,7 @@ static gopt_status save(work *w)
         return gopt_gir_save(w->after, out);
     const gopt_save_options o = { .external_data = t->o.external_data,
                                   .opset = (int)t->o.opset,
-                                  .consume = !t->o.dot && !t->o.svg && !t->o.explorer };
+                                  .consume = !tool_draws(t) && !t->o.explorer };
     return gopt_onnx_save(w->after, out, &o);
 }
 
@@ -289,7 +289,7 @@ static gopt_status optimize_steps(work *w)
 {
     tool *t = w->t;
     const options *o = &t->o;
-    const bool drawn = o->dot || o->svg;
+    const bool drawn = tool_draws(t);
     TRY(check_options(t));
     const bool part = o->drop_postprocess || o->extract.n || o->extract_in.n || o->extract_out.n;
     TRY(tool_optimize_options(t, &w->o, &w->skip));
@@ -337,8 +337,8 @@ gopt_status optimize(tool *t)
     if (t->o.list_passes)
         return list_passes(t);
     work w = { .t = t, .to = stdout };
-    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.html) ||
-        is_stdout(t->o.json))
+    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.png) ||
+        is_stdout(t->o.pdf) || is_stdout(t->o.html) || is_stdout(t->o.json))
         w.to = stderr;
     const gopt_status s = optimize_steps(&w);
     gopt_report_destroy(w.report);

@@ -184,6 +184,8 @@ static const option_row rows[] = {
     { "dot", 0, "FILE", "draw as DOT; optimize, run and compare: FILE.before.dot, FILE.after.dot and both side by side",
       G_REPORT, C_MODEL, TEXT, F(dot) },
     { "svg", 0, "FILE", "the same as SVG", G_REPORT, C_MODEL, TEXT, F(svg) },
+    { "png", 0, "FILE", "the same as PNG, where there is graphviz", G_REPORT, C_I | C_O | C_R, TEXT, F(png) },
+    { "pdf", 0, "FILE", "the same as PDF, where there is graphviz", G_REPORT, C_I | C_O | C_R, TEXT, F(pdf) },
     { "html", 0, "FILE", "one page to look around in: the graph after every pass, and why; with run, where time goes",
       G_REPORT, C_MODEL, TEXT, F(html) },
     { "model-explorer", 0, "FILE",

@@ -41,7 +41,7 @@ static gopt_status optimize_for(running *r)
         o.runs = gopt_kernels_run;
         o.runs_user = r->engine.kernels;
     }
-    if (s == GOPT_OK && (t->o.dot || t->o.svg || t->o.explorer))
+    if (s == GOPT_OK && (tool_draws(t) || t->o.explorer))
         s = gopt_graph_clone(r->g, &before);
     progress *p = s == GOPT_OK ? progress_start(t, "optimizing") : NULL;
     if (s == GOPT_OK)
@@ -49,7 +49,7 @@ static gopt_status optimize_for(running *r)
     progress_stop(p);
     if (s == GOPT_OK)
         s = page_report(t, r->g, r->report);
-    if (s == GOPT_OK && (t->o.dot || t->o.svg))
+    if (s == GOPT_OK && tool_draws(t))
         s = tool_pictures(t, before, r->g, tool_model(t));
     if (s == GOPT_OK && t->o.remarks)
         tool_print_remarks(t, gopt_report_get(r->report));
@@ -369,7 +369,7 @@ static gopt_status from_plan(running *r)
     TRY(plan_load(t, &r->engine, &r->plan, &r->e, &r->load_ms));
     r->g = gopt_engine_graph(r->e);
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
-    if (t->o.dot || t->o.svg)
+    if (tool_draws(t))
         TRY(tool_pictures(t, r->g, NULL, tool_model(t)));
     return GOPT_OK;
 }

@@ -60,7 +60,7 @@ typedef struct options {
     /* what to look at */
     bool ops, nodes, weights, list_lint;
     const char *lint, *lint_level, *lint_fail; /* lint: "" where no rules are named */
-    const char *json, *dot, *svg, *html, *dump_dir;
+    const char *json, *dot, *svg, *png, *pdf, *html, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
     const char *backend, *precision, *isa, *tactics, *timing_cache, *dump_kernels;
@@ -180,7 +180,8 @@ void print_aten(const tool *t, FILE *to, const gopt_aten_finding *list, size_t n
 json_t *json_aten(const gopt_aten_finding *list, size_t n);
 /* The same; then exit 4 with every operator named, where the model holds some that nothing here can run. */
 gopt_status tool_check_supported(tool *t, gopt_graph *g, const char *path);
-/* --dot and --svg of one graph, or of two side by side (after != NULL). */
+bool tool_draws(const tool *t); /* --dot, --svg, --png or --pdf was given */
+/* Those pictures of one graph, or of two side by side (after != NULL). */
 gopt_status tool_pictures(tool *t, gopt_graph *before, gopt_graph *after, const char *title);
 json_t *json_unsupported(const gopt_unsupported *list, size_t n);
 void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n);

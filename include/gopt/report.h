@@ -1,4 +1,4 @@
-/* Pictures: DOT of a graph, before and after side by side, SVG through graphviz, and a page to look around in.
+/* Pictures: DOT of a graph, before and after side by side, SVG, PNG and PDF through graphviz, and a page to look around in.
  *
  * Graphviz runs in a process of its own, with limits of time and memory: the program named by
  * `gopt_svg_options.helper` is started as `HELPER --render-svg IN.dot OUT.svg`; gopt itself serves as one. */
@@ -16,7 +16,7 @@ typedef struct gopt_dot_options {
     const char *title;
     bool full;        /* every node, however many; else collapsed by scope above max_nodes */
     bool flat;        /* no clusters (for viewers that drop them) */
-    size_t max_nodes; /* 0: 1,000 */
+    size_t max_nodes; /* 0: 500 */
 } gopt_dot_options;
 
 /* The text is freed with gopt_text_free. */
@@ -30,14 +30,22 @@ GOPT_API gopt_status gopt_text_save(gopt_ctx *cx, const char *path, const char *
 
 typedef struct gopt_svg_options {
     const char *helper; /* NULL: this process's own program */
-    int seconds;        /* 0: 60 */
+    int seconds;        /* 0: 30 */
     uint64_t memory;    /* bytes; 0: 2 GiB */
 } gopt_svg_options;
 /* Renders DOT text to an SVG file. GOPT_UNSUPPORTED with what to install where there is no graphviz, or
  * where its time or memory ran out. */
 GOPT_API gopt_status gopt_svg_save(gopt_ctx *cx, const char *dot, const char *path, const gopt_svg_options *o);
-/* What the helper does: lays out and renders in this process. Returns the process's exit code. */
-GOPT_API int gopt_svg_helper(const char *dot_path, const char *svg_path);
+
+typedef enum gopt_picture_format { GOPT_SVG, GOPT_PNG, GOPT_PDF } gopt_picture_format;
+/* Draws a graph, or two side by side (after != NULL). As SVG it always succeeds: what graphviz cannot lay out within its
+ * limits, a layout of ours does, and a note says so. As PNG or PDF that is GOPT_UNSUPPORTED. */
+GOPT_API gopt_status gopt_picture_save(gopt_graph *g, gopt_graph *after, const gopt_dot_options *what, const char *path,
+                                       gopt_picture_format format, const gopt_svg_options *how);
+
+/* What the helper does: lays out and renders in this process, by the ending of the path to be written. Returns the
+ * process's exit code. */
+GOPT_API int gopt_svg_helper(const char *dot_path, const char *picture_path);
 
 /* ---- the page ----
  *

@@ -1,5 +1,8 @@
 /* Writes pictures as DOT: one graph coloured by kind of work, or two side by side coloured by what became what.
  *
+ * Side by side, boxes that belong together are held at one height by rank=same, which reaches through clusters with
+ * newrank alone.
+ *
  * Graphviz 2.42: iteration limits keep big layouts in seconds (nslimit and mclimit; without them 1,300 nodes
  * took 5 minutes), but a low nslimit with curved edges can hang it, so then edges are straight lines. Labels are
  * HTML-like: record nodes with edges inside a rank make it fail. */
@@ -8,8 +11,10 @@
 #include "viz/picture.h"
 
 enum {
-    CURVES_BELOW = 400, /* boxes: above it straight lines and iteration limits */
-    LABELS_BELOW = 700, /* above it arcs have tooltips instead of labels */
+    LEGEND_COLUMNS = 4,
+    TOOLTIP_MOST = 400,  /* characters */
+    CURVES_BELOW = 1000, /* boxes: above it straight lines and iteration limits */
+    LABELS_BELOW = 700,  /* above it arcs have tooltips instead of labels */
 };
 
 typedef struct drawing {
@@ -21,97 +26,95 @@ typedef struct drawing {
     bool labels;
 } drawing;
 
-/* ---- colours of units: hues a golden angle apart, so that neighbours in number are far apart in hue ---- */
-
-static unsigned channel(double hue, double chroma, double base)
-{
-    const double x = fabs(fmod(hue + 6, 6) - 3) - 1;
-    const double v = base + chroma * (x < 0 ? 0 : x > 1 ? 1 : x);
-    return (unsigned)(v * 255 + 0.5);
-}
-
-static void add_color(gi_str *s, uint32_t unit, bool dark)
-{
-    const double hue = fmod((double)unit * 0.61803398875, 1) * 6;
-    const double chroma = dark ? 0.5 : 0.2, base = dark ? 0.2 : 0.78;
-    gi_str_addf(s, "#%02x%02x%02x", channel(hue, chroma, base), channel(hue + 4, chroma, base),
-                channel(hue + 2, chroma, base));
-}
-
 /* ---- pieces ---- */
 
 static void add_style(drawing *d, const gi_box *b)
 {
     gi_str *s = &d->s;
-    if (b->kind == GI_BOX_INPUT || b->kind == GI_BOX_OUTPUT) {
-        gi_str_add(s, "shape=box,style=\"rounded,filled\",fillcolor=\"#33404f\",color=\"#33404f\",fontcolor=white");
-        return;
-    }
-    const gi_kind_style *k = gi_kind_get(b->kind == GI_BOX_NODE ? gi_kind_of(b->node) : GI_KIND_GROUP);
-    if (!d->units) {
-        gi_str_addf(s, "fillcolor=\"%s\",color=\"%s\"", k->fill, k->border);
-    } else if (b->unit) {
-        gi_str_add(s, "fillcolor=\"");
-        add_color(s, b->unit, false);
-        gi_str_add(s, "\",color=\"");
-        add_color(s, b->unit, true);
-        gi_str_addf(s, "\",class=\"unit%u\"", b->unit);
-    } else {
-        gi_str_add(s, "fillcolor=\"#f4f4f4\",color=\"#9a9a9a\",fontcolor=\"#6a6a6a\",style=\"rounded,filled,dashed\"");
-    }
-    if (b->kind == GI_BOX_GROUP)
+    const gi_look look = gi_look_of_box(b, d->units);
+    gi_str_addf(s, "fillcolor=\"%s\",color=\"%s\"", look.fill, look.border);
+    if (d->units && b->unit)
+        gi_str_addf(s, ",class=\"unit%u\"", b->unit);
+    if (look.dashed)
+        gi_str_add(s, ",style=\"rounded,filled,dashed\"");
+    if (look.twice)
         gi_str_add(s, ",penwidth=1.6,peripheries=2");
 }
 
-static void add_tooltip(gi_str *s, const char *text)
+/* A quoted string, whose escapes graphviz reads once more, and whose entities it turns into characters. */
+static void add_tooltip(drawing *d, const char *text)
 {
-    gi_str_add(s, ",tooltip=\"");
-    for (const char *p = text; *p; p++) { /* a quoted string, whose escapes graphviz reads once more */
+    gi_str clean;
+    gi_str_init(&clean, d->p->arena);
+    gi_text_clip(&clean, text, TOOLTIP_MOST);
+    gi_str_add(&d->s, ",tooltip=\"");
+    for (const char *p = clean.p ? clean.p : ""; *p; p++) {
+        if (*p == '&') {
+            gi_str_add(&d->s, "&amp;");
+            continue;
+        }
         if (*p == '"' || *p == '\\')
-            gi_str_add(s, "\\");
-        gi_str_addn(s, (unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f ? "?" : p, 1);
+            gi_str_add(&d->s, "\\");
+        gi_str_addn(&d->s, p, 1);
     }
-    gi_str_add(s, "\"");
+    gi_str_add(&d->s, "\"");
 }
 
-static void add_box(drawing *d, size_t i)
+static void add_run(gi_str *s, const gi_run *run)
+{
+    const gi_text_look *look = gi_text_look_of(run->style);
+    gi_str_addf(s, "<FONT POINT-SIZE=\"%d\" COLOR=\"%s\">%s", look->size, look->color, look->bold ? "<B>" : "");
+    gi_text_escape(s, run->text);
+    gi_str_add(s, look->bold ? "</B></FONT>" : "</FONT>");
+}
+
+static gopt_status add_label(drawing *d, const gi_box *b)
+{
+    gi_label label;
+    gi_str *s = &d->s;
+    GI_TRY(gi_label_box(d->p->arena, d->p, b, &label));
+    gi_str_add(s, ",label=<<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"1\">");
+    for (size_t i = 0; i < label.lines.n; i++) {
+        gi_str_add(s, "<TR><TD>");
+        for (size_t k = 0; k < label.lines.p[i].runs.n; k++)
+            add_run(s, &label.lines.p[i].runs.p[k]);
+        gi_str_add(s, "</TD></TR>");
+    }
+    gi_str_add(s, "</TABLE>>");
+    return GOPT_OK;
+}
+
+static gopt_status add_box(drawing *d, size_t i)
 {
     const gi_box *b = &d->p->boxes.p[i];
     gi_str *s = &d->s;
     gi_str_addf(s, "%s%zu [id=\"%sn%zu\",", *d->prefix ? d->prefix : "n", i, d->prefix, i);
     add_style(d, b);
     if (b->kind == GI_BOX_NODE && b->node->name)
-        add_tooltip(s, b->node->name);
+        add_tooltip(d, b->node->name);
     else if (b->kind == GI_BOX_GROUP)
-        add_tooltip(s, b->group->path);
-    gi_str_add(s, ",label=<");
-    if (b->kind == GI_BOX_INPUT || b->kind == GI_BOX_OUTPUT)
-        gi_str_add(s, "<FONT COLOR=\"white\">");
-    gi_label_box(s, d->p, b);
-    if (b->kind == GI_BOX_INPUT || b->kind == GI_BOX_OUTPUT)
-        gi_str_add(s, "</FONT>");
-    gi_str_add(s, ">];\n");
+        add_tooltip(d, b->group->path);
+    GI_TRY(add_label(d, b));
+    gi_str_add(s, "];\n");
+    return GOPT_OK;
 }
 
 static void open_cluster(drawing *d, size_t i)
 {
     const gi_cluster *c = &d->p->clusters.p[i];
-    gi_str *s = &d->s;
-    gi_str_addf(s,
-                "subgraph cluster_%s%zu {\nid=\"%sc%zu\";style=\"rounded,filled\";penwidth=1.4;margin=8;labeljust=l;",
-                d->prefix, i, d->prefix, i);
-    if (d->units && c->unit) {
-        gi_str_add(s, "fillcolor=\"#fbfbfb\";color=\"");
-        add_color(s, c->unit, true);
-        gi_str_add(s, "\";");
-    } else {
-        gi_str_add(s,
-                   c->fusion ? "fillcolor=\"#f3f6fa\";color=\"#5b7896\";" : "fillcolor=\"#fdfbea\";color=\"#a38c12\";");
-    }
-    gi_str_add(s, "label=<<FONT POINT-SIZE=\"9\" COLOR=\"#4a5a6a\">");
-    if (c->fusion)
-        gi_str_add(s, "fused: ");
-    gi_label_escape(s, c->label ? c->label : "", GI_NAME_MOST);
+    const gi_look look = gi_look_of_cluster(c->kind, d->units ? c->unit : 0);
+    gi_str *s = &d->s, name;
+    gi_str_init(&name, d->p->arena);
+    gi_text_clip(&name, c->label ? c->label : "", GI_NAME_MOST);
+    gi_str_addf(s, "subgraph cluster_%s%zu {\nid=\"%sc%zu\";margin=12;labeljust=l;color=\"%s\";", d->prefix, i,
+                d->prefix, i, look.border);
+    if (*look.fill)
+        gi_str_addf(s, "style=\"rounded,filled\";penwidth=1.4;fillcolor=\"%s\";", look.fill);
+    else
+        gi_str_add(s, "style=\"rounded,dashed\";penwidth=0.8;");
+    gi_str_add(s, "label=<<FONT POINT-SIZE=\"9\" COLOR=\"#3c4a5a\">");
+    gi_str_add(s, c->kind == GI_CLUSTER_FUSION ? "fused: " : "");
+    gi_text_escape(s, name.p ? name.p : "");
     if (d->units && c->unit)
         gi_str_addf(s, " %u", c->unit);
     gi_str_add(s, "</FONT>>;\n");
@@ -151,7 +154,7 @@ static gopt_status add_boxes(drawing *d)
             stack[depth++] = c | CLOSE;
         }
         for (uint32_t b = first_box[c]; b; b = next_box[b - 1])
-            add_box(d, b - 1);
+            GI_TRY(add_box(d, b - 1));
         for (uint32_t k = first_child[c]; k; k = next_child[k])
             stack[depth++] = k;
     }
@@ -163,17 +166,15 @@ static void add_arc(drawing *d, const gi_arc *arc)
     gi_str *s = &d->s;
     const char *prefix = *d->prefix ? d->prefix : "n";
     gi_str_addf(s, "%s%u -> %s%u [", prefix, arc->from, prefix, arc->to);
-    const gi_box *from = &d->p->boxes.p[arc->from], *to = &d->p->boxes.p[arc->to];
-    const bool said = from->kind == GI_BOX_INPUT || to->kind == GI_BOX_OUTPUT; /* the type stands in the box */
-    if (arc->value->type && !said) {
-        gi_str_add(s, d->labels ? "label=<&#160;" : "edgetooltip=<");
-        gi_label_type(s, arc->value->type);
+    if (arc->value->type) {
+        gi_str_add(s, d->labels && !arc->quiet ? "label=<&#160;" : "edgetooltip=<");
+        gi_text_escape(s, gi_label_type(d->p->arena, arc->value->type));
         if (arc->count > 1)
             gi_str_addf(s, " and %u more", arc->count - 1);
         gi_str_add(s, ">");
     }
     if (arc->count > 1)
-        gi_str_addf(s, ",penwidth=%.1f", 1 + 0.5 * log2((double)arc->count));
+        gi_str_addf(s, ",penwidth=%.1f", fmin(2.4, 1 + 0.35 * log2((double)arc->count)));
     if (arc->dashed)
         gi_str_add(s, ",style=dashed");
     gi_str_add(s, "];\n");
@@ -189,145 +190,119 @@ static gopt_status add_picture(drawing *d)
 
 /* ---- title and legend: the graph's own label ---- */
 
-static void add_facts(gi_str *s, const gi_picture *p)
+static void add_legend(gi_str *s, const gi_legend *l)
 {
-    size_t fusions = 0;
-    for (const gi_node *n = p->g->main->first; n; n = n->next)
-        fusions += n->op == OP_Fusion;
-    gi_str_addf(s, "%u nodes", gi_graph_count_nodes(p->g));
-    if (fusions)
-        gi_str_addf(s, ", %zu fusion%s", fusions, fusions == 1 ? "" : "s");
-    if (p->collapsed)
-        gi_str_addf(s, ", %zu of them drawn together by scope", p->hidden);
-    if (p->folded.n)
-        gi_str_addf(s, ", %zu of constants alone not drawn", p->folded.n);
-}
-
-static void add_legend(gi_str *s, const gi_picture *p)
-{
-    bool seen[GI_KIND_COUNT] = { false };
-    for (size_t i = 0; i < p->boxes.n; i++) {
-        const gi_box *b = &p->boxes.p[i];
-        if (b->kind == GI_BOX_NODE)
-            seen[gi_kind_of(b->node)] = true;
-        else if (b->kind == GI_BOX_GROUP)
-            seen[GI_KIND_GROUP] = true;
+    for (size_t i = 0; i < l->n; i++) {
+        const gi_sample *x = &l->p[i];
+        if (i % LEGEND_COLUMNS == 0)
+            gi_str_add(s, i ? "</TR><TR>" : "<TR>");
+        gi_str_addf(s, "<TD BORDER=\"1\" COLOR=\"%s\"", x->look.border);
+        if (*x->look.fill)
+            gi_str_addf(s, " BGCOLOR=\"%s\"", x->look.fill);
+        if (x->frame || x->look.dashed)
+            gi_str_addf(s, " STYLE=\"%s%s%s\"", x->frame ? "ROUNDED" : "", x->frame && x->look.dashed ? "," : "",
+                        x->look.dashed ? "DASHED" : "");
+        gi_str_addf(s, "><FONT POINT-SIZE=\"10\">&#160;%s&#160;</FONT></TD>", x->text);
     }
-    int column = 0;
-    for (int k = 0; k < GI_KIND_COUNT; k++) {
-        if (!seen[k])
-            continue;
-        const gi_kind_style *style = gi_kind_get((gi_kind)k);
-        if (column % 4 == 0)
-            gi_str_add(s, column ? "</TR><TR>" : "<TR>");
-        gi_str_addf(s, "<TD BGCOLOR=\"%s\" COLOR=\"%s\" BORDER=\"1\"><FONT POINT-SIZE=\"10\">%s</FONT></TD>",
-                    style->fill, style->border, style->name);
-        column++;
-    }
-    if (column)
-        gi_str_add(s, "</TR>");
+    gi_str_add(s, l->n ? "</TR>" : "");
 }
 
-static void add_title(gi_str *s, const char *title)
+static void add_row(gi_str *s, int size, const char *color, bool bold, const char *text)
 {
-    gi_str_add(s, "<TR><TD COLSPAN=\"4\" ALIGN=\"LEFT\"><FONT POINT-SIZE=\"16\"><B>");
-    const char *slash = title ? strrchr(title, '/') : NULL;
-    gi_label_escape(s, slash && slash[1] ? slash + 1 : title && *title ? title : "graph", 80);
-    gi_str_add(s,
-               "</B></FONT></TD></TR><TR><TD COLSPAN=\"4\" ALIGN=\"LEFT\"><FONT POINT-SIZE=\"11\" COLOR=\"#555555\">");
+    gi_str_addf(s, "<TR><TD COLSPAN=\"%d\" ALIGN=\"LEFT\"><FONT POINT-SIZE=\"%d\" COLOR=\"%s\">%s", LEGEND_COLUMNS,
+                size, color, bold ? "<B>" : "");
+    gi_text_escape(s, text);
+    gi_str_add(s, bold ? "</B></FONT></TD></TR>" : "</FONT></TD></TR>");
 }
 
-static void add_head(gi_str *s, size_t boxes)
+static gopt_status add_title(gi_str *s, const gi_view *v)
+{
+    gi_str title, facts;
+    gi_legend legend;
+    gi_str_init(&title, s->arena);
+    gi_str_init(&facts, s->arena);
+    gi_picture_title(&title, v->title);
+    if (v->pair)
+        gi_str_addf(&facts, "%u nodes become %u", gi_graph_count_nodes(v->first.g), gi_graph_count_nodes(v->second.g));
+    else
+        gi_picture_facts(&facts, &v->first);
+    GI_NEED(title.p && facts.p);
+    GI_TRY(gi_legend_make(s->arena, &v->first, v->pair ? &v->second : NULL, &legend));
+    gi_str_add(s, "label=<<TABLE BORDER=\"0\" CELLSPACING=\"4\" CELLPADDING=\"3\">");
+    add_row(s, 16, "#101418", true, title.p);
+    add_row(s, 11, "#3c434b", false, facts.p);
+    add_legend(s, &legend);
+    gi_str_add(s, "</TABLE>>;\n");
+    return GOPT_OK;
+}
+
+static void add_head(gi_str *s, size_t boxes, bool flat)
 {
     gi_str_add(s, "digraph gopt {\n"
                   "graph [fontname=\"Helvetica,Arial,sans-serif\",bgcolor=white,rankdir=TB,nodesep=0.22,ranksep=0.3,"
                   "labelloc=t,labeljust=l,pad=0.3");
+    gi_str_add(s, flat ? "" : ",newrank=true");
     if (boxes >= CURVES_BELOW)
         gi_str_add(s, ",splines=line,nslimit=2,nslimit1=2,mclimit=0.22,remincross=false,searchsize=20");
     gi_str_add(s, "];\nnode [fontname=\"Helvetica,Arial,sans-serif\",fontsize=11,shape=box,style=\"rounded,filled\","
                   "margin=\"0.06,0.03\",height=0.2,penwidth=1.1];\n"
-                  "edge [fontname=\"Helvetica,Arial,sans-serif\",fontsize=8,fontcolor=\"#6b6b6b\",color=\"#7a8490\","
+                  "edge [fontname=\"Helvetica,Arial,sans-serif\",fontsize=8,fontcolor=\"#4d5560\",color=\"#66707c\","
                   "arrowsize=0.55];\n");
+}
+
+/* ---- the whole ---- */
+
+static gopt_status add_side(drawing *d, const char *prefix, const char *name, const gi_picture *p)
+{
+    gi_str *s = &d->s;
+    d->p = p;
+    d->prefix = prefix;
+    if (!d->flat) {
+        gi_str_addf(s, "subgraph cluster_%s {\nstyle=rounded;color=\"#c4ccd6\";bgcolor=white;labeljust=l;margin=16;",
+                    name);
+        gi_str_addf(
+            s, "label=<<FONT POINT-SIZE=\"14\"><B>%s</B></FONT><FONT POINT-SIZE=\"11\" COLOR=\"#3c434b\">&#160;&#160;",
+            name);
+        gi_picture_facts(s, p);
+        gi_str_add(s, "</FONT>>;\n");
+    }
+    GI_TRY(add_picture(d));
+    gi_str_add(s, d->flat ? "" : "}\n");
+    return GOPT_OK;
+}
+
+gopt_status gi_dot_write(const gi_view *v, gi_str *s)
+{
+    const size_t boxes = v->first.boxes.n + v->second.boxes.n;
+    drawing d = { .p = &v->first, .prefix = "", .flat = v->flat, .units = v->pair, .labels = boxes < LABELS_BELOW };
+    gi_str_init(&d.s, s->arena);
+    add_head(&d.s, boxes, d.flat);
+    GI_TRY(add_title(&d.s, v));
+    if (v->pair) {
+        GI_TRY(add_side(&d, "b", "before", &v->first));
+        GI_TRY(add_side(&d, "a", "after", &v->second));
+        for (size_t i = 0; !d.flat && i < v->anchors.n; i++)
+            gi_str_addf(&d.s, "{rank=same;b%u;a%u}\n", v->anchors.p[i].before, v->anchors.p[i].after);
+    } else {
+        GI_TRY(add_picture(&d));
+    }
+    gi_str_add(&d.s, "}\n");
+    *s = d.s;
+    return s->failed || !s->p ? GOPT_NO_MEMORY : GOPT_OK;
 }
 
 /* ---- the public calls ---- */
 
-/* Hands the text over to the caller, in memory of the context's. */
-static gopt_status finish(gopt_ctx *cx, gi_str *s, char **text)
+static gopt_status write_dot(gopt_graph *g, gopt_graph *after, const gopt_dot_options *o, gi_arena *a, char **text)
 {
-    if (s->failed || !s->p)
-        return GOPT_NO_MEMORY;
-    char *copy = gi_alloc(cx, s->n + 1);
-    GI_NEED(copy);
-    memcpy(copy, s->p, s->n + 1);
-    *text = copy;
+    gi_view v;
+    gi_str s;
+    gi_str_init(&s, a);
+    GI_TRY(gi_view_make(a, g, after, o, &v));
+    GI_TRY(gi_dot_write(&v, &s));
+    GI_NEED(*text = gi_alloc(g->cx, s.n + 1));
+    memcpy(*text, s.p, s.n + 1);
     return GOPT_OK;
-}
-
-static gopt_status write_one(gopt_graph *g, const gopt_dot_options *o, gi_arena *a, char **text)
-{
-    gi_picture p;
-    GI_TRY(gi_picture_make(g, a, o, &p));
-    drawing d = { .p = &p, .prefix = "", .flat = o && o->flat, .labels = p.boxes.n < LABELS_BELOW };
-    gi_str_init(&d.s, a);
-    add_head(&d.s, p.boxes.n);
-    gi_str_add(&d.s, "label=<<TABLE BORDER=\"0\" CELLSPACING=\"4\" CELLPADDING=\"3\">");
-    add_title(&d.s, o && o->title ? o->title : g->name);
-    add_facts(&d.s, &p);
-    gi_str_add(&d.s, "</FONT></TD></TR>");
-    add_legend(&d.s, &p);
-    gi_str_add(&d.s, "</TABLE>>;\n");
-    GI_TRY(add_picture(&d));
-    gi_str_add(&d.s, "}\n");
-    return finish(g->cx, &d.s, text);
-}
-
-gopt_status gopt_dot(gopt_graph *g, const gopt_dot_options *o, char **text)
-{
-    *text = NULL;
-    gi_arena *a = gi_arena_create(g->cx);
-    GI_NEED(a);
-    const gopt_status s = write_one(g, o, a, text);
-    gi_arena_destroy(a);
-    return s;
-}
-
-static gopt_status add_side(drawing *d, const char *prefix, const char *name, gi_picture *p)
-{
-    d->p = p;
-    d->prefix = prefix;
-    if (!d->flat) {
-        gi_str_addf(
-            &d->s, "subgraph cluster_%s {\nstyle=rounded;color=\"#c4ccd6\";bgcolor=white;labeljust=l;margin=16;", name);
-        gi_str_addf(
-            &d->s,
-            "label=<<FONT POINT-SIZE=\"14\"><B>%s</B></FONT><FONT POINT-SIZE=\"11\" COLOR=\"#555555\">&#160;&#160;",
-            name);
-        add_facts(&d->s, p);
-        gi_str_add(&d->s, "</FONT>>;\n");
-    }
-    GI_TRY(add_picture(d));
-    gi_str_add(&d->s, d->flat ? "" : "}\n");
-    return GOPT_OK;
-}
-
-static gopt_status write_pair(gopt_graph *before, gopt_graph *after, const gopt_dot_options *o, gi_arena *a,
-                              char **text)
-{
-    gi_picture p, q;
-    GI_TRY(gi_picture_make(before, a, o, &p));
-    GI_TRY(gi_picture_make(after, a, o, &q));
-    GI_TRY(gi_picture_match(&p, &q));
-    drawing d = { .flat = o && o->flat, .units = true, .labels = p.boxes.n + q.boxes.n < LABELS_BELOW };
-    gi_str_init(&d.s, a);
-    add_head(&d.s, p.boxes.n + q.boxes.n);
-    gi_str_add(&d.s, "label=<<TABLE BORDER=\"0\" CELLSPACING=\"4\" CELLPADDING=\"3\">");
-    add_title(&d.s, o && o->title ? o->title : before->name);
-    gi_str_add(&d.s, "The same number and colour: these became that. Dashed grey: gone.</FONT></TD></TR></TABLE>>;\n");
-    GI_TRY(add_side(&d, "b", "before", &p));
-    GI_TRY(add_side(&d, "a", "after", &q));
-    gi_str_add(&d.s, "}\n");
-    return finish(before->cx, &d.s, text);
 }
 
 gopt_status gopt_dot_pair(gopt_graph *before, gopt_graph *after, const gopt_dot_options *o, char **text)
@@ -335,9 +310,14 @@ gopt_status gopt_dot_pair(gopt_graph *before, gopt_graph *after, const gopt_dot_
     *text = NULL;
     gi_arena *a = gi_arena_create(before->cx);
     GI_NEED(a);
-    const gopt_status s = write_pair(before, after, o, a, text);
+    const gopt_status s = write_dot(before, after, o, a, text);
     gi_arena_destroy(a);
     return s;
+}
+
+gopt_status gopt_dot(gopt_graph *g, const gopt_dot_options *o, char **text)
+{
+    return gopt_dot_pair(g, NULL, o, text);
 }
 
 void gopt_text_free(gopt_ctx *cx, char *text)

@@ -1,91 +1,67 @@
-/* What stands in a box: operator, name, the attributes that matter, and the weights folded into it.
- *
- * All text of the model is hostile: it is escaped for HTML-like labels, cut, and made UTF-8 here. */
+/* What stands in a box, as lines of text: operator, name, the attributes that matter, and the weights folded into it.
+ * The lines are clean (text.c) but not escaped: dot.c and draw.c do that. */
 #include "viz/picture.h"
 
-/* ---- text ---- */
+/* ---- lines ---- */
 
-/* Bytes of the UTF-8 character at p; 0 where it is none, or a control character. */
-static size_t character(const unsigned char *p)
+/* What is written now, and how. */
+typedef struct pen {
+    gi_arena *arena;
+    gi_label *label;
+    bool failed;
+} pen;
+
+static void new_line(pen *p)
 {
-    if (p[0] < 0x20 || p[0] == 0x7f)
-        return 0;
-    if (p[0] < 0x80)
-        return 1;
-    const size_t n = (p[0] >> 5) == 6 ? 2 : (p[0] >> 4) == 14 ? 3 : (p[0] >> 3) == 30 ? 4 : 0;
-    if (!n || p[0] == 0xc0 || p[0] == 0xc1 || p[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    /* overlong forms, surrogates, and what lies past U+10FFFF; U+FFFE and U+FFFF are no XML */
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f) || (p[0] == 0xef && p[1] == 0xbf && p[2] >= 0xbe) ||
-        (p[0] == 0xc2 && p[1] < 0xa0))
-        return 0;
-    return n;
+    p->failed |= !gi_push(p->arena, &p->label->lines, (gi_line){ 0 });
 }
 
-static size_t count_characters(const char *text)
+/* Adds to the last line; the text is clean. */
+static void add_run(pen *p, gi_text_style style, const char *text)
 {
-    size_t n = 0;
-    for (const unsigned char *p = (const unsigned char *)text; *p; n++) {
-        const size_t k = character(p);
-        p += k ? k : 1;
+    if (!text || !p->label->lines.n) {
+        p->failed = true;
+        return;
     }
-    return n;
+    gi_line *line = &p->label->lines.p[p->label->lines.n - 1];
+    p->failed |= !gi_push(p->arena, &line->runs, (gi_run){ text, style });
 }
 
-static void add_escaped(gi_str *s, const char *p, size_t n)
+static void add_line(pen *p, gi_text_style style, const char *text)
 {
-    switch (n ? *p : 0) {
-    case 0:
-        gi_str_add(s, "?");
-        break;
-    case '&':
-        gi_str_add(s, "&amp;");
-        break;
-    case '<':
-        gi_str_add(s, "&lt;");
-        break;
-    case '>':
-        gi_str_add(s, "&gt;");
-        break;
-    case '"':
-        gi_str_add(s, "&quot;");
-        break;
-    case '[': /* graphviz 2.42 and later read [ and ] well, but older ones end the label there */
-        gi_str_add(s, "&#91;");
-        break;
-    case ']':
-        gi_str_add(s, "&#93;");
-        break;
-    default:
-        gi_str_addn(s, p, n);
-    }
+    new_line(p);
+    add_run(p, style, text);
 }
 
-void gi_label_escape(gi_str *s, const char *text, size_t most)
+/* Text of the model's, cut. */
+static const char *clip(pen *p, const char *text, size_t most)
 {
-    const size_t total = count_characters(text);
-    const size_t head = total > most ? most / 3 : total, tail = total > most ? most - head - 1 : 0;
-    size_t i = 0;
-    for (const char *p = text; *p; i++) {
-        const size_t n = character((const unsigned char *)p);
-        if (i < head || i >= total - tail)
-            add_escaped(s, p, n);
-        else if (i == head)
-            gi_str_add(s, "…");
-        p += n ? n : 1;
-    }
+    gi_str s;
+    gi_str_init(&s, p->arena);
+    gi_text_clip(&s, text, most);
+    p->failed |= s.failed;
+    return s.p ? s.p : "";
 }
 
-void gi_label_type(gi_str *s, const gi_type *t)
+const gi_text_look *gi_text_look_of(gi_text_style style)
 {
-    gi_str text;
-    gi_str_init(&text, s->arena);
+    static const gi_text_look looks[] = {
+        [GI_TEXT_OP] = { 11, true, "#101418" },           [GI_TEXT_NAME] = { 9, false, "#3c434b" },
+        [GI_TEXT_ATTR] = { 9, false, "#101418" },         [GI_TEXT_WEIGHT] = { 9, false, "#3c434b" },
+        [GI_TEXT_UNIT] = { 8, false, "#3c434b" },         [GI_TEXT_INVERSE] = { 11, true, "#ffffff" },
+        [GI_TEXT_INVERSE_TYPE] = { 9, false, "#ffffff" },
+    };
+    return &looks[style];
+}
+
+const char *gi_label_type(gi_arena *a, const gi_type *t)
+{
+    gi_str text, cut;
+    gi_str_init(&text, a);
+    gi_str_init(&cut, a);
     gi_type_print(&text, t);
-    gi_label_escape(s, text.p ? text.p : "?", 48);
+    gi_text_clip(&cut, text.p ? text.p : "?", 48);
+    return cut.p && !text.failed ? cut.p : "?";
 }
 
 static const char *op_text(const gi_node *n)
@@ -158,7 +134,7 @@ static bool add_attr(gi_str *s, const gi_node *n, const gi_attr *a, const gi_op_
 {
     if (a->kind == GI_ATTR_NONE || a->kind == GI_ATTR_GRAPH || !a->name || is_usual(n, a, row))
         return false;
-    gi_label_escape(s, short_name(a->name), 20);
+    gi_text_clip(s, short_name(a->name), 20);
     gi_str_add(s, " ");
     switch (a->kind) {
     case GI_ATTR_INT:
@@ -168,7 +144,7 @@ static bool add_attr(gi_str *s, const gi_node *n, const gi_attr *a, const gi_op_
         gi_str_addf(s, "%.4g", (double)a->u.f);
         break;
     case GI_ATTR_STRING:
-        gi_label_escape(s, a->u.s ? a->u.s : "", 24);
+        gi_text_clip(s, a->u.s ? a->u.s : "", 24);
         break;
     case GI_ATTR_INTS:
         add_ints(s, a);
@@ -185,29 +161,34 @@ static bool add_attr(gi_str *s, const gi_node *n, const gi_attr *a, const gi_op_
     return true;
 }
 
-static void add_attrs(gi_str *s, const gi_node *n)
+/* Two to a line. */
+static void add_attrs(pen *p, const gi_node *n)
 {
     enum { MOST_ATTRS = 4 };
     const gi_op *row = n->op == OP_Unknown ? NULL : gi_op_get(n->op);
+    gi_str line;
     int shown = 0;
     for (uint32_t i = 0; i < n->n_attrs && shown < MOST_ATTRS; i++) {
         gi_str one;
-        gi_str_init(&one, s->arena);
+        gi_str_init(&one, p->arena);
         if (!add_attr(&one, n, &n->attrs[i], row && (int)i < row->n_attrs ? &row->attrs[i] : NULL) || !one.p)
             continue;
-        gi_str_add(s, !shown ? "<TR><TD><FONT POINT-SIZE=\"9\">" : shown == 2 ? "<BR/>" : ", ");
-        gi_str_addn(s, one.p, one.n);
-        shown++;
+        if (shown++ % 2) {
+            gi_str_addf(&line, ", %s", one.p);
+            add_line(p, GI_TEXT_ATTR, line.p);
+        } else {
+            line = one;
+        }
     }
-    if (shown)
-        gi_str_add(s, "</FONT></TD></TR>");
+    if (shown % 2)
+        add_line(p, GI_TEXT_ATTR, line.p);
 }
 
 /* ---- weights ---- */
 
 static void add_contents(gi_str *s, const gi_blob *b, int64_t n)
 {
-    gi_str_add(s, b->rank ? "= &#91;" : "= ");
+    gi_str_add(s, b->rank ? "= [" : "= ");
     for (int64_t i = 0; i < n; i++) {
         gi_str_add(s, i ? "," : "");
         if (gi_dtype_is_float(b->dtype))
@@ -215,45 +196,77 @@ static void add_contents(gi_str *s, const gi_blob *b, int64_t n)
         else
             gi_str_addf(s, "%lld", (long long)gi_load_i64(b->dtype, b->data, (size_t)i));
     }
-    gi_str_add(s, b->rank ? "&#93;" : "");
+    gi_str_add(s, b->rank ? "]" : "");
 }
 
-static void add_weight(gi_str *s, const char *name, const gi_value *v)
+/* What a weight is: its few numbers, or its type. */
+static const char *weight_text(pen *p, const gi_value *v)
 {
     const gi_blob *b = gi_value_blob(v);
     const int64_t n = b ? gi_blob_elements(b) : 0;
     const gi_dclass c = b ? gi_dtype_class(b->dtype) : GI_NONE;
-    gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\" COLOR=\"#555555\">");
-    if (name && *name) {
-        gi_label_escape(s, name, 16);
-        gi_str_add(s, " ");
-    }
+    gi_str s;
+    gi_str_init(&s, p->arena);
     if (b && c != GI_TEXT && c != GI_COMPLEX && c != GI_NONE && b->rank < 2 && n > 0 &&
         n <= (gi_dtype_is_float(b->dtype) ? 1 : 6))
-        add_contents(s, b, n);
+        add_contents(&s, b, n);
     else
-        gi_label_type(s, v->type);
+        gi_str_add(&s, gi_label_type(p->arena, v->type));
     if (!b && v->kind == GI_DEF_NODE && v->def.node) {
-        gi_str_add(s, " by ");
-        gi_label_escape(s, op_text(v->def.node), 16);
+        gi_str_add(&s, " by ");
+        gi_text_clip(&s, op_text(v->def.node), 16);
     }
-    gi_str_add(s, "</FONT></TD></TR>");
+    p->failed |= s.failed;
+    return s.p ? s.p : "?";
 }
 
-static void add_weights(gi_str *s, const gi_picture *p, const gi_node *n)
+static bool is_weight(const gi_picture *p, const gi_value *v)
 {
-    enum { MOST_WEIGHTS = 6 };
+    return gi_value_blob(v) ||
+           (v && v->kind == GI_DEF_NODE && v->def.node && gi_map_get(&p->folded, gi_key(v->def.node)));
+}
+
+/* Names of inputs i and on that are of the same type, with it: "scale, B f32[64]". Returns the last input. */
+static uint32_t add_alike(pen *p, gi_str *s, const gi_picture *picture, const gi_node *n, uint32_t i)
+{
     const gi_op *row = n->op == OP_Unknown ? NULL : gi_op_get(n->op);
+    const char *what = weight_text(p, n->in[i].value);
+    for (;; i++) {
+        const bool named = row && (int)i < row->n_in && row->in[i].presence != GI_VARIADIC;
+        if (named)
+            gi_text_clip(s, row->in[i].name, 16);
+        if (!named || i + 1 >= n->n_in || !is_weight(picture, n->in[i + 1].value) ||
+            strcmp(what, weight_text(p, n->in[i + 1].value)) != 0) {
+            gi_str_addf(s, "%s%s", named ? " " : "", what);
+            return i;
+        }
+        gi_str_add(s, ", ");
+    }
+}
+
+/* As many to a line as fit. */
+static void add_weights(pen *p, const gi_picture *picture, const gi_node *n)
+{
+    enum { MOST_WEIGHTS = 4, LINE = 34 };
+    gi_str line;
+    gi_str_init(&line, p->arena);
     int shown = 0;
     for (uint32_t i = 0; i < n->n_in && shown < MOST_WEIGHTS; i++) {
-        const gi_value *v = n->in[i].value;
-        if (!gi_value_blob(v) &&
-            !(v && v->kind == GI_DEF_NODE && v->def.node && gi_map_get(&p->folded, gi_key(v->def.node))))
+        if (!is_weight(picture, n->in[i].value))
             continue;
-        const bool named = row && (int)i < row->n_in && row->in[i].presence != GI_VARIADIC;
-        add_weight(s, named ? row->in[i].name : NULL, v);
+        gi_str s;
+        gi_str_init(&s, p->arena);
+        i = add_alike(p, &s, picture, n, i);
         shown++;
+        if (line.p && line.n + s.n > LINE) {
+            add_line(p, GI_TEXT_WEIGHT, line.p);
+            gi_str_init(&line, p->arena);
+        }
+        gi_str_addf(&line, "%s%s", line.p ? "; " : "", s.p ? s.p : "?");
+        p->failed |= line.failed || s.failed;
     }
+    if (line.p)
+        add_line(p, GI_TEXT_WEIGHT, line.p);
 }
 
 /* ---- boxes ---- */
@@ -271,36 +284,31 @@ static const char *name_tail(const char *name)
     return cut[1] > name + 1 ? cut[1] : name;
 }
 
-static void add_name(gi_str *s, const char *name)
+static const char *tail_text(pen *p, const char *name)
 {
-    const char *tail = name_tail(name);
-    gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\" COLOR=\"#444444\">");
-    if (tail != name)
-        gi_str_add(s, "…/");
-    gi_label_escape(s, tail, GI_NAME_MOST);
-    gi_str_add(s, "</FONT></TD></TR>");
+    const char *tail = name_tail(name), *text = clip(p, tail, GI_NAME_MOST);
+    return tail != name ? gi_arena_printf(p->arena, "…/%s", text) : text;
 }
 
-static void label_node(gi_str *s, const gi_picture *p, const gi_box *b)
+static void add_unit(pen *p, const gi_box *b)
+{
+    if (b->unit)
+        add_run(p, GI_TEXT_UNIT, gi_arena_printf(p->arena, " %u", b->unit));
+}
+
+static void label_node(pen *p, const gi_picture *picture, const gi_box *b)
 {
     const gi_node *n = b->node;
     const char *domain = n->op == OP_Unknown ? n->domain : NULL;
-    gi_str_add(s, "<TR><TD><B>");
-    gi_label_escape(s, op_text(n), 28);
-    gi_str_add(s, "</B>");
-    if (b->unit)
-        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\">&#160;%u</FONT>", b->unit);
-    gi_str_add(s, "</TD></TR>");
-    if (domain && *domain) {
-        gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\">");
-        gi_label_escape(s, domain, 28);
-        gi_str_add(s, "</FONT></TD></TR>");
-    }
+    add_line(p, GI_TEXT_OP, clip(p, op_text(n), 28));
+    add_unit(p, b);
+    if (domain && *domain)
+        add_line(p, GI_TEXT_NAME, clip(p, domain, 28));
     const char *name = n->name && *n->name ? n->name : n->n_origins ? n->origins[0] : NULL;
     if (name)
-        add_name(s, name);
-    add_attrs(s, n);
-    add_weights(s, p, n);
+        add_line(p, GI_TEXT_NAME, tail_text(p, name));
+    add_attrs(p, n);
+    add_weights(p, picture, n);
 }
 
 typedef struct tally {
@@ -308,13 +316,14 @@ typedef struct tally {
     uint32_t count;
 } tally;
 
-static void label_group(gi_str *s, const gi_box *b)
+/* Operators of the group's nodes by number, most first, two to a line. */
+static void add_tally(pen *p, const gi_group *g)
 {
     enum { MOST_OPS = 64, SHOWN_OPS = 4 };
     tally ops[MOST_OPS];
     size_t n = 0;
-    for (size_t i = 0; i < b->group->nodes.n; i++) {
-        const char *op = op_text(b->group->nodes.p[i]);
+    for (size_t i = 0; i < g->nodes.n; i++) {
+        const char *op = op_text(g->nodes.p[i]);
         size_t k = 0;
         while (k < n && strcmp(ops[k].op, op) != 0)
             k++;
@@ -323,15 +332,8 @@ static void label_group(gi_str *s, const gi_box *b)
         if (k < n)
             ops[k].count++;
     }
-    gi_str_add(s, "<TR><TD><B>");
-    const char *path = b->group->path + strspn(b->group->path, "/");
-    gi_label_escape(s, *path ? name_tail(b->group->path) : "main", GI_NAME_MOST);
-    gi_str_add(s, "</B>");
-    if (b->unit)
-        gi_str_addf(s, "<FONT POINT-SIZE=\"8\" COLOR=\"#777777\">&#160;%u</FONT>", b->unit);
-    gi_str_addf(s, "</TD></TR><TR><TD><FONT POINT-SIZE=\"9\">%u nodes%s</FONT></TD></TR>", b->group->n_nodes,
-                b->group->own ? " of its own" : "");
-    gi_str_add(s, "<TR><TD><FONT POINT-SIZE=\"9\" COLOR=\"#555555\">");
+    gi_str line;
+    gi_str_init(&line, p->arena);
     for (size_t shown = 0; shown < SHOWN_OPS && shown < n; shown++) {
         size_t most = shown;
         for (size_t k = shown; k < n; k++)
@@ -340,26 +342,37 @@ static void label_group(gi_str *s, const gi_box *b)
         const tally t = ops[most];
         ops[most] = ops[shown];
         ops[shown] = t;
-        gi_str_add(s, !shown ? "" : shown == 2 ? ",<BR/>" : ", ");
-        gi_label_escape(s, t.op, 24);
-        gi_str_addf(s, " %u", t.count);
+        const bool last = shown + 1 == n, cut = shown + 1 == SHOWN_OPS && !last;
+        gi_text_clip(&line, t.op, 24);
+        gi_str_addf(&line, " %u%s", t.count, last ? "" : cut ? ", …" : ", ");
+        if (shown % 2 || last) {
+            add_line(p, GI_TEXT_NAME, line.p);
+            gi_str_init(&line, p->arena);
+        }
     }
-    gi_str_add(s, n > SHOWN_OPS ? ", …</FONT></TD></TR>" : "</FONT></TD></TR>");
 }
 
-void gi_label_box(gi_str *s, const gi_picture *p, const gi_box *b)
+static void label_group(pen *p, const gi_box *b)
 {
-    gi_str_add(s, "<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"1\">");
+    const gi_group *g = b->group;
+    const char *path = g->path + strspn(g->path, "/");
+    add_line(p, GI_TEXT_OP, *path ? clip(p, name_tail(g->path), GI_NAME_MOST) : "main");
+    add_unit(p, b);
+    add_line(p, GI_TEXT_ATTR, gi_arena_printf(p->arena, "%u nodes%s", g->n_nodes, g->own ? " of its own" : ""));
+    add_tally(p, g);
+}
+
+gopt_status gi_label_box(gi_arena *a, const gi_picture *picture, const gi_box *b, gi_label *label)
+{
+    *label = (gi_label){ 0 };
+    pen p = { .arena = a, .label = label };
     if (b->kind == GI_BOX_NODE) {
-        label_node(s, p, b);
+        label_node(&p, picture, b);
     } else if (b->kind == GI_BOX_GROUP) {
-        label_group(s, b);
+        label_group(&p, b);
     } else {
-        gi_str_add(s, "<TR><TD><B>");
-        gi_label_escape(s, b->name ? b->name : "?", GI_NAME_MOST);
-        gi_str_add(s, "</B></TD></TR><TR><TD><FONT POINT-SIZE=\"9\">");
-        gi_label_type(s, b->value->type);
-        gi_str_add(s, "</FONT></TD></TR>");
+        add_line(&p, GI_TEXT_INVERSE, clip(&p, b->name ? b->name : "?", GI_NAME_MOST));
+        add_line(&p, GI_TEXT_INVERSE_TYPE, gi_label_type(a, b->value->type));
     }
-    gi_str_add(s, "</TABLE>");
+    return p.failed ? GOPT_NO_MEMORY : GOPT_OK;
 }

@@ -5,9 +5,10 @@ enum { DEEPEST = 100 };
 
 typedef struct gathering {
     gi_picture *p;
-    gi_map box_of;   /* node, group or parameter value to box index + 1 */
-    gi_map group_of; /* node of the main block to its group */
-    gi_smap arcs;    /* "from to value" to arc index + 1 */
+    gi_map box_of;     /* node, group or parameter value to box index + 1 */
+    gi_map group_of;   /* node of the main block to its group */
+    gi_map cluster_of; /* node of the main block, or its group, to its scope's cluster */
+    gi_smap arcs;      /* "from to value" to arc index + 1 */
 } gathering;
 
 static void *as_value(size_t i)
@@ -78,7 +79,12 @@ static gopt_status gather_inside(gathering *w, const gi_node *n, uint32_t cluste
                                 : gi_arena_printf(a, "%s: %s", n->name && *n->name ? n->name : gi_op_get(n->op)->name,
                                                   n->attrs[i].name ? n->attrs[i].name : "body");
         GI_NEED(label);
-        GI_TRY(add_cluster(w, (gi_cluster){ .parent = cluster, .fusion = fusion ? n : NULL, .label = label }, &inner));
+        GI_TRY(add_cluster(w,
+                           (gi_cluster){ .kind = fusion ? GI_CLUSTER_FUSION : GI_CLUSTER_BLOCK,
+                                         .parent = cluster,
+                                         .fusion = fusion ? n : NULL,
+                                         .label = label },
+                           &inner));
         GI_TRY(gather_block(w, inside, inner, depth + 1));
     }
     return GOPT_OK;
@@ -117,12 +123,14 @@ static gopt_status gather_grouped(gathering *w, const gi_node *n, const gi_group
     return claim_inside(w, n, box);
 }
 
-static gopt_status gather_block(gathering *w, const gi_block *b, uint32_t cluster, int depth)
+static gopt_status gather_block(gathering *w, const gi_block *b, uint32_t outer, int depth)
 {
     for (const gi_node *n = b->first; n; n = n->next) {
         const gi_group *group = gi_map_get(&w->group_of, gi_key(n));
         if (gi_map_get(&w->p->folded, gi_key(n)))
             continue;
+        const uintptr_t scope = (uintptr_t)gi_map_get(&w->cluster_of, group ? gi_key(group) : gi_key(n));
+        const uint32_t cluster = scope ? (uint32_t)scope : outer;
         if (group) {
             GI_TRY(gather_grouped(w, n, group, cluster));
             continue;
@@ -222,18 +230,43 @@ static gopt_status gather_arcs(gathering *w, const gopt_graph *g)
     return GOPT_OK;
 }
 
+static bool inside_fusion(const gi_picture *p, const gi_arc *arc)
+{
+    const uint32_t c = p->boxes.p[arc->from].cluster;
+    return p->clusters.p[c].kind == GI_CLUSTER_FUSION && p->boxes.p[arc->to].cluster == c;
+}
+
+/* A value that many read says its type once; what never leaves a kernel says none; inputs and outputs say it in the
+ * box. */
+static gopt_status quieten(gi_picture *p)
+{
+    enum { SAID_TO_EACH = 2 };
+    gi_map readers;
+    gi_map_init(&readers, p->arena);
+    for (size_t i = 0; i < p->arcs.n; i++) {
+        gi_arc *arc = &p->arcs.p[i];
+        const uintptr_t n = (uintptr_t)gi_map_get(&readers, gi_key(arc->value));
+        GI_NEED(gi_map_put(&readers, gi_key(arc->value), as_value(n)));
+        arc->quiet = n >= SAID_TO_EACH || inside_fusion(p, arc) || p->boxes.p[arc->from].kind == GI_BOX_INPUT ||
+                     p->boxes.p[arc->to].kind == GI_BOX_OUTPUT;
+    }
+    return GOPT_OK;
+}
+
 /* ---- the whole ---- */
 
-gopt_status gi_picture_make(const gopt_graph *g, gi_arena *a, const gopt_dot_options *o, gi_picture *p)
+gopt_status gi_picture_make(const gopt_graph *g, gi_arena *a, const gopt_dot_options *o, bool collapse, gi_picture *p)
 {
-    enum { MOST_NODES = 1000, COLLAPSED_BOXES = 240, FEWEST_BOXES = 8 };
+    enum { MOST_NODES = 500, COLLAPSED_BOXES = 160, FEWEST_BOXES = 8 };
     *p = (gi_picture){ .g = g, .arena = a };
     gathering w = { .p = p };
     gi_map_init(&w.box_of, a);
     gi_map_init(&w.group_of, a);
+    gi_map_init(&w.cluster_of, a);
     gi_smap_init(&w.arcs, a);
     gi_map_init(&p->folded, a);
-    const size_t most = o && o->max_nodes ? o->max_nodes : MOST_NODES;
+    const size_t asked = o && o->max_nodes ? o->max_nodes : MOST_NODES;
+    const size_t most = collapse && asked > COLLAPSED_BOXES ? COLLAPSED_BOXES : asked;
     if (!(o && o->full))
         GI_TRY(find_folded(p));
     if (!(o && o->full) && gi_graph_count_nodes(g) - p->folded.n > most) {
@@ -241,101 +274,31 @@ gopt_status gi_picture_make(const gopt_graph *g, gi_arena *a, const gopt_dot_opt
         GI_TRY(gi_scope_group(g, a, budget > FEWEST_BOXES ? budget : FEWEST_BOXES, &p->folded, &w.group_of));
         p->collapsed = true;
     }
-    GI_NEED(gi_push(a, &p->clusters, (gi_cluster){ 0 }));
+    GI_NEED(gi_push(a, &p->clusters, (gi_cluster){ .kind = GI_CLUSTER_SCOPE }));
+    GI_TRY(gi_scope_cluster(p, &w.group_of, &w.cluster_of));
     for (uint32_t i = 0; i < g->main->n_params; i++)
         GI_TRY(
             add_box(&w, g->main->params[i],
                     (gi_box){ .kind = GI_BOX_INPUT, .value = g->main->params[i], .name = g->main->params[i]->name }));
     GI_TRY(gather_block(&w, g->main, 0, 0));
-    return gather_arcs(&w, g);
+    GI_TRY(gather_arcs(&w, g));
+    return quieten(p);
 }
 
-/* ---- what became what ---- */
-
-static const char *const *origins_of(const gi_node *n, uint32_t *count, const char **single)
+size_t gi_picture_span(const gi_picture *p)
 {
-    *count = n->n_origins;
-    if (n->n_origins)
-        return n->origins;
-    *single = n->name ? n->name : n->n_out && n->out[0]->name ? n->out[0]->name : NULL;
-    *count = *single != NULL;
-    return single;
-}
-
-/* The number of the unit that the box belongs to: that of its fusion, where it lies in one. */
-static uint32_t *unit_of(gi_picture *p, gi_box *b)
-{
-    return b->cluster && p->clusters.p[b->cluster].fusion ? &p->clusters.p[b->cluster].unit : &b->unit;
-}
-
-static bool put_origins(gi_smap *units, const gi_node *n, uint32_t unit)
-{
-    uint32_t count;
-    const char *single;
-    const char *const *origins = origins_of(n, &count, &single);
-    for (uint32_t i = 0; i < count; i++)
-        if (!gi_smap_get(units, origins[i]) && !gi_smap_put(units, origins[i], as_value(unit)))
-            return false;
-    return true;
-}
-
-static char *group_key(gi_arena *a, const gi_group *g)
-{
-    return gi_arena_printf(a, "%s%s", g->own ? "own of " : "scope ", g->path);
-}
-
-static gopt_status number_after(gi_picture *p, gi_smap *units)
-{
-    uint32_t last = 0;
-    for (size_t i = 0; i < p->boxes.n; i++) {
-        gi_box *b = &p->boxes.p[i];
-        if (b->kind == GI_BOX_NODE) {
-            uint32_t *unit = unit_of(p, b);
-            if (!*unit)
-                *unit = ++last;
-            b->unit = *unit;
-            GI_NEED(put_origins(units, b->node, *unit));
-        } else if (b->kind == GI_BOX_GROUP) {
-            b->unit = ++last;
-            char *key = group_key(p->arena, b->group);
-            GI_NEED(key && gi_smap_put(units, key, as_value(b->unit)));
-            for (size_t k = 0; k < b->group->nodes.n; k++)
-                GI_NEED(put_origins(units, b->group->nodes.p[k], b->unit));
-        }
+    uint32_t *rank = GI_NEW_ARRAY(p->arena, uint32_t, p->boxes.n + 1);
+    size_t total = 0;
+    if (!rank)
+        return SIZE_MAX;
+    for (size_t i = 0; i < p->arcs.n; i++) { /* by what reads: what it reads has its rank already */
+        const gi_arc *arc = &p->arcs.p[i];
+        if (arc->from < arc->to && rank[arc->to] <= rank[arc->from])
+            rank[arc->to] = rank[arc->from] + 1;
     }
-    return GOPT_OK;
-}
-
-static uint32_t find_unit(const gi_smap *units, const gi_node *n)
-{
-    uint32_t count;
-    const char *single;
-    const char *const *origins = origins_of(n, &count, &single);
-    for (uint32_t i = 0; i < count; i++) {
-        const uintptr_t v = (uintptr_t)gi_smap_get(units, origins[i]);
-        if (v)
-            return (uint32_t)(v - 1);
+    for (size_t i = 0; i < p->arcs.n; i++) {
+        const gi_arc *arc = &p->arcs.p[i];
+        total += rank[arc->to] > rank[arc->from] ? rank[arc->to] - rank[arc->from] : 0;
     }
-    return 0;
-}
-
-gopt_status gi_picture_match(gi_picture *before, gi_picture *after)
-{
-    gi_smap units;
-    gi_smap_init(&units, after->arena);
-    GI_TRY(number_after(after, &units));
-    for (size_t i = 0; i < before->boxes.n; i++) {
-        gi_box *b = &before->boxes.p[i];
-        if (b->kind == GI_BOX_NODE) {
-            b->unit = find_unit(&units, b->node);
-        } else if (b->kind == GI_BOX_GROUP) {
-            char *key = group_key(before->arena, b->group);
-            GI_NEED(key);
-            const uintptr_t v = (uintptr_t)gi_smap_get(&units, key);
-            b->unit = v ? (uint32_t)(v - 1) : 0;
-            for (size_t k = 0; !b->unit && k < b->group->nodes.n; k++)
-                b->unit = find_unit(&units, b->group->nodes.p[k]);
-        }
-    }
-    return GOPT_OK;
+    return total;
 }

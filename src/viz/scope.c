@@ -1,4 +1,4 @@
-/* Which nodes are drawn as one box, when a graph has too many.
+/* Which nodes are drawn as one box, when a graph has too many; and the frames around what belongs together.
  *
  * Exporters leave the module in a node's name, "/features/features.5/attn/MatMul_3". The names make a tree of
  * scopes; at first the whole graph is one box, and then the box that holds most nodes is opened, again and
@@ -13,6 +13,7 @@ typedef struct scope {
     gi_vec(const gi_node *) own;
     uint32_t total; /* nodes here and below; a fusion counts as what it holds */
     uint32_t own_total;
+    uint32_t cluster; /* that frames what lies in it */
 } scope;
 
 /* A box that may be opened: a scope with all below it, or its own nodes alone. */
@@ -27,6 +28,7 @@ typedef struct grouping {
     scope *root;
     gi_vec(candidate) closed;
     gi_map *of;
+    gi_map adopted; /* node to its adoption */
 } grouping;
 
 static uint32_t weight(const gi_node *n)
@@ -50,6 +52,64 @@ const char *gi_scope_of(const gi_node *n, size_t *length)
     const char *end = name ? strrchr(name, '/') : NULL;
     *length = end ? (size_t)(end - name) : 0;
     return name ? name : "";
+}
+
+/* Nodes whose names say nothing stand where all that reads them stands. An exporter's lowering leaves hundreds of such:
+ * drawn as one box they would be tied to everything. */
+typedef struct adoption {
+    const char *path;
+    size_t length;
+} adoption;
+
+static const char *path_of(const gi_map *adopted, const gi_node *n, size_t *length)
+{
+    const adoption *x = adopted ? gi_map_get(adopted, gi_key(n)) : NULL;
+    if (!x)
+        return gi_scope_of(n, length);
+    *length = x->length;
+    return x->path;
+}
+
+/* The scope that both paths share. */
+static size_t shared(const char *a, size_t na, const char *b, size_t nb)
+{
+    size_t same = 0, cut = 0;
+    for (; same < na && same < nb && a[same] == b[same]; same++)
+        if (a[same] == '/')
+            cut = same;
+    return (same == na || a[same] == '/') && (same == nb || b[same] == '/') ? same : cut;
+}
+
+static gopt_status adopt(gi_arena *a, const gopt_graph *g, gi_map *adopted)
+{
+    enum { MOST_USES = 16 };
+    for (const gi_node *n = g->main->last; n; n = n->prev) {
+        adoption x = { NULL, 0 };
+        bool any = false;
+        int uses = 0;
+        size_t length;
+        (void)gi_scope_of(n, &length);
+        if (length)
+            continue;
+        for (uint32_t i = 0; i < n->n_out && uses < MOST_USES; i++)
+            for (const gi_use *u = n->out[i]->uses; u && uses < MOST_USES; u = u->next, uses++) {
+                const gi_node *r = u->node; /* or the node of the main block that holds it */
+                while (r && r->block != g->main)
+                    r = r->block ? r->block->owner : NULL;
+                const char *path = r ? path_of(adopted, r, &length) : "";
+                if (!*path)
+                    length = 0;
+                x = any ? (adoption){ x.path, shared(x.path, x.length, path, length) } : (adoption){ path, length };
+                any = true;
+            }
+        if (!x.length || uses == MOST_USES)
+            continue;
+        adoption *kept = GI_NEW(a, adoption);
+        GI_NEED(kept);
+        *kept = x;
+        GI_NEED(gi_map_put(adopted, gi_key(n), kept));
+    }
+    return GOPT_OK;
 }
 
 static scope *find_scope(grouping *w, const char *path, size_t length)
@@ -86,7 +146,7 @@ static gopt_status make_tree(grouping *w, const gopt_graph *g, const gi_map *fol
         if (gi_map_get(folded, gi_key(n)))
             continue;
         size_t length;
-        const char *path = gi_scope_of(n, &length);
+        const char *path = path_of(&w->adopted, n, &length);
         scope *s = find_scope(w, path, length);
         if (!s || !gi_push(w->arena, &s->own, n))
             return GOPT_NO_MEMORY;
@@ -106,7 +166,7 @@ static uint32_t nodes_in(const candidate *c)
 static size_t cost(const candidate *c)
 {
     if (c->own)
-        return c->s->own.n - 1;
+        return c->s->own_total - 1;
     return c->s->children.n + (c->s->own.n > 0) - 1;
 }
 
@@ -151,6 +211,10 @@ static gopt_status open_largest(grouping *w, size_t budget)
     return GOPT_OK;
 }
 
+/* What a scope has between the scopes inside it, such as residual additions, would be tied to most of them in both
+ * directions if it were one box. */
+enum { FEW_OWN = 3 };
+
 static bool put_own(grouping *w, const scope *s, gi_group *group)
 {
     for (size_t i = 0; i < s->own.n; i++)
@@ -180,19 +244,122 @@ gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, cons
 {
     grouping w = { .arena = a, .of = of };
     gi_smap_init(&w.by_path, a);
+    gi_map_init(&w.adopted, a);
     GI_NEED(w.root = GI_NEW(a, scope));
     w.root->path = "";
+    GI_TRY(adopt(a, g, &w.adopted));
     GI_TRY(make_tree(&w, g, folded));
     GI_NEED(gi_push(a, &w.closed, (candidate){ w.root, false }));
     GI_TRY(open_largest(&w, budget));
     for (size_t i = 0; i < w.closed.n; i++) {
         const candidate *c = &w.closed.p[i];
-        if ((c->own ? c->s->own.n : c->s->total) < 2) /* one node is drawn as itself */
+        if (c->own ? c->s->own.n <= FEW_OWN : c->s->total < 2) /* drawn as themselves */
             continue;
         gi_group *group = GI_NEW(a, gi_group);
         GI_NEED(group);
         *group = (gi_group){ .path = c->s->path, .own = c->own && c->s->children.n, .n_nodes = nodes_in(c) };
         GI_NEED(c->own ? put_own(&w, c->s, group) : put_all(&w, c->s, group));
+    }
+    return GOPT_OK;
+}
+
+/* ---- frames ---- */
+
+/* The scope that all nodes of a fusion lie in. */
+static const char *fusion_path(const gi_node *fusion, size_t *length)
+{
+    const gi_block *b = gi_fusion_block(fusion);
+    const gi_node *n = b ? b->first : NULL;
+    const char *path = n ? gi_scope_of(n, length) : "";
+    if (!n)
+        *length = 0;
+    for (n = n ? n->next : NULL; n; n = n->next) {
+        size_t other;
+        const char *p = gi_scope_of(n, &other);
+        *length = shared(path, *length, p, other);
+    }
+    return path;
+}
+
+/* The scope that frames a box: a group of a whole scope stands in the one around it. */
+static const char *frame_path(const gi_node *n, const gi_group *group, size_t *length)
+{
+    if (!group)
+        return n->op == OP_Fusion ? fusion_path(n, length) : gi_scope_of(n, length);
+    const char *end = group->own ? group->path + strlen(group->path) : strrchr(group->path, '/');
+    *length = end ? (size_t)(end - group->path) : 0;
+    return group->path;
+}
+
+typedef struct framing {
+    gi_picture *p;
+    gi_map place; /* node or group to its scope */
+    uint32_t boxes;
+} framing;
+
+static gopt_status find_frames(framing *f, grouping *w, const gi_map *group_of)
+{
+    for (const gi_node *n = f->p->g->main->first; n; n = n->next) {
+        const gi_group *group = gi_map_get(group_of, gi_key(n));
+        const uint64_t key = group ? gi_key(group) : gi_key(n);
+        if (gi_map_get(&f->p->folded, gi_key(n)) || gi_map_get(&f->place, key))
+            continue;
+        size_t length;
+        const char *path = frame_path(n, group, &length);
+        scope *s = find_scope(w, path, length);
+        GI_NEED(s && gi_map_put(&f->place, key, s));
+        s->own_total++; /* boxes here, and boxes here and below */
+        for (; s; s = s->parent)
+            s->total++;
+    }
+    return GOPT_OK;
+}
+
+/* Frames the scopes below s, which stands in the cluster `around`. A scope within which there is but one other is passed
+ * over. The tree is at most as deep as find_scope makes it. */
+static gopt_status frame_scopes(framing *f, scope *s, uint32_t around, size_t named, int depth)
+{
+    enum { FEWEST_BOXES = 3, MOST_FRAMES = 3 };
+    s->cluster = around;
+    for (size_t i = 0; i < s->children.n; i++) {
+        scope *c = s->children.p[i];
+        uint32_t cluster = around;
+        size_t shown = named;
+        while (c->children.n == 1 && !c->own_total) {
+            c->cluster = around;
+            c = c->children.p[0];
+        }
+        const bool whole = c->total == f->boxes;
+        if (c->total >= FEWEST_BOXES && !whole && depth < MOST_FRAMES) {
+            const char *label = c->path + (strlen(c->path) > named ? named : 0);
+            cluster = (uint32_t)f->p->clusters.n;
+            shown = strlen(c->path);
+            GI_NEED(
+                gi_push(f->p->arena, &f->p->clusters,
+                        (gi_cluster){ .kind = GI_CLUSTER_SCOPE, .parent = around, .label = label + (*label == '/') }));
+        }
+        GI_TRY(frame_scopes(f, c, cluster, shown, depth + (cluster != around)));
+    }
+    return GOPT_OK;
+}
+
+gopt_status gi_scope_cluster(gi_picture *p, const gi_map *group_of, gi_map *cluster_of)
+{
+    grouping w = { .arena = p->arena };
+    framing f = { .p = p };
+    gi_smap_init(&w.by_path, p->arena);
+    gi_map_init(&f.place, p->arena);
+    GI_NEED(w.root = GI_NEW(p->arena, scope));
+    w.root->path = "";
+    GI_TRY(find_frames(&f, &w, group_of));
+    f.boxes = w.root->total;
+    GI_TRY(frame_scopes(&f, w.root, 0, 0, 0));
+    for (const gi_node *n = p->g->main->first; n; n = n->next) {
+        const gi_group *group = gi_map_get(group_of, gi_key(n));
+        const uint64_t key = group ? gi_key(group) : gi_key(n);
+        const scope *s = gi_map_get(&f.place, key);
+        if (s && s->cluster)
+            GI_NEED(gi_map_put(cluster_of, key, (void *)(uintptr_t)s->cluster));
     }
     return GOPT_OK;
 }

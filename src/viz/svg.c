@@ -1,8 +1,9 @@
-/* SVG through graphviz, in a process of its own: its layout can take any time and memory, keeps global state,
+/* SVG, PNG and PDF through graphviz, in a process of its own: its layout can take any time and memory, keeps global state,
  * and ends its process on some faults.
  *
- * The parent writes the DOT text to a temporary file, starts `HELPER --render-svg IN.dot OUT.svg`, and kills it
- * when its time is over; the helper limits its own memory and CPU time before it lays anything out. */
+ * The parent writes the DOT text to a temporary file, starts `HELPER --render-svg IN.dot OUT.svg` (the ending says what
+ * is written), and kills it when its time is over; the helper limits its own memory and CPU time before it lays anything
+ * out. What graphviz fails at is drawn by draw.c, as SVG. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,13 +16,16 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "gopt/report.h"
+#include "viz/picture.h"
 
 #ifdef GI_HAVE_GRAPHVIZ
 #include <graphviz/gvc.h>
 #endif
 
 extern char **environ;
+
+enum { SECONDS = 30 };
+#define MEMORY ((uint64_t)2 << 30)
 
 static const char seconds_name[] = "GOPT_SVG_SECONDS", memory_name[] = "GOPT_SVG_MEMORY";
 
@@ -36,9 +40,21 @@ typedef struct rendering {
     gopt_ctx *cx;
     gi_arena *arena;
     const char *helper, *folder, *in, *out, *errors;
+    const char *format; /* "svg", "png" or "pdf" */
     int seconds;
     uint64_t memory;
+    const char *why; /* it failed; NULL: the context's diagnostics say so */
+    const char *hint;
 } rendering;
+
+/* Notes why graphviz did not draw. */
+static gopt_status decline(rendering *r, const char *hint, const char *why)
+{
+    GI_NEED(why);
+    r->why = why;
+    r->hint = hint;
+    return GOPT_UNSUPPORTED;
+}
 
 /* The environment with the two limits added. */
 static char **with_limits(const rendering *r)
@@ -88,7 +104,7 @@ static const char *first_error(const rendering *r)
     return copy ? copy : "it gave no reason";
 }
 
-static gopt_status start_and_wait(const rendering *r)
+static gopt_status start_and_wait(rendering *r)
 {
     static const char *const hint = "the DOT file may be drawn by other means: dot -Tsvg, or sfdp for large graphs";
     char *const argv[] = { (char *)(uintptr_t)r->helper, (char *)(uintptr_t) "--render-svg", (char *)(uintptr_t)r->in,
@@ -105,20 +121,23 @@ static gopt_status start_and_wait(const rendering *r)
     const int failed = posix_spawn(&pid, r->helper, &actions, NULL, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     if (failed)
-        return gi_fail(r->cx, GOPT_UNSUPPORTED, NULL, NULL, "the drawing process %s cannot be started: %s", r->helper,
-                       strerror(failed));
+        return decline(
+            r, NULL,
+            gi_arena_printf(r->arena, "the drawing process %s cannot be started: %s", r->helper, strerror(failed)));
     if (!wait_for(pid, r->seconds, &status) || (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU))
-        return gi_fail(r->cx, GOPT_UNSUPPORTED, NULL, hint, "graphviz took over %d s to lay the graph out", r->seconds);
+        return decline(r, hint, gi_arena_printf(r->arena, "graphviz took over %d s to lay the graph out", r->seconds));
     if (WIFSIGNALED(status))
-        return gi_fail(r->cx, GOPT_UNSUPPORTED, NULL, hint,
-                       "graphviz ended by signal %d (%s), perhaps for want of memory: it may take %llu MiB",
-                       WTERMSIG(status), strsignal(WTERMSIG(status)), (unsigned long long)(r->memory >> 20));
+        return decline(
+            r, hint,
+            gi_arena_printf(r->arena,
+                            "graphviz ended by signal %d (%s), perhaps for want of memory: it may take %llu MiB",
+                            WTERMSIG(status), strsignal(WTERMSIG(status)), (unsigned long long)(r->memory >> 20)));
     if (WEXITSTATUS(status) == GOPT_UNSUPPORTED)
-        return gi_fail(r->cx, GOPT_UNSUPPORTED, NULL,
+        return decline(r,
                        "install graphviz' library (Debian and Ubuntu: apt-get install libgraphviz-dev) and build again",
-                       "this build of gopt draws no SVG: it has no graphviz");
+                       "this build of gopt has no graphviz");
     if (WEXITSTATUS(status))
-        return gi_fail(r->cx, GOPT_UNSUPPORTED, NULL, hint, "graphviz could not draw the graph: %s", first_error(r));
+        return decline(r, hint, gi_arena_printf(r->arena, "graphviz could not draw the graph: %s", first_error(r)));
     return GOPT_OK;
 }
 
@@ -149,7 +168,7 @@ static gopt_status render(rendering *r, const char *dot, const char *path)
                        "set TMPDIR to a folder that can be written", "no temporary folder can be made: %s",
                        strerror(errno));
     r->in = gi_arena_printf(r->arena, "%s/in.dot", folder);
-    r->out = gi_arena_printf(r->arena, "%s/out.svg", folder);
+    r->out = gi_arena_printf(r->arena, "%s/out.%s", folder, r->format);
     r->errors = gi_arena_printf(r->arena, "%s/errors", folder);
     gopt_status s = r->in && r->out && r->errors ? GOPT_OK : GOPT_NO_MEMORY;
     if (s == GOPT_OK)
@@ -166,21 +185,90 @@ static gopt_status render(rendering *r, const char *dot, const char *path)
     return s;
 }
 
+/* GOPT_UNSUPPORTED with r->why, or without it where a diagnostic says the rest. */
+static gopt_status graphviz(rendering *r, const char *dot, const char *path, const char *format,
+                            const gopt_svg_options *o)
+{
+    r->format = format;
+    r->helper = o && o->helper ? o->helper : own_program(r->arena);
+    r->seconds = o && o->seconds > 0 ? o->seconds : SECONDS;
+    r->memory = o && o->memory ? o->memory : MEMORY;
+    return r->helper ? render(r, dot, path)
+                     : decline(r, NULL, "the program that draws cannot be found: /proc is not there");
+}
+
 gopt_status gopt_svg_save(gopt_ctx *cx, const char *dot, const char *path, const gopt_svg_options *o)
 {
     rendering r = { .cx = cx, .arena = gi_arena_create(cx) };
     GI_NEED(r.arena);
-    r.helper = o && o->helper ? o->helper : own_program(r.arena);
-    r.seconds = o && o->seconds > 0 ? o->seconds : 60;
-    r.memory = o && o->memory ? o->memory : (uint64_t)2 << 30;
-    const gopt_status s = r.helper ? render(&r, dot, path)
-                                   : gi_fail(cx, GOPT_UNSUPPORTED, NULL, NULL,
-                                             "the program that draws cannot be found: /proc is not there");
+    gopt_status s = graphviz(&r, dot, path, "svg", o);
+    if (r.why)
+        s = gi_fail(cx, s, NULL, r.hint, "%s", r.why);
+    gi_arena_destroy(r.arena);
+    return s;
+}
+
+/* ---- pictures of graphs ---- */
+
+static const char *const formats[] = { [GOPT_SVG] = "svg", [GOPT_PNG] = "png", [GOPT_PDF] = "pdf" };
+
+static gopt_status draw_ourselves(const rendering *r, const gi_view *v, const char *path)
+{
+    gi_str svg;
+    gi_str_init(&svg, r->arena);
+    GI_TRY(gi_draw_write(v, &svg));
+    return gi_file_write(r->cx, path, svg.p, svg.n);
+}
+
+static gopt_status save_view(rendering *r, const gi_view *v, const char *path, gopt_picture_format format,
+                             const gopt_svg_options *o)
+{
+    enum { MOST_SPAN = 12000 }; /* DenseNet-121 has 27,819, and no limits of graphviz' bring it below 40 s */
+    const size_t span = gi_picture_span(&v->first) + (v->pair ? gi_picture_span(&v->second) : 0);
+    gi_str dot;
+    gi_str_init(&dot, r->arena);
+    gopt_status s;
+    if (format == GOPT_SVG && span > MOST_SPAN) {
+        s = decline(r, NULL,
+                    gi_arena_printf(r->arena, "arcs pass %zu boxes, which graphviz cannot lay out in its time", span));
+    } else {
+        GI_TRY(gi_dot_write(v, &dot));
+        s = graphviz(r, dot.p, path, formats[format], o);
+    }
+    if (!r->why)
+        return s;
+    if (format != GOPT_SVG)
+        return gi_fail(r->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = path },
+                       "write an SVG instead, which needs no graphviz", "%s", r->why);
+    GI_TRY(draw_ourselves(r, v, path));
+    gi_note(r->cx, &(gi_place){ .file = path }, NULL, "%s: drawn by gopt's own layout", r->why);
+    return GOPT_OK;
+}
+
+gopt_status gopt_picture_save(gopt_graph *g, gopt_graph *after, const gopt_dot_options *what, const char *path,
+                              gopt_picture_format format, const gopt_svg_options *how)
+{
+    rendering r = { .cx = g->cx, .arena = gi_arena_create(g->cx) };
+    gi_view v;
+    GI_NEED(r.arena);
+    gopt_status s = gi_view_make(r.arena, g, after, what, &v);
+    if (s == GOPT_OK)
+        s = save_view(&r, &v, path, format, how);
     gi_arena_destroy(r.arena);
     return s;
 }
 
 /* ---- in the helper ---- */
+
+/* What the path's ending says; SVG else. */
+static const char *format_of(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < GI_COUNT(formats); i++)
+        if (!strcmp(dot + 1, formats[i]))
+            return formats[i];
+    return formats[GOPT_SVG];
+}
 
 static struct rlimit limit(const char *name, uint64_t otherwise)
 {
@@ -192,10 +280,10 @@ static struct rlimit limit(const char *name, uint64_t otherwise)
 
 int gopt_svg_helper(const char *dot_path, const char *svg_path)
 {
-    const struct rlimit seconds = limit(seconds_name, 60);
+    const struct rlimit seconds = limit(seconds_name, SECONDS);
     setrlimit(RLIMIT_CPU, &seconds);
 #if !defined(__SANITIZE_ADDRESS__) /* the sanitizer reserves terabytes */
-    const struct rlimit memory = limit(memory_name, (uint64_t)2 << 30);
+    const struct rlimit memory = limit(memory_name, MEMORY);
     setrlimit(RLIMIT_AS, &memory);
 #endif
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
@@ -214,7 +302,7 @@ int gopt_svg_helper(const char *dot_path, const char *svg_path)
     }
     int failed = gvLayout(gvc, g, "dot");
     if (!failed)
-        failed = gvRenderFilename(gvc, g, "svg", svg_path);
+        failed = gvRenderFilename(gvc, g, format_of(svg_path), svg_path);
     if (failed)
         fprintf(stderr, "layout failed\n");
     gvFreeLayout(gvc, g);
