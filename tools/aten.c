@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 static int by_kind(const void *a, const void *b)
 {
@@ -20,20 +20,38 @@ static bool alike(const gopt_aten_finding *a, const gopt_aten_finding *b)
            !strcmp(a->what, b->what);
 }
 
+/* Behind what takes `column` cells of the line: cut where a terminal ends, without -v. */
+static void print_places(const tool *t, FILE *to, const char *where, int column, bool more)
+{
+    const int window = to == stdout && !t->o.verbose ? screen_of().columns : 0;
+    const int room = window - column - (more ? 3 : 0);
+    char *s = where ? text_head(where, window ? room > 8 ? room : 8 : 0) : NULL;
+    fprintf(to, "%s%s\n", s ? s : "", more ? ", …" : "");
+    free(s);
+}
+
 /* One line for the findings from i to `end`, which are alike. */
 static void print_group(const tool *t, FILE *to, const gopt_aten_finding *const *list, size_t i, size_t end)
 {
+    enum { COLOR_BYTES = 8 };
     const bool color = to == stderr ? t->color_err : t->color_out;
     const gopt_aten_finding *f = list[i];
     const size_t places = end - i;
-    fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
-            strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
-            f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
-            places == 1 ? "" : "s");
-    for (size_t k = i; k < end && (k < i + 3 || t->o.verbose); k++)
-        fprintf(to, "%s %s%s%s (%s)", k > i ? "," : "", *list[k]->node ? list[k]->node : "(no name)",
-                *list[k]->scope ? " in " : "", list[k]->scope, list[k]->inputs);
-    fprintf(to, "%s\n", places > 3 && !t->o.verbose ? ", …" : "");
+    const int column =
+        fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
+                strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
+                f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
+                places == 1 ? "" : "s") -
+        (color ? COLOR_BYTES : 0);
+    char *where = strdup("");
+    for (size_t k = i; where && k < end && (k < i + 3 || t->o.verbose); k++) {
+        char *more = text_of("%s%s %s%s%s (%s)", where, k > i ? "," : "", *list[k]->node ? list[k]->node : "(no name)",
+                             *list[k]->scope ? " in " : "", list[k]->scope, list[k]->inputs);
+        free(where);
+        where = more;
+    }
+    print_places(t, to, where, column, places > 3 && !t->o.verbose);
+    free(where);
     if (*f->fix)
         fprintf(to, "  to keep the model portable: %s\n", f->fix);
 }

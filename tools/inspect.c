@@ -5,142 +5,6 @@
 
 #include "tool.h"
 
-/* An integer with commas, in units; or the expression as it is. */
-static char *amount(const char *text, bool bytes)
-{
-    char *end;
-    const unsigned long long v = text ? strtoull(text, &end, 10) : 0;
-    if (!text || !*text)
-        return strdup("unknown");
-    if (*end || *text == '-')
-        return text_of(bytes ? "%s bytes" : "%s", text);
-    if (bytes)
-        return text_of("%s", bytes_text(v).p);
-    return v >= 1000000000 ? text_of("%.2f G", (double)v / 1e9)
-           : v >= 1000000  ? text_of("%.2f M", (double)v / 1e6)
-                           : text_of("%s", count_text(v).p);
-}
-
-/* ---- text ---- */
-
-static void print_values(const tool *t, const gopt_graph *g, bool inputs)
-{
-    const size_t n = inputs ? gopt_graph_input_count(g) : gopt_graph_output_count(g);
-    size_t width = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *name = inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i);
-        width = strlen(name) > width ? strlen(name) : width;
-    }
-    width = width > 40 ? 40 : width;
-    for (size_t i = 0; i < n; i++) {
-        char type[512];
-        gopt_value_type_text(inputs ? gopt_graph_get_input(g, i) : gopt_graph_get_output(g, i), type, sizeof type);
-        printf("  %s%-8s%s %-*s  %s\n", dim(t),
-               i        ? ""
-               : inputs ? "inputs"
-                        : "outputs",
-               plain(t), (int)width, inputs ? gopt_graph_input_name(g, i) : gopt_graph_output_name(g, i), type);
-    }
-}
-
-static int by_count(const void *a, const void *b)
-{
-    const gopt_op_count *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count < y->count ? 1 : -1;
-    return strcmp(x->op, y->op);
-}
-
-static void print_operators(const tool *t, const gopt_inspection *m)
-{
-    gopt_op_count *ops = malloc((m->n_ops + 1) * sizeof *ops);
-    if (!ops)
-        return;
-    if (m->n_ops)
-        memcpy(ops, m->ops, m->n_ops * sizeof *ops);
-    qsort(ops, m->n_ops, sizeof *ops, by_count);
-    if (t->o.ops) {
-        printf("\n%s  %-32s %7s%s\n", dim(t), "operator", "nodes", plain(t));
-        for (size_t i = 0; i < m->n_ops; i++)
-            printf("  %-32s %7lld\n", ops[i].op, (long long)ops[i].count);
-    } else {
-        printf("  %s%-8s%s ", dim(t), "nodes", plain(t));
-        int column = 11 + printf("%s:", count_text((uint64_t)m->nodes).p);
-        for (size_t i = 0; i < m->n_ops; i++) {
-            const int n = (int)strlen(ops[i].op) + 2 + snprintf(NULL, 0, "%lld", (long long)ops[i].count);
-            if (column + n > 110) {
-                printf("\n%11s", "");
-                column = 11;
-            }
-            column += printf(" %s %lld%s", ops[i].op, (long long)ops[i].count, i + 1 < m->n_ops ? "," : "");
-        }
-        putchar('\n');
-    }
-    free(ops);
-}
-
-static void print_head(const tool *t, const gopt_graph *g, const gopt_inspection *m)
-{
-    const char *domain, *producer = gopt_graph_producer(g);
-    int64_t version;
-    printf("%s%s%s\n  %s%-8s%s ", bold(t), tool_model(t), plain(t), dim(t), "format", plain(t));
-    if (gopt_graph_ir_version(g))
-        printf("ONNX, IR %lld", (long long)gopt_graph_ir_version(g));
-    else
-        printf("text form");
-    for (size_t i = 0; gopt_graph_get_opset(g, i, &domain, &version); i++)
-        printf(", %s %lld", *domain ? domain : "opset", (long long)version);
-    printf("%s%s\n", producer && *producer ? ", by " : "", producer && *producer ? producer : "");
-    print_values(t, g, true);
-    print_values(t, g, false);
-    print_operators(t, m);
-    char *flops = amount(m->flops, false), *peak = amount(m->peak_activation_bytes, true);
-    printf("  %s%-8s%s %s parameters, %s\n", dim(t), "weights", plain(t), count_text(m->parameters).p,
-           bytes_text(m->parameter_bytes).p);
-    printf("  %s%-8s%s %s operations; activations take %s at most\n", dim(t), "a run", plain(t), flops ? flops : "?",
-           peak ? peak : "?");
-    free(flops);
-    free(peak);
-}
-
-static void print_nodes(const tool *t, const gopt_graph *g)
-{
-    printf("\n%s  %-6s %-24s %-40s %s%s\n", dim(t), "node", "operator", "name", "outputs", plain(t));
-    size_t i = 0;
-    for (gopt_node *n = gopt_graph_first_node(g); n; n = gopt_node_next(n), i++) {
-        const char *domain = gopt_node_domain(n);
-        const bool own = *domain && strcmp(domain, "ai.onnx") != 0;
-        char op[128];
-        snprintf(op, sizeof op, "%*s%s%s%s", 2 * (gopt_node_depth(n) < 20 ? gopt_node_depth(n) : 20), "",
-                 own ? domain : "", own ? "::" : "", gopt_node_op(n));
-        printf("  %-6zu %-24s %-40s ", i, op, gopt_node_name(n) ? gopt_node_name(n) : "");
-        gopt_value *v;
-        for (size_t k = 0; (v = gopt_node_output(n, k)); k++) {
-            char type[512];
-            gopt_value_type_text(v, type, sizeof type);
-            printf("%s%s%s%s", k ? ", " : "", gopt_value_name(v) ? gopt_value_name(v) : "",
-                   gopt_value_name(v) ? " " : "", type);
-        }
-        putchar('\n');
-    }
-}
-
-static gopt_status print_weights(tool *t, gopt_graph *g)
-{
-    const gopt_weight_stat *w;
-    size_t n;
-    TRY(gopt_inspect_weights(g, &w, &n));
-    printf("\n%s  %-44s %-24s %11s %11s %11s %7s %6s %9s%s\n", dim(t), "weight", "type", "min", "max", "mean", "zeros",
-           "NaN", "over f16", plain(t));
-    for (size_t i = 0; i < n; i++) {
-        printf("  %-44s %-24s %11.5g %11.5g %11.5g %6.1f%% ", w[i].name ? w[i].name : "", w[i].type ? w[i].type : "",
-               w[i].min, w[i].max, w[i].mean, w[i].elements ? 100.0 * (double)w[i].zeros / (double)w[i].elements : 0);
-        printf("%s%6llu %9llu%s\n", w[i].nans || w[i].beyond_f16 ? red(t) : "", (unsigned long long)w[i].nans,
-               (unsigned long long)w[i].beyond_f16, w[i].nans || w[i].beyond_f16 ? plain(t) : "");
-    }
-    return GOPT_OK;
-}
-
 /* ---- plugins ---- */
 
 typedef struct plugged {
@@ -362,11 +226,13 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     if (!taken && !t->o.quiet && plan)
         plan_print(t, plan);
     if (!taken && !t->o.quiet && (!lint || t->o.ops || t->o.nodes || t->o.weights)) {
-        print_head(t, g, m);
+        inspect_print_head(t, g, m);
+        if (t->o.ops)
+            TRY(inspect_print_ops(t, m));
         if (t->o.nodes)
-            print_nodes(t, g);
+            TRY(inspect_print_nodes(t, g));
         if (t->o.weights)
-            TRY(print_weights(t, g));
+            TRY(inspect_print_weights(t, g));
         if (n_aten > n_u) {
             printf("\n%sOperators of PyTorch%s\n", bold(t), plain(t));
             print_aten(t, stdout, aten, n_aten);

@@ -367,6 +367,14 @@ void precision_print(const tool *t, gopt_run_context *rc);
 json_t *tactics_json(gopt_run_context *rc);
 void timing_print(const tool *t, const timing *m, double samples);
 
+/* ---- inspect_text.c: gopt inspect for people ---- */
+
+void inspect_print_head(const tool *t, const gopt_graph *g,
+                        const gopt_inspection *m); /* a summary that fits the window */
+gopt_status inspect_print_ops(const tool *t, const gopt_inspection *m);
+gopt_status inspect_print_nodes(const tool *t, const gopt_graph *g);
+gopt_status inspect_print_weights(tool *t, gopt_graph *g);
+
 /* ---- page.c: --html; all do nothing where it was not asked for ---- */
 
 /* A model of the page, as it was loaded; a second one stands beside the first. */

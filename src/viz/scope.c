@@ -162,12 +162,17 @@ static uint32_t nodes_in(const candidate *c)
     return c->own ? c->s->own_total : c->s->total;
 }
 
+/* What a scope has between the scopes inside it, such as residual additions, would be tied to most of them in both
+ * directions if it were one box: so few are drawn as themselves. */
+enum { FEW_OWN = 3 };
+
 /* Boxes that opening it would add. */
 static size_t cost(const candidate *c)
 {
     if (c->own)
         return c->s->own_total - 1;
-    return c->s->children.n + (c->s->own.n > 0) - 1;
+    const size_t own = c->s->own.n <= FEW_OWN ? c->s->own_total : 1;
+    return c->s->children.n + own - 1;
 }
 
 static bool open_candidate(grouping *w, size_t i)
@@ -210,10 +215,6 @@ static gopt_status open_largest(grouping *w, size_t budget)
         }
     return GOPT_OK;
 }
-
-/* What a scope has between the scopes inside it, such as residual additions, would be tied to most of them in both
- * directions if it were one box. */
-enum { FEW_OWN = 3 };
 
 static bool put_own(grouping *w, const scope *s, gi_group *group)
 {

@@ -1,0 +1,10 @@
+# Pictures and the terminal. Needs Python's standard library alone.
+if(Python3_FOUND)
+  foreach(case Dot Svg Terminal)
+    add_test(NAME viz.${case} COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/viz/viz.py ${case} $<TARGET_FILE:gopt>)
+    set_tests_properties(viz.${case} PROPERTIES TIMEOUT 300)
+  endforeach()
+endif()
+if(TEST unit.test_viz)
+  set_tests_properties(unit.test_viz PROPERTIES ENVIRONMENT GOPT_PROGRAM=$<TARGET_FILE:gopt>)
+endif()
