@@ -192,7 +192,7 @@ static const option_row rows[] = {
       "FILE.json for Model Explorer; beside it node data, FILE.flops.json and more, and FILE.sync.json, what is what",
       G_REPORT, C_I | C_O | C_R, TEXT, F(explorer) },
     { "dot-full", 0, NULL, "draw every node, however many", G_REPORT, C_MODEL, FLAG, F(dot_full) },
-    { "dot-flat", 0, NULL, "no clusters, for viewers that drop what is inside them", G_REPORT, C_MODEL, FLAG,
+    { "dot-flat", 0, NULL, "no clusters, and names that Netron reads operators from", G_REPORT, C_MODEL, FLAG,
       F(dot_flat) },
     { "remarks", 0, "REGEX", "what was applied or declined, and why, where pass, rule, node or reason match", G_REPORT,
       C_O | C_R, OPTTEXT, F(remarks) },

@@ -22,7 +22,8 @@ typedef struct drawing {
     const gi_picture *p;
     const char *prefix; /* of names: "", "b" before, "a" after */
     bool flat;
-    bool units; /* colour by unit */
+    size_t first; /* number of its first box in the drawing */
+    bool units;   /* colour by unit */
     bool labels;
 } drawing;
 
@@ -38,25 +39,44 @@ static void add_style(drawing *d, const gi_box *b)
     if (look.dashed)
         gi_str_add(s, ",style=\"rounded,filled,dashed\"");
     if (look.twice)
-        gi_str_add(s, ",penwidth=1.6,peripheries=2");
+        gi_str_add(s, ",penwidth=1.6,peripheries=2,margin=\"0.14,0.05\"");
 }
 
-/* A quoted string, whose escapes graphviz reads once more, and whose entities it turns into characters. */
+/* What an edge names a box by. Netron takes the type of a node from a name such as "Conv (op#12)", and from nothing else
+ * that we could write; elsewhere a short one will do. */
+static void add_id(drawing *d, uint32_t i)
+{
+    const gi_box *b = &d->p->boxes.p[i];
+    if (!d->flat) {
+        gi_str_addf(&d->s, "%s%u", *d->prefix ? d->prefix : "n", i);
+        return;
+    }
+    const char *name = b->kind == GI_BOX_INPUT ? "Input" : b->kind == GI_BOX_OUTPUT ? "Output" : "Group";
+    gi_str_add(&d->s, "\"");
+    if (b->kind == GI_BOX_NODE) {
+        name = gi_op_name(b->node);
+        if (*name < 'A' || *name > 'Z')
+            gi_str_add(&d->s, "Op_");
+    }
+    for (const char *p = name; *p && p < name + GI_NAME_MOST; p++)
+        gi_str_addf(&d->s, "%c",
+                    (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ? *p : '_');
+    gi_str_addf(&d->s, " (op#%zu)\"", d->first + i);
+}
+
+/* A quoted string without any quote or escape in it: graphviz turns entities into characters, and simpler readers know no
+ * escapes. */
 static void add_tooltip(drawing *d, const char *text)
 {
     gi_str clean;
     gi_str_init(&clean, d->p->arena);
     gi_text_clip(&clean, text, TOOLTIP_MOST);
     gi_str_add(&d->s, ",tooltip=\"");
-    for (const char *p = clean.p ? clean.p : ""; *p; p++) {
-        if (*p == '&') {
-            gi_str_add(&d->s, "&amp;");
-            continue;
-        }
-        if (*p == '"' || *p == '\\')
-            gi_str_add(&d->s, "\\");
-        gi_str_addn(&d->s, p, 1);
-    }
+    for (const char *p = clean.p ? clean.p : ""; *p; p++)
+        if (*p == '&' || *p == '"' || *p == '\\')
+            gi_str_add(&d->s, *p == '&' ? "&amp;" : *p == '"' ? "&quot;" : "&#92;");
+        else
+            gi_str_addn(&d->s, p, 1);
     gi_str_add(&d->s, "\"");
 }
 
@@ -88,11 +108,12 @@ static gopt_status add_box(drawing *d, size_t i)
 {
     const gi_box *b = &d->p->boxes.p[i];
     gi_str *s = &d->s;
-    gi_str_addf(s, "%s%zu [id=\"%sn%zu\",", *d->prefix ? d->prefix : "n", i, d->prefix, i);
+    add_id(d, (uint32_t)i);
+    gi_str_addf(s, " [id=\"%sn%zu\",", d->prefix, i);
     add_style(d, b);
     if (b->kind == GI_BOX_NODE && b->node->name)
         add_tooltip(d, b->node->name);
-    else if (b->kind == GI_BOX_GROUP)
+    else if (b->kind == GI_BOX_GROUP && *b->group->path)
         add_tooltip(d, b->group->path);
     GI_TRY(add_label(d, b));
     gi_str_add(s, "];\n");
@@ -164,8 +185,10 @@ static gopt_status add_boxes(drawing *d)
 static void add_arc(drawing *d, const gi_arc *arc)
 {
     gi_str *s = &d->s;
-    const char *prefix = *d->prefix ? d->prefix : "n";
-    gi_str_addf(s, "%s%u -> %s%u [", prefix, arc->from, prefix, arc->to);
+    add_id(d, arc->from);
+    gi_str_add(s, " -> ");
+    add_id(d, arc->to);
+    gi_str_add(s, " [");
     if (arc->value->type) {
         gi_str_add(s, d->labels && !arc->quiet ? "label=<&#160;" : "edgetooltip=<");
         gi_text_escape(s, gi_label_type(d->p->arena, arc->value->type));
@@ -280,6 +303,7 @@ gopt_status gi_dot_write(const gi_view *v, gi_str *s)
     GI_TRY(add_title(&d.s, v));
     if (v->pair) {
         GI_TRY(add_side(&d, "b", "before", &v->first));
+        d.first = v->first.boxes.n;
         GI_TRY(add_side(&d, "a", "after", &v->second));
         for (size_t i = 0; !d.flat && i < v->anchors.n; i++)
             gi_str_addf(&d.s, "{rank=same;b%u;a%u}\n", v->anchors.p[i].before, v->anchors.p[i].after);

@@ -64,7 +64,7 @@ const char *gi_label_type(gi_arena *a, const gi_type *t)
     return cut.p && !text.failed ? cut.p : "?";
 }
 
-static const char *op_text(const gi_node *n)
+const char *gi_op_name(const gi_node *n)
 {
     if (n->op == OP_Unknown)
         return n->op_name ? n->op_name : "?";
@@ -214,7 +214,7 @@ static const char *weight_text(pen *p, const gi_value *v)
         gi_str_add(&s, gi_label_type(p->arena, v->type));
     if (!b && v->kind == GI_DEF_NODE && v->def.node) {
         gi_str_add(&s, " by ");
-        gi_text_clip(&s, op_text(v->def.node), 16);
+        gi_text_clip(&s, gi_op_name(v->def.node), 16);
     }
     p->failed |= s.failed;
     return s.p ? s.p : "?";
@@ -300,7 +300,7 @@ static void label_node(pen *p, const gi_picture *picture, const gi_box *b)
 {
     const gi_node *n = b->node;
     const char *domain = n->op == OP_Unknown ? n->domain : NULL;
-    add_line(p, GI_TEXT_OP, clip(p, op_text(n), 28));
+    add_line(p, GI_TEXT_OP, clip(p, gi_op_name(n), 28));
     add_unit(p, b);
     if (domain && *domain)
         add_line(p, GI_TEXT_NAME, clip(p, domain, 28));
@@ -316,21 +316,33 @@ typedef struct tally {
     uint32_t count;
 } tally;
 
-/* Operators of the group's nodes by number, most first, two to a line. */
+enum { MOST_OPS = 64 };
+
+static void count_op(tally *ops, size_t *n, const gi_node *node)
+{
+    const char *op = gi_op_name(node);
+    size_t k = 0;
+    while (k < *n && strcmp(ops[k].op, op) != 0)
+        k++;
+    if (k == *n && *n < MOST_OPS)
+        ops[(*n)++] = (tally){ op, 0 };
+    if (k < *n)
+        ops[k].count++;
+}
+
+/* Operators of the group's nodes by number, most first, two to a line; of fusions those inside. */
 static void add_tally(pen *p, const gi_group *g)
 {
-    enum { MOST_OPS = 64, SHOWN_OPS = 4 };
+    enum { SHOWN_OPS = 4 };
     tally ops[MOST_OPS];
     size_t n = 0;
     for (size_t i = 0; i < g->nodes.n; i++) {
-        const char *op = op_text(g->nodes.p[i]);
-        size_t k = 0;
-        while (k < n && strcmp(ops[k].op, op) != 0)
-            k++;
-        if (k == n && n < MOST_OPS)
-            ops[n++] = (tally){ op, 0 };
-        if (k < n)
-            ops[k].count++;
+        const gi_node *node = g->nodes.p[i];
+        const gi_block *inside = node->op == OP_Fusion ? gi_fusion_block(node) : NULL;
+        if (!inside)
+            count_op(ops, &n, node);
+        for (const gi_node *k = inside ? inside->first : NULL; k; k = k->next)
+            count_op(ops, &n, k);
     }
     gi_str line;
     gi_str_init(&line, p->arena);
@@ -352,13 +364,33 @@ static void add_tally(pen *p, const gi_group *g)
     }
 }
 
+static const char *scope_text(pen *p, const char *path, size_t length)
+{
+    const char *copy = gi_arena_strn(p->arena, path, length);
+    const char *tail = copy ? name_tail(copy) : "";
+    tail += strspn(tail, "/");
+    return *tail ? clip(p, tail, GI_NAME_MOST) : "main";
+}
+
+/* Where a part begins and ends: the scopes of its first node and its last. */
+static const char *part_text(pen *p, const gi_group *g)
+{
+    size_t n, m;
+    const char *a = gi_scope_of(g->nodes.p[0], &n), *b = gi_scope_of(g->nodes.p[g->nodes.n - 1], &m);
+    const char *from = scope_text(p, a, n), *to = scope_text(p, b, m);
+    return strcmp(from, to) ? gi_arena_printf(p->arena, "%s … %s", from, to) : from;
+}
+
 static void label_group(pen *p, const gi_box *b)
 {
     const gi_group *g = b->group;
-    const char *path = g->path + strspn(g->path, "/");
-    add_line(p, GI_TEXT_OP, *path ? clip(p, name_tail(g->path), GI_NAME_MOST) : "main");
+    const bool part = g->parts > 1;
+    add_line(p, GI_TEXT_OP, part ? part_text(p, g) : scope_text(p, g->path, strlen(g->path)));
     add_unit(p, b);
-    add_line(p, GI_TEXT_ATTR, gi_arena_printf(p->arena, "%u nodes%s", g->n_nodes, g->own ? " of its own" : ""));
+    const char *what = part     ? gi_arena_printf(p->arena, ", part %u of %u", g->part, g->parts)
+                       : g->own ? " of its own"
+                                : "";
+    add_line(p, GI_TEXT_ATTR, gi_arena_printf(p->arena, "%u nodes%s", g->n_nodes, what ? what : ""));
     add_tally(p, g);
 }
 

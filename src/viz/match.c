@@ -1,4 +1,6 @@
 /* What became what, between the pictures of a graph before and after: by the original names that nodes keep. */
+#include <inttypes.h>
+
 #include "viz/picture.h"
 
 static void *as_value(size_t i)
@@ -35,8 +37,11 @@ static bool put_origins(gi_smap *units, const gi_node *n, uint32_t unit)
     return true;
 }
 
+/* Parts are known by their nodes alone. */
 static char *group_key(gi_arena *a, const gi_group *g)
 {
+    if (g->parts > 1)
+        return gi_arena_printf(a, "part of %s with %" PRIu32, g->path, g->nodes.p[0]->id);
     return gi_arena_printf(a, "%s%s", g->own ? "own of " : "scope ", g->path);
 }
 

@@ -36,8 +36,9 @@ const gi_kind_style *gi_kind_get(gi_kind k);
 
 /* Nodes drawn as one box: those of a scope, or those that lie in a scope itself and in none inside it. */
 typedef struct gi_group {
-    const char *path; /* "/features/features.5" */
-    bool own;         /* only the scope's own nodes */
+    const char *path;     /* "/features/features.5" */
+    bool own;             /* only the scope's own nodes */
+    uint32_t part, parts; /* of one whose nodes are too many for one box: which, from 1; of how many */
     uint32_t n_nodes;
     gi_vec(const gi_node *) nodes; /* of the main block, in order */
 } gi_group;
@@ -198,6 +199,7 @@ typedef struct gi_label {
     gi_vec(gi_line) lines;
 } gi_label;
 
+const char *gi_op_name(const gi_node *n); /* the operator's name; not clean */
 gopt_status gi_label_box(gi_arena *a, const gi_picture *p, const gi_box *b, gi_label *label);
 const char *gi_label_type(gi_arena *a, const gi_type *t); /* short, clean */
 

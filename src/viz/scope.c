@@ -4,6 +4,8 @@
  * scopes; at first the whole graph is one box, and then the box that holds most nodes is opened, again and
  * again, while the boxes are few enough; scopes before nodes, so that the network's structure comes before
  * the arithmetic of its shapes. */
+#include <stdlib.h>
+
 #include "viz/picture.h"
 
 typedef struct scope {
@@ -29,6 +31,7 @@ typedef struct grouping {
     gi_vec(candidate) closed;
     gi_map *of;
     gi_map adopted; /* node to its adoption */
+    gi_map order;   /* node to its number in the schedule, from 1 */
 } grouping;
 
 static uint32_t weight(const gi_node *n)
@@ -142,10 +145,12 @@ static scope *find_scope(grouping *w, const char *path, size_t length)
 
 static gopt_status make_tree(grouping *w, const gopt_graph *g, const gi_map *folded)
 {
+    uintptr_t order = 0;
     for (const gi_node *n = g->main->first; n; n = n->next) {
         if (gi_map_get(folded, gi_key(n)))
             continue;
         size_t length;
+        GI_NEED(gi_map_put(&w->order, gi_key(n), (void *)++order));
         const char *path = path_of(&w->adopted, n, &length);
         scope *s = find_scope(w, path, length);
         if (!s || !gi_push(w->arena, &s->own, n))
@@ -202,7 +207,7 @@ static size_t find_largest(const grouping *w, bool own, size_t room)
     return best;
 }
 
-static gopt_status open_largest(grouping *w, size_t budget)
+static gopt_status open_largest(grouping *w, size_t budget, size_t *used)
 {
     size_t boxes = 1;
     for (int own = 0; own < 2; own++)
@@ -213,6 +218,7 @@ static gopt_status open_largest(grouping *w, size_t budget)
             boxes += cost(&w->closed.p[best]);
             GI_NEED(open_candidate(w, best));
         }
+    *used = boxes;
     return GOPT_OK;
 }
 
@@ -241,27 +247,77 @@ static bool put_all(grouping *w, scope *top, gi_group *group)
     return true;
 }
 
+typedef struct placed {
+    const gi_node *node;
+    size_t at; /* in the schedule */
+} placed;
+
+static int by_place(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* The group's nodes in parts, each a run of the schedule, so that arcs between the parts lead onward. */
+static gopt_status make_parts(grouping *w, const gi_group *whole, size_t parts)
+{
+    const size_t n = whole->nodes.n;
+    placed *p = GI_NEW_ARRAY(w->arena, placed, n);
+    GI_NEED(p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (placed){ whole->nodes.p[i], (uintptr_t)gi_map_get(&w->order, gi_key(whole->nodes.p[i])) };
+    qsort(p, n, sizeof *p, by_place);
+    for (size_t k = 0; k < parts; k++) {
+        gi_group *group = GI_NEW(w->arena, gi_group);
+        GI_NEED(group);
+        *group =
+            (gi_group){ .path = whole->path, .own = whole->own, .part = (uint32_t)k + 1, .parts = (uint32_t)parts };
+        for (size_t i = k * n / parts; i < (k + 1) * n / parts; i++) {
+            GI_NEED(gi_push(w->arena, &group->nodes, p[i].node) && gi_map_put(w->of, gi_key(p[i].node), group));
+            group->n_nodes += weight(p[i].node);
+        }
+    }
+    return GOPT_OK;
+}
+
+/* A group of each that was not opened. One that is a large part of the whole, since it has more in it than can be shown
+ * and no scopes, or too many, stands in parts instead, as far as boxes are left. */
+static gopt_status make_groups(grouping *w, size_t left)
+{
+    enum { PART = 12, MOST_PARTS = 48, LARGE = 8 };
+    for (size_t i = 0; i < w->closed.n; i++) {
+        const candidate *c = &w->closed.p[i];
+        if (c->own ? c->s->own.n <= FEW_OWN : c->s->total < 2) /* drawn as themselves */
+            continue;
+        gi_group *group = GI_NEW(w->arena, gi_group);
+        GI_NEED(group);
+        *group =
+            (gi_group){ .path = c->s->path, .own = c->own && c->s->children.n, .parts = 1, .n_nodes = nodes_in(c) };
+        GI_NEED(c->own ? put_own(w, c->s, group) : put_all(w, c->s, group));
+        size_t parts = group->nodes.n / PART < MOST_PARTS ? group->nodes.n / PART : MOST_PARTS;
+        parts = parts < left + 1 ? parts : left + 1;
+        if (parts > 1 && (size_t)group->n_nodes * LARGE >= w->root->total) {
+            left -= parts - 1;
+            GI_TRY(make_parts(w, group, parts));
+        }
+    }
+    return GOPT_OK;
+}
+
 gopt_status gi_scope_group(const gopt_graph *g, gi_arena *a, size_t budget, const gi_map *folded, gi_map *of)
 {
     grouping w = { .arena = a, .of = of };
     gi_smap_init(&w.by_path, a);
     gi_map_init(&w.adopted, a);
+    gi_map_init(&w.order, a);
     GI_NEED(w.root = GI_NEW(a, scope));
     w.root->path = "";
     GI_TRY(adopt(a, g, &w.adopted));
     GI_TRY(make_tree(&w, g, folded));
     GI_NEED(gi_push(a, &w.closed, (candidate){ w.root, false }));
-    GI_TRY(open_largest(&w, budget));
-    for (size_t i = 0; i < w.closed.n; i++) {
-        const candidate *c = &w.closed.p[i];
-        if (c->own ? c->s->own.n <= FEW_OWN : c->s->total < 2) /* drawn as themselves */
-            continue;
-        gi_group *group = GI_NEW(a, gi_group);
-        GI_NEED(group);
-        *group = (gi_group){ .path = c->s->path, .own = c->own && c->s->children.n, .n_nodes = nodes_in(c) };
-        GI_NEED(c->own ? put_own(&w, c->s, group) : put_all(&w, c->s, group));
-    }
-    return GOPT_OK;
+    size_t boxes;
+    GI_TRY(open_largest(&w, budget, &boxes));
+    return make_groups(&w, boxes < budget ? budget - boxes : 0);
 }
 
 /* ---- frames ---- */
