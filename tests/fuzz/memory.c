@@ -123,6 +123,8 @@ static gopt_status whole_way(gopt_ctx *cx, const char *model, const char *out)
         s = gopt_optimize(g, &(gopt_optimize_options){ .level = 2, .fuse = true, .verify_each = true }, &report);
     if (s == GOPT_OK)
         s = gopt_dot_pair(before, g, NULL, &dot);
+    if (s == GOPT_OK) /* by our own layout: there is no such program */
+        s = gopt_picture_save(before, g, NULL, out, GOPT_SVG, &(gopt_svg_options){ .helper = "/no/gopt" });
     if (s == GOPT_OK)
         s = gopt_onnx_save(g, out, NULL);
     if (s == GOPT_OK)
