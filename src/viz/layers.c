@@ -96,6 +96,43 @@ static uint32_t count_ranks(const gi_layers *l)
     return most + 1;
 }
 
+/* A layer that is wider than a picture may be is laid in several, one below the other: a tree of 1,500 leaves was 85,000
+ * wide and 1,000 high. */
+static gopt_status wrap_layers(gi_layers *const both[2], uint32_t ranks)
+{
+    enum { WIDEST = 8000 };
+    gi_arena *a = both[0]->arena;
+    uint32_t *rows = GI_NEW_ARRAY(a, uint32_t, ranks + 1), *first = GI_NEW_ARRAY(a, uint32_t, ranks + 1);
+    GI_NEED(rows && first);
+    for (int s = 0; s < 2 && both[s]; s++) {
+        const gi_layers *l = both[s];
+        double *width = GI_NEW_ARRAY(a, double, ranks + 1);
+        GI_NEED(width);
+        for (uint32_t v = 0; v < l->n_items; v++)
+            width[l->rank.p[v]] += l->w.p[v] + GAP_X;
+        for (uint32_t r = 0; r < ranks; r++) {
+            const uint32_t n = 1 + (uint32_t)(width[r] / WIDEST);
+            rows[r] = n > rows[r] ? n : rows[r];
+        }
+    }
+    for (uint32_t r = 0; r < ranks; r++)
+        first[r + 1] = first[r] + rows[r];
+    for (int s = 0; s < 2 && both[s]; s++) {
+        const gi_layers *l = both[s];
+        uint32_t *n = GI_NEW_ARRAY(a, uint32_t, ranks + 1), *seen = GI_NEW_ARRAY(a, uint32_t, ranks + 1);
+        GI_NEED(n && seen);
+        for (uint32_t v = 0; v < l->n_items; v++)
+            n[l->rank.p[v]]++;
+        for (uint32_t v = 0; v < l->n_items; v++) {
+            const uint32_t r = l->rank.p[v];
+            l->rank.p[v] = first[r] + (uint32_t)((uint64_t)seen[r]++ * rows[r] / n[r]);
+        }
+        both[s]->wrapped = first[ranks] > ranks;
+        both[s]->ranks = first[ranks];
+    }
+    return GOPT_OK;
+}
+
 gopt_status gi_layers_rank(gi_layers *l, gi_layers *other, const gi_anchors *anchors)
 {
     gi_layers *const both[2] = { l, other };
@@ -127,10 +164,7 @@ gopt_status gi_layers_rank(gi_layers *l, gi_layers *other, const gi_anchors *anc
         pull_down(both[s], &f[s], held[s]);
     }
     const uint32_t mine = count_ranks(l), its = other ? count_ranks(other) : 0;
-    l->ranks = mine > its ? mine : its;
-    if (other)
-        other->ranks = l->ranks;
-    return GOPT_OK;
+    return wrap_layers(both, mine > its ? mine : its);
 }
 
 /* ---- places where links pass ---- */
@@ -143,7 +177,7 @@ static gopt_status add_places(placing *p)
         const uint32_t from = l->rank.p[k->from], to = l->rank.p[k->to];
         k->first = (uint32_t)l->w.n;
         k->n = 0;
-        k->far = k->back || to <= from || to - from > MOST_SPAN;
+        k->far = k->back || to <= from || to - from > (l->wrapped ? 1 : MOST_SPAN);
         if (k->far)
             continue;
         uint32_t before = k->from;

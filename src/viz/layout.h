@@ -23,6 +23,8 @@ typedef struct gi_layers {
     gi_vec(double) w, h;
     gi_vec(uint32_t) rank;
     uint32_t ranks;
+    bool
+        wrapped; /* some layers are laid in several: links that pass any have no places, which would be as wide again */
     /* results */
     double *x;             /* of vertices, their middles; from 0 to width */
     double *row_y, *row_h; /* of layers */

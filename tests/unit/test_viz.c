@@ -264,6 +264,28 @@ static void test_layers_of_two(void **state)
     gi_arena_destroy(a);
 }
 
+/* A layer too wide for a picture is laid in several; what reads from it stands below them all. */
+static void test_wide_layers(void **state)
+{
+    (void)state;
+    enum { WIDE = 1000 };
+    gi_arena *a = gi_arena_create(cx);
+    gi_layers l;
+    gi_layers_init(&l, a);
+    for (uint32_t i = 0; i <= WIDE; i++)
+        assert_true(gi_layers_add(&l, 100, 20));
+    for (uint32_t i = 0; i < WIDE; i++)
+        assert_true(gi_push(a, &l.links, (gi_link){ .from = i, .to = WIDE }));
+    assert_int_equal(gi_layers_rank(&l, NULL, NULL), GOPT_OK);
+    for (uint32_t i = 0; i < WIDE; i++)
+        assert_true(l.rank.p[i] < l.rank.p[WIDE]);
+    assert_int_equal(gi_layers_place(&l), GOPT_OK);
+    gi_layers_rows(&l, NULL);
+    assert_true(l.ranks > 10);
+    assert_true(l.width < 10000 && l.width > 4000);
+    gi_arena_destroy(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_memory_runs_out), cmocka_unit_test(test_text_is_clean),
         cmocka_unit_test(test_text_is_escaped), cmocka_unit_test(test_wider_text_is_wider),
         cmocka_unit_test(test_layers),          cmocka_unit_test(test_layers_of_two),
+        cmocka_unit_test(test_wide_layers),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
