@@ -19,16 +19,21 @@ def skip(why):
     sys.exit(SKIP)
 
 
-def need(*more):
+def use(*packages):
     """Goes on in the interpreter that GOPT_PEERS_PYTHON names, where there is one, and skips without the packages."""
     python = os.environ.get("GOPT_PEERS_PYTHON")
     if python and os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
         sys.exit(subprocess.run([python, *sys.argv]).returncode)
-    for name in ("numpy", "onnx", "onnxruntime", *more):
+    for name in packages:
         try:
             importlib.import_module(name)
         except ImportError as e:
             skip(f"{e.name} is not installed; scripts/test says which packages the tests use")
+
+
+def need(*more):
+    """The same with what most tests use."""
+    use("numpy", "onnx", "onnxruntime", *more)
     importlib.import_module("onnxruntime").set_default_logger_severity(4)
 
 

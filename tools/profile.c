@@ -141,22 +141,6 @@ static const char *or_empty(const char *s)
     return s ? s : "";
 }
 
-/* What was considered for a step, and why not the others. */
-static json_t *json_tactics(const gopt_step_info *s)
-{
-    json_t *a = json_array();
-    for (size_t i = 0; i < s->n_tactics; i++) {
-        const gopt_tactic_info *k = &s->tactics[i];
-        json_array_append_new(
-            a, json_pack("{s:s, s:i, s:o, s:b, s:b, s:o, s:o, s:I, s:I, s:o}", "name", k->name, "variant", k->variant,
-                         "label", json_text(k->label), "takes", k->takes, "chosen", k->chosen, "estimate_ms",
-                         k->estimate_ms > 0 ? json_real(k->estimate_ms) : json_null(), "ms",
-                         k->ms > 0 ? json_real(k->ms) : json_null(), "workspace_bytes", (json_int_t)k->workspace_bytes,
-                         "weight_bytes", (json_int_t)k->weight_bytes, "why", json_text(k->why)));
-    }
-    return a;
-}
-
 /* A field of a .csv, in quotes where it needs them. */
 static void csv_field(FILE *f, const char *s)
 {
@@ -242,8 +226,16 @@ static gopt_status write_profile(tool *t, gopt_run_context *rc, times *m)
     return gopt_trace_save(t->cx, &m->profile, path);
 }
 
+static json_t *tactics_of(tool *t, const gopt_step_info *s)
+{
+    char *text = NULL;
+    json_t *j = gopt_tactics_json(t->cx, s, &text) == GOPT_OK ? json_loads(text, 0, NULL) : NULL;
+    gopt_text_free(t->cx, text);
+    return j;
+}
+
 /* Steps for the page. */
-static json_t *steps_json(gopt_run_context *rc, times *m)
+static json_t *steps_json(tool *t, gopt_run_context *rc, times *m)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < m->steps; i++) {
@@ -262,7 +254,7 @@ static json_t *steps_json(gopt_run_context *rc, times *m)
         json_object_set_new(o, "ms", json_real(median_of(m, i)));
         json_object_set_new(o, "gflop", json_real(s->gflop));
         json_object_set_new(o, "bytes", json_integer((json_int_t)s->bytes));
-        json_object_set_new(o, "tactics", json_tactics(s));
+        json_object_set_new(o, "tactics", tactics_of(t, s));
         json_array_append_new(a, o);
     }
     return a;
@@ -304,7 +296,7 @@ gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gop
     if (s == GOPT_OK)
         s = write_others(t, before, after, &m);
     if (s == GOPT_OK && steps)
-        *steps = steps_json(rc, &m);
+        *steps = steps_json(t, rc, &m);
     times_free(&m);
     return s;
 }

@@ -97,6 +97,10 @@ typedef struct gopt_run_profile {
     double run_ms; /* the whole of the run that is told */
 } gopt_run_profile;
 
+/* The tactics that were considered for a step, as JSON text: [{"name", "variant", "label", "takes", "chosen",
+ * "estimate_ms", "ms", "workspace_bytes", "weight_bytes", "why"}, …]. Freed with gopt_text_free. */
+GOPT_API gopt_status gopt_tactics_json(gopt_ctx *cx, const gopt_step_info *s, char **text);
+
 /* A Chrome trace of that run in ONNX Runtime's form, for Perfetto and for ONNX Runtime's tools. */
 GOPT_API gopt_status gopt_trace_save(gopt_ctx *cx, const gopt_run_profile *p, const char *path);
 

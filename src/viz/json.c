@@ -29,6 +29,39 @@ gopt_status gi_json_save(gopt_ctx *cx, const char *path, json_t *j)
     return s;
 }
 
+static json_t *text_or_null(gopt_ctx *cx, const char *text)
+{
+    return text ? gi_json_text(cx, text) : json_null();
+}
+
+json_t *gi_json_tactics(gopt_ctx *cx, const gopt_step_info *s)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; a && i < s->n_tactics; i++) {
+        const gopt_tactic_info *k = &s->tactics[i];
+        json_array_append_new(
+            a, json_pack("{s:o, s:i, s:o, s:b, s:b, s:o, s:o, s:I, s:I, s:o}", "name", gi_json_text(cx, k->name),
+                         "variant", k->variant, "label", text_or_null(cx, k->label), "takes", k->takes, "chosen",
+                         k->chosen, "estimate_ms", k->estimate_ms > 0 ? json_real(k->estimate_ms) : json_null(), "ms",
+                         k->ms > 0 ? json_real(k->ms) : json_null(), "workspace_bytes", (json_int_t)k->workspace_bytes,
+                         "weight_bytes", (json_int_t)k->weight_bytes, "why", text_or_null(cx, k->why)));
+    }
+    return a;
+}
+
+gopt_status gopt_tactics_json(gopt_ctx *cx, const gopt_step_info *s, char **text)
+{
+    *text = NULL;
+    json_t *j = gi_json_tactics(cx, s);
+    char *dumped = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(j);
+    const size_t n = dumped ? strlen(dumped) + 1 : 0;
+    if (dumped && (*text = gi_alloc(cx, n)))
+        memcpy(*text, dumped, n);
+    free(dumped);
+    return *text ? GOPT_OK : GOPT_NO_MEMORY;
+}
+
 enum { MOST_NUMBERS = 64, MOST_TEXT = 400 };
 
 void gi_attr_text(gi_str *s, const gi_attr *a)

@@ -102,32 +102,6 @@ static void add_shapes(trace *t, json_t *args, const gi_node *n)
     set_count(t, args, "activation_size", b.read);
 }
 
-/* What was considered: "onednn_conv:0" → "0.12 ms", or why not. */
-static json_t *tactics_of(trace *t, const gopt_step_info *s)
-{
-    json_t *j = json_object();
-    for (size_t i = 0; i < s->n_tactics; i++) {
-        const gopt_tactic_info *k = &s->tactics[i];
-        const char *time = k->ms > 0            ? gi_arena_printf(t->arena, "%.4g ms", k->ms)
-                           : k->estimate_ms > 0 ? gi_arena_printf(t->arena, "about %.4g ms", k->estimate_ms)
-                                                : "";
-        const char *text =
-            gi_arena_printf(t->arena, "%s%s%s%s%s",
-                            k->chosen ? "chosen"
-                            : time    ? time
-                                      : "",
-                            k->chosen && *time ? ", " : "", k->chosen ? time : "",
-                            k->why && !k->chosen ? (*time ? ", " : "") : "", k->why && !k->chosen ? k->why : "");
-        const char *name = gi_arena_printf(t->arena, "%s:%d", k->name, k->variant);
-        if (!name || !text) {
-            t->failed = true;
-            return j;
-        }
-        set_text(t, j, name, text);
-    }
-    return j;
-}
-
 static json_t *step_args(trace *t, size_t i)
 {
     const gopt_step_times *m = &t->p->steps[i];
@@ -143,7 +117,7 @@ static json_t *step_args(trace *t, size_t i)
     set_count(t, args, "graph_index", i);
     set_text(t, args, "backend", s->backend);
     set_text(t, args, "tactic", s->tactic);
-    set(t, args, "tactics", tactics_of(t, s));
+    set(t, args, "tactics", gi_json_tactics(t->cx, s));
     set(t, args, "origins", origins);
     set(t, args, "ms", json_real(m->ms));
     set(t, args, "median_ms", json_real(m->median_ms));

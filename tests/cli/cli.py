@@ -348,8 +348,9 @@ class Outputs(Case):
     def test_tactics(self):
         self.gopt("run", "net.onnx", "--profile", "t.json", "--tactics", "reference")
         for e in json.loads((self.dir / "t.json").read_text()):
-            if e["cat"] == "Node":
-                self.assertEqual(e["args"]["tactic"], "reference")
+            if e["cat"] != "Node":
+                continue
+            self.assertEqual(e["args"]["tactic"], "reference")
             chosen = [t for t in e["args"]["tactics"] if t["chosen"]]
             self.assertEqual([t["name"] for t in chosen], ["reference"])
             self.assertTrue(all(t["takes"] or t["why"] for t in e["args"]["tactics"]))

@@ -3,13 +3,15 @@
 
   page.py CASE GOPT [FOLDER]     CASE: a class below, or all; screenshots go to FOLDER
 
-Needs the Python package playwright, and chromium (its own, or Debian's); exit 77, which ctest calls skipped, without.
+Needs the Python package playwright, and chromium (Debian's, or its own); exit 77, which ctest calls skipped, without.
+GOPT_PEERS_PYTHON names an interpreter that has the package, as scripts/test sets one up.
 """
 import base64, json, os, pathlib, shutil, subprocess, sys, tempfile, unittest, zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent / "scale")]
+sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent / "scale"), str(HERE.parent)]
 import onnx_bytes as ox  # noqa: E402
+import peers  # noqa: E402
 
 GOPT = FOLDER = BROWSER = None
 DIGITS = HERE.parent.parent / "examples" / "digits.onnx"
@@ -369,11 +371,8 @@ def main():
     global GOPT, FOLDER, BROWSER
     case, GOPT = sys.argv[1], str(pathlib.Path(sys.argv[2]).resolve())
     FOLDER = sys.argv[3] if len(sys.argv) > 3 else None
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        print("skipped: the Python package playwright is missing")
-        return 77
+    peers.use("playwright")
+    from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         try:
