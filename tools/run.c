@@ -399,9 +399,10 @@ static gopt_status run_steps(running *r)
         timing_print(t, &r->timing, r->samples);
     if (t->o.profile || t->o.trex || t->o.explorer || t->page)
         TRY(profile(r));
-    TRY(page_write(t));
     if (t->o.worth)
         TRY(worth_measure(t, r->g, &r->engine, r->rc[0], r->in, r->n_in, &r->worth));
+    page_put(t, "worth", json_incref(r->worth));
+    TRY(page_write(t));
     if (t->o.json)
         TRY(write_json(r));
     return s;

@@ -101,8 +101,30 @@ class Looks(Case):
             self.assertEqual(dark.get_attribute("html", "data-theme"), theme)
             self.shot(dark, f"digits-{theme}")
         self.assertEqual(self.errors, [])
+
+    def test_print(self):
+        """On paper: the graph in sheets, light, both halves of the ledger, and all tables with their heads."""
+        page = self.show(self.make(DIGITS, command="run"), color_scheme="dark")
+        page.click("[data-tab=time]")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
         page.emulate_media(media="print")
-        self.assertTrue(page.is_visible("#title"))
+        self.assertEqual(page.get_attribute("html", "data-theme"), "light")
+        for sight in ("#title", ".printed canvas", "#why article", "#time th button", "#memory svg", "#facts th"):
+            self.assertTrue(page.locator(sight).first.is_visible(), sight)
+        for hidden in ("#tabs", "#search", ".toolbar", ".pane canvas"):
+            self.assertFalse(page.locator(hidden).first.is_visible(), hidden)
+        heads = page.locator("#why h2").all_inner_texts()
+        kinds = sorted({m[0] for m in self.data["models"][0]["remarks"]})
+        self.assertEqual(heads, [["Applied", "Declined", "Findings"][k] for k in kinds])
+        ink = page.evaluate("(() => { const c = document.querySelector('.printed canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) n += d[i] < 200; return n / (c.width * c.height) })()")
+        self.assertGreater(ink, 0.003)
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.emulate_media(media="screen")
+        self.assertEqual(page.get_attribute("html", "data-theme"), "dark")
+        self.assertEqual(page.locator(".printed canvas").count(), 0)
+        if FOLDER:
+            page.pdf(path=str(pathlib.Path(FOLDER) / "digits.pdf"), print_background=True)
+        self.assertEqual(self.errors, [])
 
 
 class Moves(Case):
@@ -142,7 +164,10 @@ class Moves(Case):
     def test_side_by_side(self):
         self.page.click("#second")
         self.assertEqual(self.page.locator(".pane").count(), 2)
+        self.page.evaluate("gopt.graph.panes.forEach(p => p.pan(-5000, 0))")
         self.page.evaluate("gopt.graph.pickItem(gopt.graph.panes[1], [...gopt.graph.panes[1].scene.tree.items.values()].find(i => i.type === 2))")
+        seen = self.page.evaluate("(() => { const p = gopt.graph.panes[0], i = [...p.pickedItems][0], v = p.view; return [i.x * v.k + v.x, i.y * v.k + v.y] })()")
+        self.assertTrue(0 <= seen[0] <= 1400 and 0 <= seen[1] <= 900, seen)
         sizes = self.page.evaluate("gopt.graph.panes.map(p => p.pickedItems.size)")
         self.assertGreater(min(sizes), 0)
         self.shot(self.page, "side-by-side")
@@ -209,6 +234,42 @@ class Runs(Case):
         page.click("[data-tab=memory]")
         self.assertGreaterEqual(page.locator("#memory .memory rect").count(), len(buffers))
         self.shot(page, "memory")
+
+    def test_worth(self):
+        """What fusions are worth is what the run's JSON says."""
+        page = self.show(self.make(DIGITS, "--worth", "--duration", "0.05", command="run"))
+        worth = self.data["models"][0]["worth"]
+        for shown, told in zip(worth, self.facts["worth"], strict=True):
+            self.assertEqual(shown["fusion"], told["fusion"])
+            for key in ("places", "ms", "spread_ms", "of_ms", "bytes"):
+                self.assertAlmostEqual(shown[key], told[key], places=6)
+        page.click("[data-tab=time]")
+        self.assertEqual(page.locator("#time .worth .d-bar").count(), len(worth))
+        self.assertIn("all fusions", page.inner_text("#time .worth"))
+        self.assertEqual(self.errors, [])
+
+    def test_placement(self):
+        """Regions that fell apart are told with their reason."""
+        nodes = [ox.node("Sin", ["x"], ["a"], "/a"), ox.node("Cos", ["a"], ["b"], "/b"), ox.node("NonZero", ["b"], ["y"], "/where")]
+        (self.dir / "placed.onnx").write_bytes(ox.model(ox.graph(nodes, [ox.value("x", [4, 8])], [ox.value("y", [2, "n"], 7)])))
+        page = self.show(self.make("placed.onnx", command="run"))
+        reasons = [s for s in self.data["models"][0]["run"]["steps"] if s["reason"] or s["region"]]
+        page.click("[data-tab=facts]")
+        self.assertEqual("Placed elsewhere" in page.inner_text("#facts"), bool(reasons))
+        self.assertEqual(self.errors, [])
+
+    def test_aten(self):
+        """Operators of PyTorch that nothing here runs stand there with what to do about them."""
+        (self.dir / "aten.onnx").write_bytes(ox.model(ox.graph([ox.node("nothing_like_it", ["x"], ["y"], "/head/odd", domain="org.pytorch.aten")],
+            [ox.value("x", [2])], [ox.value("y", [2])]), domains=("org.pytorch.aten",)))
+        page = self.show(self.make("aten.onnx", command="inspect"))
+        page.click("[data-tab=facts]")
+        text = page.inner_text("#facts")
+        for u in self.facts["unsupported"]:
+            self.assertIn(u["node"], text)
+            self.assertIn(u["fix"][:60], text)
+        self.assertTrue(self.facts["unsupported"])
+        self.assertEqual(self.errors, [])
 
     def test_looks(self):
         page = self.show(self.make(DIGITS, "--iterations", "20", command="run"))

@@ -287,7 +287,21 @@ async function start() {
       setTheme(e.matches ? "dark" : "light");
       report.recolor();
     });
-    addEventListener("beforeprint", () => ["time", "memory", "facts"].forEach(n => report.make(n)));
+    let theme = "light";
+    addEventListener("beforeprint", () => {
+      ["time", "memory", "facts"].forEach(n => report.make(n));
+      report.ledger.showAll();
+      theme = dark ? "dark" : "light";
+      setTheme("light");                 /* paper is */
+      report.recolor();
+      report.graph.print();
+    });
+    addEventListener("afterprint", () => {
+      setTheme(theme);
+      report.recolor();
+      report.ledger.showPage();
+      report.graph.printed.replaceChildren();
+    });
     window.gopt = report;
     requestAnimationFrame(() => requestAnimationFrame(() => {
       document.documentElement.dataset.goptMs = Math.round(performance.now() - started);

@@ -35,7 +35,7 @@ class Details {
     const s = model.json.summary, stage = model.stages[k], first = model.stages[0], last = model.stages[model.last];
     const parts = [this.heading("model", tail(model.title), model.title !== tail(model.title) ? clip(model.title, 120) : "")];
     const big = el("div", { class: "cards" },
-      card(countText(first.nodes) + " \u2192 " + countText(last.nodes), "nodes"),
+      card(first.nodes === last.nodes ? countText(first.nodes) : countText(first.nodes) + " \u2192 " + countText(last.nodes), "nodes"),
       s ? card(countText(s.fusions), "fused regions") : null,
       s ? card(bytesText(s.parameter_bytes_after), "weights") : null,
       model.run ? card(msText(model.run.latency), "latency (median)") : null);

@@ -59,7 +59,7 @@ function boxSize(item, model) {
 
 /* ---- drawing ---- */
 
-const MOST_LONG_LINES = 600;  /* from afar: more than that melt into one grey, and cost most of the time */
+const MOST_LONG_LINES = 600;  /* more than that melt into one grey, and cost most of the time: some stand for all */
 
 class Painter {
   /* style(item, rec): colours of a box, or null where it is not to be seen; marks: sets of items to point out. */
@@ -138,7 +138,7 @@ class Painter {
       return b[0] <= this.x1 && b[1] <= this.y1 && b[2] >= this.x0 && b[3] >= this.y0 && o.hopShown(h);
     });
     const spread = h => (h.box[2] - h.box[0] + h.box[3] - h.box[1]) * view.k > 120;
-    const long = view.k < 0.16 ? seen.reduce((c, h) => c + spread(h), 0) : 0, each = Math.ceil(long / MOST_LONG_LINES);
+    const long = seen.reduce((c, h) => c + spread(h), 0), each = Math.ceil(long / MOST_LONG_LINES);
     let passed = 0;
     for (const h of seen) {
       if (each > 1 && spread(h) && passed++ % each && !(o.hot && o.hot.has(h))) continue;
@@ -155,7 +155,7 @@ class Painter {
       ctx.globalAlpha = 1;
     }
     if (n) {
-      if (view.k < 0.16) ctx.globalAlpha = 0.6;
+      ctx.globalAlpha = each > 1 ? 0.3 : view.k < 0.16 ? 0.6 : 1;
       ctx.strokeStyle = ink.edge;
       ctx.stroke(plain);
       ctx.globalAlpha = 1;

@@ -8,6 +8,7 @@ class Facts {
     holder.append(el("div", { class: "page-head" }, el("h1", {}, "Model and passes"), el("p", { class: "dim name" }, clip(m.title, 300))));
     this.unsupported(j.unsupported || []);
     this.aten(j.aten || []);
+    if (m.run) this.placement(m.run);
     this.interface(m);
     this.passes(m);
     this.weights(m);
@@ -28,6 +29,17 @@ class Facts {
     if (!list.length) return;
     this.section("Operators of PyTorch", "What an exporter left, and what became of it.", table(["operator", "place", "outcome", "what", "fix"], list.slice(0, 500).map(a =>
       [clip((a.operator || "") + (a.overload ? "." + a.overload : ""), 60), clip(a.node || "", 80), a.outcome || "", clip(a.what || "", 200), clip(a.fix || "", 200)])));
+  }
+
+  /* Steps that run elsewhere than was asked, and regions that no kernel took whole, by reason. */
+  placement(run) {
+    const groups = new Map();
+    for (const s of run.steps) for (const why of [s.reason ? "runs on " + s.backend + ": " + s.reason : null, s.region ? "a region fell apart: " + s.region : null])
+      if (why) groups.set(why, [...(groups.get(why) || []), s]);
+    if (!groups.size) return;
+    this.section("Placed elsewhere", "Steps that run otherwise than was asked, and why.", [...groups.entries()].sort((a, b) => b[1].length - a[1].length).slice(0, 100).map(([why, steps]) =>
+      el("article", { class: "why k1" }, el("div", { class: "why-head" }, el("b", {}, clip(why, 400)), el("span", { class: "count" }, countText(steps.length) + "\u00d7")),
+        el("div", { class: "places" }, steps.slice(0, 12).map(s => el("button", { type: "button", class: "link name", onclick: () => this.report.goToStep(s) }, clip(s.op + "  " + s.name, 80)))))));
   }
 
   interface(m) {

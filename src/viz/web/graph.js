@@ -22,7 +22,8 @@ class GraphTab {
     this.second = false;
     this.holder = clear(holder);
     this.area = el("div", { class: "panes" });
-    this.holder.append(this.area);
+    this.printed = el("div", { class: "printed" });
+    this.holder.append(this.area, this.printed);
     this.place();
   }
 
@@ -36,6 +37,7 @@ class GraphTab {
       key: (p, e) => this.key(p, e),
       moved: p => this.follow(p),
       ready: p => p.start(),
+      covered: () => $("legend").childElementCount ? $("legend").offsetHeight + 20 : 0,
       tip: (p, item) => this.tip(p, item),
     }, label);
   }
@@ -338,6 +340,25 @@ class GraphTab {
     if (on) b.start();
   }
 
+  /* For paper: what the panes show, from the top, in as many sheets as it takes to be read, eight at most. */
+  print() {
+    const W = 1000, H = 1300, MOST = 8, sheets = [];
+    for (const p of this.second ? this.panes : [this.panes[0]]) {
+      const l = p.scene.layout, k = Math.min(1, (W - 40) / Math.max(1, l.width), (H * MOST - 40) / Math.max(1, l.height));
+      const high = l.height * k + 40;
+      sheets.push(el("h2", {}, p.model.stages[p.k].pass + ", " + plural(p.model.stages[p.k].nodes, "node")));
+      for (let y = 0; y < high; y += H) {
+        const sheet = el("canvas", { width: 2 * W, height: Math.ceil(2 * Math.min(H, high - y)) }), ctx = sheet.getContext("2d");
+        ctx.scale(2, 2);
+        ctx.fillStyle = inkColors().paper;
+        ctx.fillRect(0, 0, W, H);
+        this.paint(p, ctx, { k, x: (W - l.width * k) / 2, y: 20 - y }, [W, H]);
+        sheets.push(sheet);
+      }
+    }
+    this.printed.replaceChildren(...sheets);
+  }
+
   setOverlay(o) {
     this.overlay = o;
     for (const p of this.panes) {
@@ -394,9 +415,16 @@ class GraphTab {
     } else {
       this.picked = { rec, k: p.k, model: p.model };
       this.mark();
+      for (const other of this.second ? this.panes : []) if (other !== p) this.showPicked(other);
       this.report.details.node(p.model, rec, p.k);
     }
     this.report.say(item.type === SCOPE ? "scope " + item.label : nameOf(rec || item.rec, p.model));
+  }
+
+  /* The other pane shows what was picked here. */
+  showPicked(p) {
+    const first = this.hold ? null : [...p.pickedItems][0];
+    if (first) p.showIfHidden(first.x, first.y, first.w, first.h);
   }
 
   unpick(p) {
@@ -425,6 +453,7 @@ class GraphTab {
       const shown = p.scene.tree.visible(item);
       p.show(shown.x, shown.y, shown.w, shown.h, near !== false);
     }
+    if (this.second) this.showPicked(this.panes[1]);
   }
 
   /* A remark's place: before on the left, after on the right, both marked. */

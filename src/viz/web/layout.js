@@ -2,11 +2,12 @@
  * it. All steps are linear in nodes and edges, but for sorting within a layer.
  *
  *   layers by the longest path - dummies where an edge passes layers - order by barycenters, a few sweeps - x by
- *   drawing each to the mean of its neighbours, in order and without overlap (pool adjacent violators)
+ *   drawing each to the mean of its neighbours, in order and without overlap (pool adjacent violators); layers that are
+ *   far too wide become several rows
  *
  * Where things stood before is the first order, so that little moves when the stage changes. */
 
-const GAP_X = 18, GAP_Y = 30, PAD = 14, HEAD = 26, MOST_SPAN = 24;
+const GAP_X = 18, GAP_Y = 30, PAD = 14, HEAD = 26, MOST_SPAN = 24, WIDEST = 5000;
 
 /* One line within one container: from a child (or its upper border) to a child (or its lower border). */
 class Hop {
@@ -196,6 +197,7 @@ class Layers {
     this.rankAll();
     this.addDummies();
     this.orderAll();
+    this.wrapRows();
     this.placeX();
     this.placeY();
     this.trace();
@@ -348,6 +350,35 @@ class Layers {
       if (s % 2 === 0) for (let r = 1; r < this.ranks; r++) sort(rows[r], this.up);
       else for (let r = this.ranks - 2; r >= 0; r--) sort(rows[r], this.down);
     }
+  }
+
+  /* Layers far wider than the whole is high become several rows: nothing in a layer feeds its neighbours. */
+  wrapRows() {
+    let area = 0;
+    this.kids.forEach((c, v) => { area += (this.w[v] + GAP_X) * (this.h[v] + GAP_Y); });
+    const most = Math.max(WIDEST, 1.6 * Math.sqrt(area)), rows = [];
+    for (const row of this.rows) {
+      let part = [], width = 0;
+      for (const v of row) {
+        if (width + this.w[v] > most && part.length) {
+          rows.push(part);
+          part = [];
+          width = 0;
+        }
+        part.push(v);
+        width += this.w[v] + GAP_X;
+      }
+      rows.push(part);
+    }
+    if (rows.length === this.rows.length) return;
+    rows.forEach((row, r) => {
+      for (const v of row) {
+        if (v < this.kids.length) this.rank[v] = r;
+        else this.dummyRank[v - this.kids.length] = r;
+      }
+    });
+    this.rows = rows;
+    this.ranks = rows.length;
   }
 
   /* Nearest places to `want` in the row's order that do not overlap. */

@@ -96,6 +96,18 @@ class Ledger {
     if (!shown.length) this.rows.append(el("p", { class: "dim" }, "Nothing here."));
   }
 
+  /* For paper: what was applied and what was declined, one after the other. */
+  showAll() {
+    const kind = this.kind, rule = this.rule, all = [];
+    this.rule = "";
+    for (this.kind = 0; this.kind < 3; this.kind++) {
+      this.showPage();
+      if (this.remarks.some(m => m.kind === this.kind)) all.push(el("h2", {}, ["Applied", "Declined", "Findings"][this.kind]), ...this.rows.children);
+    }
+    [this.kind, this.rule] = [kind, rule];
+    clear(this.rows).append(...all);
+  }
+
   /* Remarks of one rule that give the same reason stand together: twelve equal layers decline everything twelve times. */
   alike(list) {
     const groups = new Map();

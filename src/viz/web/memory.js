@@ -29,7 +29,7 @@ class MemoryTab {
       const w = X(b.last + 1) - X(b.first), h = Y(b.offset) - Y(b.offset + b.bytes);
       out.push(svg("g", { class: "seg", onclick: () => step && this.report.goToStep(step) }, svg("title", {}, clip((b.work ? "room to work in for " : "") + (b.name || "a tensor") + "  |  " + bytesText(b.bytes) + " at " + countText(b.offset) + "  |  steps " + b.first + " to " + b.last, 300)),
         svg("rect", { x: X(b.first).toFixed(1), y: Y(b.offset + b.bytes).toFixed(1), width: Math.max(1, w - 0.5).toFixed(1), height: Math.max(1, h - 0.5).toFixed(1), fill: c.fill, stroke: c.line, "stroke-width": 0.8 }),
-        w > 60 && h > 14 ? svg("text", { x: (X(b.first) + 4).toFixed(1), y: (Y(b.offset + b.bytes) + 12).toFixed(1), fill: c.text }, clip(tail(b.name), Math.floor(w / 6))) : null));
+        w > 60 && h > 14 ? svg("text", { x: (X(b.first) + 4).toFixed(1), y: (Y(b.offset + b.bytes) + 12).toFixed(1), fill: c.text }, fitting(tensorName(b.name), Math.floor((w - 6) / 6.1))) : null));
     }
     out.push(svg("line", { x1: X(at + 0.5), x2: X(at + 0.5), y1: 0, y2: H, class: "peak" }), svg("text", { x: L, y: H + 15, class: "axis" }, "step 0"), svg("text", { x: W, y: H + 15, class: "axis", "text-anchor": "end" }, "step " + (steps - 1)));
     return el("div", { class: "chart-box" }, svg("svg", { class: "flame memory", viewBox: `0 0 ${W} ${H + 20}`, role: "img", "aria-label": "memory map" }, out));

@@ -5,7 +5,8 @@
 const MARGIN = 300, LEAST_K = 0.004, MOST_K = 3;
 
 class Pane {
-  /* hooks: paint(ctx, view, size), pick(item, event), toggle(item), key(event, pane), moved(pane), present(item) */
+  /* hooks: paint(ctx, view, size), pick(item, event), toggle(item), key(event, pane), moved(pane), present(item), covered(): pixels at
+   * the lower edge that something lies over */
   constructor(hooks, label) {
     this.hooks = hooks;
     this.view = { x: 0, y: 0, k: 1 };
@@ -127,9 +128,10 @@ class Pane {
   fit() {
     if (!this.size || !this.scene) return;
     const l = this.scene.layout, w = Math.max(1, l.width), h = Math.max(1, l.height), pad = 24;
-    const whole = Math.min((this.size[0] - 2 * pad) / w, (this.size[1] - 2 * pad) / h, 1.15);
+    const high = this.size[1] - pad - Math.max(pad, this.hooks.covered ? this.hooks.covered() : 0);
+    const whole = Math.min((this.size[0] - 2 * pad) / w, high / h, 1.15);
     const k = Math.max(LEAST_K, whole);
-    this.view = { k, x: (this.size[0] - w * k) / 2, y: Math.max(pad, (this.size[1] - h * k) / 2) };
+    this.view = { k, x: (this.size[0] - w * k) / 2, y: pad + Math.max(0, (high - h * k) / 2) };
     this.after();
   }
 
@@ -139,7 +141,7 @@ class Pane {
     const l = this.scene.layout, pad = 24;
     const wide = Math.min((this.size[0] - 2 * pad) / Math.max(1, l.width), 1);
     const whole = Math.min(wide, (this.size[1] - 2 * pad) / Math.max(1, l.height));
-    if (whole > 0.45 || l.height * wide < this.size[1] * 1.2) return this.fit();
+    if (whole > 0.45 || wide > 0.2 && l.height * wide < this.size[1] * 1.2) return this.fit();
     const k = Math.max(wide, 0.5);
     const first = this.scene.tree.root.children.reduce((a, c) => (!a || c.y < a.y ? c : a), null);
     const cx = wide >= 0.5 ? l.width / 2 : first ? first.x + first.w / 2 : l.width / 2;
@@ -171,6 +173,14 @@ class Pane {
     k = Math.max(LEAST_K, Math.min(k, most, MOST_K));
     this.view = { k, x: this.size[0] / 2 - (x + w / 2) * k, y: this.size[1] / 2 - (y + h / 2) * k };
     this.after();
+  }
+
+  /* Brings a rectangle into view where none of it can be seen; the scale stays. */
+  showIfHidden(x, y, w, h) {
+    if (!this.size) return;
+    const v = this.view, x0 = x * v.k + v.x, y0 = y * v.k + v.y;
+    if (x0 < this.size[0] && y0 < this.size[1] && x0 + w * v.k > 0 && y0 + h * v.k > 0) return;
+    this.show(x, y, w, h, false);
   }
 
   itemAt(px, py) {

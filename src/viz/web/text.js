@@ -18,6 +18,19 @@ function tail(name) {
   return cut >= 0 ? name.slice(cut + 1) : name;
 }
 
+/* A text where `most` characters have room: whole, or its first word or two, or nothing. */
+function fitting(s, most) {
+  s = clean(s);
+  if (s.length <= most) return s;
+  const cut = s.slice(0, most + 1).search(/[+ ][^+ ]*$/);
+  return cut > 2 ? s.slice(0, cut) : most >= 6 ? clip(s, most) : "";
+}
+
+/* The last part of a tensor's name, without what exporters put behind all of them. */
+function tensorName(name) {
+  return tail(name).replace(/_output_\d+$/, "");
+}
+
 /* What tells a node from its neighbours: the last part of its name, or the one before where that only repeats the operator. */
 function shortName(name, op, around) {
   const parts = name.split("/").filter(p => p);
@@ -42,7 +55,7 @@ function el(tag, attrs, ...children) {
     else if (k === "class") e.className = v;
     else e.setAttribute(k, v === true ? "" : v);
   }
-  for (const c of children.flat()) if (c !== null && c !== undefined && c !== false) e.append(c);
+  for (const c of children.flat(Infinity)) if (c !== null && c !== undefined && c !== false) e.append(c);
   return e;
 }
 
@@ -53,7 +66,7 @@ function svg(tag, attrs, ...children) {
     if (k.startsWith("on")) e.addEventListener(k.slice(2), v);
     else e.setAttribute(k, v);
   }
-  for (const c of children.flat()) if (c !== null && c !== undefined) e.append(c);
+  for (const c of children.flat(Infinity)) if (c !== null && c !== undefined) e.append(c);
   return e;
 }
 

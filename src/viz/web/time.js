@@ -112,6 +112,8 @@ class Run {
   }
 }
 
+const THIN = 0.4;  /* of the flame's width of 1200 */
+
 class TimeTab {
   constructor(report, holder) {
     this.report = report;
@@ -136,6 +138,8 @@ class TimeTab {
     holder.append(el("section", { class: "block" }, two));
     this.block("Roofline", "Work for each byte moved against speed; the roof is what this machine reached on a product and on a pass over memory" +
       (j.ceilings.ops ? "." : " (taken from the fastest steps)."), this.roofline());
+    const worth = report => report.models[0].json.worth || [];
+    if (worth(this.report).length) this.block("What fusion is worth", "The network timed again with these regions taken apart, alternating with the whole; \u00b1 two deviations.", this.worth(worth(this.report)));
     if (j.series.length > 3) this.block("Latency of " + plural(j.iterations, "run"), "How they spread, and one after the other.", this.latency());
     this.block("Every step", "Click a head to sort, a row to see it in the graph.", this.table());
   }
@@ -169,13 +173,14 @@ class TimeTab {
 
   /* Rows of segments: up to three levels of modules, the steps, the original nodes. */
   flame() {
-    const { run } = this, W = 1200, H = 19, levels = 3, segs = [];
+    const { run } = this, W = 1200, H = 19, segs = [];
     const paths = run.steps.map(s => {
       const recs = run.nodesOf(s);
       return recs.length ? scopePath(recs[0]) : [];
     });
     let shared = 0;
     while (paths.length > 1 && paths.every(p => p.length > shared + 1 && p[shared] === paths[0][shared]) ) shared++;
+    const levels = Math.min(3, Math.max(0, ...paths.map(p => p.length - shared)));
     const x0 = [];
     let at = 0;
     for (const s of run.steps) {
@@ -205,10 +210,10 @@ class TimeTab {
     });
     const h = (levels + 2) * (H + 2);
     return el("div", { class: "chart-box" }, svg("svg", { class: "flame", viewBox: `0 0 ${W} ${h}`, role: "img", "aria-label": "steps by time" },
-      segs.filter(s => s.w > 0.25).map(s => svg("g", { class: s.step || s.rec ? "seg" : "", onclick: s.step ? () => this.report.goToStep(s.step) : s.rec ? () => this.report.goTo(s.rec, 0) : null },
+      mergeThin(segs).map(s => svg("g", { class: s.step || s.rec ? "seg" : "", onclick: s.step ? () => this.report.goToStep(s.step) : s.rec ? () => this.report.goTo(s.rec, 0) : null },
         svg("title", {}, clip(s.title.replace(/\n/g, "  |  "), 300)),
         svg("rect", { x: s.x.toFixed(2), y: s.row * (H + 2), width: Math.max(0.4, s.w - 0.6).toFixed(2), height: H, rx: 2, fill: s.color.fill, stroke: s.color.line, "stroke-width": 0.7 }),
-        s.w > 24 ? svg("text", { x: (s.x + 4).toFixed(2), y: s.row * (H + 2) + 13, fill: s.color.text }, clip(s.text, Math.max(2, Math.floor((s.w - 6) / 6.5)))) : null))));
+        s.w > 24 ? svg("text", { x: (s.x + 4).toFixed(2), y: s.row * (H + 2) + 13, fill: s.color.text }, fitting(s.text, Math.floor((s.w - 7) / 6.1))) : null))));
   }
 
   groups(key) {
@@ -224,8 +229,18 @@ class TimeTab {
       list.length > 12 ? el("div", { class: "dim small" }, "and " + (list.length - 12) + " more: " + msText(list.slice(12).reduce((a, x) => a + x[1].ms, 0))) : null);
   }
 
+  worth(list) {
+    const most = Math.max(1e-9, ...list.map(w => Math.abs(w.ms)));
+    return el("div", { class: "worth" }, list.map(w => {
+      const clear = Math.abs(w.ms) > w.spread_ms;
+      return el("div", { class: "d-bar wide" + (clear ? "" : " dim") }, el("span", { class: "name" }, (w.fusion === "all" ? "all fusions" : clip(w.fusion, 60)) + "  " + countText(w.places) + "\u00d7"),
+        el("span", { class: "bar" }, barOf(w.ms > 0 ? w.ms / most : 0, clear ? "is" : "was")),
+        el("span", { class: "num" }, (w.ms < 0 ? "\u2212" : "") + msText(Math.abs(w.ms)) + " \u00b1 " + msText(w.spread_ms) + (w.bytes > 0 ? ", " + bytesText(w.bytes) + " less moved" : "") + (clear ? "" : ", no more than the noise")));
+    }));
+  }
+
   roofline() {
-    const { run } = this, W = 760, H = 330, L = 62, B = 36, pts = run.steps.filter(s => s.gflop > 0 && s.bytes > 0 && s.ms > 0);
+    const { run } = this, W = 1100, H = 360, L = 62, B = 36, pts = run.steps.filter(s => s.gflop > 0 && s.bytes > 0 && s.ms > 0);
     if (!pts.length || !run.peakOps) return el("p", { class: "dim" }, "No step says how many operations it does.");
     const xs = pts.map(s => s.gflop * 1e9 / s.bytes), ys = pts.map(s => s.gflop / s.ms * 1e12);
     const lo = Math.log10(Math.min(0.1, ...xs)) - 0.1, hi = Math.log10(Math.max(100, ...xs)) + 0.2;
@@ -265,6 +280,26 @@ class TimeTab {
       { v: s.ms > 0 ? s.bytes / s.ms : 0, t: s.ms > 0 ? bytesText(s.bytes / s.ms * 1e3) : "" }, { v: s.gflop, t: s.gflop ? opsText(s.gflop * 1e9) : "" }, { v: s.bytes, t: bytesText(s.bytes) }]),
       i => this.report.goToStep(run.steps[i]), 4);
   }
+}
+
+/* Segments too thin to be drawn become one with their neighbours in the row. */
+function mergeThin(segs) {
+  const out = [], open = new Map();  /* row -> the merged segment that may still grow */
+  for (const s of segs) {
+    const last = open.get(s.row);
+    if (s.w > THIN) {
+      open.delete(s.row);
+      out.push(s);
+    } else if (last && Math.abs(last.x + last.w - s.x) < 0.01) {
+      last.w += s.w;
+      last.title = "and " + (++last.n - 1) + " more, each too short to be seen here | " + last.first;
+    } else if (s.w > 0) {
+      const one = { ...s, text: "", n: 1, first: s.title };
+      open.set(s.row, one);
+      out.push(one);
+    }
+  }
+  return out.filter(s => s.w > THIN);
 }
 
 function wordless(level) {
