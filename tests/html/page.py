@@ -146,6 +146,12 @@ class Moves(Case):
         self.assertIn("Conv", self.page.inner_text("#details .d-head"))
         self.assertGreater(self.page.evaluate("gopt.graph.panes[0].pickedItems.size"), 0)
 
+    def test_search_ranks(self):
+        """Operators of that name stand before nodes that have it in theirs or came from such."""
+        for word, op in (("relu", "Relu"), ("conv", "Conv"), ("softmax", "Softmax")):
+            self.page.fill("#search", word)
+            self.assertEqual(self.page.inner_text("#found .hit >> nth=0 >> b"), op)
+
     def test_fold(self):
         drawn = "(() => { gopt.graph.panes[0].fit(); gopt.graph.panes[0].paint(); return gopt.graph.panes[0].drawn })()"
         self.page.click("#open-fusions")

@@ -1,5 +1,7 @@
 /* The whole: tabs, search, theme, and what the parts ask of each other. */
 
+const MOST_HITS = 60, MOST_LOOKED_AT = 2000;
+
 class Report {
   constructor(json) {
     this.models = json.models.map(m => new Model(m, json.strings));
@@ -208,20 +210,28 @@ class Report {
     const model = g.panes[0].model, hits = [], seen = new Set();
     for (const k of [g.panes[0].k, 0]) {
       for (const rec of model.graph(k).recs) {
-        if (hits.length >= 60) break;
+        if (hits.length >= MOST_LOOKED_AT) break;
         if (seen.has(rec.id)) continue;
         const why = this.matches(model, rec, k, t);
         if (!why) continue;
         seen.add(rec.id);
-        hits.push([rec, k, why]);
+        hits.push([rec, k, why, this.rank(rec, why, t)]);
       }
       if (g.panes[0].k === 0) break;
     }
-    for (const [rec, k, why] of hits)
+    hits.sort((a, b) => a[3] - b[3]);
+    for (const [rec, k, why] of hits.slice(0, MOST_HITS))
       list.append(el("button", { type: "button", class: "hit", onclick: () => { list.hidden = true; this.goTo(rec, k); } },
         el("b", {}, clip(rec.op, 30)), el("span", { class: "name" }, clip(nameOf(rec, model), 80)), why === "name" ? null : el("span", { class: "dim name" }, clip(why, 60)),
         k !== g.panes[0].k ? el("span", { class: "dim" }, "in " + model.stages[k].pass) : null));
+    if (hits.length > MOST_HITS) list.append(el("div", { class: "dim pad" }, "and " + (hits.length < MOST_LOOKED_AT ? countText(hits.length - MOST_HITS) : "many") + " more"));
     if (!hits.length) list.append(el("div", { class: "dim pad" }, "nothing found"));
+  }
+
+  /* Operators before names, names before what a node came from and what it reads. */
+  rank(rec, why, t) {
+    const op = rec.op.toLowerCase();
+    return op === t ? 0 : op.startsWith(t) ? 1 : op.includes(t) ? 2 : why === "name" ? 3 : 4;
   }
 
   matches(model, rec, k, t) {
