@@ -114,7 +114,7 @@ static json_t *series(const timing *m)
 }
 
 json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,
-                 json_t *steps)
+                 json_t *told)
 {
     const gopt_engine_info *i = gopt_engine_get_info(e);
     json_t *j = json_object();
@@ -129,7 +129,8 @@ json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m,
     json_object_set_new(j, "wall_s", json_real(m->wall_s));
     json_object_set_new(j, "latency_ms", summary_json(&m->latency));
     json_object_set_new(j, "series", series(m));
-    json_object_set_new(j, "steps", steps);
+    json_object_update(j, told);
+    json_decref(told);
     json_object_set_new(j, "buffers", buffers(rc));
     json_object_set_new(j, "ceilings", ceilings(t, o));
     return j;

@@ -7,15 +7,15 @@
 enum { MOST_RUNS = 20 };
 
 /* One profiled run. */
-typedef struct told {
+typedef struct one_run {
     double *ms, *start, *whole; /* one a step */
     double sum, run_ms;
     gopt_share_info *shares;
     size_t n_shares;
-} told;
+} one_run;
 
 typedef struct times {
-    told run[MOST_RUNS];
+    one_run run[MOST_RUNS];
     size_t steps, runs;
     gopt_step_times *step;
     gopt_run_profile profile; /* of the run whose steps took the median time */
@@ -38,7 +38,7 @@ static size_t share_count(gopt_run_context *rc)
     return n;
 }
 
-static gopt_status keep_run(tool *t, gopt_run_context *rc, size_t steps, told *r)
+static gopt_status keep_run(tool *t, gopt_run_context *rc, size_t steps, one_run *r)
 {
     r->ms = calloc(3 * steps + 1, sizeof *r->ms);
     r->start = r->ms + steps;
@@ -71,7 +71,7 @@ static void times_free(times *m)
 
 static int by_sum(const void *a, const void *b)
 {
-    const told *x = a, *y = b;
+    const one_run *x = a, *y = b;
     return (x->sum > y->sum) - (x->sum < y->sum);
 }
 
@@ -83,7 +83,7 @@ static gopt_status sum_up(tool *t, gopt_run_context *rc, times *m)
     if (!m->step)
         return tool_no_memory(t);
     qsort(m->run, m->runs, sizeof *m->run, by_sum);
-    const told *r = &m->run[m->runs / 2];
+    const one_run *r = &m->run[m->runs / 2];
     for (size_t i = 0; i < m->steps; i++) {
         for (size_t k = 0; k < m->runs; k++)
             of[k] = m->run[k].ms[i];
@@ -252,11 +252,34 @@ static json_t *steps_json(tool *t, gopt_run_context *rc, times *m)
         json_object_set_new(o, "region", json_text(s->region));
         json_object_set_new(o, "origins", origins);
         json_object_set_new(o, "ms", json_real(median_of(m, i)));
+        json_object_set_new(o, "start_ms", json_real(m->step[i].start_ms));
+        json_object_set_new(o, "whole_ms", json_real(m->step[i].whole_ms));
         json_object_set_new(o, "gflop", json_real(s->gflop));
         json_object_set_new(o, "bytes", json_integer((json_int_t)s->bytes));
         json_object_set_new(o, "tactics", tactics_of(t, s));
         json_array_append_new(a, o);
     }
+    return a;
+}
+
+/* What each thread did in the run that is told: [[thread, start, ms], …], the longest ones where they are too many. */
+static json_t *threads_json(const times *m)
+{
+    enum { MOST = 6000 };
+    const gopt_run_profile *p = &m->profile;
+    json_t *a = json_array();
+    double least = 0;
+    size_t n = p->n_shares;
+    while (n > MOST) { /* drops what is shorter and shorter */
+        least = least > 0 ? 2 * least : 1e-4;
+        n = 0;
+        for (size_t i = 0; i < p->n_shares; i++)
+            n += p->shares[i].ms >= least;
+    }
+    for (size_t i = 0; i < p->n_shares; i++)
+        if (p->shares[i].ms >= least)
+            json_array_append_new(a,
+                                  json_pack("[i, f, f]", p->shares[i].thread, p->shares[i].start_ms, p->shares[i].ms));
     return a;
 }
 
@@ -287,7 +310,7 @@ gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const
     return s;
 }
 
-gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **steps)
+gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **told)
 {
     times m = { 0 };
     gopt_status s = measure(t, rc, &m);
@@ -295,8 +318,9 @@ gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gop
         s = write_profile(t, rc, &m);
     if (s == GOPT_OK)
         s = write_others(t, before, after, &m);
-    if (s == GOPT_OK && steps)
-        *steps = steps_json(t, rc, &m);
+    if (s == GOPT_OK && told)
+        *told = json_pack("{s:o, s:o, s:f}", "steps", steps_json(t, rc, &m), "threads_did", threads_json(&m), "run_ms",
+                          m.profile.run_ms);
     times_free(&m);
     return s;
 }

@@ -380,17 +380,17 @@ gopt_status inspect_print_weights(tool *t, gopt_graph *g);
 /* A model of the page, as it was loaded; a second one stands beside the first. */
 gopt_status page_begin(tool *t, const char *title, gopt_graph *g);
 void page_put(tool *t, const char *key, json_t *j); /* takes the reference over */
-/* What a run took; takes over `steps`. Not without --html. */
+/* What a run took; takes over what profile_write told. Not without --html. */
 json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,
-                 json_t *steps);
+                 json_t *told);
 gopt_status page_report(tool *t, gopt_graph *g, const gopt_report *report); /* the graph as it is at the end */
 gopt_status page_write(tool *t);
 
 /* ---- profile.c ---- */
 
 /* Times every step; writes what --profile, --trex and --model-explorer ask for (`before` may be NULL), and gives the
- * steps as JSON where `steps` is not NULL. */
-gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **steps);
+ * page's steps and what threads did in one run where `told` is not NULL. */
+gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **told);
 /* --model-explorer; nothing where it was not asked for. `before` and `p` may be NULL. */
 gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const gopt_run_profile *p);
 

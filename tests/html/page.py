@@ -216,6 +216,10 @@ class Runs(Case):
                 self.assertEqual(run[key], self.facts[key])
         self.assertEqual(len(run["steps"]), self.facts["steps"])
         self.assertEqual(len(run["series"]), 20)
+        for thread, start, ms in run["threads_did"]:
+            self.assertEqual(thread, 0)
+            self.assertTrue(0 <= start and start + ms <= run["run_ms"] + 1e-6)
+        self.assertLessEqual(sum(t[2] for t in run["threads_did"]), run["run_ms"] + 1e-6)
         whole = page.evaluate("gopt.models[0].run.total")
         self.assertAlmostEqual(whole, sum(s["ms"] for s in run["steps"]), places=6)
         for stage in (0, "m.last"):
@@ -281,6 +285,8 @@ class Runs(Case):
         page = self.show(self.make(DIGITS, "--iterations", "20", command="run"))
         page.click("[data-tab=time]")
         self.assertGreater(page.locator("#time .flame rect").count(), 10)
+        self.assertGreater(page.locator("#time .threads rect").count(), 5)
+        self.assertIn("caller", page.text_content("#time .threads"))
         head = page.locator("#time th", has_text="share")
         head.locator("button").click()
         self.assertEqual(head.get_attribute("aria-sort"), "descending")

@@ -133,6 +133,7 @@ class TimeTab {
       el("div", { class: "cards wide" }, card(msText(l.median), "latency, median"), card(msText(l.min), "fastest run"), card(msText(l.p99), "99th percentile"),
         card(digits(j.wall_s > 0 ? j.iterations / j.wall_s : 0), "runs a second"), card(msText(run.total), "steps in all, profiled"), card(bytesText(j.activation_bytes), "activations"))));
     this.block("Steps in the order in which they run", "Width is time; above, the modules; below, the original nodes in each step. Click one to see it in the graph.", this.flame());
+    if ((j.threads_did || []).length) this.block("What the threads did", "One run as it was, each thread a row; white is waiting, or work of the calling thread alone.", this.threads());
     const two = el("div", { class: "two-columns" });
     two.append(this.plain("By tactic", this.groups(s => s.tactic || "?")), this.plain("By operators", this.groups(s => s.op)));
     holder.append(el("section", { class: "block" }, two));
@@ -214,6 +215,33 @@ class TimeTab {
         svg("title", {}, clip(s.title.replace(/\n/g, "  |  "), 300)),
         svg("rect", { x: s.x.toFixed(2), y: s.row * (H + 2), width: Math.max(0.4, s.w - 0.6).toFixed(2), height: H, rx: 2, fill: s.color.fill, stroke: s.color.line, "stroke-width": 0.7 }),
         s.w > 24 ? svg("text", { x: (s.x + 4).toFixed(2), y: s.row * (H + 2) + 13, fill: s.color.text }, fitting(s.text, Math.floor((s.w - 7) / 6.1))) : null))));
+  }
+
+  /* One run: what each thread did, in the colour of the step. */
+  threads() {
+    const { run } = this, j = run.j, W = 1200, L = 100, H = 17, segs = [];
+    const ran = run.steps.filter(s => s.whole_ms > 0), rows = 1 + j.threads_did.reduce((a, t) => Math.max(a, t[0]), 0);
+    const end = Math.max(j.run_ms, 1e-9), X = ms => L + ms / end * (W - L), busy = new Float64Array(rows);
+    const stepAt = ms => {
+      let low = 0, high = ran.length;
+      while (low < high) {
+        const mid = (low + high) >> 1;
+        if (ran[mid].start_ms <= ms) low = mid + 1;
+        else high = mid;
+      }
+      for (let i = low - 1; i >= 0; i--) if (ms < ran[i].start_ms + ran[i].whole_ms) return ran[i];
+      return null;
+    };
+    for (const [thread, start, ms] of [...j.threads_did].sort((a, b) => a[1] - b[1])) {
+      const step = stepAt(start);
+      busy[thread] += ms;
+      segs.push({ x: X(start), w: ms / end * (W - L), row: thread, title: (step ? step.op + " | " + step.name + " | " : "") + msText(ms), color: kindColors(step ? run.kindOf(step) : 5), step });
+    }
+    const labels = Array.from(busy, (ms, t) => svg("text", { x: L - 6, y: t * (H + 3) + 12, class: "axis", "text-anchor": "end" }, (t ? "worker " + t : "caller") + " " + percent(ms / end)));
+    return el("div", { class: "chart-box" }, svg("svg", { class: "flame threads", viewBox: `0 0 ${W} ${rows * (H + 3) + 14}`, role: "img", "aria-label": "what the threads did" }, labels,
+      mergeThin(segs).map(s => svg("g", { class: s.step ? "seg" : "", onclick: s.step ? () => this.report.goToStep(s.step) : null }, svg("title", {}, clip(s.title, 300)),
+        svg("rect", { x: s.x.toFixed(2), y: s.row * (H + 3), width: Math.max(0.5, s.w).toFixed(2), height: H, fill: s.color.fill, stroke: s.color.line, "stroke-width": 0.5 }))),
+      svg("text", { x: L, y: rows * (H + 3) + 11, class: "axis" }, "0"), svg("text", { x: W, y: rows * (H + 3) + 11, class: "axis", "text-anchor": "end" }, msText(end))));
   }
 
   groups(key) {
