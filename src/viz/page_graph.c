@@ -5,6 +5,7 @@
 #include "ops/cost.h"
 #include "viz/json.h"
 #include "viz/page.h"
+#include "viz/steps.h"
 
 typedef struct stage {
     gopt_page *p;
@@ -86,7 +87,7 @@ static json_t *attrs_of(stage *s, const gi_node *n)
 
 /* ---- records ---- */
 
-/* A number, or an expression in the model's symbols. */
+/* A number; or an expression in the model's symbols, and what it is where each is 1. */
 static json_t *flops_of(stage *s, const gi_node *n)
 {
     const gi_dim *d = gi_node_flops(n);
@@ -98,7 +99,7 @@ static json_t *flops_of(stage *s, const gi_node *n)
     gi_str text;
     gi_str_init(&text, s->p->scratch);
     gi_dim_print(&text, d);
-    return json_string(text.p ? text.p : "?");
+    return json_pack("[s, f]", text.p ? text.p : "?", gi_node_operations(n));
 }
 
 static json_t *ids_of_uses(stage *s, const gi_use *uses, uint32_t n)

@@ -167,7 +167,7 @@ static gopt_status place_node(matching *m, const gi_node *n)
             f->fit = fit;
             f->best = n;
         }
-        if (fit > most) {
+        if (fit > most || (best > met.p[i] && !(fit < most))) { /* of equal ones, the first step */
             most = fit;
             best = met.p[i];
         }

@@ -231,6 +231,24 @@ class Runs(Case):
             self.assertAlmostEqual(nodes, whole, places=5)
         self.assertEqual(self.errors, [])
 
+    def test_nodes(self):
+        """A node's time on the page is that of the files for other tools, and so is the whole."""
+        page = self.show(self.make(DIGITS, "--threads", "1", "--model-explorer", "m", "--trex", "e", "--profile", "t.json", command="run"))
+        told = json.loads((self.dir / "m.time.json").read_text())
+        for side, stage in (("before", "0"), ("after", "m.last")):
+            times = page.evaluate(f"(() => {{ const m = gopt.models[0], k = {stage}; return m.graph(k).recs.filter(r => !r.fusion && !r.port).map(r => [r.name, m.run.timeOf(r, k)]) }})()")
+            named = {n: t for n, t in times if n}
+            self.assertGreater(len(named), 10)
+            for name, ms in named.items():
+                self.assertAlmostEqual(told[side]["results"].get(name, {"value": 0})["value"], ms, places=7, msg=name)
+        steps = self.data["models"][0]["run"]["steps"]
+        events = [e for e in json.loads((self.dir / "t.json").read_text()) if e["cat"] == "Node"]
+        records = [r for r in json.loads((self.dir / "e.profile.json").read_text()) if "name" in r]
+        for step, event, record in zip(steps, events, records, strict=True):
+            self.assertAlmostEqual(step["ms"], event["args"]["median_ms"], places=7)
+            self.assertAlmostEqual(step["ms"], record["medianMs"], places=7)
+        self.assertEqual(self.errors, [])
+
     def test_memory(self):
         """No two buffers lie in the same place at the same time, and none outside the arena."""
         page = self.show(self.make(DIGITS, "--threads", "1", command="run"))

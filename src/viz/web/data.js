@@ -29,7 +29,9 @@ class Rec {
     this.outs = a[8];
     this.attrs = a[9];
     this.origins = a[10].length ? a[10].map(s => strings[s]) : this.name ? [this.name] : [];
-    this.flops = a[11];
+    const symbolic = Array.isArray(a[11]);
+    this.flops = symbolic ? a[11][0] : a[11];
+    this.work = symbolic ? a[11][1] : a[11] || 0;   /* with 1 for each symbol */
     this.results = a[12];
   }
   get fusion() { return this.kind === -1; }

@@ -81,7 +81,7 @@ class Details {
       const rec = recOf(i);
       if (rec && !rec.fusion && !rec.port) {
         counts.set(rec.op, (counts.get(rec.op) || 0) + 1);
-        flops += typeof rec.flops === "number" ? rec.flops : 0;
+        flops += rec.work;
         for (const v of rec.ins) weights += model.isWeight(v) ? model.values.get(v).weight.bytes : 0;
         if (model.run) time += model.run.timeOf(rec, k);
       }

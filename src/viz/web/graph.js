@@ -253,7 +253,7 @@ class GraphTab {
       const rec = this.recOf(p, i);
       if (rec && !rec.port) {
         const step = run ? run.stepsOf(rec, p.k) : [];
-        if (o === "flops" && !rec.fusion) sum += typeof rec.flops === "number" ? rec.flops : 0;
+        if (o === "flops" && !rec.fusion) sum += rec.work;
         else if (o === "bytes" && !rec.fusion) for (const v of rec.outs) sum += typeBytes(p.model.typeAt(v, p.k));
         else if (o === "weights" && !rec.fusion) for (const v of rec.ins) sum += p.model.isWeight(v) ? p.model.values.get(v).weight.bytes : 0;
         else if (o === "dtype") word = word || (rec.outs.length ? splitType(p.model.typeAt(rec.outs[0], p.k))[0] : null);

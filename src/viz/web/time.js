@@ -56,7 +56,7 @@ class Run {
 
   /* Shares of a step among its nodes: by operations, or by elements where nothing is counted. */
   weigh(recs, k) {
-    const work = recs.map(r => (typeof r.flops === "number" ? r.flops : 0));
+    const work = recs.map(r => r.work);
     const sum = work.reduce((x, y) => x + y, 0);
     const size = sum > 0 ? work : recs.map(r => r.outs.reduce((x, v) => x + typeBytes(this.model.typeAt(v, k)), 0) || 1);
     const all = size.reduce((x, y) => x + y, 0) || 1;
