@@ -55,11 +55,7 @@ static void add_pair(explorer *x, json_t *list, const char *key, const char *val
 
 static const char *unique(explorer *x, const char *wish)
 {
-    wish = wish && *wish ? wish : "node";
-    const char *id = wish;
-    for (int i = 2; id && gi_smap_get(&x->now->taken, id); i++)
-        id = gi_arena_printf(x->arena, "%s #%d", wish, i);
-    return id && gi_smap_put(&x->now->taken, id, x) ? id : NULL;
+    return gi_unique_name(x->arena, &x->now->taken, wish);
 }
 
 static gopt_status name_nodes(explorer *x)

@@ -62,6 +62,22 @@ gopt_status gopt_tactics_json(gopt_ctx *cx, const gopt_step_info *s, char **text
     return *text ? GOPT_OK : GOPT_NO_MEMORY;
 }
 
+/* A name maps to the number that its next namesake tries first. */
+const char *gi_unique_name(gi_arena *a, gi_smap *taken, const char *wish)
+{
+    wish = wish && *wish ? wish : "node";
+    const char *name = wish;
+    uintptr_t next = (uintptr_t)gi_smap_get(taken, wish);
+    if (next) {
+        do
+            name = gi_arena_printf(a, "%s #%zu", wish, (size_t)next++);
+        while (name && gi_smap_get(taken, name));
+        if (!gi_smap_put(taken, wish, (void *)next))
+            return NULL;
+    }
+    return name && gi_smap_put(taken, name, (void *)(uintptr_t)2) ? name : NULL;
+}
+
 enum { MOST_NUMBERS = 64, MOST_TEXT = 400 };
 
 void gi_attr_text(gi_str *s, const gi_attr *a)

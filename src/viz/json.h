@@ -16,6 +16,10 @@ gopt_status gi_json_save(gopt_ctx *cx, const char *path, json_t *j);
  * for a step, and why not the others. */
 json_t *gi_json_tactics(gopt_ctx *cx, const gopt_step_info *s);
 
+/* `wish`, or "wish #2", "wish #3" where that is taken: never empty, and taken from now on. NULL where there is no
+ * memory. However many have one wish, each costs the same. */
+const char *gi_unique_name(gi_arena *a, gi_smap *taken, const char *wish);
+
 /* "[1, 1]": what an attribute holds, shortened where it is long. */
 void gi_attr_text(gi_str *s, const gi_attr *a);
 /* "Conv", "com.microsoft::Gelu"; of a fusion, its kind. */

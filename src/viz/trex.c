@@ -238,10 +238,7 @@ static const char *name_of(trex *t, const gopt_step_info *s)
     char *name = gi_arena_str(t->arena, s->name && *s->name ? s->name : s->op);
     for (char *c = name; c && *c; c++)
         *c = *c == '[' ? '(' : *c == ']' ? ')' : *c;
-    const char *unique = name;
-    for (int i = 2; unique && gi_smap_get(&t->names, unique); i++)
-        unique = gi_arena_printf(t->arena, "%s #%d", name, i);
-    return unique && gi_smap_put(&t->names, unique, t) ? unique : NULL;
+    return name ? gi_unique_name(t->arena, &t->names, name) : NULL;
 }
 
 static gopt_status add_layer(trex *t, const gopt_step_info *s, const char *name, json_t *layers)

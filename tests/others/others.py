@@ -9,7 +9,7 @@ ONNX Runtime's profile tools the trace. TREx is no package: what its reader does
 import json, math, pathlib, re, subprocess, sys, tempfile, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent / "scale"), str(HERE.parent)]
 import peers  # noqa: E402
 
 CASE = sys.argv[1]
@@ -266,6 +266,17 @@ class Explorer(Case):
         graphs = self.load("b.json")
         self.assertEqual(set(graphs), {"model", "model//if/then_branch", "model//if/else_branch"})
         self.assertEqual(len(graphs["model//if/else_branch"].nodes), 4)     # what it captures, two nodes, its result
+
+    def test_linear(self):
+        """Four times the nodes take no more than ten times as long, also where thousands wish for one id."""
+        import networks, resource
+        seconds = {}
+        for n in (4000, 16000):
+            (self.dir / "many.onnx").write_bytes(networks.KINDS["branches"](n))
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            self.gopt("inspect", "many.onnx", "--model-explorer", "many", "-q")
+            seconds[n] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+        self.assertLess(seconds[16000], 10 * seconds[4000] + 0.2)
 
     def test_hostile(self):
         self.gopt("run", self.hostile(), "--model-explorer", "h")
