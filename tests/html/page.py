@@ -170,6 +170,8 @@ class Moves(Case):
     def test_side_by_side(self):
         self.page.click("#second")
         self.assertEqual(self.page.locator(".pane").count(), 2)
+        below = self.page.evaluate("(() => { const p = gopt.graph.panes[1], l = p.scene.layout; return l.height * p.view.k + p.view.y - p.size[1] })()")
+        self.assertLessEqual(below, 0)     # all of the smaller one is seen
         self.page.evaluate("gopt.graph.panes.forEach(p => p.pan(-5000, 0))")
         self.page.evaluate("gopt.graph.pickItem(gopt.graph.panes[1], [...gopt.graph.panes[1].scene.tree.items.values()].find(i => i.type === 2))")
         seen = self.page.evaluate("(() => { const p = gopt.graph.panes[0], i = [...p.pickedItems][0], v = p.view; return [i.x * v.k + v.x, i.y * v.k + v.y] })()")

@@ -99,6 +99,10 @@ class Report {
   setSecond(on) {
     this.graph.setSecond(on);
     this.stageBars();
+    for (const p of on ? this.graph.panes : [this.graph.panes[0]]) {  /* the second bar takes some of their height */
+      p.resize();
+      p.start();
+    }
     if (this.graph.picked) this.details.node(this.models[0], this.graph.picked.rec, this.graph.picked.k);
   }
 
