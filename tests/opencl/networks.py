@@ -174,7 +174,7 @@ def conformance(program, root, tmp):
              root / "tests/conformance/overrides.json", "--timeout", 900, *some)
     last = p.stdout.strip().splitlines()[-1]
     passed = re.match(r"(\d+) passed, 0 failed", last)
-    if not passed or int(passed[1]) < (1600 if FULL else 360):
+    if not passed or int(passed[1]) < (1765 if FULL else 367):
         sys.exit(f"expected more to pass: {last}")
     print(last)
 
