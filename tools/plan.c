@@ -55,7 +55,22 @@ gopt_status plan_load(tool *t, const gopt_engine_options *o, gopt_plan **p, gopt
     return GOPT_OK;
 }
 
-gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g)
+/* Does the network run on these inputs? One that takes a rate or a mode may refuse random ones. */
+static bool runs_on(tool *t, gopt_engine *e, gopt_tensor *const *in, size_t n)
+{
+    gopt_run_context *rc = NULL;
+    gopt_status s = gopt_run_context_create(e, &rc);
+    for (size_t i = 0; i < n && s == GOPT_OK; i++)
+        s = gopt_run_context_set_input(rc, i, in[i]);
+    if (s == GOPT_OK)
+        s = gopt_run(rc);
+    gopt_run_context_destroy(rc);
+    if (s != GOPT_OK)
+        tool_forget(t);
+    return s == GOPT_OK;
+}
+
+gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g, gopt_tensor *const *ran)
 {
     gopt_tensor **in = NULL;
     size_t n = 0;
@@ -69,8 +84,13 @@ gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g)
         in = NULL;
         n = 0;
     }
+    gopt_tensor *const *used = in;
+    if (in && (given.inputs.n || given.inputs_dir || given.test_data) && !runs_on(t, e, in, n)) {
+        tool_note(t, NULL, "the network refuses random inputs: the plan holds those of this run for --verify");
+        used = ran;
+    }
     progress *p = progress_start(t, "writing the plan");
-    s = gopt_plan_save(e, t->o.plan, (const gopt_tensor *const *)in);
+    s = gopt_plan_save(e, t->o.plan, (const gopt_tensor *const *)used);
     progress_stop(p);
     tensors_free(in, n);
     return s;

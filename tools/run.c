@@ -349,10 +349,10 @@ static gopt_status profile(running *r)
 static gopt_status from_model(running *r)
 {
     tool *t = r->t;
+    TRY(tool_load(t, tool_model(t), &r->g));
     if (t->o.verify)
         return tool_fail(t, GOPT_USAGE, tool_model(t), "gopt optimize MODEL --verify, or gopt compare MODEL",
                          "gopt run --verify checks a plan, and this is a model");
-    TRY(tool_load(t, tool_model(t), &r->g));
     TRY(tool_check_supported(t, r->g, tool_model(t)));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
     TRY(page_begin(t, tool_model(t), r->g));
@@ -385,7 +385,7 @@ static gopt_status run_steps(running *r)
     tool_flush(t);
     TRY(make_contexts(r));
     if (t->o.plan)
-        TRY(plan_write(t, r->e, r->g));
+        TRY(plan_write(t, r->e, r->g, r->in));
     r->timed = t->o.iterations || t->o.duration > 0;
     TRY(time_runs(t, r->rc, r->n_streams, &r->timing));
     print_engine(r);

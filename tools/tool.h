@@ -292,7 +292,8 @@ gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answer
 
 /* Opens the plan that the model is, and makes its engine: in *ms. Options that would build it otherwise are refused. */
 gopt_status plan_load(tool *t, const gopt_engine_options *o, gopt_plan **p, gopt_engine **e, double *ms);
-gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g); /* to --plan */
+/* To --plan. `ran`: the inputs of the run, one an input of the graph. */
+gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g, gopt_tensor *const *ran);
 gopt_status plan_check(tool *t, gopt_plan *p, gopt_engine *e);  /* --verify */
 void plan_print(const tool *t, const gopt_plan *p);
 json_t *plan_json(const gopt_plan *p);
