@@ -267,6 +267,7 @@ static gopt_status judge(comparing *c)
         const budget_side b = { c->b.path, c->b.g ? c->b.g : c->a.g, &c->b.out, NULL };
         no = budget_judge(t, c->budget, &a, &b, strict ? v.why : NULL, &limits);
         s = no == GOPT_DIFFERENT ? GOPT_OK : no;
+        page_put(t, "budget", json_incref(limits));
     }
     if (s == GOPT_OK && t->o.json)
         s = write_comparison(c, &v, limits);
@@ -381,10 +382,12 @@ static gopt_status compare_steps(comparing *c)
         s = run_once(t, two ? c->b.g : c->a.g, &c->b.spec, c->in, &c->b.out);
     progress_stop(p);
     TRY(s);
-    TRY(page_write(t));
     if (t->o.svg || t->o.dot)
         TRY(tool_pictures(t, c->a.out.g, c->b.out.g, two ? c->b.path : c->a.path));
-    return judge(c);
+    const gopt_status no = judge(c); /* the page is written where the answer is no, too: it says why */
+    if (no == GOPT_OK || no == GOPT_DIFFERENT)
+        TRY(page_write(t));
+    return no;
 }
 
 gopt_status compare(tool *t)

@@ -247,6 +247,8 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     TRY(page_begin(t, tool_model(t), g));
     page_put(t, "unsupported", json_unsupported(u, n_u));
     page_put(t, "aten", json_aten(aten, n_aten));
+    if (lint && t->page)
+        page_put(t, "lint", lint_json(lint));
     TRY(page_write(t));
     TRY(explorer_write(t, NULL, g, NULL));
     if (t->o.json)

@@ -73,7 +73,8 @@ GOPT_API void gopt_page_begin(gopt_page *p, const char *title);
 GOPT_API void gopt_page_stage(gopt_page *p, gopt_graph *g, const char *pass, int index);
 GOPT_API void gopt_page_after_pass(void *page, gopt_graph *g, const char *pass, int index);
 GOPT_API void gopt_page_report(gopt_page *p, const gopt_report_summary *r);
-/* Further facts of the model, as JSON text, under a key that the page knows: "run", "unsupported", "aten". */
+/* Further facts of the model, as JSON text, under a key that the page knows: "run", "unsupported", "aten",
+ * "lint", "budget". */
 GOPT_API void gopt_page_put(gopt_page *p, const char *key, const char *json);
 GOPT_API gopt_status gopt_page_save(gopt_page *p, const char *path); /* whole or not at all; "-" is stdout */
 

@@ -351,6 +351,27 @@ class Others(Case):
         self.shot(page, "compare_runs")
         self.assertEqual(self.errors, [])
 
+    def test_budget(self):
+        """Over it, the page is written all the same, and says what the paragraph on stderr says."""
+        (self.dir / "budget.json").write_text('{"steps": {"ratio": 1.1}, "nodes": 100, "fusions_lost": 0}')
+        p = subprocess.run([GOPT, "compare", DIGITS, "--a", "cpu", "--b", "cpu,no-fuse", "--budget", "budget.json", "--html", "page.html", "-q"],
+                           cwd=self.dir, capture_output=True, text=True)
+        self.assertEqual(p.returncode, 1, p.stderr)
+        page = self.show(self.dir / "page.html")
+        page.click("[data-tab=facts]")
+        text = page.inner_text("#facts")
+        self.assertIn("Over the budget", text)
+        self.assertIn("steps is 19, 1.9 times the first's 10", text)
+        self.assertIn("the pass fuse-horizontal did not run there", text)
+        self.assertEqual(self.errors, [])
+
+    def test_lint(self):
+        page = self.show(self.make(DIGITS, "--lint", command="inspect"))
+        page.click("[data-tab=facts]")
+        self.assertIn("Lint", page.inner_text("#facts"))
+        self.assertIn("by 46 rules", page.inner_text("#facts"))
+        self.assertEqual(self.errors, [])
+
     def test_inspect(self):
         page = self.show(self.make(DIGITS, command="inspect"))
         self.assertEqual(self.nodes(page), self.facts["nodes"])

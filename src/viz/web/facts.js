@@ -6,6 +6,8 @@ class Facts {
     this.holder = clear(holder);
     const m = report.models[0], j = m.json;
     holder.append(el("div", { class: "page-head" }, el("h1", {}, "Model and passes"), el("p", { class: "dim name" }, clip(m.title, 300))));
+    this.budget(report.models.map(x => x.json.budget).find(b => b));
+    this.lint(j.lint);
     this.unsupported(j.unsupported || []);
     this.aten(j.aten || []);
     if (m.run) this.placement(m.run);
@@ -16,6 +18,25 @@ class Facts {
 
   section(title, note, ...body) {
     this.holder.append(el("section", { class: "block" }, el("h2", {}, title), note ? el("p", { class: "dim" }, note) : null, body));
+  }
+
+  /* Of gopt compare --budget. */
+  budget(b) {
+    if (!b) return;
+    const amount = (l, v) => v === null ? "" : l.name.endsWith("_bytes") ? bytesText(v) : l.name.endsWith("_ms") ? msText(v) : countText(v);
+    const allowed = l => [l.max === null ? "" : amount(l, l.max), l.max_ratio === null ? "" : digits(l.max_ratio) + "\u00d7 the first"].filter(x => x).join(", ");
+    this.section(b.passed ? "Within the budget" : "Over the budget", b.passed ? "" : clip(b.reason || "", 2000), table(["", "limit", "first", "second", "second / first", "allowed at most"],
+      b.limits.map(l => [l.passed ? "ok" : "over", l.name, amount(l, l.a), amount(l, l.b), l.ratio === null ? "" : digits(l.ratio), allowed(l)])),
+      b.fusions_lost.length ? table(["fusion that is lost", "why"], b.fusions_lost.slice(0, 500).map(f => [clip(f.fusion, 200), clip(f.reason || "", 400)])) : null);
+  }
+
+  /* Of gopt inspect --lint. */
+  lint(l) {
+    if (!l) return;
+    const cost = f => f.cost === null ? { v: 0, t: "" } : { v: f.cost, t: f.unit === "bytes" ? bytesText(f.cost) : f.unit === "flops" ? opsText(f.cost) : countText(f.cost) + " " + f.unit };
+    this.section("Lint", plural(l.errors, "error") + ", " + plural(l.warnings, "warning") + ", " + plural(l.notes, "note") + " by " + plural(l.rules, "rule") + ".",
+      l.findings.length ? sortable(["severity", "rule", "place", "what", "cost", "what to do"], l.findings.map(f =>
+        [f.severity, f.rule, clip(f.value || f.node || "the model", 80), clip(f.message, 200), cost(f), clip(f.fix, 200)])) : null);
   }
 
   unsupported(list) {
