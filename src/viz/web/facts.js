@@ -26,8 +26,9 @@ class Facts {
     const amount = (l, v) => v === null ? "" : l.name.endsWith("_bytes") ? bytesText(v) : l.name.endsWith("_ms") ? msText(v) : countText(v);
     const allowed = l => [l.max === null ? "" : amount(l, l.max), l.max_ratio === null ? "" : digits(l.max_ratio) + "\u00d7 the first"].filter(x => x).join(", ");
     this.section(b.passed ? "Within the budget" : "Over the budget", b.passed ? "" : clip(b.reason || "", 2000), table(["", "limit", "first", "second", "second / first", "allowed at most"],
-      b.limits.map(l => [l.passed ? "ok" : "over", l.name, amount(l, l.a), amount(l, l.b), l.ratio === null ? "" : digits(l.ratio), allowed(l)])),
-      b.fusions_lost.length ? table(["fusion that is lost", "why"], b.fusions_lost.slice(0, 500).map(f => [clip(f.fusion, 200), clip(f.reason || "", 400)])) : null);
+      b.limits.map(l => [l.passed ? "ok" : "over", l.name, amount(l, l.a), amount(l, l.b), l.ratio === null ? "" : digits(l.ratio), allowed(l)])));
+    if (b.fusions_lost.length) this.section("Fusions that are lost", "Those of the first that the second has not, each with the reason.", table(["fusion", "why"],
+      b.fusions_lost.slice(0, 500).map(f => [clip(f.fusion, 200), clip(f.reason || "", 400)])));
   }
 
   /* Of gopt inspect --lint. */

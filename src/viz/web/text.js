@@ -6,7 +6,8 @@ function clean(s) {
 }
 
 function clip(s, most) {
-  s = clean(s.length > 400 ? s.slice(0, 200) + s.slice(-200) : s);
+  const room = Math.max(400, 2 * most); // what follows need not look at more, however long a name is
+  s = clean(s.length > room ? s.slice(0, room / 2) + s.slice(-room / 2) : s);
   if (s.length <= most) return s;
   const head = Math.floor(most / 3);
   return s.slice(0, head) + "\u2026" + s.slice(s.length - (most - head - 1));
