@@ -230,7 +230,7 @@ static void *run_side(void *p)
     s->right = gopt_run_context_create(s->e, &rc) == GOPT_OK;
     gopt_tensor *x = draw(cx, s->g->main->params[0]->type, s->number + 7),
                 *i = draw(cx, s->g->main->params[1]->type, 2);
-    float first[30];
+    float answers[30];
     for (unsigned k = 0; k < 3; k++)
         ((int64_t *)i->data)[k] = (int64_t)((k + s->number) % 3);
     for (int run = 0; run < RUNS && s->right; run++) {
@@ -240,14 +240,14 @@ static void *run_side(void *p)
             break;
         const gopt_tensor *y = gopt_run_context_output(rc, 0);
         if (run == 0)
-            memcpy(first, y->data, sizeof first);
-        s->right = y->bytes == sizeof first && !memcmp(first, y->data, sizeof first);
+            memcpy(answers, y->data, sizeof answers);
+        s->right = y->bytes == sizeof answers && !memcmp(answers, y->data, sizeof answers);
     }
     if (s->right) {
         gopt_tensor *in[2] = { x, i }, *out[1];
         s->right = gi_eval_graph(s->g, (const gopt_tensor *const *)in, out) == GOPT_OK;
-        for (size_t k = 0; k < GI_COUNT(first) && s->right; k++) {
-            const float d = first[k] - ((const float *)out[0]->data)[k];
+        for (size_t k = 0; k < GI_COUNT(answers) && s->right; k++) {
+            const float d = answers[k] - ((const float *)out[0]->data)[k];
             s->right = d < 1e-4f && d > -1e-4f;
         }
         gopt_tensor_unref(out[0]);
