@@ -179,7 +179,7 @@ static void what_it_does_not_take_runs_on_the_cpu(void **state)
         skip();
     assert_int_equal(check("graph (%x: f32[2,9], %k: bool[]) {\n"
                            "  %a = Relu %x\n"
-                           "  %t = Trilu %a\n"
+                           "  %t = CumProd %a, dense<i64[], 1>\n"
                            "  %b = Add %t, %a\n"
                            "  %i = If %k { then_branch = block () { %n = Neg %b\n return %n },\n"
                            "               else_branch = block () { return %t } }\n"
