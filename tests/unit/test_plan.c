@@ -172,7 +172,7 @@ static bytes read_file(const char *path)
     assert_int_equal(fseek(f, 0, SEEK_END), 0);
     b.n = (size_t)ftell(f);
     rewind(f);
-    b.p = malloc(b.n + 1);
+    b.p = calloc(1, b.n + 1);
     assert_int_equal(fread(b.p, 1, b.n, f), b.n);
     fclose(f);
     return b;
