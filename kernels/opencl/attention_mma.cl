@@ -192,8 +192,8 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
         }
 #pragma unroll
         for (int j = 0; j < VD * 2; j++) {
-            vstore2((float2)(o[j][0], o[j][1]), 0, room + at * O_LINE + j * 8 + c0);
-            vstore2((float2)(o[j][2], o[j][3]), 0, room + (at + 8) * O_LINE + j * 8 + c0);
+            *(__local float2 *)(room + at * O_LINE + j * 8 + c0) = (float2)(o[j][0], o[j][1]);
+            *(__local float2 *)(room + (at + 8) * O_LINE + j * 8 + c0) = (float2)(o[j][2], o[j][3]);
         }
     }
     BARRIER();
@@ -211,13 +211,14 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
         for (int w = 0; w < WARPS_K; w++) {
             const float f = WARPS_K == 1 ? 1.0f : exp2_fast(tops[at + w * 16] - top);
             sum += sums[at + w * 16] * f;
-            x += vload8(0, room + (at + w * 16) * O_LINE + c) * f;
+            __local const float4 *part = (__local const float4 *)(room + (at + w * 16) * O_LINE + c);
+            x += (float8)(part[0], part[1]) * f;
         }
         x *= OUT_SCALE / sum;
 #if Y_HALF
-        vstorea_half8(x, (y_at + Y_AT(z) + (ulong)row * Y_ROW + c) / 8, y);
+        store_halves(y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c, x);
 #else
-        vstore8(x, 0, y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c);
+        store_floats(y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c, x);
 #endif
     }
 }

@@ -3,7 +3,8 @@
  * Bound by memory where TH * TW is 4 or more. Weights are floats, [tap][channel].
  *
  * Before it: KH, KW, SH, SW, DH, DW of the window (TH is 1 where DH is not, and TW where DW is not), TH, TW, what
- * gi_cl_epilogue says, Y_TYPE and STORE; LOAD8(p, i), chunk i of 8 halves as floats, and STORE8 where Y_VECTOR. */
+ * gi_cl_epilogue says, Y_TYPE and STORE; LOAD8(p, i), chunk i of 8 halves as
+ * floats, LOADF8 of floats, and STORE8 where Y_VECTOR. */
 #define WIDE ((TW - 1) * SW + KW)
 #define HIGH ((TH - 1) * SH + KH)
 #if TH == 1
@@ -43,7 +44,7 @@ depthwise(__global const half *x, const ulong x_at, __global const float *w, con
     float8 all[KH * KW];
 #pragma unroll
     for (int i = 0; i < KH * KW; i++)
-        all[i] = vload8(i * chunks, ws);
+        all[i] = LOADF8(ws, i * chunks);
 #endif
 #pragma unroll
     for (int r = 0; r < HIGH; r++) {
@@ -54,7 +55,7 @@ depthwise(__global const half *x, const ulong x_at, __global const float *w, con
         float8 row[KW];
 #pragma unroll
         for (int i = 0; i < KW; i++)
-            row[i] = vload8((r * KW + i) * chunks, ws);
+            row[i] = LOADF8(ws, (r * KW + i) * chunks);
 #endif
         float8 v[WIDE];
 #pragma unroll
@@ -75,21 +76,21 @@ depthwise(__global const half *x, const ulong x_at, __global const float *w, con
         }
     }
     const uint n = c * 8;
-    const float8 start = vload8(0, bias + bias_at + n);
+    const float8 start = LOADF8(bias + bias_at, c);
 #pragma unroll
     for (int i = 0; i < TH * TW; i++) {
         const int py = oy + i / TW, px = ox + i % TW;
         if (py >= oh || px >= ow)
             continue;
         const ulong at = image * y_n + (ulong)(py * ow + px) * y_p + n * y_c;
-        float v[8];
-        vstore8(sum[i] + start, 0, v);
+        const float8 f = sum[i] + start;
+        float v[8] = { f.s0, f.s1, f.s2, f.s3, f.s4, f.s5, f.s6, f.s7 };
         LOAD_RESIDUALS(at)
 #pragma unroll
         for (int e = 0; e < 8; e++)
             v[e] = n + e < n_all ? EPILOGUE(v[e], e, n + e) : 0.0f;
 #ifdef Y_VECTOR
-        STORE8(vload8(0, v), y, (y_at + at) / 8);
+        STORE8((float8)(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]), y, (y_at + at) / 8);
 #else
         for (int e = 0; e < 8; e++)
             if (n + e < n_room)

@@ -1,7 +1,7 @@
 /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows of N neighbouring elements, N a multiple of 8: a row
  * stays in the registers of ITEMS items, PER times 8 elements each, and is read once. On NVIDIA's GPUs a row is a warp
  * (ptx.cl before it), elsewhere a work-group that meets in local memory. Before it: N, ROWS, ITEMS, PER, GROUP_ROWS,
- * EPSILON, HAS_BIAS, X_TYPE, Y_TYPE, LOAD8(p, i) and STORE8(v, p, i), SHUFFLES where there are warps. */
+ * EPSILON, HAS_BIAS, X_TYPE, Y_TYPE, LOAD8(p, i), LOADF8 and STORE8(v, p, i), SHUFFLES where there are warps. */
 static float all_of_row(float8 v, __local float *part)
 {
     float x = v.s0 + v.s1 + v.s2 + v.s3 + v.s4 + v.s5 + v.s6 + v.s7;
@@ -38,7 +38,7 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
     for (int i = 0; i < PER; i++) {
         const uint c = i * ITEMS + t;
         v[i] = c < N / 8 ? LOAD8(x, c) : (float8)0.0f;
-        factor[i] = c < N / 8 ? vload8(c, scale + scale_at) : (float8)0.0f; /* under way while the row meets */
+        factor[i] = c < N / 8 ? LOADF8(scale + scale_at, c) : (float8)0.0f; /* under way while the row meets */
         sum += v[i];
     }
     const float mean = all_of_row(sum, part) / N;
@@ -56,7 +56,7 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
         if (c < N / 8) {
             float8 r = (v[i] - mean) * inverse * factor[i];
 #if HAS_BIAS
-            r += vload8(c, bias + bias_at);
+            r += LOADF8(bias + bias_at, c);
 #endif
             STORE8(r, y, c);
         }

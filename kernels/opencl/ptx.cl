@@ -70,7 +70,8 @@ INLINE float2 two_floats(uint v)
 /* 8 halves that begin at a multiple of 16 bytes, as floats */
 INLINE float8 load_halves(__global const half *p)
 {
-    const uint4 v = *(__global const uint4 *)p;
+    uint4 v; /* as PTX: the compiler would make four loads of it */
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
     return (float8)(two_floats(v.x), two_floats(v.y), two_floats(v.z), two_floats(v.w));
 }
 
@@ -78,4 +79,17 @@ INLINE void store_halves(__global half *p, float8 v)
 {
     *(__global uint4 *)p = (uint4)(two_halves(v.s0, v.s1), two_halves(v.s2, v.s3), two_halves(v.s4, v.s5),
                                    two_halves(v.s6, v.s7));
+}
+
+/* 8 floats, at multiples of 16 bytes: NVIDIA's compiler makes 8 accesses of vload8 and vstore8 */
+INLINE float8 load_floats(__global const float *p)
+{
+    __global const float4 *v = (__global const float4 *)p;
+    return (float8)(v[0], v[1]);
+}
+
+INLINE void store_floats(__global float *p, float8 v)
+{
+    ((__global float4 *)p)[0] = v.lo;
+    ((__global float4 *)p)[1] = v.hi;
 }

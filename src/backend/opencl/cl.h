@@ -217,7 +217,8 @@ gopt_status gi_cl_dense_operand(gi_cl_build *b, const gi_value *v, gi_cl_ref *ou
 /* "#define" lines that make LOAD and STORE of a template read and write such elements; STORE alone. */
 void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y);
 void gi_cl_write_result(gi_str *s, const gi_cl_view *y);
-/* LOAD8(p, i) and STORE8(v, p, i) of 8 neighbours that begin at element 8 i; ptx.cl before them where it is of use. */
+/* LOAD8(p, i) and STORE8(v, p, i) of 8 neighbours that begin at element 8 i, LOADF8 of floats; ptx.cl before them where
+ * it is of use. */
 void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half);
 
 /* ---- window.c ---- */

@@ -124,13 +124,16 @@ void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half)
 {
     if (d->mma)
         gi_str_add(s, gk_opencl_ptx);
-    gi_str_addf(s, "#define LOAD8(p, i) %s\n#define STORE8(v, p, i) %s\n",
-                !x_half  ? "vload8(i, p)"
-                : d->mma ? "load_halves((p) + (i) * 8)"
-                         : "vloada_half8(i, p)",
-                !y_half  ? "vstore8(v, i, p)"
-                : d->mma ? "store_halves((p) + (i) * 8, v)"
-                         : "vstorea_half8(v, i, p)");
+    if (d->mma)
+        gi_str_addf(s,
+                    "#define LOADF8(p, i) load_floats((p) + (i) * 8)\n#define LOAD8(p, i) load_%s((p) + (i) * 8)\n"
+                    "#define STORE8(v, p, i) store_%s((p) + (i) * 8, v)\n",
+                    x_half ? "halves" : "floats", y_half ? "halves" : "floats");
+    else
+        gi_str_addf(s,
+                    "#define LOADF8(p, i) vload8(i, p)\n#define LOAD8(p, i) %s(i, p)\n"
+                    "#define STORE8(v, p, i) %s(v, i, p)\n",
+                    x_half ? "vloada_half8" : "vload8", y_half ? "vstorea_half8" : "vstore8");
 }
 
 gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_ref x, const gi_cl_view *to, gi_cl_ref y)
