@@ -46,7 +46,7 @@ typedef struct gk_bf16_tile {
     int block;
     int pixels, columns; /* at most unit->pixels and 32 */
     float lo, hi;
-    bool gelu;            /* instead of the clamp: x times half of 1 + erf(x / √2), within 3.5e-4 */
+    bool gelu; /* instead of the clamp: x times half of 1 + erf(x / √2), within 3.5e-4 */
     /* Of flat units, which multiply one tile while the sums of the one before are stored. */
     float *sums;                       /* where to leave this one's, to be stored later; NULL: store the result */
     const struct gk_bf16_tile *before; /* whose sums lie at `sums`, and are to be stored; NULL: none */

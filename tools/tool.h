@@ -294,7 +294,7 @@ gopt_status run_reference(tool *t, gopt_graph *g, gopt_tensor *const *in, answer
 gopt_status plan_load(tool *t, const gopt_engine_options *o, gopt_plan **p, gopt_engine **e, double *ms);
 /* To --plan. `ran`: the inputs of the run, one an input of the graph. */
 gopt_status plan_write(tool *t, gopt_engine *e, gopt_graph *g, gopt_tensor *const *ran);
-gopt_status plan_check(tool *t, gopt_plan *p, gopt_engine *e);  /* --verify */
+gopt_status plan_check(tool *t, gopt_plan *p, gopt_engine *e); /* --verify */
 void plan_print(const tool *t, const gopt_plan *p);
 json_t *plan_json(const gopt_plan *p);
 

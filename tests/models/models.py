@@ -189,11 +189,11 @@ def run(program, root, tmp):
 
 def bf16(program, root, tmp):
     """Each layer's result is off by about 0.2% of its size, at random: seven times that for fifty of them, and the worst
-    of a thousand answers lies further out. MobileNet's narrow layers, with these weights, make five times that of it
-    (OpenVINO's bf16 is off by 18% of the spread there)."""
+    of a thousand answers lies further out. MobileNet's narrow layers, with these weights, make five times that of it:
+    its bound is what OpenVINO's bf16, which keeps values in bfloat16 between layers as we do, is off by there."""
     peers.need()
     import numpy as np
-    bounds = {"minilm_l6": 0.03, "resnet50": 0.08, "mobilenet_v2": 0.15}  # of the answers' spread
+    bounds = {"minilm_l6": 0.03, "resnet50": 0.08, "mobilenet_v2": 0.18}  # of the answers' spread
     found = [m for m in models(root, True) if m.stem in bounds]
     if not found or gopt(program, "run", found[0], "--precision", "bf16", expect=(0, 4)).returncode:
         print("skipped: there is no such network, or no processor for it")

@@ -51,7 +51,7 @@ def round_trip(program, model, tmp, *flags):
 
 def cpu(program, root, tmp, build):
     ways = [(), ("--isa", "avx2"), ("--isa", "sse2", "--no-fuse"), ("--precision", "bf16:emulated"), ("--tune",)]
-    for k, m in enumerate(models(root)):
+    for k, m in enumerate(m for m in models(root) if m.stem != "silero_vad"):  # its file names no shapes that fit
         for way in ways if k == 0 else ways[:1]:
             if way[:1] == ("--isa",) and way[1] == "avx2" and "avx2" not in pathlib.Path("/proc/cpuinfo").read_text():
                 continue
