@@ -124,6 +124,14 @@ OBJECT(cl_program, clCreateProgramWithBinary, CL_INVALID_BINARY, false,
 OBJECT(cl_kernel, clCreateKernel, CL_OUT_OF_HOST_MEMORY, false, (cl_program p, const char *name, cl_int *err),
        (p, name, err))
 
+cl_int clRetainMemObject(cl_mem m)
+{
+    if (fails("clRetainMemObject"))
+        return CL_OUT_OF_RESOURCES;
+    cl.alive++;
+    return ((cl_int(*)(cl_mem))real("clRetainMemObject"))(m);
+}
+
 RELEASE(clReleaseContext, cl_context)
 RELEASE(clReleaseCommandQueue, cl_command_queue)
 RELEASE(clReleaseMemObject, cl_mem)

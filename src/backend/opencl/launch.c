@@ -73,7 +73,10 @@ static cl_mem piece(gi_cl *d, size_t bytes, uint64_t *offset, cl_int *err)
         d->pool = clCreateBuffer(d->context, CL_MEM_READ_WRITE, POOL, NULL, err);
         d->pool_used = 0;
     }
-    if (!d->pool || (*err = clRetainMemObject(d->pool)) != CL_SUCCESS)
+    if (!d->pool) /* there may be room for this one alone */
+        return clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, err);
+    *err = clRetainMemObject(d->pool);
+    if (*err != CL_SUCCESS)
         return NULL;
     *offset = d->pool_used;
     d->pool_used = (d->pool_used + bytes + ALIGN - 1) / ALIGN * ALIGN;
