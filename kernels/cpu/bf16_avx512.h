@@ -166,7 +166,8 @@ GK_BF16_INLINE void bf16_store_avx512(const gk_bf16_tile *t, int p, __m512 x0, _
 
 /* All pixels of a tile whose sums lie in memory, [pixel][32]. What the tile says is read once: stores might change it,
  * for all that the compiler knows. */
-GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const int add, const bool narrow)
+GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const int add, const bool narrow,
+                                 const bool gelu)
 {
     const int low = t->columns < 16 ? t->columns : 16, high = t->columns - low, n = t->pixels;
     const __mmask16 m0 = (__mmask16)((1u << low) - 1), m1 = (__mmask16)((1u << high) - 1);
@@ -189,8 +190,9 @@ GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const
             x0 = _mm512_add_ps(x0, _mm512_maskz_loadu_ps(m0, (const float *)from + i));
             x1 = _mm512_add_ps(x1, _mm512_maskz_loadu_ps(m1, (const float *)from + i + second));
         }
-        x0 = _mm512_min_ps(hi, _mm512_max_ps(lo, x0)); /* the second operand where either is NaN */
-        x1 = _mm512_min_ps(hi, _mm512_max_ps(lo, x1));
+        /* of the clamp, the second operand where either is NaN */
+        x0 = gelu ? gelu_avx512(x0) : _mm512_min_ps(hi, _mm512_max_ps(lo, x0));
+        x1 = gelu ? gelu_avx512(x1) : _mm512_min_ps(hi, _mm512_max_ps(lo, x1));
         if (narrow) {
             _mm512_mask_storeu_epi16((uint16_t *)to + i, both, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
         } else {
@@ -200,20 +202,26 @@ GK_BF16_INLINE void store_pixels(const gk_bf16_tile *t, const float *sums, const
     }
 }
 
+GK_BF16_INLINE void store_added(const gk_bf16_tile *t, const float *sums, const bool narrow, const bool gelu)
+{
+    if (!t->add)
+        store_pixels(t, sums, ADD_NONE, narrow, gelu);
+    else if (t->add_bf16)
+        store_pixels(t, sums, ADD_BF16, narrow, gelu);
+    else
+        store_pixels(t, sums, ADD_FLOATS, narrow, gelu);
+}
+
 static __attribute__((noinline, unused)) void bf16_store_all(const gk_bf16_tile *t, const float *sums)
 {
-    if (!t->add && t->dst_bf16)
-        store_pixels(t, sums, ADD_NONE, true);
-    else if (!t->add)
-        store_pixels(t, sums, ADD_NONE, false);
-    else if (t->add_bf16 && t->dst_bf16)
-        store_pixels(t, sums, ADD_BF16, true);
-    else if (t->add_bf16)
-        store_pixels(t, sums, ADD_BF16, false);
+    if (t->dst_bf16 && t->gelu)
+        store_added(t, sums, true, true);
     else if (t->dst_bf16)
-        store_pixels(t, sums, ADD_FLOATS, true);
+        store_added(t, sums, true, false);
+    else if (t->gelu)
+        store_added(t, sums, false, true);
     else
-        store_pixels(t, sums, ADD_FLOATS, false);
+        store_added(t, sums, false, false);
 }
 
 #endif
