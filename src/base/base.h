@@ -201,6 +201,8 @@ void gi_note(gopt_ctx *cx, const gi_place *at, const char *hint, const char *fmt
 /* Gives errors from number `from` on that name no place the one where they happened: what allocates a tensor
  * does not know for whom. */
 void gi_diag_locate(gopt_ctx *cx, size_t from, const gi_place *at);
+/* Drops what was said from number `from` on: of something that was tried, and can be done without. */
+void gi_diag_forget(gopt_ctx *cx, size_t from);
 
 /* ---- clocks ---- */
 

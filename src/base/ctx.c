@@ -172,6 +172,13 @@ gopt_status(gi_fail)(gopt_ctx *cx, gopt_status status, const gi_place *at, const
     return status;
 }
 
+void gi_diag_forget(gopt_ctx *cx, size_t from)
+{
+    pthread_mutex_lock(&cx->lock);
+    cx->n_diags = from < cx->n_diags ? from : cx->n_diags;
+    pthread_mutex_unlock(&cx->lock);
+}
+
 void gi_diag_locate(gopt_ctx *cx, size_t from, const gi_place *at)
 {
     pthread_mutex_lock(&cx->lock);

@@ -108,8 +108,11 @@ double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_
     cl_mem mem[GI_CL_MAX_REFS] = { NULL };
     cl_int err = CL_SUCCESS;
     double t = -1;
-    if (gi_cl_kernel(d, source, name, &k) != GOPT_OK)
+    const size_t said = gopt_diag_count(d->cx);
+    if (gi_cl_kernel(d, source, name, &k) != GOPT_OK) {
+        gi_diag_forget(d->cx, said); /* a variant that is not built is none */
         return -1;
+    }
     for (uint32_t i = 0; i < n_refs && err == CL_SUCCESS; i++) {
         const size_t size = (size_t)(bytes[i] / 64 + 1) * 64;
         const cl_ulong at = 0;

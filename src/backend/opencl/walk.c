@@ -254,9 +254,10 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
     gi_cl *d = s->d;
     mems all = { .n = 0 };
     gi_cl_walk_step table[REPEATS];
-    cl_mem table_mem;
-    cl_kernel k;
+    cl_mem table_mem = NULL;
+    cl_kernel k = NULL;
     double best[2] = { -1, -1 };
+    const size_t said = gopt_diag_count(d->cx);
     const cl_uint taking = (cl_uint)(it->units < d->units ? it->units : d->units);
     for (cl_uint i = 0; i < REPEATS; i++) {
         const uint64_t tiles = (REPEATS + 2) * GI_CL_WALK_LINE + (uint64_t)i * (uint64_t)it->made->tiles;
@@ -284,6 +285,7 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
         (void)clReleaseKernel(k);
     if (table_mem)
         (void)clReleaseMemObject(table_mem);
+    gi_diag_forget(d->cx, said); /* a variant that is not built is none */
     return ok ? (best[1] - best[0]) / (REPEATS - 1) : -1;
 }
 
@@ -528,7 +530,14 @@ static gopt_status open_parts(gi_cl_span *s, bool *any)
         }
         if (!fits || p->n < LEAST)
             continue;
-        GI_TRY(make_walk(s, p));
+        const size_t said = gopt_diag_count(s->d->cx);
+        const gopt_status st = make_walk(s, p);
+        if (st != GOPT_OK) { /* a driver that does not build it, or has no room for it */
+            gi_diag_forget(s->d->cx, said);
+            gi_note(s->d->cx, &(gi_place){ .file = s->d->name }, "GOPT_OPENCL_WALK=0 does not try",
+                    "%zu steps are launched one by one: the driver makes no kernel that walks them", p->n);
+            drop_kernel(p);
+        }
         if (p->kernel && s->d->walk == 0 && !is_faster(s, p))
             drop_kernel(p);
         *any = *any || p->kernel;
