@@ -156,8 +156,8 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
                 x[3] = exp2_fast(x[3] - b1);
                 sum0 += x[0] + x[1];
                 sum1 += x[2] + x[3];
-                p[2 * h] = two_halves(x[0], x[1]);
-                p[2 * h + 1] = two_halves(x[2], x[3]);
+                p[2 * h] = to_halves(x[0], x[1]);
+                p[2 * h + 1] = to_halves(x[2], x[3]);
             }
 #pragma unroll
             for (int j = 0; j < VD; j++) {
@@ -216,9 +216,9 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
         }
         x *= OUT_SCALE / sum;
 #if Y_HALF
-        store_halves(y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c, x);
+        store_half8(x, y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c);
 #else
-        store_floats(y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c, x);
+        store_float8(x, y + y_at + Y_AT(z) + (ulong)row * Y_ROW + c);
 #endif
     }
 }

@@ -60,7 +60,7 @@ INLINE uint load2(__global const half *p)
 
 INLINE void unpack2(uint v, float *to)
 {
-    asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(to[0]), "=f"(to[1]) : "r"(v));
+    vstore2(of_halves(v), 0, to);
 }
 
 INLINE void unpack8(uint4 v, float *to)

@@ -44,52 +44,10 @@ INLINE void load_matrix_turned(uint *r, uint at)
                  : "memory");
 }
 
-/* a in the lower half */
-INLINE uint two_halves(float a, float b)
-{
-    uint v;
-    asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(v) : "f"(a), "f"(b));
-    return v;
-}
-
 /* x of the item of this warp whose number differs by `mask`. */
 INLINE float shuffle_xor(float x, int mask)
 {
     float y;
     asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(y) : "f"(x), "r"(mask));
     return y;
-}
-
-INLINE float2 two_floats(uint v)
-{
-    float2 f;
-    asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}" : "=f"(f.x), "=f"(f.y) : "r"(v));
-    return f;
-}
-
-/* 8 halves that begin at a multiple of 16 bytes, as floats */
-INLINE float8 load_halves(__global const half *p)
-{
-    uint4 v; /* as PTX: the compiler would make four loads of it */
-    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
-    return (float8)(two_floats(v.x), two_floats(v.y), two_floats(v.z), two_floats(v.w));
-}
-
-INLINE void store_halves(__global half *p, float8 v)
-{
-    *(__global uint4 *)p = (uint4)(two_halves(v.s0, v.s1), two_halves(v.s2, v.s3), two_halves(v.s4, v.s5),
-                                   two_halves(v.s6, v.s7));
-}
-
-/* 8 floats, at multiples of 16 bytes: NVIDIA's compiler makes 8 accesses of vload8 and vstore8 */
-INLINE float8 load_floats(__global const float *p)
-{
-    __global const float4 *v = (__global const float4 *)p;
-    return (float8)(v[0], v[1]);
-}
-
-INLINE void store_floats(__global float *p, float8 v)
-{
-    ((__global float4 *)p)[0] = v.lo;
-    ((__global float4 *)p)[1] = v.hi;
 }

@@ -307,6 +307,7 @@ extern const char gk_opencl_gemm[];
 extern const char gk_opencl_conv[];
 extern const char gk_opencl_pool[];
 extern const char gk_opencl_rows[];
+extern const char gk_opencl_access[];
 extern const char gk_opencl_tile[];
 extern const char gk_opencl_ptx[];
 extern const char gk_opencl_mma[];

@@ -124,16 +124,10 @@ void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half)
 {
     if (d->mma)
         gi_str_add(s, gk_opencl_ptx);
-    if (d->mma)
-        gi_str_addf(s,
-                    "#define LOADF8(p, i) load_floats((p) + (i) * 8)\n#define LOAD8(p, i) load_%s((p) + (i) * 8)\n"
-                    "#define STORE8(v, p, i) store_%s((p) + (i) * 8, v)\n",
-                    x_half ? "halves" : "floats", y_half ? "halves" : "floats");
-    else
-        gi_str_addf(s,
-                    "#define LOADF8(p, i) vload8(i, p)\n#define LOAD8(p, i) %s(i, p)\n"
-                    "#define STORE8(v, p, i) %s(v, i, p)\n",
-                    x_half ? "vloada_half8" : "vload8", y_half ? "vstorea_half8" : "vstore8");
+    gi_str_addf(s,
+                "#define LOADF8(p, i) load_float8((p) + (i) * 8)\n#define LOAD8(p, i) load_%s8((p) + (i) * 8)\n"
+                "#define STORE8(v, p, i) store_%s8(v, (p) + (i) * 8)\n",
+                x_half ? "half" : "float", y_half ? "half" : "float");
 }
 
 gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_ref x, const gi_cl_view *to, gi_cl_ref y)

@@ -18,29 +18,11 @@ typedef struct header {
     uint64_t signature, source, size, hash;
 } header;
 
-/* What stands before every source: the words that a kernel has in common with one that is part of a walk (walk.cl), and
- * 16 bytes of halves at once, which NVIDIA's compiler makes of vloada_half8 only in pieces of 2. */
-static const char plain[] = "#define WALK_ARGS\n"
-                            "#define GROUP_SIZE(x, y, z) __attribute__((reqd_work_group_size(x, y, z)))\n"
-                            "#define LOCAL(type, name, count) __local type name[count] __attribute__((aligned(128)))\n"
-                            "#define LOCAL_AT(type, name, count, at) LOCAL(type, name, count)\n"
-                            "#define BEFORE_READING()\n";
-static const char halves[] = "static float8 load_half8(__global const half *p) { return vloada_half8(0, p); }\n"
-                             "static void store_half8(float8 v, __global half *p) { vstorea_half8(v, 0, p); }\n"
-                             "static void store_half2(float2 v, __global half *p) { vstorea_half2(v, 0, p); }\n";
-static const char halves_nvidia[] =
-    "static float2 of_halves(uint v)\n{\n    float2 r;\n"
-    "    asm(\"{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}\" : \"=f\"(r.x), "
-    "\"=f\"(r.y) : "
-    "\"r\"(v));\n    return r;\n}\n"
-    "static uint to_halves(float a, float b)\n{\n    uint r;\n"
-    "    asm(\"cvt.rn.f16x2.f32 %0, %1, %2;\" : \"=r\"(r) : \"f\"(b), \"f\"(a));\n    return r;\n}\n"
-    "static float8 load_half8(__global const half *p)\n{\n    const uint4 v = *(__global const uint4 *)p;\n"
-    "    return (float8)(of_halves(v.x), of_halves(v.y), of_halves(v.z), of_halves(v.w));\n}\n"
-    "static void store_half8(float8 v, __global half *p)\n{\n"
-    "    *(__global uint4 *)p = (uint4)(to_halves(v.s0, v.s1), to_halves(v.s2, v.s3), to_halves(v.s4, v.s5), "
-    "to_halves(v.s6, v.s7));\n}\n"
-    "static void store_half2(float2 v, __global half *p)\n{\n    *(__global uint *)p = to_halves(v.x, v.y);\n}\n";
+/* Before access.cl, which stands before every source. */
+static const char *dialect(const gi_cl *d)
+{
+    return d->mma ? "#define NVIDIA_PTX 1\n" : "";
+}
 
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
 {
@@ -68,8 +50,9 @@ bool gi_cl_make_folders(const char *path)
 
 uint64_t gi_cl_source_hash(const gi_cl *d, const char *source)
 {
-    const char *also = d->mma ? halves_nvidia : halves;
-    return gi_hash(source, strlen(source), gi_hash(also, strlen(also), gi_hash(plain, sizeof plain, 2)));
+    const char *before = dialect(d);
+    return gi_hash(source, strlen(source),
+                   gi_hash(before, strlen(before), gi_hash(gk_opencl_access, strlen(gk_opencl_access), 2)));
 }
 
 static unsigned char *load_binary(const gi_cl *d, uint64_t source, size_t *size)
@@ -162,7 +145,7 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
     *out = gi_smap_get(&d->programs, source);
     if (*out)
         return GOPT_OK;
-    const char *parts[] = { plain, d->mma ? halves_nvidia : halves, source };
+    const char *parts[] = { dialect(d), gk_opencl_access, source };
     const uint64_t hash = gi_cl_source_hash(d, source);
     cl_program program = from_cache(d, hash);
     if (!program) {
@@ -197,7 +180,7 @@ static gopt_status dump(gi_cl *d, const char *source, const char *name)
     const int n = snprintf(path, sizeof path, "%s/%03d_%s.cl", d->dump, d->dumped++, name);
     if (n < 0 || (size_t)n >= sizeof path)
         return GOPT_OK;
-    char *whole = gi_arena_printf(d->arena, "%s%s%s", plain, d->mma ? halves_nvidia : halves, source);
+    char *whole = gi_arena_printf(d->arena, "%s%s%s", dialect(d), gk_opencl_access, source);
     GI_NEED(whole);
     return gi_file_write(d->cx, path, whole, strlen(whole));
 }
