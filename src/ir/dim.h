@@ -56,6 +56,8 @@ typedef struct gi_binding {
     int64_t value;
 } gi_binding;
 bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out);
+/* With the same value for every symbol. */
+bool gi_dim_eval_each(const gi_dim *d, int64_t value, int64_t *out);
 
 /* d with the bound symbols replaced. */
 const gi_dim *gi_dim_subst(gi_dims *t, const gi_dim *d, const gi_binding *b, size_t n);

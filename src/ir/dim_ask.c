@@ -140,7 +140,8 @@ int gi_dim_equal(gi_dims *t, const gi_dim *a, const gi_dim *b)
     return -1;
 }
 
-bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out)
+/* `each`: the value of symbols that are not bound; NULL: they have none. */
+static bool eval(const gi_dim *d, const gi_binding *b, size_t n, const int64_t *each, int64_t *out)
 {
     int64_t x, y;
     if (d->kind == SYMBOL) {
@@ -149,10 +150,12 @@ bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out)
                 *out = b[i].value;
                 return true;
             }
-        return false;
+        if (each)
+            *out = *each;
+        return each != NULL;
     }
     if (d->kind != SUM) {
-        if (!gi_dim_eval(d->a, b, n, &x) || !gi_dim_eval(d->b, b, n, &y))
+        if (!eval(d->a, b, n, each, &x) || !eval(d->b, b, n, each, &y))
             return false;
         if (d->kind == FLOORDIV) {
             if (y == 0 || (x == INT64_MIN && y == -1))
@@ -167,13 +170,23 @@ bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out)
     for (uint32_t i = 0; i < d->n; i++) {
         int64_t p = d->t[i].coef;
         for (uint32_t k = 0; k < d->t[i].n; k++)
-            if (!gi_dim_eval(d->t[i].f[k], b, n, &x) || !gi_mul_i64(p, x, &p))
+            if (!eval(d->t[i].f[k], b, n, each, &x) || !gi_mul_i64(p, x, &p))
                 return false;
         if (!gi_add_i64(total, p, &total))
             return false;
     }
     *out = total;
     return true;
+}
+
+bool gi_dim_eval(const gi_dim *d, const gi_binding *b, size_t n, int64_t *out)
+{
+    return eval(d, b, n, NULL, out);
+}
+
+bool gi_dim_eval_each(const gi_dim *d, int64_t value, int64_t *out)
+{
+    return eval(d, NULL, 0, &value, out);
 }
 
 void gi_dim_each_symbol(const gi_dim *d, void (*f)(void *arg, const gi_dim *symbol), void *arg)

@@ -89,34 +89,15 @@ void gi_lint_fix(gi_lint *l, const char *fix)
 
 /* ---- numbers ---- */
 
-enum { SYMBOLS_MOST = 64 };
-
-typedef struct symbols {
-    gi_binding b[SYMBOLS_MOST];
-    size_t n;
-} symbols;
-
-static void bind_one(void *arg, const gi_dim *symbol)
-{
-    symbols *s = arg;
-    for (size_t i = 0; i < s->n; i++)
-        if (s->b[i].symbol == symbol)
-            return;
-    if (s->n < SYMBOLS_MOST)
-        s->b[s->n++] = (gi_binding){ symbol, 1 };
-}
-
 int64_t gi_lint_number(gi_lint *l, const gi_dim *d)
 {
     (void)l;
     int64_t v = 0;
-    symbols s = { .n = 0 };
     if (!d)
         return 0;
     if (gi_dim_is_const(d, &v))
         return v;
-    gi_dim_each_symbol(d, bind_one, &s);
-    return gi_dim_eval(d, s.b, s.n, &v) && v > 0 ? v : 0;
+    return gi_dim_eval_each(d, 1, &v) && v > 0 ? v : 0;
 }
 
 int64_t gi_lint_bytes(gi_lint *l, const gi_value *v)

@@ -37,33 +37,10 @@ void gi_cost_add_flops(gopt_graph *g, gi_cost *c, const gi_dim *flops, int64_t t
 
 /* ---- as numbers ---- */
 
-enum { MAX_SYMBOLS = 32 };
-
-typedef struct bindings {
-    gi_binding list[MAX_SYMBOLS];
-    size_t n;
-} bindings;
-
-static void bind(void *arg, const gi_dim *symbol)
-{
-    bindings *b = arg;
-    for (size_t i = 0; i < b->n; i++)
-        if (b->list[i].symbol == symbol)
-            return;
-    if (b->n < MAX_SYMBOLS)
-        b->list[b->n++] = (gi_binding){ symbol, GI_COST_SYMBOL };
-}
-
 static double number(const gi_dim *d)
 {
-    bindings b = { .n = 0 };
     int64_t x;
-    if (!d)
-        return 0;
-    if (gi_dim_is_const(d, &x))
-        return (double)x;
-    gi_dim_each_symbol(d, bind, &b);
-    return gi_dim_eval(d, b.list, b.n, &x) ? (double)x : 0;
+    return d && gi_dim_eval_each(d, GI_COST_SYMBOL, &x) ? (double)x : 0;
 }
 
 double gi_cost_time(const gi_cost *c)

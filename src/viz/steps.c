@@ -9,28 +9,10 @@
 
 /* ---- sizes ---- */
 
-enum { MOST_SYMBOLS = 32 };
-
-typedef struct ones {
-    gi_binding b[MOST_SYMBOLS];
-    size_t n;
-} ones;
-
-static void bind_one(void *arg, const gi_dim *symbol)
-{
-    ones *o = arg;
-    if (o->n < MOST_SYMBOLS)
-        o->b[o->n++] = (gi_binding){ .symbol = symbol, .value = 1 };
-}
-
 static int64_t number_of(const gi_dim *d)
 {
-    ones o = { .n = 0 };
     int64_t v;
-    if (!d)
-        return 0;
-    gi_dim_each_symbol(d, bind_one, &o);
-    return gi_dim_eval(d, o.b, o.n, &v) && v > 0 ? v : 0;
+    return d && gi_dim_eval_each(d, 1, &v) && v > 0 ? v : 0;
 }
 
 static uint64_t bytes_of(const gi_value *v)

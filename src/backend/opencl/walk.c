@@ -19,8 +19,7 @@ typedef struct item {
     uint32_t phase;
     size_t number; /* of its body */
     size_t units;
-    gi_cl_way way;        /* of a product on tensor cores */
-    gi_cl_mma_made *made; /* what that comes to; NULL: as launched */
+    gi_cl_mma_made *made; /* of a product on tensor cores, its way; NULL: as launched */
 } item;
 
 /* Consecutive items: as one kernel, or launched one by one. */
@@ -235,7 +234,6 @@ static size_t body_number(gi_cl_body *bodies, size_t *n, const gi_cl_body *b)
 /* Makes an item that way. */
 static gopt_status take_way(gi_cl_span *s, item *it, gi_cl_way way)
 {
-    it->way = way;
     it->made = GI_NEW(s->arena, gi_cl_mma_made);
     GI_NEED(it->made);
     GI_TRY(gi_cl_mma_make(s->arena, it->l->mma, way, it->made));
