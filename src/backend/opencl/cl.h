@@ -230,6 +230,18 @@ typedef struct gi_cl_window {
 /* Of an input of these dims, [N, C, W] or [N, C, H, W]. */
 gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x);
 
+/* A convolution of one or two dims whose weights and bias are constants of floats. */
+typedef struct gi_cl_conv {
+    const gi_value *x, *w, *bias; /* bias may be NULL */
+    const gi_blob *weights;
+    int rank;
+    int64_t dims[GOPT_MAX_RANK]; /* of x */
+    int64_t group;
+    gi_cl_window win;
+} gi_cl_conv;
+bool gi_cl_read_conv(gi_cl_build *b, const gi_node *n, gi_cl_conv *c);
+const gi_blob *gi_cl_floats(const gi_value *v); /* a constant of floats; NULL where v is none */
+
 /* ---- types ---- */
 const char *gi_cl_type(gopt_dtype t); /* what kernels compute it in, "float"; NULL where they have no such element */
 static inline bool gi_cl_is_float(gopt_dtype t) /* its elements are floats, or lie as halves */

@@ -21,30 +21,19 @@ typedef struct tile {
 
 static const tile tiles[] = { { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 }, { 2, 2 }, { 2, 4 }, { 4, 2 } };
 
-static bool float_blob(const gi_value *v, const gi_blob **b)
-{
-    *b = gi_value_blob(v);
-    return *b && (*b)->dtype == GOPT_F32;
-}
-
 static bool read_conv(gi_cl_build *b, const gi_node *n, depthwise *p)
 {
-    const gi_blob *wb, *bb;
-    gi_window win;
-    int rx;
-    int64_t x[GOPT_MAX_RANK];
-    p->x = gi_node_in(n, Conv_in_X);
-    p->w = gi_node_in(n, Conv_in_W);
-    p->bias = gi_node_in(n, Conv_in_B);
-    const int64_t group = gi_attr_int(n, Conv_at_group);
-    if (group <= 1 || !float_blob(p->w, &wb) || (p->bias && !float_blob(p->bias, &bb)) ||
-        !gi_cl_tensor(b, p->x, "X", &rx, x) || (rx != 3 && rx != 4) || wb->rank != rx || group != x[1] ||
-        wb->dims[0] != x[1] || wb->dims[1] != 1 || !gi_window_of_conv(n, rx, x, wb->dims, &win))
+    gi_cl_conv c;
+    if (!gi_cl_read_conv(b, n, &c) || c.group <= 1 || c.group != c.dims[1] || c.weights->dims[0] != c.dims[1] ||
+        c.weights->dims[1] != 1)
         return false;
-    p->win = gi_cl_window_of(&win, rx, x);
-    p->in = gi_cl_view_last(rx, x, CHUNK);
-    p->images = x[0];
-    p->channels = x[1];
+    p->x = c.x;
+    p->w = c.w;
+    p->bias = c.bias;
+    p->win = c.win;
+    p->in = gi_cl_view_last(c.rank, c.dims, CHUNK);
+    p->images = c.dims[0];
+    p->channels = c.dims[1];
     p->chunks = p->in.channels / CHUNK;
     return true;
 }

@@ -24,35 +24,23 @@ typedef struct half_product {
 
 /* ---- what the node is ---- */
 
-static bool float_blob(const gi_value *v, const gi_blob **b)
-{
-    *b = gi_value_blob(v);
-    return *b && (*b)->dtype == GOPT_F32;
-}
-
 static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
 {
-    const gi_blob *wb, *bb;
-    gi_window win;
-    int rx;
-    int64_t x[GOPT_MAX_RANK];
-    p->x = gi_node_in(n, Conv_in_X);
-    p->w = gi_node_in(n, Conv_in_W);
-    p->bias = gi_node_in(n, Conv_in_B);
-    if (!float_blob(p->w, &wb) || (p->bias && !float_blob(p->bias, &bb)) || !gi_cl_tensor(b, p->x, "X", &rx, x) ||
-        (rx != 3 && rx != 4) || wb->rank != rx || !gi_window_of_conv(n, rx, x, wb->dims, &win))
+    gi_cl_conv c;
+    if (!gi_cl_read_conv(b, n, &c) || c.group != 1)
         return false;
-    if (gi_attr_int(n, Conv_at_group) != 1)
-        return false;
-    const gi_cl_window v = gi_cl_window_of(&win, rx, x);
-    p->in = gi_cl_view_last(rx, x, CHUNK);
-    p->n = wb->dims[0];
-    p->k = x[1];
+    const gi_cl_window v = c.win;
+    p->x = c.x;
+    p->w = c.w;
+    p->bias = c.bias;
+    p->in = gi_cl_view_last(c.rank, c.dims, CHUNK);
+    p->n = c.weights->dims[0];
+    p->k = c.dims[1];
     p->h = v.h;
     p->wd = v.w;
     p->ow = v.ow;
     p->pixels = v.oh * v.ow;
-    p->m = x[0] * p->pixels;
+    p->m = c.dims[0] * p->pixels;
     p->kw = v.kw;
     p->taps = v.kh * v.kw;
     p->sh = v.sh;
@@ -76,7 +64,8 @@ static bool read_product(gi_cl_build *b, const gi_node *n, half_product *p)
     p->x = gi_node_in(n, 0);
     p->w = gi_node_in(n, 1);
     p->bias = gemm ? gi_node_in(n, Gemm_in_C) : NULL;
-    if (!float_blob(p->w, &wb) || wb->rank != 2 || !gi_cl_tensor(b, p->x, "A", &ra, a) || ra < 2 ||
+    wb = gi_cl_floats(p->w);
+    if (!wb || wb->rank != 2 || !gi_cl_tensor(b, p->x, "A", &ra, a) || ra < 2 ||
         (gemm && (gi_attr_int(n, Gemm_at_transA) || ra != 2)))
         return false;
     p->w_rows = gemm && gi_attr_int(n, Gemm_at_transB);
@@ -86,7 +75,8 @@ static bool read_product(gi_cl_build *b, const gi_node *n, half_product *p)
     p->beta = gemm ? gi_attr_float(n, Gemm_at_beta) : 1;
     if (wb->dims[p->w_rows ? 1 : 0] != p->k || p->k % CHUNK || !gi_product(0, ra, a))
         return false;
-    if (p->bias && (!float_blob(p->bias, &bb) || gi_blob_elements(bb) != p->n || bb->dims[bb->rank - 1] != p->n))
+    bb = p->bias ? gi_cl_floats(p->bias) : NULL;
+    if (p->bias && (!bb || gi_blob_elements(bb) != p->n || bb->dims[bb->rank - 1] != p->n))
         return false;
     p->in = gi_cl_view_dense(ra, a, true);
     p->m = gi_product(0, ra - 1, a);

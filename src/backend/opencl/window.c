@@ -1,5 +1,6 @@
-/* Windows as kernels want them: always of two dims. */
+/* Windows as kernels want them: always of two dims; and the convolutions that move them. */
 #include "backend/opencl/cl.h"
+#include "ops/eval.h"
 
 gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x)
 {
@@ -22,4 +23,26 @@ gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x)
     o.pw_end = w->end[last];
     o.dw = w->dilation[last];
     return o;
+}
+
+const gi_blob *gi_cl_floats(const gi_value *v)
+{
+    const gi_blob *b = gi_value_blob(v);
+    return b && b->dtype == GOPT_F32 ? b : NULL;
+}
+
+bool gi_cl_read_conv(gi_cl_build *b, const gi_node *n, gi_cl_conv *c)
+{
+    gi_window win;
+    *c = (gi_cl_conv){ .x = gi_node_in(n, Conv_in_X),
+                       .w = gi_node_in(n, Conv_in_W),
+                       .bias = gi_node_in(n, Conv_in_B),
+                       .group = gi_attr_int(n, Conv_at_group) };
+    c->weights = gi_cl_floats(c->w);
+    if (!c->weights || (c->bias && !gi_cl_floats(c->bias)) || !gi_cl_tensor(b, c->x, "X", &c->rank, c->dims) ||
+        (c->rank != 3 && c->rank != 4) || c->weights->rank != c->rank ||
+        !gi_window_of_conv(n, c->rank, c->dims, c->weights->dims, &win))
+        return false;
+    c->win = gi_cl_window_of(&win, c->rank, c->dims);
+    return true;
 }
