@@ -57,13 +57,23 @@ static void open_loops(gi_str *s, const gi_cl_view *x, const bool *is)
             gi_str_addf(s, "    for (ix n%d = 0; n%d < %" PRId64 "; n%d++)\n", i, i, x->dims[i], i);
 }
 
+/* The place in x of each dim: a loop's over the axes that are reduced, the result's own coordinate of the others. */
+static void set_places(const gi_cl_index *k, int rank, const bool *is, const char **at)
+{
+    const bool keeps = k->y.rank == rank;
+    for (int i = 0, kept = 0; i < rank; i++) {
+        at[i] = is[i] ? gi_cl_places[i] : gi_cl_coordinates[keeps ? i : kept];
+        kept += !is[i];
+    }
+}
+
 static gopt_status take_reduction(gi_cl_build *b, const gi_node *n, const fold *f, bool *took)
 {
     const gi_value *vx = gi_node_in(n, 0);
     const char *at[GOPT_MAX_RANK];
     int64_t dims[GOPT_MAX_RANK], count = 1;
     bool is[GOPT_MAX_RANK];
-    int rank, kept = 0;
+    int rank;
     gi_cl_index k;
     gi_cl_view x;
     if (!is_number(b, vx, "its input", &rank, dims) || !read_axes(b, n, rank, is))
@@ -76,12 +86,9 @@ static gopt_status take_reduction(gi_cl_build *b, const gi_node *n, const fold *
     }
     GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));
     GI_TRY(gi_cl_index_read(&k, vx, "X", &x));
-    const bool keeps = k.y.rank == rank;
-    for (int i = 0; i < rank; i++) {
-        at[i] = is[i] ? gi_cl_places[i] : gi_cl_coordinates[keeps ? i : kept];
-        kept += !is[i];
+    set_places(&k, rank, is, at);
+    for (int i = 0; i < rank; i++)
         count *= is[i] ? dims[i] : 1;
-    }
     if (!count && f->extreme) {
         (void)gi_cl_decline(b, "it reduces nothing");
         return GOPT_OK;
@@ -116,7 +123,7 @@ static gopt_status take_log_sum_exp(gi_cl_build *b, const gi_node *n, bool *took
     const char *at[GOPT_MAX_RANK];
     int64_t dims[GOPT_MAX_RANK];
     bool is[GOPT_MAX_RANK];
-    int rank, kept = 0;
+    int rank;
     gi_cl_index k;
     gi_cl_view x;
     if (!is_number(b, vx, "its input", &rank, dims) || !gi_cl_is_float(vx->type->dtype) || !read_axes(b, n, rank, is) ||
@@ -124,11 +131,7 @@ static gopt_status take_log_sum_exp(gi_cl_build *b, const gi_node *n, bool *took
         return GOPT_OK;
     GI_TRY(gi_cl_index_begin(&k, b, n, n->out[0]));
     GI_TRY(gi_cl_index_read(&k, vx, "X", &x));
-    const bool keeps = k.y.rank == rank;
-    for (int i = 0; i < rank; i++) {
-        at[i] = is[i] ? gi_cl_places[i] : gi_cl_coordinates[keeps ? i : kept];
-        kept += !is[i];
-    }
+    set_places(&k, rank, is, at);
     gi_str *s = &k.body;
     gi_str_add(s, "    float top = -INFINITY, sum = 0.0f;\n");
     for (int round = 0; round < 2; round++) {
