@@ -4,9 +4,11 @@
   cli.py CASE GOPT      CASE: a class below, or all
 
 The models are written here, byte by byte. Every failure must be one diagnostic, and nothing may be written."""
-import json, os, pathlib, struct, subprocess, sys, tempfile, unittest, zlib
+import json, os, pathlib, struct, subprocess, sys, unittest, zlib
 
-import onnx_bytes as ox
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import gopt_case  # noqa: E402
+import onnx_bytes as ox  # noqa: E402
 
 GOPT = None
 
@@ -31,25 +33,13 @@ def png(width, height, rgb):
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
-class Case(unittest.TestCase):
+class Case(gopt_case.Case):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.dir = pathlib.Path(self.folder.name)
+        super().setUp()
         self.write("net.onnx", network())
 
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def write(self, name, data):
-        (self.dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.dir / name).write_bytes(data)
-        return name
-
-    def gopt(self, *args, code=0, stdin=subprocess.DEVNULL, env=None):
-        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, stdin=stdin, timeout=120,
-                           env={**os.environ, **(env or {})})
-        self.assertEqual(p.returncode, code, f"gopt {' '.join(map(str, args))}\n{p.stdout}\n{p.stderr}")
-        return p
+    def program(self):
+        return GOPT
 
     def fails(self, code, *args, says=(), hint=(), **more):
         p = self.gopt(*args, code=code, **more)

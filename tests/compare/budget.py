@@ -4,12 +4,11 @@
   budget.py CASE GOPT      CASE: a class below, or all"""
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / d) for d in ("cli", ".")]
+import gopt_case
 import onnx_bytes as ox
 
 GOPT = None
@@ -27,23 +26,13 @@ def network(*between, weights=(1.0, 10.0), extra=()):
                              [ox.value("y", [1, 1, 2, 2])], [ox.tensor("w", [1, 2, 1, 1], list(weights))]))
 
 
-class Case(unittest.TestCase):
+class Case(gopt_case.Case):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.dir = pathlib.Path(self.folder.name)
+        super().setUp()
         self.write("a.onnx", network())
 
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def write(self, name, data):
-        (self.dir / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-        return name
-
-    def gopt(self, *args, code=0):
-        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, timeout=120)
-        self.assertEqual(p.returncode, code, f"gopt {' '.join(map(str, args))}\n{p.stdout}\n{p.stderr}")
-        return p
+    def program(self):
+        return GOPT
 
     def judge(self, budget, *args, code=0):
         """The paragraph (empty where within), and the JSON's budget."""

@@ -4,9 +4,10 @@
   judging.py GOPT
 
 The tests are written here, byte by byte."""
-import json, math, os, pathlib, random, struct, subprocess, sys, tempfile, unittest
+import json, math, os, pathlib, random, struct, subprocess, sys, unittest
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+sys.path += [str(pathlib.Path(__file__).resolve().parent.parent / d) for d in ("cli", ".")]
+import gopt_case  # noqa: E402
 import onnx_bytes as ox  # noqa: E402
 
 GOPT = None
@@ -44,18 +45,7 @@ def normal(mean, scale):
     return ox.model(ox.graph([op], [], [ox.value("y", [N])]))
 
 
-class Folder(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.dir = pathlib.Path(self.folder.name)
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def write(self, name, data):
-        (self.dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.dir / name).write_bytes(data)
-
+class Folder(gopt_case.Folder):
     def add(self, name, model, inputs, outputs):
         """Each input and output: (dims, values[, dtype])."""
         self.write(f"{name}/model.onnx", model)

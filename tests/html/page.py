@@ -6,10 +6,11 @@
 Needs the Python package playwright, and chromium (Debian's, or its own); exit 77, which ctest calls skipped, without.
 GOPT_PEERS_PYTHON names an interpreter that has the package, as scripts/test sets one up.
 """
-import base64, json, os, pathlib, shutil, subprocess, sys, tempfile, unittest, zlib
+import base64, json, os, pathlib, shutil, subprocess, sys, unittest, zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent / "scale"), str(HERE.parent)]
+import gopt_case  # noqa: E402
 import onnx_bytes as ox  # noqa: E402
 import peers  # noqa: E402
 
@@ -27,20 +28,11 @@ def data_of(path):
     return json.loads(zlib.decompress(raw) if 'data-packed="deflate"' in text else raw)
 
 
-class Case(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.dir = pathlib.Path(cls.folder.name)
+class Case(gopt_case.Shared):
+    patience = 200
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
-
-    def gopt(self, *args):
-        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, timeout=200)
-        self.assertEqual(p.returncode, 0, p.stderr)
-        return p
+    def program(self):
+        return GOPT
 
     def make(self, model, *more, command="optimize"):
         self.gopt(command, model, "--html", "page.html", "--json", "facts.json", *more)

@@ -4,35 +4,23 @@
   lint.py CASE GOPT      CASE: a class below, or all"""
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parent.parent)]
 import cases
+import gopt_case
 
 ox, gir, GOPT = cases.ox, cases.gir, None
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.dir = pathlib.Path(self.folder.name)
-
-    def tearDown(self):
-        self.folder.cleanup()
+class Case(gopt_case.Case):
+    def program(self):
+        return GOPT
 
     def write(self, model):
-        name = "model.onnx" if isinstance(model, bytes) else "model.gir"
-        (self.dir / name).write_bytes(model if isinstance(model, bytes) else model.encode())
-        return name
-
-    def gopt(self, *args, code=0):
-        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, timeout=120)
-        self.assertEqual(p.returncode, code, f"gopt {' '.join(map(str, args))}\n{p.stdout}\n{p.stderr}")
-        return p
+        return super().write("model.onnx" if isinstance(model, bytes) else "model.gir", model)
 
     def lint(self, model, rules="", *more, code=0):
         flag = f"--lint={rules}" if rules else "--lint"

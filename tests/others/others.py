@@ -6,10 +6,11 @@
 Model Explorer's classes (PyPI ai-edge-model-explorer) load the graph and node data, onnx.checker the annotated model,
 ONNX Runtime's profile tools the trace. TREx is no package: what its reader does with a file is done here again.
 """
-import json, math, pathlib, re, subprocess, sys, tempfile, unittest
+import json, math, pathlib, re, subprocess, sys, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent / "scale"), str(HERE.parent)]
+import gopt_case  # noqa: E402
 import peers  # noqa: E402
 
 CASE = sys.argv[1]
@@ -22,20 +23,11 @@ DIGITS = HERE.parent.parent / "examples" / "digits.onnx"
 HOSTILE = ["</script><b>", "\"quoted\" 'twice'", "two\nlines\ttab", "\u202eright to left", "x" * 10000, "a//b/", "[profile 1]", "[io]x", "]]>"]
 
 
-class Case(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.dir = pathlib.Path(cls.folder.name)
+class Case(gopt_case.Shared):
+    patience = 200
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
-
-    def gopt(self, *args):
-        p = subprocess.run([GOPT, *map(str, args)], cwd=self.dir, capture_output=True, text=True, timeout=200)
-        self.assertEqual(p.returncode, 0, p.stderr)
-        return p
+    def program(self):
+        return GOPT
 
     def json(self, name):
         return json.loads((self.dir / name).read_text())

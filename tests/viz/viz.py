@@ -4,11 +4,12 @@
   viz.py CASE GOPT     CASE: a class below, or all
 
 UPDATE_GOLDEN=1 writes the files of golden/ anew. Needs Python's standard library alone."""
-import fcntl, os, pathlib, pty, re, struct, subprocess, sys, tempfile, termios, unicodedata, unittest
+import fcntl, os, pathlib, pty, re, struct, subprocess, sys, termios, unicodedata, unittest
 import xml.dom.minidom
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "cli"))
+sys.path[:0] = [str(HERE.parent / "cli"), str(HERE.parent)]
+import gopt_case  # noqa: E402
 import onnx_bytes as ox  # noqa: E402
 
 GOPT = None
@@ -46,23 +47,14 @@ def hostile():
                     domains=[EVIL[4]])
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.dir = pathlib.Path(self.folder.name)
+class Case(gopt_case.Case):
+    patience = 200
 
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def write(self, name, data):
-        (self.dir / name).write_bytes(data)
-        return name
+    def program(self):
+        return GOPT
 
     def gopt(self, *args, code=0, **env):
-        p = subprocess.run([GOPT, *args], cwd=self.dir, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL,
-                           env={**os.environ, **env})
-        self.assertEqual(p.returncode, code, f"gopt {' '.join(args)}\n{p.stderr}")
-        return p
+        return super().gopt(*args, code=code, env=env)
 
     def network(self, kind, nodes):
         subprocess.run([sys.executable, HERE.parent / "scale/networks.py", kind, str(nodes), self.dir / "net.onnx"], check=True)
