@@ -516,6 +516,43 @@ static gopt_status gather(gi_cl_span *s, gi_step *const *steps, const gi_run_arg
     return GOPT_OK;
 }
 
+/* By which a part is known in the file of what was timed: all that its launches compute. */
+static void key_of(const gi_cl_span *s, const part *p, char *key, size_t size)
+{
+    uint64_t hash = 0;
+    for (size_t i = p->first; i < p->first + p->n; i++) {
+        const gi_cl_launch *l = s->items[i].l;
+        hash = gi_hash(l->source, strlen(l->source), hash);
+        hash = gi_hash(l->ints, l->n_ints * sizeof *l->ints, hash);
+        hash = gi_hash(l->global, sizeof l->global, hash);
+    }
+    (void)snprintf(key, size, "walk of %zu,%016llx", p->n, (unsigned long long)hash);
+}
+
+/* One kernel, where the driver makes it and it is faster, or was when this was last asked. */
+static gopt_status open_part(gi_cl_span *s, part *p)
+{
+    gi_cl *d = s->d;
+    char key[64];
+    key_of(s, p, key, sizeof key);
+    const int known = d->walk == 0 ? gi_cl_tuned(d, key) : 1;
+    if (known == 0)
+        return GOPT_OK;
+    const size_t said = gopt_diag_count(d->cx);
+    if (make_walk(s, p) != GOPT_OK) { /* a driver that does not build it, or has no room for it */
+        gi_diag_forget(d->cx, said);
+        gi_note(d->cx, &(gi_place){ .file = d->name }, "GOPT_OPENCL_WALK=0 does not try",
+                "%zu steps are launched one by one: the driver makes no kernel that walks them", p->n);
+        drop_kernel(p);
+    }
+    if (!p->kernel || known > 0)
+        return GOPT_OK;
+    const bool faster = is_faster(s, p);
+    if (!faster)
+        drop_kernel(p);
+    return gi_cl_tuned_put(d, key, faster);
+}
+
 static gopt_status open_parts(gi_cl_span *s, bool *any)
 {
     for (size_t i = 0; i < s->n;) {
@@ -526,18 +563,8 @@ static gopt_status open_parts(gi_cl_span *s, bool *any)
             p->n++;
             i++;
         }
-        if (!fits || p->n < LEAST)
-            continue;
-        const size_t said = gopt_diag_count(s->d->cx);
-        const gopt_status st = make_walk(s, p);
-        if (st != GOPT_OK) { /* a driver that does not build it, or has no room for it */
-            gi_diag_forget(s->d->cx, said);
-            gi_note(s->d->cx, &(gi_place){ .file = s->d->name }, "GOPT_OPENCL_WALK=0 does not try",
-                    "%zu steps are launched one by one: the driver makes no kernel that walks them", p->n);
-            drop_kernel(p);
-        }
-        if (p->kernel && s->d->walk == 0 && !is_faster(s, p))
-            drop_kernel(p);
+        if (fits && p->n >= LEAST)
+            GI_TRY(open_part(s, p));
         *any = *any || p->kernel;
     }
     return GOPT_OK;
