@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 static const char *const severities[] = { "note", "warning", "error" };
 
@@ -93,24 +93,11 @@ static char *cost_text(int64_t cost, gopt_lint_unit unit)
     return text_of("%s %.*s", count_text((uint64_t)cost).p, (int)strlen(name) - (cost == 1), name);
 }
 
-/* A copy that a terminal takes for text: names may hold anything. */
-static char *printable(const char *text)
-{
-    char *s = strdup(text);
-    for (char *c = s; c && *c; c++)
-        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
-    return s;
-}
-
 /* "conv1 (Conv)", "input x", or nothing where the finding is of the whole model. Cut in the middle where long. */
 static char *where_text(const gopt_lint_finding *f)
 {
     enum { WIDE = 56 };
-    char *name = printable(f->value ? f->value : f->node ? f->node : "the model");
-    const size_t n = name ? strlen(name) : 0;
-    char *s = n > WIDE ? text_of("%.24s…%s", name, name + n - 30) : name;
-    if (s != name)
-        free(name);
+    char *s = text_fit(f->value ? f->value : f->node ? f->node : "the model", WIDE);
     if (s && f->op && !f->value) {
         char *both = text_of("%s (%s)", s, f->op);
         free(s);
@@ -121,11 +108,12 @@ static char *where_text(const gopt_lint_finding *f)
 
 static void print_one(const tool *t, const gopt_lint_finding *f, int width)
 {
-    char *where = where_text(f), *cost = cost_text(f->cost, f->unit), *message = printable(f->message);
-    char *node = f->value && f->node ? printable(f->node) : NULL;
-    printf("    %-*s  %s", width, where ? where : "", message ? message : "");
+    char *where = where_text(f), *cost = cost_text(f->cost, f->unit), *message = text_fit(f->message, 0);
+    char *node = f->value && f->node ? text_head(f->node, 80) : NULL;
+    const int cells = where ? text_columns(where) : 0;
+    printf("    %s%*s  %s", where ? where : "", width > cells ? width - cells : 0, "", message ? message : "");
     if (node)
-        printf("%s at %.80s%s", dim(t), node, plain(t));
+        printf("%s at %s%s", dim(t), node, plain(t));
     if (cost)
         printf("  %s%s%s", dim(t), cost, plain(t));
     putchar('\n');
@@ -146,7 +134,7 @@ static void print_rule(const tool *t, const gopt_lint_finding *f, size_t n)
         sum += f[i].cost <= INT64_MAX - sum ? f[i].cost : 0;
     for (size_t i = 0; i < shown; i++) {
         char *where = where_text(&f[i]);
-        const int w = where ? (int)strlen(where) : 0;
+        const int w = where ? text_columns(where) : 0;
         width = w > width && w <= WIDE ? w : width;
         free(where);
     }

@@ -158,6 +158,12 @@ class Command(Case):
         p = self.gopt("inspect", self.write(cases.relu(ox.node("Neg", ["x"], ["d"], name))), "--lint")
         self.assertNotIn("\x1b[31m", p.stdout)
         self.assertLess(max(map(len, p.stdout.splitlines())), 400)
+        long, turned = "é" * 80, "turned\u202eround"
+        m = self.write(cases.relu(*[ox.node("Neg", ["x"], [f"d{i}"], n) for i, n in enumerate((long, turned))]))
+        lines = [l for l in self.gopt("inspect", m, "--lint").stdout.splitlines() if "no output needs" in l]
+        self.assertEqual(len(lines), 2)
+        self.assertNotIn("\u202e", "".join(lines))
+        self.assertEqual(len({l.index("no output needs") for l in lines}), 1, lines)  # one column, whatever the letters
 
 
 class Large(Case):
