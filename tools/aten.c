@@ -33,16 +33,17 @@ static void print_places(const tool *t, FILE *to, const char *where, int column,
 /* One line for the findings from i to `end`, which are alike. */
 static void print_group(const tool *t, FILE *to, const gopt_aten_finding *const *list, size_t i, size_t end)
 {
-    enum { COLOR_BYTES = 8 };
     const bool color = to == stderr ? t->color_err : t->color_out;
     const gopt_aten_finding *f = list[i];
     const size_t places = end - i;
-    const int column =
-        fprintf(to, "%slowered:%s %s%s%s%s to %s%s, %zu place%s:", color ? "\033[1m" : "", color ? "\033[0m" : "",
-                strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "", f->overload, f->what,
-                f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "", places,
-                places == 1 ? "" : "s") -
-        (color ? COLOR_BYTES : 0);
+    char *head =
+        text_of("%s%s%s%s to %s%s, %zu place%s:", strstr(f->op, "::") ? "" : "aten::", f->op, *f->overload ? "." : "",
+                f->overload, f->what, f->outcome == GOPT_ATEN_OWN ? ", gopt's own, which no other runtime has" : "",
+                places, places == 1 ? "" : "s");
+    fprintf(to, "%slowered:%s ", color ? "\033[1m" : "", color ? "\033[0m" : "");
+    text_put(to, head ? head : "?");
+    const int column = (int)strlen("lowered: ") + (head ? text_columns(head) : 1);
+    free(head);
     char *where = strdup("");
     for (size_t k = i; where && k < end && (k < i + 3 || t->o.verbose); k++) {
         char *more = text_of("%s%s %s%s%s (%s)", where, k > i ? "," : "", *list[k]->node ? list[k]->node : "(no name)",

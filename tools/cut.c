@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 /* ---- --extract ---- */
 
@@ -202,8 +202,7 @@ static json_t *cut_json(const tool *t, const gopt_graph *whole, const gopt_cut *
 }
 
 /* "  from the head to the tail: a f32[1,3], b i64[2]" */
-static void print_ends(const tool *t, FILE *to, const char *what, const json_t *list, const char *key,
-                       const char *value)
+static void print_ends(const tool *t, const char *what, const json_t *list, const char *key, const char *value)
 {
     enum { MOST_SHOWN = 12 };
     size_t i, shown = 0;
@@ -213,36 +212,38 @@ static void print_ends(const tool *t, FILE *to, const char *what, const json_t *
         const char *is = key ? json_string_value(json_object_get(e, key)) : NULL;
         if (key && (!is || strcmp(is, value) != 0))
             continue;
-        if (shown++ < MOST_SHOWN || t->o.verbose)
-            fprintf(to, "%s %s %s", shown > 1 ? "," : what, json_string_value(json_object_get(e, "name")),
-                    json_string_value(json_object_get(e, "type")));
+        if (shown++ < MOST_SHOWN || t->o.verbose) {
+            printf("%s ", shown > 1 ? "," : what);
+            text_put(stdout, json_string_value(json_object_get(e, "name")));
+            printf(" %s", json_string_value(json_object_get(e, "type")));
+        }
     }
     if (shown)
-        fputs(shown > MOST_SHOWN && !t->o.verbose ? ", …\n" : "\n", to);
+        puts(shown > MOST_SHOWN && !t->o.verbose ? ", …" : "");
 }
 
-static void print_cut(const tool *t, FILE *to, const gopt_cut *k, const cut_off *c)
+static void print_cut(const tool *t, const gopt_cut *k, const cut_off *c)
 {
     const json_t *const tail = json_object_get(c->json, "tail");
     if (!k->n) {
-        fprintf(to, "cut: nothing; every operator can run, so the head is the whole network\n");
+        printf("cut: nothing; every operator can run, so the head is the whole network\n");
         return;
     }
     if (!k->tail) {
-        fprintf(to, "cut: no output needs the node%s left out\n", k->n == 1 ? " that is" : "s that are");
-        print_unsupported(t, to, k->list, k->n);
+        printf("cut: no output needs the node%s left out\n", k->n == 1 ? " that is" : "s that are");
+        print_unsupported(t, stdout, k->list, k->n);
         return;
     }
-    fprintf(to, "cut: the head has %zu node%s, the tail %zu: %zu that cannot run, and what depends on %s\n",
-            gopt_graph_node_count(k->head), gopt_graph_node_count(k->head) == 1 ? "" : "s",
-            gopt_graph_node_count(k->tail), k->n, k->n == 1 ? "it" : "them");
-    print_unsupported(t, to, k->list, k->n);
-    print_ends(t, to, "  from the head to the tail:", json_object_get(c->json, "tensors"), NULL, NULL);
-    print_ends(t, to, "  inputs of the tail:", json_object_get(tail, "inputs"), "from", "model");
-    print_ends(t, to, "  outputs of the head:", json_object_get(c->json, "outputs"), "from", "head");
-    print_ends(t, to, "  outputs of the tail:", json_object_get(c->json, "outputs"), "from", "tail");
+    printf("cut: the head has %zu node%s, the tail %zu: %zu that cannot run, and what depends on %s\n",
+           gopt_graph_node_count(k->head), gopt_graph_node_count(k->head) == 1 ? "" : "s",
+           gopt_graph_node_count(k->tail), k->n, k->n == 1 ? "it" : "them");
+    print_unsupported(t, stdout, k->list, k->n);
+    print_ends(t, "  from the head to the tail:", json_object_get(c->json, "tensors"), NULL, NULL);
+    print_ends(t, "  inputs of the tail:", json_object_get(tail, "inputs"), "from", "model");
+    print_ends(t, "  outputs of the head:", json_object_get(c->json, "outputs"), "from", "head");
+    print_ends(t, "  outputs of the tail:", json_object_get(c->json, "outputs"), "from", "tail");
     if (c->tail_path)
-        fprintf(to, "  to be written: %s, %s\n", c->tail_path, c->json_path);
+        printf("  to be written: %s, %s\n", c->tail_path, c->json_path);
 }
 
 static gopt_status name_files(tool *t, cut_off *c)
@@ -260,7 +261,7 @@ static gopt_status name_files(tool *t, cut_off *c)
                                                 : GOPT_OK;
 }
 
-gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c)
+gopt_status tool_cut(tool *t, gopt_graph **g, cut_off *c)
 {
     gopt_cut k;
     const bool standard =
@@ -285,7 +286,7 @@ gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c)
         return s;
     }
     if (!t->o.quiet)
-        print_cut(t, to, &k, c);
+        print_cut(t, &k, c);
     c->tail = k.tail;
     gopt_graph_destroy(*g);
     *g = k.head;

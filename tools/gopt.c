@@ -74,7 +74,10 @@ static gopt_status run_command(tool *t)
         printf("gopt %s\n", gopt_version());
         return GOPT_OK;
     }
-    t->cx = gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = t->o.memory_limit, .threads = (int)t->o.threads });
+    TRY(tool_take_stdout(t));
+    t->cx = gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = t->o.memory_limit,
+                                                 .threads = (int)t->o.threads,
+                                                 .out_fd = t->file_out ? fileno(t->file_out) : 0 });
     if (!t->cx)
         return tool_no_memory(t);
     gopt_status s = GOPT_OK;
@@ -120,6 +123,8 @@ int main(int argc, char **argv)
     decide_colors(&t);
     gopt_status s = dispatch(&t);
     if (fflush(stdout) && s == GOPT_OK)
+        s = tool_fail(&t, GOPT_BAD_INPUT, "stdout", NULL, "cannot be written");
+    if (t.file_out && fclose(t.file_out) && s == GOPT_OK)
         s = tool_fail(&t, GOPT_BAD_INPUT, "stdout", NULL, "cannot be written");
     gopt_page_destroy(t.page);
     gopt_ctx_destroy(t.cx);

@@ -218,14 +218,11 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     TRY(gopt_lower_aten(lowered, &aten, &n_aten)); /* what optimize and run would do */
     TRY(gopt_find_unsupported(lowered, &u, &n_u));
     plugged *p = *plugins = find_plugged(lowered, &n_p);
-    const bool taken = (t->o.json && !strcmp(t->o.json, "-")) || (t->o.dot && !strcmp(t->o.dot, "-")) ||
-                       (t->o.svg && !strcmp(t->o.svg, "-")) || (t->o.png && !strcmp(t->o.png, "-")) ||
-                       (t->o.pdf && !strcmp(t->o.pdf, "-")) || (t->o.html && !strcmp(t->o.html, "-"));
-    if (!taken && !t->o.quiet && lint)
+    if (!t->o.quiet && lint)
         lint_print(t, lint);
-    if (!taken && !t->o.quiet && plan)
+    if (!t->o.quiet && plan)
         plan_print(t, plan);
-    if (!taken && !t->o.quiet && (!lint || t->o.ops || t->o.nodes || t->o.weights)) {
+    if (!t->o.quiet && (!lint || t->o.ops || t->o.nodes || t->o.weights)) {
         inspect_print_head(t, g, m);
         if (t->o.ops)
             TRY(inspect_print_ops(t, m));

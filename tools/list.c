@@ -9,12 +9,9 @@ static gopt_status list_rules(tool *t)
     static const char *const exact[] = { "bitwise", "reassoc", "finite" };
     json_t *a = json_array();
     gopt_rule_info r;
-    const bool print = !t->o.json || strcmp(t->o.json, "-") != 0;
-    if (print)
-        printf("%s%-34s %-10s %-8s what it does%s\n", bold(t), "rule", "pass", "exact", plain(t));
+    printf("%s%-34s %-10s %-8s what it does%s\n", bold(t), "rule", "pass", "exact", plain(t));
     for (size_t i = 0; gopt_rule_get(i, &r); i++) {
-        if (print)
-            printf("%-34s %-10s %-8s %s\n", r.name, r.pass, exact[r.exact], r.means);
+        printf("%-34s %-10s %-8s %s\n", r.name, r.pass, exact[r.exact], r.means);
         json_t *o = json_object();
         json_object_set_new(o, "name", json_text(r.name));
         json_object_set_new(o, "pass", json_text(r.pass));
@@ -37,11 +34,9 @@ gopt_status list_passes(tool *t)
         return list_rules(t);
     json_t *a = json_array();
     const gopt_pass_info *p;
-    if (!t->o.json || strcmp(t->o.json, "-") != 0)
-        printf("%s%-22s level  what it does%s\n", bold(t), "pass", plain(t));
+    printf("%s%-22s level  what it does%s\n", bold(t), "pass", plain(t));
     for (size_t i = 0; (p = gopt_pass_get(i)); i++) {
-        if (!t->o.json || strcmp(t->o.json, "-") != 0)
-            printf("%-22s %5d  %s\n", p->name, p->level, p->means);
+        printf("%-22s %5d  %s\n", p->name, p->level, p->means);
         json_t *o = json_object();
         json_object_set_new(o, "name", json_text(p->name));
         json_object_set_new(o, "level", json_integer(p->level));
@@ -142,23 +137,18 @@ gopt_status list_ops(tool *t)
     gopt_op_info p;
     gopt_op_by_import q;
     size_t n = 0, k = 0;
-    const bool print = !t->o.json || strcmp(t->o.json, "-") != 0;
-    if (print)
-        printf("%s%-28s since  what it means%s\n", bold(t), "operator", plain(t));
+    printf("%s%-28s since  what it means%s\n", bold(t), "operator", plain(t));
     for (; gopt_op_info_get(n, &p); n++) {
         char name[128];
         snprintf(name, sizeof name, "%s%s%s", p.domain, *p.domain ? "::" : "", p.name);
-        if (print)
-            printf("%-28s %5d  %s\n", name, p.since, p.means ? p.means : "");
+        printf("%-28s %5d  %s\n", name, p.since, p.means ? p.means : "");
         json_array_append_new(a, json_op(n, &p));
     }
     for (; gopt_op_by_import_get(k, &q); k++) {
-        if (print)
-            printf("%-28s %5s  on import: %s\n", q.name, "", q.means);
+        printf("%-28s %5s  on import: %s\n", q.name, "", q.means);
         json_array_append_new(a, json_by_import(&q));
     }
-    if (print)
-        say(t, "%s%zu operators, and %zu that import makes others of%s\n", dim(t), n, k, plain(t));
+    say(t, "%s%zu operators, and %zu that import makes others of%s\n", dim(t), n, k, plain(t));
     if (t->o.json)
         return tool_write_json(t, t->o.json, a);
     json_decref(a);
@@ -170,13 +160,11 @@ gopt_status list_devices(tool *t)
     json_t *a = json_array();
     const gopt_device_info *d;
     for (size_t i = 0; (d = gopt_device_get(t->cx, i)); i++) {
-        if (!t->o.json || strcmp(t->o.json, "-") != 0) {
-            printf("%s%-8s%s %s\n", bold(t), d->backend, plain(t), d->name ? d->name : "");
-            if (d->details && *d->details)
-                printf("         %s\n", d->details);
-            if (d->missing)
-                printf("         %scannot be used:%s %s\n", red(t), plain(t), d->missing);
-        }
+        printf("%s%-8s%s %s\n", bold(t), d->backend, plain(t), d->name ? d->name : "");
+        if (d->details && *d->details)
+            printf("         %s\n", d->details);
+        if (d->missing)
+            printf("         %scannot be used:%s %s\n", red(t), plain(t), d->missing);
         json_t *o = json_object();
         json_object_set_new(o, "backend", json_text(d->backend));
         json_object_set_new(o, "name", json_text(d->name));

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 const char *tool_model(const tool *t)
 {
@@ -248,16 +248,22 @@ static void print_group(const tool *t, FILE *to, const group *g)
     const bool color = to == stderr ? t->color_err : t->color_out;
     const gopt_unsupported *u = g->list[0];
     char *name = operator_text(u);
-    fprintf(to, "%sunsupported:%s %s, %zu place%s:", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
-            name ? name : "?", g->n, g->n == 1 ? "" : "s");
+    fprintf(to, "%sunsupported:%s ", color ? "\033[1;31m" : "", color ? "\033[0m" : "");
+    text_put(to, name ? name : "?");
+    fprintf(to, ", %zu place%s:", g->n, g->n == 1 ? "" : "s");
     free(name);
-    for (size_t k = 0; k < g->n && (k < 3 || t->o.verbose); k++)
-        fprintf(to, "%s %s", k ? "," : "", g->list[k]->node && *g->list[k]->node ? g->list[k]->node : "(no name)");
+    for (size_t k = 0; k < g->n && (k < 3 || t->o.verbose); k++) {
+        fputs(k ? ", " : " ", to);
+        text_put(to, g->list[k]->node && *g->list[k]->node ? g->list[k]->node : "(no name)");
+    }
     fprintf(to, "%s\n", g->n > 3 && !t->o.verbose ? ", …" : "");
-    if (u->reason)
-        fprintf(to, "  %s\n", u->reason);
-    if (u->fix)
-        fprintf(to, "  %s\n", u->fix);
+    const char *const lines[] = { u->reason, u->fix };
+    for (size_t i = 0; i < 2; i++)
+        if (lines[i]) {
+            fputs("  ", to);
+            text_put(to, lines[i]);
+            fputc('\n', to);
+        }
 }
 
 void print_unsupported(const tool *t, FILE *to, const gopt_unsupported *list, size_t n)

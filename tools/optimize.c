@@ -15,7 +15,6 @@ typedef struct work {
     bool verified;
     cut_off cut;
     char *dumped; /* file with the verdict's subgraph */
-    FILE *to;     /* what people read: stdout, or stderr where stdout is a file's */
 } work;
 
 /* ---- the summary ---- */
@@ -32,15 +31,15 @@ static void print_row(work *w, const char *op, int64_t before, int64_t after)
 {
     const tool *t = w->t;
     if (before == after)
-        fprintf(w->to, "  %-28s %7lld %7lld\n", op, (long long)before, (long long)after);
+        printf("  %-28s %7lld %7lld\n", op, (long long)before, (long long)after);
     else
-        fprintf(w->to, "  %-28s %7lld %7lld  %s%+lld%s\n", op, (long long)before, (long long)after,
-                after < before ? green(t) : red(t), (long long)(after - before), plain(t));
+        printf("  %-28s %7lld %7lld  %s%+lld%s\n", op, (long long)before, (long long)after,
+               after < before ? green(t) : red(t), (long long)(after - before), plain(t));
 }
 
 static void print_operators(work *w, const gopt_report_summary *r)
 {
-    fprintf(w->to, "\n%s  %-28s %7s %7s%s\n", dim(w->t), "operator", "before", "after", plain(w->t));
+    printf("\n%s  %-28s %7s %7s%s\n", dim(w->t), "operator", "before", "after", plain(w->t));
     for (size_t i = 0; i < r->n_ops_before; i++)
         print_row(w, r->ops_before[i].op, r->ops_before[i].count,
                   count_of(r->ops_after, r->n_ops_after, r->ops_before[i].op));
@@ -55,24 +54,22 @@ static void print_rules(work *w, const gopt_report_summary *r)
     for (size_t i = 0; i < r->n_passes; i++)
         for (size_t k = 0; k < r->passes[i].n_rewrites; k++) {
             if (!any)
-                fprintf(w->to, "\n%s  %-40s %7s%s\n", dim(w->t), "rewrite", "times", plain(w->t));
+                printf("\n%s  %-40s %7s%s\n", dim(w->t), "rewrite", "times", plain(w->t));
             any = true;
-            fprintf(w->to, "  %-40s %7lld  %sin %s%s\n", r->passes[i].rewrites[k].rule,
-                    (long long)r->passes[i].rewrites[k].count, dim(w->t), r->passes[i].name, plain(w->t));
+            printf("  %-40s %7lld  %sin %s%s\n", r->passes[i].rewrites[k].rule,
+                   (long long)r->passes[i].rewrites[k].count, dim(w->t), r->passes[i].name, plain(w->t));
         }
 }
 
 static void print_stats(work *w, const gopt_report_summary *r)
 {
-    fprintf(w->to, "\n%s  %-20s %9s %7s %7s  %s%s\n", dim(w->t), "pass", "ms", "before", "after", "rewrites",
-            plain(w->t));
+    printf("\n%s  %-20s %9s %7s %7s  %s%s\n", dim(w->t), "pass", "ms", "before", "after", "rewrites", plain(w->t));
     for (size_t i = 0; i < r->n_passes; i++) {
         const gopt_pass_stat *p = &r->passes[i];
-        fprintf(w->to, "  %-20s %9.3f %7lld %7lld", p->name, p->ms, (long long)p->nodes_before,
-                (long long)p->nodes_after);
+        printf("  %-20s %9.3f %7lld %7lld", p->name, p->ms, (long long)p->nodes_before, (long long)p->nodes_after);
         for (size_t k = 0; k < p->n_rewrites; k++)
-            fprintf(w->to, "%s%s %lld", k ? ", " : "  ", p->rewrites[k].rule, (long long)p->rewrites[k].count);
-        fprintf(w->to, "%s\n", p->n_rewrites || p->changed ? "" : "  unchanged");
+            printf("%s%s %lld", k ? ", " : "  ", p->rewrites[k].rule, (long long)p->rewrites[k].count);
+        printf("%s\n", p->n_rewrites || p->changed ? "" : "  unchanged");
     }
 }
 
@@ -82,23 +79,23 @@ static void print_summary(work *w)
     const gopt_report_summary *r = gopt_report_get(w->report);
     if (t->o.quiet)
         return;
-    fprintf(w->to, "%s%s%s: %s%lld nodes%s before, %s%lld%s after", bold(t), tool_model(t), plain(t), bold(t),
-            (long long)r->nodes_before, plain(t), bold(t), (long long)r->nodes_after, plain(t));
+    printf("%s%s%s: %s%lld nodes%s before, %s%lld%s after", bold(t), tool_model(t), plain(t), bold(t),
+           (long long)r->nodes_before, plain(t), bold(t), (long long)r->nodes_after, plain(t));
     if (r->fusions)
-        fprintf(w->to, ", %lld fusions", (long long)r->fusions);
-    fprintf(w->to, "; weights %s", bytes_text(r->parameter_bytes_before).p);
+        printf(", %lld fusions", (long long)r->fusions);
+    printf("; weights %s", bytes_text(r->parameter_bytes_before).p);
     if (r->parameter_bytes_after != r->parameter_bytes_before)
-        fprintf(w->to, " before, %s after", bytes_text(r->parameter_bytes_after).p);
-    fprintf(w->to, "; %.*f ms\n", r->ms < 10 ? 1 : 0, r->ms);
+        printf(" before, %s after", bytes_text(r->parameter_bytes_after).p);
+    printf("; %.*f ms\n", r->ms < 10 ? 1 : 0, r->ms);
     if (r->rewrite_limit_hit)
-        fprintf(w->to, "stopped after %lld rewrites (--rewrite-limit)\n", (long long)t->o.rewrite_limit);
+        printf("stopped after %lld rewrites (--rewrite-limit)\n", (long long)t->o.rewrite_limit);
     print_operators(w, r);
     print_rules(w, r);
     if (t->o.stats)
         print_stats(w, r);
     if (w->verified)
-        fprintf(w->to, "\n%sverified%s: the same answers on seeded inputs, worst error %.3g of the tolerance%s%s\n",
-                green(t), plain(t), w->verdict.worst, w->verdict.sizes[0] ? "; with " : "", w->verdict.sizes);
+        printf("\n%sverified%s: the same answers on seeded inputs, worst error %.3g of the tolerance%s%s\n", green(t),
+               plain(t), w->verdict.worst, w->verdict.sizes[0] ? "; with " : "", w->verdict.sizes);
 }
 
 /* ---- JSON ---- */
@@ -300,7 +297,7 @@ static gopt_status optimize_steps(work *w)
         TRY(tool_lower_aten(t, w->after));
     TRY(tool_extract(t, &w->after));
     if (o->drop_postprocess)
-        TRY(tool_cut(t, w->to, &w->after, &w->cut));
+        TRY(tool_cut(t, &w->after, &w->cut));
     if (part)
         TRY(page_begin(t, tool_model(t), w->after));
     if (drawn || o->explorer || o->verify)
@@ -321,25 +318,17 @@ static gopt_status optimize_steps(work *w)
     TRY(explorer_write(t, w->before, w->after, NULL));
     if (o->json)
         TRY(write_json(w));
-    if (o->remarks && w->to == stdout)
+    if (o->remarks)
         tool_print_remarks(t, gopt_report_get(w->report));
     print_summary(w);
     return GOPT_OK;
-}
-
-static bool is_stdout(const char *path)
-{
-    return path && !strcmp(path, "-");
 }
 
 gopt_status optimize(tool *t)
 {
     if (t->o.list_passes)
         return list_passes(t);
-    work w = { .t = t, .to = stdout };
-    if (is_stdout(t->o.out) || is_stdout(t->o.dot) || is_stdout(t->o.svg) || is_stdout(t->o.png) ||
-        is_stdout(t->o.pdf) || is_stdout(t->o.html) || is_stdout(t->o.json))
-        w.to = stderr;
+    work w = { .t = t };
     const gopt_status s = optimize_steps(&w);
     gopt_report_destroy(w.report);
     gopt_graph_destroy(w.before);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 static const char *const kinds[] = { "applied", "declined", "analysis" };
 
@@ -41,13 +41,18 @@ static bool is_wanted(const regex_t *re, const gopt_remark *m)
 static void print_remark(const tool *t, const gopt_remark *m, const char *places, const char *reason)
 {
     const char *color = m->kind == GOPT_APPLIED ? green(t) : m->kind == GOPT_DECLINED ? red(t) : dim(t);
-    printf("%s%s%s %s at %s", color, kinds[m->kind], plain(t), m->rule ? m->rule : m->pass, places);
-    if (reason && *reason)
-        printf(": %s", reason);
+    printf("%s%s%s %s at ", color, kinds[m->kind], plain(t), m->rule ? m->rule : m->pass);
+    text_put(stdout, places);
+    if (reason && *reason) {
+        printf(": ");
+        text_put(stdout, reason);
+    }
     if (t->o.verbose && m->n_nodes) {
         printf(" %s[", dim(t));
-        for (size_t k = 0; k < m->n_nodes; k++)
-            printf("%s%s", k ? ", " : "", m->nodes[k]);
+        for (size_t k = 0; k < m->n_nodes; k++) {
+            printf("%s", k ? ", " : "");
+            text_put(stdout, m->nodes[k]);
+        }
         printf("]%s", plain(t));
     }
     putchar('\n');

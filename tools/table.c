@@ -142,6 +142,13 @@ char *text_head(const char *text, int most)
     return fit(text, most, most - 1);
 }
 
+void text_put(FILE *to, const char *text)
+{
+    char *s = text_fit(text, 0);
+    fputs(s ? s : "?", to);
+    free(s);
+}
+
 /* ---- tables ---- */
 
 typedef struct cell {

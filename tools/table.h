@@ -26,6 +26,7 @@ char *text_fit(const char *text, int most);
 
 /* The same, but for the cut, which is at the end. */
 char *text_head(const char *text, int most);
+void text_put(FILE *to, const char *text); /* whole, as a terminal takes it; "?" without memory */
 
 typedef struct table_column {
     const char *title;

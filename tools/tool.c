@@ -1,5 +1,5 @@
 /* Diagnostics, progress, files and small texts that the subcommands share. */
-#include "tool.h"
+#include "table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,15 +39,15 @@ static void print_diag_json(const gopt_diag *d)
     json_decref(o);
 }
 
-/* Colours the first word of each line that is one of ours. */
-static void print_colored(const char *text)
+/* Its first word in colour where it is one of ours. */
+static void print_line(const char *text, bool colored)
 {
     static const struct {
         const char *word, *color;
     } words[] = {
         { "error:", "\033[1;31m" }, { "warning:", "\033[1;33m" }, { "note:", "\033[1;36m" }, { "hint:", "\033[1;32m" }
     };
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    for (size_t i = 0; colored && i < sizeof words / sizeof words[0]; i++) {
         const size_t n = strlen(words[i].word);
         if (!strncmp(text, words[i].word, n)) {
             fprintf(stderr, "%s%s\033[0m", words[i].color, words[i].word);
@@ -55,7 +55,8 @@ static void print_colored(const char *text)
             break;
         }
     }
-    fputs(text, stderr);
+    text_put(stderr, text);
+    fputc('\n', stderr);
 }
 
 static void print_diag(tool *t, const gopt_diag *d)
@@ -78,13 +79,8 @@ static void print_diag(tool *t, const gopt_diag *d)
     gopt_diag_format(d, text, (size_t)n + 1);
     char *rest = text;
     for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
-        if (!*line)
-            continue;
-        if (t->color_err)
-            print_colored(line);
-        else
-            fputs(line, stderr);
-        fputc('\n', stderr);
+        if (*line)
+            print_line(line, t->color_err);
     }
     free(text);
 }
@@ -335,10 +331,40 @@ void progress_stop(progress *p)
 
 /* ---- files ---- */
 
+gopt_status tool_take_stdout(tool *t)
+{
+    const options *o = &t->o;
+    const struct {
+        const char *name, *path;
+    } files[] = { { "-o", o->out },    { "--json", o->json }, { "--dot", o->dot },  { "--svg", o->svg },
+                  { "--png", o->png }, { "--pdf", o->pdf },   { "--html", o->html } };
+    const char *taken = NULL;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (!files[i].path || strcmp(files[i].path, "-") != 0)
+            continue;
+        if (taken)
+            return tool_fail(t, GOPT_USAGE, NULL, "name a file for one of them", "%s and %s both ask for stdout", taken,
+                             files[i].name);
+        taken = files[i].name;
+    }
+    if (!taken)
+        return GOPT_OK;
+    const int fd = dup(1), said = t->cmd->bit == CMD_OPTIMIZE ? dup(2) : open("/dev/null", O_WRONLY);
+    t->file_out = fd < 0 ? NULL : fdopen(fd, "wb");
+    const bool ok = t->file_out && said >= 0 && !fflush(stdout) && dup2(said, 1) >= 0;
+    if (said >= 0)
+        close(said);
+    if (!ok)
+        return tool_fail(t, GOPT_BAD_INPUT, "stdout", NULL, "cannot be written: %s", strerror(errno));
+    t->color_out = t->color_err;
+    return GOPT_OK;
+}
+
 gopt_status tool_write_file(tool *t, const char *path, const void *p, size_t n)
 {
     if (!strcmp(path, "-")) {
-        if (fwrite(p, 1, n, stdout) != n)
+        FILE *to = t->file_out ? t->file_out : stdout;
+        if (fwrite(p, 1, n, to) != n || fflush(to))
             return tool_fail(t, GOPT_BAD_INPUT, "stdout", NULL, "cannot be written: %s", strerror(errno));
         return GOPT_OK;
     }

@@ -102,6 +102,7 @@ struct tool {
     gopt_page *page;    /* of --html; NULL where it was not asked for */
     bool muted;         /* something is only tried: nothing is printed */
     bool color_out, color_err;
+    FILE *file_out; /* where a file called "-" goes; NULL: to stdout */
 };
 
 /* ---- options.c ---- */
@@ -126,6 +127,9 @@ gopt_status tool_no_memory(tool *t);
 void tool_flush(tool *t);
 void tool_forget(tool *t); /* counts them as printed */
 
+/* Where a file is called "-", stdout is that file's alone: what optimize says goes to stderr from then on, and what the
+ * others say, which is in the file too, nowhere. */
+gopt_status tool_take_stdout(tool *t);
 /* Human output to stdout, unless -q. */
 void say(const tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *bold(const tool *t); /* escape sequences for stdout; "" without colour */
@@ -203,8 +207,8 @@ typedef struct cut_off {
     json_t *json;                /* what OUT.cut.json says */
     char *tail_path, *json_path; /* NULL without -o */
 } cut_off;
-/* The head takes the graph's place. Says on `to` what was cut. */
-gopt_status tool_cut(tool *t, FILE *to, gopt_graph **g, cut_off *c);
+/* The head takes the graph's place. Says what was cut. */
+gopt_status tool_cut(tool *t, gopt_graph **g, cut_off *c);
 /* Writes the tail and the JSON. */
 gopt_status tool_cut_save(tool *t, cut_off *c);
 void tool_cut_free(cut_off *c);

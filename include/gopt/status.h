@@ -51,6 +51,7 @@ typedef struct gopt_ctx_options {
     void *user;
     uint64_t memory_limit; /* bytes that tensors may take in all; 0: half of this machine's memory */
     int threads;           /* 0: the cores that this process may use */
+    int out_fd;            /* what path "-" writes to; 0: stdout */
 } gopt_ctx_options;
 
 /* Returns NULL where there is no memory for it. `options` may be NULL. */

@@ -41,6 +41,7 @@ struct gopt_ctx {
     void *user;
     uint64_t memory_limit;
     int threads;
+    int out_fd;             /* of path "-" */
     pthread_mutex_t lock;   /* guards the diagnostics and the texts: runs of several threads share a context */
     struct gi_arena *arena; /* diagnostics and their strings */
     struct gi_arena *texts; /* elements of string tensors; they live as long as the context */

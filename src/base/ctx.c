@@ -37,7 +37,8 @@ gopt_ctx *gopt_ctx_create(const gopt_ctx_options *o)
                       .user = o->user,
                       .own_memory = !o->realloc_fn,
                       .memory_limit = o->memory_limit ? o->memory_limit : half_of_memory(),
-                      .threads = o->threads > 0 ? o->threads : gi_cpu_count() };
+                      .threads = o->threads > 0 ? o->threads : gi_cpu_count(),
+                      .out_fd = o->out_fd > 0 ? o->out_fd : STDOUT_FILENO };
     pthread_mutex_init(&cx->lock, NULL);
     cx->arena = gi_arena_create(cx);
     cx->texts = gi_arena_create(cx);

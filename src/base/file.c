@@ -248,7 +248,7 @@ static void copy_to_stdout(gi_out *o)
         return;
     }
     while ((n = read(o->fd, o->buffer, OUT_BUFFER)) > 0)
-        if (!write_all(STDOUT_FILENO, o->buffer, (size_t)n)) {
+        if (!write_all(o->cx->out_fd, o->buffer, (size_t)n)) {
             o->error = errno ? errno : EIO;
             return;
         }

@@ -404,7 +404,13 @@ class Outputs(Case):
             self.assertIn("Conv", self.gopt("inspect", stdin=f).stdout)
         p = self.gopt("optimize", "net.onnx", "--dot", "-")
         self.assertTrue(p.stdout.startswith("digraph"))
+        self.assertIn("nodes before", p.stderr)
         self.assertEqual(json.loads(self.gopt("inspect", "net.onnx", "--json", "-").stdout)["nodes"], 2)
+        self.assertEqual(json.loads(self.gopt("run", "net.onnx", "--json", "-").stdout)["backend"], "cpu")
+        self.assertTrue(json.loads(self.gopt("compare", "net.onnx", "--json", "-").stdout)["same"])
+        for command in ("passes", "ops", "devices"):
+            self.assertTrue(json.loads(self.gopt(command, "--json", "-").stdout), command)
+        self.fails(2, "run", "net.onnx", "--json", "-", "--html", "-", says="--json and --html both ask for stdout")
 
     def test_inspect_json(self):
         self.gopt("inspect", "net.onnx", "--json", "i.json")
