@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 typedef struct work {
     tool *t;
@@ -29,12 +29,15 @@ static int64_t count_of(const gopt_op_count *ops, size_t n, const char *op)
 
 static void print_row(work *w, const char *op, int64_t before, int64_t after)
 {
+    enum { WIDTH = 28 };
     const tool *t = w->t;
-    if (before == after)
-        printf("  %-28s %7lld %7lld\n", op, (long long)before, (long long)after);
-    else
-        printf("  %-28s %7lld %7lld  %s%+lld%s\n", op, (long long)before, (long long)after,
-               after < before ? green(t) : red(t), (long long)(after - before), plain(t));
+    char *name = text_fit(op, 0);
+    const int pad = WIDTH - (name ? text_columns(name) : 1);
+    printf("  %s%*s %7lld %7lld", name ? name : "?", pad > 0 ? pad : 0, "", (long long)before, (long long)after);
+    free(name);
+    if (before != after)
+        printf("  %s%+lld%s", after < before ? green(t) : red(t), (long long)(after - before), plain(t));
+    putchar('\n');
 }
 
 static void print_operators(work *w, const gopt_report_summary *r)

@@ -297,6 +297,19 @@ class Terminal(Case):
         return ox.model(ox.graph(nodes, [ox.value(n, ["batch", 3, 640, 640]) for n in names],
                                  [ox.value(f"out/{n}", ["batch", 3, 640, 640]) for n in names]))
 
+    def test_names_steer_nothing(self):
+        """What cannot run, cut or not, rewrites and errors: whatever a name holds."""
+        evil = "a\x1b]0;title\x07\x1b[31m\u202eb"
+        nodes = [ox.node("Relu", ["x"], ["r" + evil], evil), ox.node("Relu", ["r" + evil], ["s"], "s" + evil),
+                 ox.node("Frob", ["s"], [evil], "f" + evil, domain="com.\x1b[2J"), ox.node("Abs", [evil], ["y"], "abs")]
+        self.write("m.onnx", ox.model(ox.graph(nodes, [ox.value("x", [2])], [ox.value("y", [2])], name=evil), domains=["com.\x1b[2J"]))
+        for args, code in ((["inspect", "m.onnx"], 0), (["run", "m.onnx"], 4), (["optimize", "m.onnx", "--remarks", "-v"], 0),
+                           (["optimize", "m.onnx", "--drop-postprocess", "-v"], 0)):
+            p = self.gopt(*args, code=code)
+            for text in (p.stdout, p.stderr):
+                self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f\u202e]", args)
+            self.assertIn("Frob", p.stdout + p.stderr)
+
     def test_summary_fits_the_screen(self):
         self.write("m.onnx", self.wide())
         for columns, rows in ((80, 24), (200, 50), (60, 20)):
