@@ -8,7 +8,8 @@
 const command commands[] = {
     { "inspect", "MODEL", "says what the model is and what would happen to it, without running it", CMD_INSPECT, 1, 1,
       true, inspect,
-      "  gopt inspect model.onnx\n  gopt inspect model.onnx --dim batch=8 --json facts.json --svg model.svg\n" },
+      "  gopt inspect model.onnx\n  gopt inspect model.onnx --dim batch=8 --json facts.json --svg model.svg\n"
+      "  gopt inspect model.onnx --target opencl\n" },
     { "optimize", "MODEL", "makes the model smaller and faster, and shows what it did", CMD_OPTIMIZE, 1, 1, true,
       optimize,
       "  gopt optimize model.onnx -o smaller.onnx --verify\n"

@@ -162,7 +162,7 @@ static gopt_status json_weights(gopt_graph *g, json_t **out)
 
 static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, const gopt_unsupported *u, size_t n_u,
                               const gopt_aten_finding *aten, size_t n_aten, json_t *plugins, const gopt_plan *plan,
-                              const gopt_lint_report *lint)
+                              const gopt_lint_report *lint, const target *x)
 {
     const char *domain;
     int64_t version;
@@ -190,6 +190,8 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
     json_object_set_new(j, "diagnostics", json_diagnostics(t));
     if (lint)
         json_object_set_new(j, "lint", lint_json(lint));
+    if (x)
+        json_object_set_new(j, "target", target_json(x));
     if (t->o.nodes)
         json_object_set_new(j, "node_list", json_nodes(g));
     if (t->o.weights) {
@@ -206,7 +208,8 @@ static gopt_status write_json(tool *t, gopt_graph *g, const gopt_inspection *m, 
 
 /* ---- the whole ---- */
 
-static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const gopt_plan *plan, plugged **plugins)
+static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const gopt_plan *plan, plugged **plugins,
+                           target **x)
 {
     const gopt_inspection *m;
     const gopt_unsupported *u;
@@ -218,6 +221,7 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     TRY(gopt_lower_aten(lowered, &aten, &n_aten)); /* what optimize and run would do */
     TRY(gopt_find_unsupported(lowered, &u, &n_u));
     plugged *p = *plugins = find_plugged(lowered, &n_p);
+    TRY(target_find(t, lowered, x));
     if (!t->o.quiet && lint)
         lint_print(t, lint);
     if (!t->o.quiet && plan)
@@ -241,6 +245,8 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
             print_unsupported(t, stdout, u, n_u);
         }
     }
+    if (!t->o.quiet && *x)
+        TRY(target_print(t, *x));
     TRY(page_begin(t, tool_model(t), g));
     page_put(t, "unsupported", json_unsupported(u, n_u));
     page_put(t, "aten", json_aten(aten, n_aten));
@@ -249,7 +255,7 @@ static gopt_status look_at(tool *t, gopt_graph *g, gopt_graph *lowered, const go
     TRY(page_write(t));
     TRY(explorer_write(t, NULL, g, NULL));
     if (t->o.json)
-        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p), plan, lint));
+        TRY(write_json(t, g, m, u, n_u, aten, n_aten, json_plugged(p, n_p), plan, lint, *x));
     TRY(tool_pictures(t, g, NULL, tool_model(t)));
     return lint_verdict(t, lint);
 }
@@ -259,6 +265,7 @@ gopt_status inspect(tool *t)
     gopt_graph *g = NULL, *lowered = NULL;
     plugged *plugins = NULL;
     gopt_plan *plan = NULL;
+    target *x = NULL;
     if (t->o.list_lint)
         return list_lint(t);
     gopt_status s = gopt_is_plan(tool_model(t)) ? gopt_plan_open(t->cx, tool_model(t), &plan) : GOPT_OK;
@@ -267,7 +274,8 @@ gopt_status inspect(tool *t)
     if (s == GOPT_OK)
         s = gopt_graph_clone(g, &lowered);
     if (s == GOPT_OK)
-        s = look_at(t, g, lowered, plan, &plugins);
+        s = look_at(t, g, lowered, plan, &plugins, &x);
+    target_free(x);
     free(plugins);
     gopt_plan_close(plan);
     gopt_graph_destroy(lowered);

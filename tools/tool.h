@@ -60,6 +60,7 @@ typedef struct options {
     /* what to look at */
     bool ops, nodes, weights, list_lint;
     const char *lint, *lint_level, *lint_fail; /* lint: "" where no rules are named */
+    const char *target;
     const char *json, *dot, *svg, *png, *pdf, *html, *dump_dir;
     bool dot_full, dot_flat;
     /* running */
@@ -195,6 +196,16 @@ bool free_symbol(const gopt_graph *g, char *name, size_t size, bool *first);
 
 /* "out.svg" and ".before" give "out.before.svg"; `extension` where the path has none. Freed by the caller. */
 char *path_beside(const char *path, const char *what, const char *extension);
+
+/* ---- target.c: inspect --target ---- */
+
+typedef struct target target;
+/* What --target takes of the graph, which stays as it is; *out is NULL where it was not given. Free it also where this
+ * fails. */
+gopt_status target_find(tool *t, const gopt_graph *lowered, target **out);
+void target_free(target *x); /* x may be NULL */
+gopt_status target_print(const tool *t, const target *x);
+json_t *target_json(const target *x);
 
 /* ---- cut.c: parts of models ---- */
 

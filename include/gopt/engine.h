@@ -38,6 +38,7 @@ typedef struct gopt_engine_options {
     const char *tactics;      /* taken wherever they take a step, "NAME:VARIANT,NAME"; NULL: by their estimates */
     const char *dump_kernels; /* folder for generated sources; NULL: none */
     gopt_kernels *kernels; /* opened with the same options: the engine takes their device over; NULL: opens its own */
+    bool to_ask; /* of gopt_kernels_open: where there is no OpenCL device at all, kernels open that only answer */
     /* The engine takes the graph over, also where it fails: gopt_engine_graph gives it back to look at. Where all
      * shapes are fixed, weights that optimization made go as soon as they are packed: half the memory, and such a
      * graph can be drawn and asked for names and types, but not saved or run elsewhere. */
@@ -71,6 +72,28 @@ GOPT_API void gopt_kernels_close(gopt_kernels *k); /* k may be NULL; what an eng
 /* Does a kernel run this node as it stands? Where its shapes hold free symbols, it is asked with numbers in their
  * places. `kernels` is the gopt_kernels. */
 GOPT_API bool gopt_kernels_run(void *kernels, const gopt_node *n);
+
+/* Where a node would run. */
+typedef struct gopt_placement {
+    const gopt_node *node;   /* or Fusion */
+    const char *name, *op;   /* as in gopt_step_info, below */
+    const char *backend;     /* which one runs it; NULL: nothing here does */
+    bool asked;              /* it is the one asked for */
+    bool kernel;             /* by a kernel or as a view; else by its reference evaluation, or not at all */
+    const char *reason;      /* why not by a kernel of the backend asked for; NULL where it is */
+    const char *reason_kind; /* the reason without the tensor that it names: alike of many nodes */
+    const char *region;      /* as in gopt_step_info */
+    const char *const *origins;
+    size_t n_origins;
+    int depth; /* branches around it */
+} gopt_placement;
+
+/* Places the nodes as gopt_engine_create does, and compiles nothing. `g` is changed as an engine that takes it over would
+ * change it (arithmetic on shapes folded, regions taken apart); a node whose shapes hold free symbols is placed as one
+ * whose shapes are known only in a run, so fix them first. *device: the device's name; NULL where it is not there. Arrays
+ * and texts belong to the graph. */
+GOPT_API gopt_status gopt_find_placement(gopt_graph *g, gopt_kernels *kernels, const char **device,
+                                         const gopt_placement **list, size_t *n);
 
 /* Compiles. The graph is cloned, unless take_graph says otherwise: the caller keeps his. Symbols of the inputs may still be free: then plans
  * are made when a run's shapes are first seen, and kept. */

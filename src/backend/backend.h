@@ -81,6 +81,9 @@ typedef struct gi_backend {
     const char *name;
     /* Opens a device. `spec` is what follows "NAME:", or NULL. GOPT_UNSUPPORTED with what to install. */
     gopt_status (*open)(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out);
+    /* Optional (NULL): a device that is not there, where none is: it can be asked `supports` and closed. *out is NULL
+     * where there is one. */
+    gopt_status (*open_absent)(gopt_ctx *cx, gi_device **out);
     void (*close)(gi_device *d);
     const char *(*device_name)(const gi_device *d);
     /* Does it take this node with these (static) types? If not, *why is a sentence (arena or static). */

@@ -57,6 +57,14 @@ static gopt_status copy_options(struct gopt_engine *e, const gopt_engine_options
     return GOPT_OK;
 }
 
+/* The cpu beside another backend: it runs what is left in full precision. */
+static gopt_status open_host(gopt_ctx *cx, const gopt_engine_options *o, gi_devices *d)
+{
+    gopt_engine_options host = *o;
+    host.precision = "fp32";
+    return d->backend[0]->open(cx, NULL, &host, &d->device[0]);
+}
+
 gopt_status gi_devices_open(gopt_ctx *cx, const gopt_engine_options *o, gi_devices *d)
 {
     const gi_backend *asked;
@@ -65,11 +73,25 @@ gopt_status gi_devices_open(gopt_ctx *cx, const gopt_engine_options *o, gi_devic
     d->backend[0] = &gi_backend_cpu;
     if (asked == &gi_backend_cpu)
         return asked->open(cx, spec, o, &d->device[0]);
-    gopt_engine_options host = *o; /* the cpu runs what is left in full precision */
-    host.precision = "fp32";
-    GI_TRY(d->backend[0]->open(cx, NULL, &host, &d->device[0]));
+    GI_TRY(open_host(cx, o, d));
     d->backend[1] = asked;
     return asked->open(cx, spec, o, &d->device[1]);
+}
+
+gopt_status gi_devices_open_to_ask(gopt_ctx *cx, const gopt_engine_options *o, gi_devices *d, bool *absent)
+{
+    const gi_backend *asked;
+    const char *spec;
+    gi_device *none = NULL;
+    *absent = false;
+    GI_TRY(find_backend(cx, o->backend ? o->backend : "cpu", &asked, &spec));
+    if (!spec && asked->open_absent)
+        GI_TRY(asked->open_absent(cx, &none));
+    if (!none)
+        return gi_devices_open(cx, o, d);
+    *absent = true;
+    *d = (gi_devices){ .backend = { &gi_backend_cpu, asked }, .device = { NULL, none } };
+    return open_host(cx, o, d);
 }
 
 void gi_devices_close(gi_devices *d)

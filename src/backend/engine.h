@@ -34,8 +34,17 @@ typedef struct gi_devices {
 } gi_devices;
 gopt_status gi_devices_open(gopt_ctx *cx, const gopt_engine_options *o,
                             gi_devices *d); /* close it also where it fails */
+/* The same for asking what they support: where no device of the backend is there, one that is not (*absent). */
+gopt_status gi_devices_open_to_ask(gopt_ctx *cx, const gopt_engine_options *o, gi_devices *d, bool *absent);
 void gi_devices_close(gi_devices *d);
-bool gi_kernels_give(gopt_kernels *k, gi_devices *d); /* hands them over; false where they are given already */
+bool gi_kernels_give(gopt_kernels *k, gi_devices *d); /* hands them over; false where they are given, or not there */
+
+struct gopt_kernels {
+    gopt_ctx *cx;
+    gi_devices devices;
+    bool absent; /* the device is none: it only answers */
+    gi_arena *scratch;
+};
 
 struct gopt_engine {
     gopt_ctx *cx;

@@ -7,12 +7,6 @@
 
 enum { STAND_IN = 8 }; /* for a symbol: small, and a multiple of what layouts want */
 
-struct gopt_kernels {
-    gopt_ctx *cx;
-    gi_devices devices;
-    gi_arena *scratch;
-};
-
 gopt_status gopt_kernels_open(gopt_ctx *cx, const gopt_engine_options *o, gopt_kernels **out)
 {
     gopt_engine_options own = o ? *o : (gopt_engine_options){ 0 };
@@ -23,7 +17,10 @@ gopt_status gopt_kernels_open(gopt_ctx *cx, const gopt_engine_options *o, gopt_k
     gopt_kernels *k = gi_alloc(cx, sizeof *k);
     GI_NEED(k);
     *k = (gopt_kernels){ .cx = cx, .scratch = gi_arena_create(cx) };
-    const gopt_status st = k->scratch ? gi_devices_open(cx, &own, &k->devices) : GOPT_NO_MEMORY;
+    gopt_status st = k->scratch ? GOPT_OK : GOPT_NO_MEMORY;
+    if (st == GOPT_OK)
+        st = own.to_ask ? gi_devices_open_to_ask(cx, &own, &k->devices, &k->absent)
+                        : gi_devices_open(cx, &own, &k->devices);
     if (st != GOPT_OK) {
         gopt_kernels_close(k);
         return st;
@@ -43,6 +40,8 @@ void gopt_kernels_close(gopt_kernels *k)
 
 bool gi_kernels_give(gopt_kernels *k, gi_devices *d)
 {
+    if (k->absent)
+        return false;
     *d = k->devices;
     k->devices = (gi_devices){ 0 };
     return d->backend[0] != NULL;

@@ -106,10 +106,11 @@ static inline uint64_t gi_slot_at(const gi_plan *p, uint32_t i)
 /* Decides where each live node of the block runs, in order. */
 typedef struct gi_placed {
     gi_node *node;
-    gi_step_kind kind;  /* COMPILED, DYNAMIC or IF */
-    int device;         /* of COMPILED */
-    uint32_t n_out;     /* outputs up to the last one that is used or has a static type */
-    const char *reason; /* why not on the backend asked for; NULL where it is */
+    gi_step_kind kind;       /* COMPILED, DYNAMIC or IF */
+    int device;              /* of COMPILED */
+    uint32_t n_out;          /* outputs up to the last one that is used or has a static type */
+    const char *reason;      /* why not on the backend asked for; NULL where it is */
+    const char *reason_kind; /* a reason that names a tensor, without it; NULL: the reason names none */
 } gi_placed;
 gopt_status gi_plan_place(gi_plan *p, gi_arena *scratch, gi_placed **placed, size_t *n);
 /* What `compile` is given for a node of which the first n_out outputs matter; its arrays are of `a`. */
@@ -125,6 +126,10 @@ void gi_weights_passed(gi_weights *w, size_t at, bool packs); /* w may be NULL *
 gopt_status gi_plan_memory(gi_plan *p, gi_arena *scratch);
 /* "Conv+Add+Relu" of a fusion, the operator's name of any other node. */
 const char *gi_plan_name_ops(gi_arena *a, const gi_node *n);
+/* The names of the original nodes of n; its own where it has none. */
+gopt_status gi_plan_origins(gi_arena *a, const gi_node *n, const char *const **names, size_t *count);
+/* What a node is called: its name, or its first result's. */
+const char *gi_plan_name(gi_arena *a, const gi_node *n);
 /* Fills a step's info. */
 gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reason);
 

@@ -22,20 +22,29 @@ const char *gi_plan_name_ops(gi_arena *a, const gi_node *n)
     return s.failed ? NULL : s.p ? s.p : "Fusion";
 }
 
-static gopt_status collect_origins(const gi_plan *p, const gi_node *n, gopt_step_info *info)
+gopt_status gi_plan_origins(gi_arena *a, const gi_node *n, const char *const **out, size_t *count)
 {
     gi_vec(const char *) names = { 0 };
     for (uint32_t i = 0; i < n->n_origins; i++)
-        GI_NEED(gi_push(p->arena, &names, n->origins[i]));
+        GI_NEED(gi_push(a, &names, n->origins[i]));
     if (n->op == OP_Fusion && !names.n)
         for (const gi_node *in = gi_fusion_block(n)->first; in; in = in->next)
             for (uint32_t i = 0; i < in->n_origins; i++)
-                GI_NEED(gi_push(p->arena, &names, in->origins[i]));
+                GI_NEED(gi_push(a, &names, in->origins[i]));
     if (!names.n && n->name)
-        GI_NEED(gi_push(p->arena, &names, n->name));
-    info->origins = names.p;
-    info->n_origins = names.n;
+        GI_NEED(gi_push(a, &names, n->name));
+    *out = names.p;
+    *count = names.n;
     return GOPT_OK;
+}
+
+const char *gi_plan_name(gi_arena *a, const gi_node *n)
+{
+    char label[16];
+    const char *name = n->name;
+    if (!name)
+        name = n->n_out ? gi_value_label(n->out[0], label, sizeof label) : n->op_name;
+    return gi_arena_str(a, name);
 }
 
 static uint64_t bytes_of(const gi_plan *p, uint32_t n, const uint32_t *slots)
@@ -75,15 +84,12 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
     char label[16];
     info->node = s->node;
     if (s->node) {
-        const char *name = s->node->name;
-        if (!name)
-            name = s->n_out ? gi_value_label(s->node->out[0], label, sizeof label) : s->node->op_name;
-        info->name = gi_arena_str(p->arena, name);
+        info->name = gi_plan_name(p->arena, s->node);
         info->op = gi_plan_name_ops(p->arena, s->node);
         info->region = gi_map_get(&p->fell, (uint64_t)s->node->id + 1);
         if (!info->region && p->e->tuned) /* it fell apart in the first plan that was tuned */
             info->region = gi_map_get(&p->e->tuned->fell, (uint64_t)s->node->id + 1);
-        GI_TRY(collect_origins(p, s->node, info));
+        GI_TRY(gi_plan_origins(p->arena, s->node, &info->origins, &info->n_origins));
     } else {
         info->name = gi_arena_str(p->arena, gi_value_label(p->slots.p[s->in[0]].value, label, sizeof label));
         info->op = "copy";

@@ -67,11 +67,13 @@ static gopt_status place(gi_plan *p, gi_node *n, const bool *live, gi_arena *scr
     GI_NEED(reads_known_shapes(n, scratch, &unknown, &known));
     for (uint32_t i = 0; i < at->n_out; i++)
         if (!has_place(n->out[i])) {
+            at->reason_kind = "the shape of its result is known only in a run";
             at->reason = gi_arena_printf(p->arena, "the shape of its result %s is known only in a run",
                                          gi_value_label(n->out[i], label, sizeof label));
             return at->reason ? GOPT_OK : GOPT_NO_MEMORY;
         }
     if (!known) {
+        at->reason_kind = "the shape of an input is known only in a run";
         at->reason = gi_arena_printf(p->arena, "the shape of its input %s is known only in a run",
                                      gi_value_label(unknown, label, sizeof label));
         return at->reason ? GOPT_OK : GOPT_NO_MEMORY;

@@ -423,6 +423,58 @@ class Outputs(Case):
         for flag in ("--ops", "--nodes", "--weights"):
             self.gopt("inspect", "net.onnx", flag)
 
+    def target(self, model, target, *args, **more):
+        p = self.gopt("inspect", model, "--target", target, "--json", "t.json", *args, **more)
+        return p, json.loads((self.dir / "t.json").read_text())["target"]
+
+    def test_inspect_target(self):
+        # a Compress whose result's size depends on data, an operator of another domain, and one that nobody has
+        self.write("mixed.onnx", ox.model(ox.graph(
+            [ox.node("Conv", ["x", "w"], ["c"], "conv"), ox.node("Compress", ["c", "k"], ["p"], "pick"),
+             ox.node("Relu", ["c"], ["y"], "relu"), ox.node("QuickGelu", ["y"], ["g"], "gelu", domain="com.microsoft"),
+             ox.node("Sparkle", ["g"], ["z"], "sparkle", domain="acme")],
+            [ox.value("x", [1, 2, 2, 2]), ox.value("k", [4], 9)],
+            [ox.value("p", ["n"]), ox.value("z", [1, 1, 2, 2])],
+            [ox.tensor("w", [1, 2, 1, 1], [1.0, 10.0])]), domains=("com.microsoft", "acme")))
+        p, t = self.target("net.onnx", "cpu")
+        self.assertEqual((t["name"], t["nodes"], t["taken"], t["not_taken"], t["by_kernel"]), ("cpu", 1, 1, 0, 1))
+        self.assertIn("1 of 1 steps run by kernels of the cpu", p.stdout)
+        self.assertEqual(t["operators"], {"Conv+Relu": {"taken": 1, "not_taken": 0}})
+        self.assertEqual(sorted(t["node_list"][0]["origins"]), ["conv", "relu"])
+        p, t = self.target("mixed.onnx", "cpu", "--nodes")
+        by_op = {n["op"]: n for n in t["node_list"]}
+        self.assertFalse(by_op["Sparkle"]["taken"])
+        self.assertIsNone(by_op["Sparkle"]["backend"])
+        self.assertEqual(t["not_taken"], 1)
+        self.assertFalse(by_op["Compress"]["kernel"])
+        self.assertIn("known only in a run", by_op["Compress"]["reason"])
+        self.assertIn("acme::Sparkle, 1 place: sparkle\n    nothing here runs it", p.stdout)
+        p, t = self.target("mixed.onnx", "onnx")
+        self.assertEqual({n["op"] for n in t["node_list"] if not n["taken"]}, {"Sparkle"})
+        self.assertIn("acme::Sparkle", p.stdout)
+        self.assertTrue(all(n["reason"] for n in t["node_list"] if not n["taken"]))
+        p, t = self.target("net.onnx", "onnx")
+        self.assertEqual((t["taken"], t["not_taken"], t["device"]), (2, 0, None))
+        self.fails(2, "inspect", "net.onnx", "--target", "cuda", says="--target is 'cuda'", hint="--target opencl")
+
+    def test_inspect_target_opencl(self):
+        devices = json.loads(self.gopt("devices", "--json", "-").stdout)
+        opencl = next(d for d in devices if d["backend"] == "opencl")
+        if opencl["missing"] and "this build" in opencl["missing"]:
+            self.fails(4, "inspect", "net.onnx", "--target", "opencl", says="OpenCL")
+            return
+        # without a device, what its kernels take is known all the same
+        p, t = self.target("net.onnx", "opencl", env={"OCL_ICD_VENDORS": "/nowhere"})
+        self.assertEqual((t["device"], t["taken"], t["not_taken"]), (None, 1, 0))
+        self.assertIn("there is no OpenCL device", p.stderr)
+        self.fails(4, "inspect", "net.onnx", "--target", "opencl:gpu", env={"OCL_ICD_VENDORS": "/nowhere"}, says="no OpenCL device")
+        if opencl["missing"]:
+            return
+        p, t = self.target("net.onnx", "opencl")
+        self.assertEqual((t["name"], t["taken"], t["not_taken"], t["node_list"][0]["backend"]), ("opencl", 1, 0, "opencl"))
+        self.assertEqual(t["device"], opencl["name"])
+        self.fails(4, "inspect", "net.onnx", "--target", "opencl:no such device", says="no such device")
+
     def test_compare(self):
         self.gopt("compare", "net.onnx")
         self.write("other.onnx", network().replace(struct.pack("<f", 10.0), struct.pack("<f", 11.0)))

@@ -209,7 +209,8 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     return d->queue ? GOPT_OK : gi_cl_fail(d->cx, d, err, "the device gives no queue");
 }
 
-gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
+/* All but the device. */
+static gopt_status create(gopt_ctx *cx, gi_cl **out)
 {
     gi_cl *d = gi_alloc(cx, sizeof *d);
     GI_NEED(d);
@@ -226,11 +227,32 @@ gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options
     gi_smap_init(&d->sources, d->arena);
     gi_smap_init(d->asked, d->arena);
     gi_map_init(&d->kept, d->arena);
+    *out = d;
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out)
+{
+    gi_cl *d;
+    GI_TRY(create(cx, &d));
     const gopt_status st = open_device(d, spec, o);
     if (st != GOPT_OK) {
         gi_cl_close((gi_device *)d);
         return st;
     }
+    *out = (gi_device *)d;
+    return GOPT_OK;
+}
+
+gopt_status gi_cl_open_absent(gopt_ctx *cx, gi_device **out)
+{
+    found f;
+    gi_cl *d;
+    *out = NULL;
+    if (find_devices(&f, 1))
+        return GOPT_OK;
+    GI_TRY(create(cx, &d));
+    d->walk = -1;
     *out = (gi_device *)d;
     return GOPT_OK;
 }

@@ -5,6 +5,7 @@
 #include "backend/opencl/cl.h"
 
 gopt_status gi_cl_open(gopt_ctx *cx, const char *spec, const gopt_engine_options *o, gi_device **out);
+gopt_status gi_cl_open_absent(gopt_ctx *cx, gi_device **out); /* *out stays NULL where there is a device */
 void gi_cl_close(gi_device *dev);
 const char *gi_cl_name(const gi_device *dev);
 gopt_status gi_cl_mem_alloc(gi_device *dev, uint64_t bytes, void **mem);

@@ -300,6 +300,7 @@ static void release(gi_device *dev, gi_step *s)
 const gi_backend gi_backend_opencl = {
     .name = "opencl",
     .open = gi_cl_open,
+    .open_absent = gi_cl_open_absent,
     .close = gi_cl_close,
     .device_name = gi_cl_name,
     .supports = supports,

@@ -109,7 +109,7 @@ static bool has_shape(gi_cl_build *b, const gi_value *v, const char *what, int64
 
 static bool read(gi_cl_build *b, const gi_node *n, recurrence *r)
 {
-    cl_ulong room = 0;
+    cl_ulong room = 32 << 10; /* what every device has at least */
     const char *wrong = gi_rnn_read(n, &r->a);
     int rank, rr;
     int64_t x[GOPT_MAX_RANK], dr[GOPT_MAX_RANK], width;
@@ -129,7 +129,8 @@ static bool read(gi_cl_build *b, const gi_node *n, recurrence *r)
     const int64_t d = r->a.directions, h = r->hidden, n_b = r->batch;
     if (h < 1 || !gi_mul_i64(r->a.gates, h, &width))
         return false;
-    (void)clGetDeviceInfo(b->d->device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof room, &room, NULL);
+    if (b->d->device)
+        (void)clGetDeviceInfo(b->d->device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof room, &room, NULL);
     if ((uint64_t)(width + 2 * h) * 4 > room)
         return gi_cl_decline(b, "a state of %lld does not fit the device's local memory", (long long)h);
     const int64_t first = r->a.batch_first ? n_b : d, second = r->a.batch_first ? d : n_b;
