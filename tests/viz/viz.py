@@ -303,7 +303,7 @@ class Terminal(Case):
         nodes = [ox.node("Relu", ["x"], ["r" + evil], evil), ox.node("Relu", ["r" + evil], ["s"], "s" + evil),
                  ox.node("Frob", ["s"], [evil], "f" + evil, domain="com.\x1b[2J"), ox.node("Abs", [evil], ["y"], "abs")]
         self.write("m.onnx", ox.model(ox.graph(nodes, [ox.value("x", [2])], [ox.value("y", [2])], name=evil), domains=["com.\x1b[2J"]))
-        for args, code in ((["inspect", "m.onnx"], 0), (["run", "m.onnx"], 4), (["optimize", "m.onnx", "--remarks", "-v"], 0),
+        for args, code in ((["inspect", "m.onnx"], 0), (["inspect", "m.onnx", "--target", "cpu"], 0), (["run", "m.onnx"], 4), (["optimize", "m.onnx", "--remarks", "-v"], 0),
                            (["optimize", "m.onnx", "--drop-postprocess", "-v"], 0)):
             p = self.gopt(*args, code=code)
             for text in (p.stdout, p.stderr):
