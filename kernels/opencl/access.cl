@@ -54,6 +54,18 @@ static void store_float8(float8 v, __global float *p)
     ((__global float4 *)p)[1] = v.hi;
 }
 #else
+static float2 of_halves(uint v)
+{
+    return vload_half2(0, (const half *)&v);
+}
+
+static uint to_halves(float a, float b)
+{
+    uint v;
+    vstore_half2((float2)(a, b), 0, (half *)&v);
+    return v;
+}
+
 static float8 load_half8(__global const half *p)
 {
     return vloada_half8(0, p);

@@ -19,21 +19,14 @@
 #define LOG2E 1.4426950408889634f
 #define LEAST -1e30f
 
-INLINE float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 /* Of the four items that share a row. */
-INLINE float most_of_row(float x)
+INLINE float most_of_row(float x EXCHANGE_ARGS)
 {
     x = fmax(x, shuffle_xor(x, 1));
     return fmax(x, shuffle_xor(x, 2));
 }
 
-INLINE float sum_of_row(float x)
+INLINE float sum_of_row(float x EXCHANGE_ARGS)
 {
     x += shuffle_xor(x, 1);
     return x + shuffle_xor(x, 2);
@@ -44,7 +37,8 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
               __global const half *v, const ulong v_at, __global Y_TYPE *y, const ulong y_at MASK_ARGS WALK_ARGS)
 {
     LOCAL(float, room, LOCAL_BYTES / 4);
-    const uint sm = (uint)(ulong)room;
+    EXCHANGE(NT, LOCAL_BYTES)
+    ADDRESS const sm = ADDRESS_OF(room);
     const int tid = get_local_id(0), lane = tid & 31, warp = tid >> 5, wm = warp / WARPS_K, wk = warp % WARPS_K;
     const int blocks = (M + ROWS - 1) / ROWS, z = get_group_id(0) / blocks, block = get_group_id(0) % blocks;
     const int r0 = block * ROWS + wm * 16 + (lane >> 2), r1 = r0 + 8, c0 = (lane & 3) * 2;
@@ -52,7 +46,7 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
 
 #define LOAD_STAGE(b)                                                                                                \
     {                                                                                                                \
-        const uint to = sm + (b) % ST * STAGE;                                                                       \
+        ADDRESS const to = sm + (b) % ST * STAGE;                                                                    \
         for (int id = tid; id < KEYS * KD * 2; id += NT) {                                                           \
             const int r = id / (KD * 2), c = id % (KD * 2), key = (b)*KEYS + r;                                      \
             const bool in = key < N && c * 8 < D;                                                                    \
@@ -89,16 +83,16 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
             LOAD_STAGE(b + 1)
         COMMIT();
 #endif
-        const uint at = sm + b % ST * STAGE;
-        const uint rk = at + (wk * BN + (lane & 7) + ((lane >> 4) << 3)) * K_LINE + ((lane >> 3) & 1) * 16;
-        const uint rv = at + KEYS * K_LINE + (wk * BN + (lane & 15)) * V_LINE + (lane >> 4) * 16;
+        ADDRESS const at = sm + b % ST * STAGE;
+        ADDRESS const rk = at + (wk * BN + (lane & 7) + ((lane >> 4) << 3)) * K_LINE + ((lane >> 3) & 1) * 16;
+        ADDRESS const rv = at + KEYS * K_LINE + (wk * BN + (lane & 15)) * V_LINE + (lane >> 4) * 16;
         float s[BN / 8][4];
 #pragma unroll
         for (int j = 0; j < BN / 8; j++)
             s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0.0f;
-#pragma unroll
+        UNROLL
         for (int i = 0; i < KD; i++)
-#pragma unroll
+            UNROLL
             for (int j = 0; j < BN / 16; j++) {
                 uint m[4];
                 load_matrix(m, rk + j * 16 * K_LINE + i * 32);
@@ -128,8 +122,8 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
                 else
                     m1 = fmax(m1, x);
             }
-        m0 = most_of_row(m0);
-        m1 = most_of_row(m1);
+        m0 = most_of_row(m0 EXCHANGE_PASS);
+        m1 = most_of_row(m1 EXCHANGE_PASS);
         /* a warp whose keys are all behind the last has no maximum yet */
         const float b0 = m0 == -INFINITY ? 0.0f : m0, b1 = m1 == -INFINITY ? 0.0f : m1;
         const float f0 = exp2_fast(top0 - b0), f1 = exp2_fast(top1 - b1);
@@ -144,7 +138,7 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
             o[j][2] *= f1;
             o[j][3] *= f1;
         }
-#pragma unroll
+        UNROLL
         for (int i = 0; i < BN / 16; i++) {
             uint p[4];
 #pragma unroll
@@ -159,7 +153,7 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
                 p[2 * h] = to_halves(x[0], x[1]);
                 p[2 * h + 1] = to_halves(x[2], x[3]);
             }
-#pragma unroll
+            UNROLL
             for (int j = 0; j < VD; j++) {
                 uint m[4];
                 load_matrix_turned(m, rv + i * 16 * V_LINE + j * 32);
@@ -182,8 +176,8 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
     __local float *tops = room + WARPS_M * WARPS_K * 16 * O_LINE, *sums = tops + WARPS_M * WARPS_K * 16;
     {
         const int at = warp * 16 + (lane >> 2);
-        sum0 = sum_of_row(sum0);
-        sum1 = sum_of_row(sum1);
+        sum0 = sum_of_row(sum0 EXCHANGE_PASS);
+        sum1 = sum_of_row(sum1 EXCHANGE_PASS);
         if ((lane & 3) == 0) {
             tops[at] = top0;
             tops[at + 8] = top1;

@@ -27,37 +27,6 @@
 #define TURNS (BM / PASSES * BN / 8 / NT) /* of the way out, in a pass */
 #define KEEPS (PASSES == 1 && TURNS <= 4 && RESIDUALS > 0)
 
-INLINE void store_local(uint at, float a, float b)
-{
-    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(a), "f"(b) : "memory");
-}
-
-INLINE float4 load_local(uint at)
-{
-    float4 v;
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(at));
-    return v;
-}
-
-/* 8 halves, 2, past the first cache: another group may have just written them */
-INLINE uint4 load8(__global const half *p)
-{
-    uint4 v;
-    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "l"(p));
-    return v;
-}
-
-INLINE uint load2(__global const half *p)
-{
-    uint v;
-    asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(p));
-    return v;
-}
-
 INLINE void unpack2(uint v, float *to)
 {
     vstore2(of_halves(v), 0, to);
@@ -71,38 +40,12 @@ INLINE void unpack8(uint4 v, float *to)
     unpack2(v.w, to + 6);
 }
 
-INLINE float4 load_part(__global const float4 *p)
-{
-    float4 v;
-    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "l"(p));
-    return v;
-}
-
-INLINE void store_part(__global float4 *p, const float *c)
-{
-    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3])
-                 : "memory");
-}
-
 /* x / d for 0 <= x < 2^31, by what the host made of d: a factor, and above it a shift (Granlund and Montgomery, Division
  * by Invariant Integers using Multiplication, 1994); factor 0 stands for d = 1. */
 INLINE int divide(int x, long by)
 {
     const uint factor = (uint)by;
     return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
-}
-
-/* Counts itself in; the count before. What was written before is seen by whoever counts later. */
-INLINE uint arrive(__global uint *count)
-{
-    uint before;
-    asm volatile("fence.acq_rel.gpu; atom.global.gpu.relaxed.add.u32 %0, [%1], 1; fence.acq_rel.gpu;"
-                 : "=r"(before)
-                 : "l"(count)
-                 : "memory");
-    return before;
 }
 
 __kernel GROUP_SIZE(NT, 1, 1) void
@@ -117,16 +60,17 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             const long by_kw WALK_ARGS)
 {
     LOCAL(float, room, LOCAL_BYTES / 4);
+    EXCHANGE(NT, LOCAL_BYTES)
     const int m_all = m_all_, n_all = n_all_, n_room = n_room_, chunks = chunks_, taps = taps_, row = row_, h = h_,
               wd = wd_, pixels = pixels_, ow = ow_, kw = kw_, dh = dh_, dw = dw_, splits = splits_,
               tiles_n = tiles_n_;
-    const uint sm = (uint)(ulong)room;
+    ADDRESS const sm = ADDRESS_OF(room);
     const int tid = get_local_id(0), lane = tid & 31, warp = tid >> 5, wm = warp / WARPS_N, wn = warp % WARPS_N;
     const int unit = get_group_id(0), tile = divide(unit, by_splits), part = unit - tile * splits;
     const int mt = divide(tile, by_tiles), nt = tile - mt * tiles_n, steps = row / BK;
     const int first = divide(steps * part, by_splits), count = divide(steps * (part + 1), by_splits) - first;
     const int ch = tid % CHUNKS, r0 = tid / CHUNKS;
-    const uint to = sm + r0 * ROW + ((ch ^ SWIZZLE(r0)) << 4);
+    ADDRESS const to = sm + r0 * ROW + ((ch ^ SWIZZLE(r0)) << 4);
 
     /* where this item's rows begin, and the chunk that it loads next */
     int base[RA], iy[RA], ix[RA];
@@ -211,8 +155,8 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
 #pragma unroll
         for (int j = 0; j < NI; j++)
             acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.0f;
-    const uint ra = sm + (wm * WM + (lane & 15)) * ROW,
-               rb = sm + BM * ROW + (wn * WN + (lane & 7) + ((lane >> 4) << 3)) * ROW;
+    ADDRESS const ra = sm + (wm * WM + (lane & 15)) * ROW;
+    ADDRESS const rb = sm + BM * ROW + (wn * WN + (lane & 7) + ((lane >> 4) << 3)) * ROW;
     const uint sw = SWIZZLE(lane & 7), ha = lane >> 4, hb = (lane >> 3) & 1;
     uint now = 0, next = AHEAD * STAGE;
     for (int k = 0; k < count; k++) {
@@ -224,18 +168,18 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         }
         COMMIT();
         next = next + STAGE == ST * STAGE ? 0 : next + STAGE;
-#pragma unroll
+        UNROLL
         for (int kk = 0; kk < BK / 16; kk++) {
             uint a[MI][4], b[NI / 2][4];
-#pragma unroll
+            UNROLL
             for (int i = 0; i < MI; i++)
                 load_matrix(a[i], ra + now + i * 16 * ROW + (((kk * 2 + ha) ^ sw) << 4));
-#pragma unroll
+            UNROLL
             for (int j = 0; j < NI / 2; j++)
                 load_matrix(b[j], rb + now + j * 16 * ROW + (((kk * 2 + hb) ^ sw) << 4));
-#pragma unroll
+            UNROLL
             for (int i = 0; i < MI; i++)
-#pragma unroll
+                UNROLL
                 for (int j = 0; j < NI; j++)
                     multiply(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
         }
@@ -251,7 +195,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
 #pragma unroll
             for (int j = 0; j < NI; j++)
                 store_part(mine + ((long)part * MI * NI + i * NI + j) * NT, acc[i][j]);
-#if defined(WALK_PTX)
+#if defined(IN_WALK)
         /* All parts are at work: each finishes its share of the tile. */
         const int all = MI * NI * NT, begin = divide(all * part, by_splits) + tid, end = divide(all * (part + 1), by_splits);
 #if RESIDUALS > 0
@@ -341,7 +285,8 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
         if (wm / (WARPS_M / PASSES) == pass) {
-            const uint at = sm + (((wm % (WARPS_M / PASSES)) * WM + (lane >> 2)) * OUT_ROW + wn * WN + (lane & 3) * 2) * 4;
+            ADDRESS const at =
+                sm + (((wm % (WARPS_M / PASSES)) * WM + (lane >> 2)) * OUT_ROW + wn * WN + (lane & 3) * 2) * 4;
 #pragma unroll
             for (int i = 0; i < MI; i++)
 #pragma unroll

@@ -2,7 +2,17 @@
  * stays in the registers of ITEMS items, PER times 8 elements each, and is read once. On NVIDIA's GPUs a row is a warp
  * (ptx.cl before it), elsewhere a work-group that meets in local memory. Before it: N, ROWS, ITEMS, PER, GROUP_ROWS,
  * EPSILON, HAS_BIAS, X_TYPE, Y_TYPE, LOAD8(p, i), LOADF8 and STORE8(v, p, i), SHUFFLES where there are warps. */
-static float all_of_row(float8 v, __local float *part)
+#ifdef SHUFFLES
+#define MEETING EXCHANGE(ITEMS *GROUP_ROWS, 0)
+#define MEETING_ARGS EXCHANGE_ARGS
+#define MEETING_PASS EXCHANGE_PASS
+#else
+#define MEETING LOCAL(float, part, ITEMS);
+#define MEETING_ARGS , __local float *part
+#define MEETING_PASS , part
+#endif
+
+static float all_of_row(float8 v MEETING_ARGS)
 {
     float x = v.s0 + v.s1 + v.s2 + v.s3 + v.s4 + v.s5 + v.s6 + v.s7;
 #ifdef SHUFFLES
@@ -27,11 +37,10 @@ __kernel GROUP_SIZE(ITEMS * GROUP_ROWS, 1, 1) void
 layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at,
             __global const float *scale, const ulong scale_at, __global const float *bias, const ulong bias_at WALK_ARGS)
 {
-    LOCAL(float, part, ITEMS);
-    const uint row = get_group_id(0) * GROUP_ROWS + get_local_id(0) / ITEMS, t = get_local_id(0) % ITEMS;
+    MEETING
+    const uint unit = get_group_id(0) * GROUP_ROWS + get_local_id(0) / ITEMS, t = get_local_id(0) % ITEMS;
+    const uint row = min(unit, (uint)ROWS - 1); /* of items behind the last row too: all of the group meet */
     float8 v[PER], factor[PER], sum = 0.0f;
-    if (row >= ROWS)
-        return;
     x += x_at + (ulong)row * N;
     y += y_at + (ulong)row * N;
 #pragma unroll
@@ -41,7 +50,7 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
         factor[i] = c < N / 8 ? LOADF8(scale + scale_at, c) : (float8)0.0f; /* under way while the row meets */
         sum += v[i];
     }
-    const float mean = all_of_row(sum, part) / N;
+    const float mean = all_of_row(sum MEETING_PASS) / N;
     sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < PER; i++)
@@ -49,11 +58,11 @@ layer_norm8(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, cons
             const float8 d = v[i] - mean;
             sum += d * d;
         }
-    const float inverse = 1.0f / sqrt(all_of_row(sum, part) / N + EPSILON);
+    const float inverse = 1.0f / sqrt(all_of_row(sum MEETING_PASS) / N + EPSILON);
 #pragma unroll
     for (int i = 0; i < PER; i++) {
         const uint c = i * ITEMS + t;
-        if (c < N / 8) {
+        if (unit < ROWS && c < N / 8) {
             float8 r = (v[i] - mean) * inverse * factor[i];
 #if HAS_BIAS
             r += LOADF8(bias + bias_at, c);

@@ -7,6 +7,7 @@
  * counts[0] and goes on, so that a fault ends the kernel instead of hanging the device. */
 #define WALK_ITEMS 256
 #define WALK_LINE 8 /* counters lie a cache line apart */
+#define IN_WALK 1
 #if defined(WALK_PTX)
 #define WALK_PATIENCE 20000000u
 #else

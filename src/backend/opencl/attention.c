@@ -393,6 +393,25 @@ static bool may_walk(const variant *v)
     return v->warps_m * v->warps_k == 8;
 }
 
+enum { NAME = 40 };
+
+static void name_of(const variant *v, char *name, size_t size)
+{
+    (void)snprintf(name, size, "attention_mma_%dx%dx%d", 16 * v->warps_m, v->warps_k, v->bn);
+}
+
+/* The one that is asked for by name (GOPT_OPENCL_TENSOR); NULL: none, or no such one. */
+static const variant *asked_variant(const gi_cl *d, const attention *t)
+{
+    for (size_t i = 0; d->way && i < GI_COUNT(variants); i++) {
+        char name[NAME];
+        name_of(&variants[i], name, sizeof name);
+        if (!strcmp(name, d->way) && local_bytes(t, &variants[i]) <= LOCAL)
+            return &variants[i];
+    }
+    return NULL;
+}
+
 static size_t groups_of(const attention *t, int64_t rows)
 {
     return (size_t)((t->a.m + rows - 1) / rows * t->a.batch);
@@ -406,7 +425,7 @@ static const char *write_mma(gi_cl_build *b, const attention *t, const char *pro
     gi_str_addf(
         &s, "#define BN %d\n#define ST %d\n#define WARPS_M %d\n#define WARPS_K %d\n#define LOCAL_BYTES %" PRId64 "\n",
         v->bn, v->stages, v->warps_m, v->warps_k, local_bytes(t, v));
-    gi_str_add(&s, gk_opencl_ptx);
+    gi_str_add(&s, gi_cl_ptx(b->d));
     gi_str_add(&s, gk_opencl_attention_mma);
     return s.failed ? NULL : s.p;
 }
@@ -418,7 +437,9 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
     uint64_t bytes[GI_COUNT(all)];
     char key[64];
     double least = -1;
-    *chosen = NULL;
+    *chosen = asked_variant(b->d, t);
+    if (*chosen)
+        return GOPT_OK;
     for (size_t i = 0; i < GI_COUNT(all); i++)
         bytes[i] = (uint64_t)all[i]->room * (all[i]->ref.item ? all[i]->ref.item : 1);
     (void)snprintf(key, sizeof key, "attention,%016llx", (unsigned long long)gi_hash(problem, strlen(problem), 3));
@@ -471,7 +492,9 @@ static gopt_status launch(gi_cl_build *b, const attention *t)
     if (v) {
         const size_t threads = (size_t)(32 * v->warps_m * v->warps_k);
         const char *source = write_mma(b, t, problem, v);
-        b->s->tactic = gi_arena_printf(b->c->arena, "attention_mma_%dx%dx%d", 16 * v->warps_m, v->warps_k, v->bn);
+        char name[NAME];
+        name_of(v, name, sizeof name);
+        b->s->tactic = gi_arena_str(b->c->arena, name);
         GI_NEED(source && b->s->tactic);
         return gi_cl_launch_kernel(b, source, "attention_mma", n_refs, refs, 0, NULL,
                                    (size_t[]){ groups_of(t, 16 * v->warps_m) * threads, 1, 1 },

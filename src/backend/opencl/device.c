@@ -179,6 +179,25 @@ static void find_abilities(gi_cl *d)
     d->units = units;
 }
 
+/* GOPT_OPENCL_TENSOR: "emulated" and the name of a variant, parted by a comma; either may be missing. */
+static gopt_status read_tensor(gi_cl *d)
+{
+    static const char emulated[] = "emulated";
+    const char *how = getenv("GOPT_OPENCL_TENSOR");
+    if (!how || !*how)
+        return GOPT_OK;
+    d->timed = false; /* what is asked for is no choice to remember, and emulated ones say nothing of a GPU */
+    if (!strncmp(how, emulated, sizeof emulated - 1)) {
+        d->emulated = !d->mma;
+        d->mma = true;
+        how += sizeof emulated - 1;
+        how += *how == ',';
+    }
+    if (*how)
+        GI_NEED(d->way = gi_arena_str(d->arena, how));
+    return GOPT_OK;
+}
+
 static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_options *o)
 {
     found f;
@@ -194,6 +213,7 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     (void)snprintf(d->name, sizeof d->name, "%s", f.name);
     (void)snprintf(d->driver, sizeof d->driver, "%s %s", f.driver, f.platform);
     find_abilities(d);
+    GI_TRY(read_tensor(d));
     const char *walk = getenv("GOPT_OPENCL_WALK");
     d->walk = walk && !strcmp(walk, "1") ? 1 : (walk && !strcmp(walk, "0")) || !d->timed || !d->mma ? -1 : 0;
     d->signature = gi_hash(d->driver, strlen(d->driver), gi_hash(d->name, strlen(d->name), 1));

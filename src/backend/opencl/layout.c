@@ -123,7 +123,7 @@ void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y)
 void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half)
 {
     if (d->mma)
-        gi_str_add(s, gk_opencl_ptx);
+        gi_str_add(s, gi_cl_ptx(d));
     gi_str_addf(s,
                 "#define LOADF8(p, i) load_float8((p) + (i) * 8)\n#define LOAD8(p, i) load_%s8((p) + (i) * 8)\n"
                 "#define STORE8(v, p, i) store_%s8(v, (p) + (i) * 8)\n",

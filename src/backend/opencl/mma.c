@@ -56,6 +56,25 @@ static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int
     return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
 }
 
+void gi_cl_mma_name(gi_cl_way w, char *name, size_t size)
+{
+    const variant *v = &variants[w.variant];
+    (void)snprintf(name, size, "mma_%dx%dx%dx%dx%d%s%.0d", v->bm, v->bn, v->bk, v->stages, v->warps_m * v->warps_n,
+                   w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
+}
+
+/* The one that is asked for by name; -1: none, or no such one. */
+static int asked_way(const gi_cl *d, const gi_cl_way *ways, int n)
+{
+    for (int i = 0; d->way && i < n; i++) {
+        char name[GI_CL_MMA_NAME];
+        gi_cl_mma_name(ways[i], name, sizeof name);
+        if (!strcmp(name, d->way))
+            return i;
+    }
+    return -1;
+}
+
 int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways)
 {
     static const int counts[] = { 1, 2, 3, 4, 6, 8, 9, 12 };
@@ -78,7 +97,11 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
             times[at] = t;
             ways[at] = (gi_cl_way){ (int)i, counts[k] };
         }
-    return n;
+    const int asked = asked_way(d, ways, n);
+    if (asked < 0)
+        return n;
+    ways[0] = ways[asked];
+    return 1;
 }
 
 int64_t gi_cl_divisor(int64_t d)
@@ -93,14 +116,7 @@ int64_t gi_cl_divisor(int64_t d)
     return ((int64_t)k << 32) | (int64_t)((((uint64_t)1 << (32 + k)) + (uint64_t)d - 1) / (uint64_t)d);
 }
 
-const char *gi_cl_mma_name(gi_arena *a, gi_cl_way w)
-{
-    const variant *v = &variants[w.variant];
-    return gi_arena_printf(a, "mma_%dx%dx%dx%d%s%.0d", v->bm, v->bn, v->bk, v->warps_m * v->warps_n,
-                           w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
-}
-
-gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_mma_made *l)
+gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_mma_made *l)
 {
     const variant *v = &variants[w.variant];
     const int64_t tiles_n = (m->ints[GI_CL_MMA_ROOM] + v->bn - 1) / v->bn;
@@ -119,7 +135,7 @@ gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way w, gi_cl_m
                 "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
                 "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n",
                 v->bm, v->bn, v->bk, v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v));
-    gi_str_add(&s, gk_opencl_ptx);
+    gi_str_add(&s, gi_cl_ptx(d));
     gi_str_add(&s, gk_opencl_mma);
     GI_NEED(!s.failed);
     *l = (gi_cl_mma_made){ .source = s.p,
@@ -182,7 +198,7 @@ static gopt_status choose(gi_cl_build *b, const gi_cl_mma *m, gi_cl_way *chosen)
     double least = -1;
     for (int i = 0; i < n && i < KEPT_WAYS; i++) {
         gi_cl_mma_made l;
-        GI_TRY(gi_cl_mma_make(b->arena, m, ways[i], &l));
+        GI_TRY(gi_cl_mma_make(b->d, b->arena, m, ways[i], &l));
         const double t = time_way(b, m, &l);
         if (t >= 0 && (least < 0 || t < least)) {
             least = t;
@@ -196,8 +212,9 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
 {
     gi_cl_way w;
     gi_cl_mma_made l;
+    char name[GI_CL_MMA_NAME];
     GI_TRY(choose(b, m, &w));
-    GI_TRY(gi_cl_mma_make(b->arena, m, w, &l));
+    GI_TRY(gi_cl_mma_make(b->d, b->arena, m, w, &l));
     /* any buffer where nothing is split */
     m->refs[GI_CL_MMA_PARTS] = m->refs[GI_CL_MMA_PARTS + 1] = m->refs[1];
     m->refs[GI_CL_MMA_PARTS].item = 16;
@@ -206,7 +223,8 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
         GI_TRY(gi_cl_scratch(b, l.parts, 16, &m->refs[GI_CL_MMA_PARTS]));
         GI_TRY(gi_cl_own(b, NULL, (size_t)l.tiles * 4, 4, &m->refs[GI_CL_MMA_PARTS + 1]));
     }
-    GI_NEED(b->s->tactic = gi_cl_mma_name(b->c->arena, w));
+    gi_cl_mma_name(w, name, sizeof name);
+    GI_NEED(b->s->tactic = gi_arena_str(b->c->arena, name));
     GI_TRY(gi_cl_launch_kernel(b, l.source, "product_mma", m->n_refs, m->refs, l.n_ints, l.ints,
                                (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 }));
     /* a walk may take another variant */

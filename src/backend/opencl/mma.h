@@ -31,7 +31,7 @@ typedef struct gi_cl_way {
     int variant, splits;
 } gi_cl_way;
 
-enum { GI_CL_MOST_WAYS = 64 };
+enum { GI_CL_MOST_WAYS = 160, GI_CL_MMA_NAME = 48 };
 
 /* What a way comes to. */
 typedef struct gi_cl_mma_made {
@@ -43,12 +43,12 @@ typedef struct gi_cl_mma_made {
     uint32_t n_ints;
 } gi_cl_mma_made;
 
-/* The ways, those that are expected to be fastest first. `walk`: those alone of 256 items whose parts are all
+/* The ways, those that are expected to be fastest first; one alone where it is asked for by name (GOPT_OPENCL_TENSOR). `walk`: those alone of 256 items whose parts are all
  * resident at once. */
 int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways);
-gopt_status gi_cl_mma_make(gi_arena *a, const gi_cl_mma *m, gi_cl_way way, gi_cl_mma_made *out);
-/* "mma_64x64x64x8_split2" */
-const char *gi_cl_mma_name(gi_arena *a, gi_cl_way way);
+gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_cl_way way, gi_cl_mma_made *out);
+/* "mma_64x64x64x3x8_split2": the tile, its step along the sum, stages, warps; parts. */
+void gi_cl_mma_name(gi_cl_way way, char *name, size_t size);
 /* A factor and a shift in place of a division by d, as mma.cl's `divide` wants them. */
 int64_t gi_cl_divisor(int64_t d);
 /* The key of a problem in the file of what was timed; its way there (an index into `ways`, -1: none); and putting it. */

@@ -21,7 +21,18 @@ typedef struct header {
 /* Before access.cl, which stands before every source. */
 static const char *dialect(const gi_cl *d)
 {
-    return d->mma ? "#define NVIDIA_PTX 1\n" : "";
+    return d->mma && !d->emulated ? "#define NVIDIA_PTX 1\n" : "";
+}
+
+const char *gi_cl_ptx(const gi_cl *d)
+{
+    return d->emulated ? gk_opencl_ptx_emulated : gk_opencl_ptx;
+}
+
+/* Compilers take long over the many barriers of kernels that are emulated, and longer where they optimize. */
+static const char *options(const gi_cl *d)
+{
+    return d->emulated ? "-w -cl-opt-disable" : "-w";
 }
 
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
@@ -120,7 +131,7 @@ static cl_program of_binary(gi_cl *d, const unsigned char *p, size_t size)
     cl_int status = CL_SUCCESS, err;
     cl_program program = clCreateProgramWithBinary(d->context, 1, &d->device, &size, &p, &status, &err);
     if (program && (err != CL_SUCCESS || status != CL_SUCCESS ||
-                    clBuildProgram(program, 1, &d->device, "-w", NULL, NULL) != CL_SUCCESS)) {
+                    clBuildProgram(program, 1, &d->device, options(d), NULL, NULL) != CL_SUCCESS)) {
         clReleaseProgram(program);
         program = NULL;
     }
@@ -153,7 +164,7 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
         program = clCreateProgramWithSource(d->context, 3, parts, NULL, &err);
         if (!program)
             return gi_cl_fail(d->cx, d, err, "a program cannot be made");
-        err = clBuildProgram(program, 1, &d->device, "-w", NULL, NULL);
+        err = clBuildProgram(program, 1, &d->device, options(d), NULL, NULL);
         if (err != CL_SUCCESS) {
             const gopt_status st = fail_build(d, program, err);
             clReleaseProgram(program);

@@ -236,7 +236,7 @@ static gopt_status take_way(gi_cl_span *s, item *it, gi_cl_way way)
 {
     it->made = GI_NEW(s->arena, gi_cl_mma_made);
     GI_NEED(it->made);
-    GI_TRY(gi_cl_mma_make(s->arena, it->l->mma, way, it->made));
+    GI_TRY(gi_cl_mma_make(s->d, s->arena, it->l->mma, way, it->made));
     it->body.source = it->made->source;
     it->body.n_ints = it->made->n_ints;
     it->units = it->made->groups;

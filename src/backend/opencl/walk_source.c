@@ -4,6 +4,9 @@
 
 #include "backend/opencl/walk.h"
 
+/* Bytes of local memory that a kernel may have, and that ptx_emulated.cl adds for 256 items. */
+enum { LOCAL = 48 * 1024, EXCHANGE = 6 * 4 * GI_CL_WALK_ITEMS };
+
 bool gi_cl_body_of(const gi_cl_launch *l, gi_cl_body *out)
 {
     const bool flat = l->global[1] == 1 && l->global[2] == 1;
@@ -109,8 +112,9 @@ const char *gi_cl_walk_source(const gi_cl *d, gi_arena *a, const gi_cl_body *bod
     gi_str_init(&s, a);
     gi_str_addf(&s,
                 "#undef WALK_ARGS\n#undef GROUP_SIZE\n#undef LOCAL\n#undef LOCAL_AT\n#undef BEFORE_READING\n%s"
-                "#define WALK_REFS %d\n#define WALK_INTS %d\n",
-                d->mma ? "#define WALK_PTX 1\n" : "", GI_CL_WALK_REFS, GI_CL_WALK_INTS);
+                "#define WALK_REFS %d\n#define WALK_INTS %d\n#define WALK_ROOM %d\n",
+                d->mma && !d->emulated ? "#define WALK_PTX 1\n" : "", GI_CL_WALK_REFS, GI_CL_WALK_INTS,
+                d->emulated ? LOCAL + EXCHANGE : LOCAL);
     gi_str_add(&s, gk_opencl_walk);
     gi_str_add(&s, "#define __kernel static\n");
     for (size_t i = 0; i < n; i++)
@@ -120,7 +124,7 @@ const char *gi_cl_walk_source(const gi_cl *d, gi_arena *a, const gi_cl_body *bod
                    "walk(__constant const walk_step *steps, __global uint *counts, const uint n, const uint epoch");
     write_mems(&s, n_mems);
     gi_str_add(&s, ")\n{\n"
-                   "    __local char room[48 * 1024] __attribute__((aligned(128)));\n"
+                   "    __local char room[WALK_ROOM] __attribute__((aligned(128)));\n"
                    "    const uint groups = get_num_groups(0), me = get_group_id(0);\n"
                    "    for (uint i = 0; i < n; i++) {\n"
                    "        __constant const walk_step *st = steps + i;\n"

@@ -1,0 +1,123 @@
+/* The names of ptx.cl in plain OpenCL C for any device: so the kernels that stand behind them are tested where there are
+ * no tensor cores. Only tests ask for it (GOPT_OPENCL_TENSOR=emulated); it is slow.
+ *
+ * What a warp does together goes through local memory: each of 32 consecutive items leaves its part where the others find
+ * it, EXCHANGED uints an item, and meets the group before and behind. So all items of the group must come there, and
+ * loops around it stay loops: a compiler takes long over many barriers. */
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("nounroll")
+#define EXCHANGED 6
+#define EXCHANGE(items, at) LOCAL_AT(uint, exchange, EXCHANGED *(items), at);
+#define EXCHANGE_ARGS , __local uint *const exchange
+#define EXCHANGE_PASS , exchange
+#define ADDRESS __local char *
+#define ADDRESS_OF(room) ((__local char *)(room))
+
+#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+#define COMMIT() /* copies are made at once */
+#define WAIT_FOR(n)
+#define PREFETCH(p)
+
+INLINE void copy16z(ADDRESS to, __global const half *from, uint bytes)
+{
+    *(__local uint4 *)to = bytes == 16 ? *(__global const uint4 *)from : (uint4)0;
+}
+#define copy16(to, from) copy16z(to, from, 16)
+
+/* Leaves n uints of this item; those of item 0 of its warp. */
+INLINE __local const uint *exchange_all(const uint *own, int n, __local uint *const exchange)
+{
+    const int t = get_local_id(0);
+    BARRIER(); /* what was there has been read */
+    for (int i = 0; i < n; i++)
+        exchange[t * EXCHANGED + i] = own[i];
+    BARRIER();
+    return exchange + (t - t % 32) * EXCHANGED;
+}
+
+/* Addresses go as what they are ahead of `exchange`. */
+INLINE void load_matrices(uint *r, ADDRESS at, bool turned, __local uint *const exchange)
+{
+    const int lane = get_local_id(0) % 32, row = lane / 4, column = lane % 4 * 2;
+    __local char *const zero = (__local char *)exchange;
+    const uint own = (uint)(int)(at - zero);
+    __local const uint *all = exchange_all(&own, 1, exchange);
+    for (int i = 0; i < 4; i++) {
+        ushort v[2];
+        for (int e = 0; e < 2; e++) {
+            const int from = turned ? column + e : row, element = turned ? row : column + e;
+            v[e] = ((__local const ushort *)(zero + (int)all[(i * 8 + from) * EXCHANGED]))[element];
+        }
+        r[i] = v[0] | (uint)v[1] << 16;
+    }
+}
+#define load_matrix(r, at) load_matrices(r, at, false, exchange)
+#define load_matrix_turned(r, at) load_matrices(r, at, true, exchange)
+
+/* c[e] is of row lane / 4 + e / 2 * 8 and column lane % 4 * 2 + e % 2. a[0] and a[2] are of the same row, a[1] and a[3] of
+ * the one 8 below it, two neighbours each at columns lane % 4 * 2 and 8 behind it; b0 and b1 the same of column lane / 4,
+ * downwards. */
+INLINE void multiply_halves(float *c, const uint *a, uint b0, uint b1, __local uint *const exchange)
+{
+    const int lane = get_local_id(0) % 32, row = lane / 4, column = lane % 4 * 2;
+    const uint own[EXCHANGED] = { a[0], a[1], a[2], a[3], b0, b1 };
+    __local const uint *all = exchange_all(own, EXCHANGED, exchange);
+    for (int e = 0; e < 4; e++)
+        for (int k = 0; k < 8; k++) { /* pairs of the sum */
+            const float2 x = of_halves(all[(row * 4 + k % 4) * EXCHANGED + k / 4 * 2 + e / 2]);
+            const float2 y = of_halves(all[((column + e % 2) * 4 + k % 4) * EXCHANGED + 4 + k / 4]);
+            c[e] += x.x * y.x;
+            c[e] += x.y * y.y;
+        }
+}
+#define multiply(c, a, b0, b1) multiply_halves(c, a, b0, b1, exchange)
+
+INLINE float shuffle(float x, int mask, __local uint *const exchange)
+{
+    const uint own = as_uint(x);
+    return as_float(exchange_all(&own, 1, exchange)[(get_local_id(0) % 32 ^ mask) * EXCHANGED]);
+}
+#define shuffle_xor(x, mask) shuffle(x, mask, exchange)
+
+INLINE void store_local(ADDRESS at, float a, float b)
+{
+    *(__local float2 *)at = (float2)(a, b);
+}
+
+INLINE float4 load_local(ADDRESS at)
+{
+    return *(__local const float4 *)at;
+}
+
+INLINE uint4 load8(__global const half *p)
+{
+    return *(__global const uint4 *)p;
+}
+
+INLINE uint load2(__global const half *p)
+{
+    return *(__global const uint *)p;
+}
+
+INLINE float4 load_part(__global const float4 *p)
+{
+    return *p;
+}
+
+INLINE void store_part(__global float4 *p, const float *c)
+{
+    *p = vload4(0, c);
+}
+
+INLINE uint arrive(__global uint *count)
+{
+    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    const uint before = atomic_inc((volatile __global uint *)count);
+    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    return before;
+}
+
+INLINE float exp2_fast(float x)
+{
+    return exp2(x);
+}
