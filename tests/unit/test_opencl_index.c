@@ -266,6 +266,85 @@ static void the_greatest(void **state)
                      1);
 }
 
+static void sampling_grids(void **state)
+{
+    static const char *const modes[] = { "nearest", "linear", "cubic" }, *const pads[] = { "zeros", "border",
+                                                                                           "reflection" };
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (size_t m = 0; m < GI_COUNT(modes); m++)
+        for (size_t p = 0; p < GI_COUNT(pads); p++)
+            for (int align = 0; align < 2; align++) {
+                char text[256];
+                (void)snprintf(text, sizeof text,
+                               "GridSample %%x, %%g { mode = \"%s\", padding_mode = \"%s\", align_corners = %d }",
+                               modes[m], pads[p], align);
+                node("%x: f32[2,3,5,7], %g: f32[2,4,3,2]", text);
+            }
+    node("%x: f32[1,2,3,4,5], %g: f32[1,2,3,4,3]", "GridSample %x, %g { mode = \"linear\" }");
+    node("%x: f32[2,2,9], %g: f32[2,11,1]", "GridSample %x, %g { mode = \"cubic\", padding_mode = \"reflection\" }");
+    node("%x: f32[1,1,1,1], %g: f32[1,2,2,2]",
+         "GridSample %x, %g { padding_mode = \"reflection\", align_corners = 1 }");
+    node("%x: f32[1,1,2,2]",
+         "GridSample %x, dense<f32[1,1,4,2], [1e30,0.0,-1e30,0.5,nan,0.0,inf,-inf]> { padding_mode = \"border\" }");
+    half_node("%x: f32[2,3,5,7], %g: f32[2,4,3,2]", "GridSample %h, %g");
+    half_node("%x: f32[2,3,5,7]", "GridSample %h, dense<f32[2,6,5,2], #67> { mode = \"linear\", align_corners = 1 }");
+}
+
+static void integer_convolutions(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    node("%x: u8[2,3,7,6], %w: i8[5,3,3,2]",
+         "ConvInteger %x, %w, dense<u8[], 3>, dense<i8[5], [1,-2,3,0,5]> { pads = [1,0,2,1], "
+         "strides = [2,1] }");
+    node("%x: i8[1,4,9], %w: i8[6,2,3]", "ConvInteger %x, %w { group = 2, dilations = [2] }");
+    node("%x: u8[1,2,3,4,5], %w: u8[2,2,2,2,2]", "ConvInteger %x, %w, dense<u8[1], [7]>");
+    node(
+        "%x: u8[2,3,7,6]",
+        "QLinearConv %x, dense<f32[], 0.02>, dense<u8[], 4>, dense<i8[5,3,3,3], #a>, dense<f32[5], "
+        "[0.01,0.02,0.5,0.003,0.04]>, "
+        "dense<i8[5], [0,1,2,-3,4]>, dense<f32[], 0.11>, dense<u8[], 120>, dense<i32[5], [100,-200,3000,0,5]> { pads = "
+        "[1,1,1,1] }");
+    node("%x: i8[1,6,5,5]", "QLinearConv %x, dense<f32[1], [0.03]>, dense<i8[1], [1]>, dense<i8[6,1,3,3], #a>, "
+                            "dense<f32[], 0.01>, dense<i8[], 0>, "
+                            "dense<f32[], 0.021>, dense<i8[], -5> { group = 6, strides = [2,2] }");
+    node("%x: u8[4,6]", "QLinearMatMul %x, dense<f32[], 0.03>, dense<u8[], 2>, dense<u8[6,5], #b>, dense<f32[], "
+                        "0.017>, dense<u8[], 120>, "
+                        "dense<f32[], 0.05>, dense<u8[], 90>");
+    node("%x: i8[2,3,4,6]", "QLinearMatMul %x, dense<f32[4], [0.03,0.01,0.2,0.05]>, dense<i8[4], [2,1,0,-1]>, "
+                            "dense<i8[6,5], #b>, dense<f32[5], "
+                            "[0.1,0.2,0.03,0.04,0.5]>, dense<i8[5], [1,2,3,-4,5]>, dense<f32[], 0.0713>, dense<i8[], 3>");
+    node("%x: u8[3,6]",
+         "QLinearMatMul %x, dense<f16[], 0.03>, dense<u8[], 2>, dense<u8[6,5], #b>, dense<f16[], 0.017>, "
+         "dense<u8[], 120>, dense<f16[], 0.05>, dense<u8[], 90>");
+}
+
+static void casting_floats(void **state)
+{
+    static const char *const to[] = { "i8", "u8", "i16", "u16", "u32", "u64", "i32", "i64" };
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (size_t i = 0; i < GI_COUNT(to); i++) {
+        gopt_dtype t = GOPT_UNDEFINED;
+        for (int k = 1; k < GOPT_DTYPE_COUNT; k++)
+            if (!strcmp(gopt_dtype_name((gopt_dtype)k), to[i]))
+                t = (gopt_dtype)k;
+        char text[512];
+        (void)snprintf(text, sizeof text,
+                       "graph (%%x: f32[12]) {\n  %%m = Mul %%x, dense<f32[12], "
+                       "[1.0,-50.0,300.0,-3e5,1e10,-1e10,1e19,-1e20,nan,inf,-inf,0.3]>\n  %%y = Cast %%m { to = %d }\n"
+                       "  return %%y as \"y\"\n}\n",
+                       (int)t);
+        assert_int_equal(check(text, false), 2);
+        (void)snprintf(text, sizeof text, "Cast %%x { to = %d }", (int)t);
+        node("%x: f16[9]", text);
+    }
+}
+
 static void quantizing(void **state)
 {
     (void)state;
@@ -323,6 +402,9 @@ int main(void)
         cmocka_unit_test(values_in_f16),
         cmocka_unit_test(pools_of_any_kind),
         cmocka_unit_test(quantizing),
+        cmocka_unit_test(sampling_grids),
+        cmocka_unit_test(integer_convolutions),
+        cmocka_unit_test(casting_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

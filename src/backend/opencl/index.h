@@ -53,4 +53,10 @@ gopt_status gi_cl_index_launch(gi_cl_index *k, int64_t items);
  * (then b->why says so: `what` is "its axes are"). */
 const int64_t *gi_cl_known_ints(gi_cl_build *b, gi_value *v, const char *what, size_t most, size_t *n);
 
+/* ---- quantize.c ---- */
+/* The range of a type that numbers are quantized to, of 8 and 16 bits; false of others. */
+bool gi_cl_quantized_range(gopt_dtype t, int64_t *low, int64_t *high);
+/* Stores the float `v`, rounded and with the zero point added, as such a type, and launches. */
+gopt_status gi_cl_index_end_quantized(gi_cl_index *k, gopt_dtype t, const char *v);
+
 #endif

@@ -9,7 +9,7 @@
 static const gi_cl_tactic tactics[] = { gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,   gi_cl_take_pool,
                                         gi_cl_take_rows,      gi_cl_take_move,    gi_cl_take_gather, gi_cl_take_resize,
                                         gi_cl_take_recurrent, gi_cl_take_arrange, gi_cl_take_direct, gi_cl_take_reduce,
-                                        gi_cl_take_quantize };
+                                        gi_cl_take_quantize,  gi_cl_take_grid };
 
 /* ---- views ---- */
 

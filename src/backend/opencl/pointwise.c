@@ -158,6 +158,21 @@ static bool plain_cast(gopt_dtype from, gopt_dtype to)
     return !gi_cl_is_float(from) || gi_cl_is_float(to) || to == GOPT_BOOL;
 }
 
+/* As the reference: ops/cast.c. The narrow ones wrap what fits a long. */
+static const char *float_to_int(gopt_dtype to)
+{
+    switch (to) {
+    case GOPT_I64:
+        return "($0 >= -0x1p63f && $0 < 0x1p63f ? (long)$0 : LONG_MIN)";
+    case GOPT_I32:
+        return "($0 >= -0x1p31f && $0 < 0x1p31f ? (int)$0 : INT_MIN)";
+    case GOPT_U64:
+        return "($0 >= 0x1p63f ? convert_ulong_sat($0) : $0 == $0 ? (ulong)convert_long_sat($0) : 0)";
+    default:
+        return "($0 == $0 ? convert_long_sat($0) : 0)";
+    }
+}
+
 /* The statistics are constants, one element a channel. */
 static bool is_fixed_normalization(const gi_node *n)
 {
@@ -204,10 +219,8 @@ static const char *expression_of(const gi_node *n, bool *folds)
                                             : "$0";
     if (n->op == OP_Cast && plain_cast(t, n->out[0]->type->dtype))
         return n->out[0]->type->dtype == GOPT_BOOL ? "($0 != 0)" : "$0";
-    if (n->op == OP_Cast && t == GOPT_F32 && n->out[0]->type->dtype == GOPT_I64) /* as the reference: ops/cast.c */
-        return "($0 >= -0x1p63f && $0 < 0x1p63f ? (long)$0 : LONG_MIN)";
-    if (n->op == OP_Cast && t == GOPT_F32 && n->out[0]->type->dtype == GOPT_I32)
-        return "($0 >= -0x1p31f && $0 < 0x1p31f ? (int)$0 : INT_MIN)";
+    if (n->op == OP_Cast && gi_cl_is_float(t))
+        return float_to_int(n->out[0]->type->dtype);
     if (n->op == OP_Mod && gi_attr_int(n, Mod_at_fmod))
         return class_of(t) == FLOATS ? "fmod($0, $1)" : NULL;
     if (n->op == OP_BitShift)

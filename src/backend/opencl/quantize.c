@@ -5,8 +5,7 @@
 #include "backend/opencl/index.h"
 #include "ops/eval.h"
 
-/* The range of a type that numbers are quantized to. */
-static bool range_of(gopt_dtype t, int64_t *low, int64_t *high)
+bool gi_cl_quantized_range(gopt_dtype t, int64_t *low, int64_t *high)
 {
     switch (t) {
     case GOPT_I8:
@@ -28,6 +27,16 @@ static bool range_of(gopt_dtype t, int64_t *low, int64_t *high)
     default:
         return false;
     }
+}
+
+gopt_status gi_cl_index_end_quantized(gi_cl_index *k, gopt_dtype t, const char *v)
+{
+    char value[128];
+    int64_t low, high;
+    if (!gi_cl_quantized_range(t, &low, &high))
+        return GOPT_INTERNAL;
+    (void)snprintf(value, sizeof value, "(%s)clamp(%s, %" PRId64 ".0f, %" PRId64 ".0f)", gi_cl_type(t), v, low, high);
+    return gi_cl_index_end(k, value);
 }
 
 static bool has_type(gi_cl_build *b, const gi_value *v, const char *what, gopt_dtype t)
@@ -81,9 +90,8 @@ static gopt_status write_quantized(gi_cl_build *b, const gi_node *n, const gi_va
     int64_t low, high;
     gi_cl_index k;
     gi_cl_view x;
-    char value[128];
     bool ok;
-    if (!range_of(n->out[0]->type->dtype, &low, &high)) {
+    if (!gi_cl_quantized_range(n->out[0]->type->dtype, &low, &high)) {
         (void)gi_cl_decline(b, "opencl quantizes to no %s", gopt_dtype_name(n->out[0]->type->dtype));
         return GOPT_OK;
     }
@@ -95,10 +103,8 @@ static gopt_status write_quantized(gi_cl_build *b, const gi_node *n, const gi_va
     gi_str_add(&k.body, "    const float v = rint(X(");
     gi_cl_index_place(&k.body, &x, NULL);
     gi_str_add(&k.body, ") / scale) + zero;\n");
-    (void)snprintf(value, sizeof value, "(%s)clamp(v, %" PRId64 ".0f, %" PRId64 ".0f)",
-                   gi_cl_type(n->out[0]->type->dtype), low, high);
     *took = true;
-    return gi_cl_index_end(&k, value);
+    return gi_cl_index_end_quantized(&k, n->out[0]->type->dtype, "v");
 }
 
 static gopt_status take_quantize(gi_cl_build *b, const gi_node *n, bool *took)
@@ -128,7 +134,7 @@ static gopt_status take_dequantize(gi_cl_build *b, const gi_node *n, bool *took)
         !has_type(b, n->out[0], "its result", GOPT_F32) ||
         (zero && !has_type(b, zero, "its zero point", v->type->dtype)))
         return GOPT_OK;
-    if (v->type->dtype != GOPT_I32 && !range_of(v->type->dtype, &low, &high)) {
+    if (v->type->dtype != GOPT_I32 && !gi_cl_quantized_range(v->type->dtype, &low, &high)) {
         (void)gi_cl_decline(b, "opencl dequantizes no %s", gopt_dtype_name(v->type->dtype));
         return GOPT_OK;
     }
