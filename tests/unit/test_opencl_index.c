@@ -314,9 +314,10 @@ static void integer_convolutions(void **state)
     node("%x: u8[4,6]", "QLinearMatMul %x, dense<f32[], 0.03>, dense<u8[], 2>, dense<u8[6,5], #b>, dense<f32[], "
                         "0.017>, dense<u8[], 120>, "
                         "dense<f32[], 0.05>, dense<u8[], 90>");
-    node("%x: i8[2,3,4,6]", "QLinearMatMul %x, dense<f32[4], [0.03,0.01,0.2,0.05]>, dense<i8[4], [2,1,0,-1]>, "
-                            "dense<i8[6,5], #b>, dense<f32[5], "
-                            "[0.1,0.2,0.03,0.04,0.5]>, dense<i8[5], [1,2,3,-4,5]>, dense<f32[], 0.0713>, dense<i8[], 3>");
+    node("%x: i8[2,3,4,6]",
+         "QLinearMatMul %x, dense<f32[4], [0.03,0.01,0.2,0.05]>, dense<i8[4], [2,1,0,-1]>, "
+         "dense<i8[6,5], #b>, dense<f32[5], "
+         "[0.1,0.2,0.03,0.04,0.5]>, dense<i8[5], [1,2,3,-4,5]>, dense<f32[], 0.0713>, dense<i8[], 3>");
     node("%x: u8[3,6]",
          "QLinearMatMul %x, dense<f16[], 0.03>, dense<u8[], 2>, dense<u8[6,5], #b>, dense<f16[], 0.017>, "
          "dense<u8[], 120>, dense<f16[], 0.05>, dense<u8[], 90>");

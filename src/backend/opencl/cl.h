@@ -314,7 +314,7 @@ gopt_status gi_cl_take_arrange(gi_cl_build *b, const gi_node *n, bool *took); /*
 gopt_status gi_cl_take_direct(gi_cl_build *b, const gi_node *n, bool *took);  /* what no product takes */
 gopt_status gi_cl_take_reduce(gi_cl_build *b, const gi_node *n, bool *took);  /* what rows do not take, ArgMax, TopK */
 gopt_status gi_cl_take_quantize(gi_cl_build *b, const gi_node *n, bool *took);
-gopt_status gi_cl_take_grid(gi_cl_build *b, const gi_node *n, bool *took); /* GridSample */
+gopt_status gi_cl_take_grid(gi_cl_build *b, const gi_node *n, bool *took);      /* GridSample */
 gopt_status gi_cl_take_recurrent(gi_cl_build *b, const gi_node *n, bool *took); /* RNN, GRU, LSTM */
 gopt_status gi_cl_take_attention(gi_cl_build *b, const gi_node *n, bool *took); /* fusions of it */
 
