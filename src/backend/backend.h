@@ -95,12 +95,13 @@ typedef struct gi_backend {
     gopt_status (*compile)(gi_device *d, gi_step *s, gi_arena *a);
     gopt_status (*run)(gi_device *d, gi_step *s, const gi_run_args *args);
     void (*release)(gi_device *d, gi_step *s);
-    /* Memory of its own, NULL for a backend that works in host memory. */
+    /* Memory of its own, NULL for a backend that works in host memory. Copies are done when they return, after all
+     * that `context` (of context_open; NULL: the making of plans) has started before. */
     gopt_status (*mem_alloc)(gi_device *d, uint64_t bytes, void **mem);
     void (*mem_free)(gi_device *d, void *mem);
-    gopt_status (*upload)(gi_device *d, const gi_buffer *to, const void *from);
-    gopt_status (*download)(gi_device *d, const gi_buffer *from, void *to);
-    gopt_status (*finish)(gi_device *d); /* waits for all that was started */
+    gopt_status (*upload)(gi_device *d, void *context, const gi_buffer *to, const void *from);
+    gopt_status (*download)(gi_device *d, void *context, const gi_buffer *from, void *to);
+    gopt_status (*finish)(gi_device *d, void *context); /* waits for all that it has started */
     /* Optional (NULL): values of a layout of the backend's own. plan_open is called once a plan, before the first
      * compile, with all nodes placed on this backend, in schedule order; it decides the layout of every value that
      * stays within them (what the graph yields, and what nodes of another backend or the engine itself read or
@@ -112,13 +113,15 @@ typedef struct gi_backend {
     int (*layout)(gi_device *d, void *plan, const gi_value *v); /* a number for how the value lies; with plan_open */
     /* Optional (NULL): compiled steps that follow each other, as one. span_open is called when a frame is made, with
      * the places of all that they read and write, which stay; *span is NULL where steps shall run one by one. Steps
-     * that are aliases are not among them. Not used while a run is profiled. */
+     * that are aliases are not among them. Not used while a run is profiled. Opened under the engine's lock; run and
+     * closed by the context that args name. */
     gopt_status (*span_open)(gi_device *d, gi_step *const *steps, const gi_run_args *const *args, size_t n,
                              void **span);
     gopt_status (*span_run)(gi_device *d, void *span, const gi_run_args *args);
     void (*span_close)(gi_device *d, void *span);
-    /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). */
-    gopt_status (*context_open)(gi_device *d, void **context);
+    /* Optional (NULL): state that one run context has of the backend (scratch arenas, command queues). What fails in
+     * it is told to `cx`, the run's own: contexts may run in different threads. */
+    gopt_status (*context_open)(gi_device *d, gopt_ctx *cx, void **context);
     void (*context_close)(gi_device *d, void *context);
     /* Optional (NULL), for plan files: gives what of the step's packed weights may lie in one, in the order in which
      * compile asked gi_kept_next for them. */

@@ -78,7 +78,10 @@ static gopt_status framed_fill(struct gopt_run_context *rc, framed *f)
 {
     f->arena = gi_arena_create(rc->cx);
     GI_NEED(f->arena);
-    GI_TRY(gi_frame_create(f->special->plan, &rc->run, f->arena, &f->frame));
+    pthread_mutex_lock(&rc->e->lock); /* backends may build what the frame runs */
+    const gopt_status st = gi_frame_create(f->special->plan, &rc->run, f->arena, &f->frame);
+    pthread_mutex_unlock(&rc->e->lock);
+    GI_TRY(st);
     f->n_infos = gi_frame_list(f->frame, NULL, 0);
     f->infos = GI_NEW_ARRAY(f->arena, gopt_step_info, f->n_infos + 1);
     GI_NEED(f->infos);
@@ -148,7 +151,7 @@ static gopt_status fill(struct gopt_run_context *rc)
                        e->options.threads);
     for (int d = 0; d < 2; d++)
         if (e->backend[d] && e->backend[d]->context_open)
-            GI_TRY(e->backend[d]->context_open(e->device[d], &rc->run.backend_context[d]));
+            GI_TRY(e->backend[d]->context_open(e->device[d], rc->cx, &rc->run.backend_context[d]));
     if (!e->is_static)
         return GOPT_OK;
     gi_special *special;
@@ -272,9 +275,23 @@ static gopt_status run_reference(struct gopt_run_context *rc)
     return st;
 }
 
-static gopt_status run_plan(struct gopt_run_context *rc)
+/* Waits for what the run has started on a device. One that failed half way too: then nothing touches memory of the
+ * caller's any more. */
+static gopt_status settle(struct gopt_run_context *rc, gopt_status ran)
 {
     struct gopt_engine *e = rc->e;
+    if (!e->backend[1] || !gi_engine_on_device(e, 1))
+        return ran;
+    const size_t said = gopt_diag_count(rc->cx);
+    const gopt_status st = e->backend[1]->finish(e->device[1], rc->run.backend_context[1]);
+    if (ran == GOPT_OK)
+        return st;
+    gi_diag_forget(rc->cx, said); /* what came first says more */
+    return ran;
+}
+
+static gopt_status run_plan(struct gopt_run_context *rc)
+{
     GI_TRY(choose_frame(rc));
     gi_frame *f = rc->now->frame;
     for (size_t i = 0; i < rc->n_inputs; i++)
@@ -289,8 +306,7 @@ static gopt_status run_plan(struct gopt_run_context *rc)
     gopt_status st = gi_frame_run(f);
     gi_pool_leave(rc->run.pool);
     rc->n_shares = gi_pool_watch(rc->run.pool, NULL, 0);
-    if (st == GOPT_OK && e->backend[1] && gi_engine_on_device(e, 1))
-        st = e->backend[1]->finish(e->device[1]);
+    st = settle(rc, st);
     for (size_t i = 0; i < rc->n_outputs && st == GOPT_OK; i++)
         rc->outputs[i] = gi_frame_get(f, f->p->results[i]);
     return st;

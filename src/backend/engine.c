@@ -379,7 +379,7 @@ gopt_status gi_engine_device_const(struct gopt_engine *e, gi_blob *b, void **mem
     gi_blob_ref(b); /* so that its address stays its own */
     GI_NEED(gi_map_put(&e->device_consts, gi_key(b), *mem));
     const gi_buffer to = { .mem = *mem, .bytes = b->bytes };
-    return b->bytes ? backend->upload(e->device[1], &to, b->data) : GOPT_OK;
+    return b->bytes ? backend->upload(e->device[1], NULL, &to, b->data) : GOPT_OK;
 }
 
 /* ---- the interface ---- */

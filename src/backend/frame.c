@@ -353,6 +353,7 @@ static gopt_status run_if(gi_frame *f, const gi_plan_step *s, gi_step_state *st)
 static gopt_status run_copy(gi_frame *f, const gi_plan_step *s, gi_step_state *st)
 {
     struct gopt_engine *e = f->p->e;
+    void *context = f->run->backend_context[1];
     const double start = gi_now();
     if (s->kind == GI_STEP_COPY) {
         if (st->out[0].bytes)
@@ -360,13 +361,13 @@ static gopt_status run_copy(gi_frame *f, const gi_plan_step *s, gi_step_state *s
         return GOPT_OK;
     }
     if (s->kind == GI_STEP_UPLOAD) {
-        GI_TRY(e->backend[1]->upload(e->device[1], &st->out[0], st->in[0].host));
+        GI_TRY(e->backend[1]->upload(e->device[1], context, &st->out[0], st->in[0].host));
         f->run->times.h2d_ms += 1e3 * (gi_now() - start);
         return GOPT_OK;
     }
-    GI_TRY(e->backend[1]->finish(e->device[1])); /* so that waiting counts as computing */
+    GI_TRY(e->backend[1]->finish(e->device[1], context)); /* so that waiting counts as computing */
     const double ready = gi_now();
-    GI_TRY(e->backend[1]->download(e->device[1], &st->in[0], st->out[0].host));
+    GI_TRY(e->backend[1]->download(e->device[1], context, &st->in[0], st->out[0].host));
     f->run->times.d2h_ms += 1e3 * (gi_now() - ready);
     return GOPT_OK;
 }
@@ -400,7 +401,7 @@ static gopt_status run_profiled(gi_frame *f, gi_plan_step *s, gi_step_state *st)
     const double start = gi_now(), before = f->run->profiled_ms;
     gopt_status status = run_step(f, s, st);
     if (status == GOPT_OK && s->kind == GI_STEP_COMPILED && !s->s.alias && gi_engine_on_device(e, s->device))
-        status = e->backend[s->device]->finish(e->device[s->device]);
+        status = e->backend[s->device]->finish(e->device[s->device], st->args.context);
     const double took = s->s.alias ? 0 : 1e3 * (gi_now() - start);
     if (st->info) {
         st->info->ms = took - (f->run->profiled_ms - before);

@@ -414,7 +414,7 @@ static gopt_status put_piece(const saver *s, writer *w, const piece *k, uint64_t
     void *copy = gi_alloc(s->e->cx, (size_t)k->range.bytes);
     GI_NEED(copy);
     const gi_buffer from = { .mem = k->mem, .offset = k->offset, .bytes = k->range.bytes };
-    const gopt_status st = s->e->backend[1]->download(s->e->device[1], &from, copy);
+    const gopt_status st = s->e->backend[1]->download(s->e->device[1], NULL, &from, copy);
     if (st == GOPT_OK)
         put(w, copy, k->range.bytes);
     gi_free(s->e->cx, copy);

@@ -289,7 +289,7 @@ static gopt_status start(tuner *t)
     t->run.scratch = gi_arena_create(e->cx);
     t->run.pool = gi_pool_create(e->cx, e->options.threads);
     GI_NEED(t->run.scratch && t->run.pool);
-    return e->backend[0]->context_open ? e->backend[0]->context_open(e->device[0], &t->run.backend_context[0])
+    return e->backend[0]->context_open ? e->backend[0]->context_open(e->device[0], e->cx, &t->run.backend_context[0])
                                        : GOPT_OK;
 }
 

@@ -1,10 +1,13 @@
 /* OpenCL that fails when it is told to: this program's own definitions of the functions stand before the library's, count
- * what is called and what is alive, and hand everything else on. Include once, in one file of a test. */
+ * what is called, what is alive and what each queue was given, and hand everything else on. Include once, in one file of a
+ * test. */
 #ifndef GOPT_UNIT_FAULTY_CL_H
 #define GOPT_UNIT_FAULTY_CL_H
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define CL_TARGET_OPENCL_VERSION 120
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
@@ -85,17 +88,151 @@ cl_int clBuildProgram(cl_program p, cl_uint n, const cl_device_id *d, const char
                        void *))real("clBuildProgram"))(p, n, d, options, notify, user);
 }
 
-STATUS(clFinish, CL_OUT_OF_RESOURCES, (cl_command_queue q), (q))
+/* ---- queues ---- */
+
+typedef struct queue_seen {
+    cl_command_queue q;
+    long launches, walks;
+    long pending; /* commands that nobody has waited for */
+} queue_seen;
+
+/* Under its lock, since contexts run in different threads. */
+static struct {
+    pthread_mutex_t lock;
+    queue_seen seen[64];
+    size_t n;
+    cl_event walk; /* of the last one, held; and its queue */
+    cl_command_queue walk_queue;
+    long beside;              /* walks that were launched though one in another queue might still run */
+    cl_event hold;            /* an event that the next walk has to wait for, until one in another queue was launched */
+    cl_command_queue held_in; /* where it waits */
+    cl_command_queue fault;   /* a walk there is said not to have come to its end */
+} queues = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static queue_seen *queue_of(cl_command_queue q)
+{
+    for (size_t i = 0; i < queues.n; i++)
+        if (queues.seen[i].q == q)
+            return &queues.seen[i];
+    if (queues.n == sizeof queues.seen / sizeof *queues.seen)
+        queues.n = 0; /* of lives that are over */
+    queues.seen[queues.n] = (queue_seen){ .q = q };
+    return &queues.seen[queues.n++];
+}
+
+static void is_given(cl_command_queue q, bool done)
+{
+    pthread_mutex_lock(&queues.lock);
+    queue_seen *s = queue_of(q);
+    s->pending = done ? 0 : s->pending + 1;
+    pthread_mutex_unlock(&queues.lock);
+}
+
+/* What this file itself does with events is not counted. */
+static void drop_event(cl_event e)
+{
+    if (e)
+        (void)((cl_int(*)(cl_event))real("clReleaseEvent"))(e);
+}
+
+/* Forgets all queues. */
+static inline void queues_begin(void)
+{
+    drop_event(queues.walk);
+    queues.walk = NULL;
+    queues.n = 0;
+    queues.beside = 0;
+}
+
+static cl_int real_launch(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global,
+                          const size_t *local, cl_uint n, const cl_event *wait, cl_event *e)
+{
+    return ((cl_int(*)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *, const size_t *, cl_uint,
+                       const cl_event *, cl_event *))real("clEnqueueNDRangeKernel"))(q, k, dims, at, global, local, n,
+                                                                                     wait, e);
+}
+
+/* Walks wait for the last one in another queue. */
+static cl_int launch_walk(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global,
+                          const size_t *local, cl_uint n, const cl_event *wait, cl_event *e)
+{
+    cl_int state = CL_COMPLETE;
+    cl_event waits[2];
+    if (queues.walk && queues.walk_queue != q)
+        (void)((cl_int(*)(cl_event, cl_event_info, size_t, void *, size_t *))real("clGetEventInfo"))(
+            queues.walk, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    queues.beside += state > CL_COMPLETE && (n != 1 || wait[0] != queues.walk);
+    if (n == 1)
+        waits[0] = wait[0];
+    if (queues.hold && !queues.held_in && n < 2) {
+        queues.held_in = q;
+        waits[n++] = queues.hold;
+        wait = waits;
+    }
+    const cl_int err = real_launch(q, k, dims, at, global, local, n, wait, e);
+    drop_event(queues.walk);
+    queues.walk = err == CL_SUCCESS && e ? *e : NULL;
+    queues.walk_queue = q;
+    if (queues.walk)
+        (void)((cl_int(*)(cl_event))real("clRetainEvent"))(queues.walk);
+    if (queues.hold && queues.held_in != q) {
+        (void)clSetUserEventStatus(queues.hold, CL_COMPLETE);
+        drop_event(queues.hold);
+        queues.hold = NULL;
+    }
+    return err;
+}
+
+cl_int clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global,
+                              const size_t *local, cl_uint n, const cl_event *wait, cl_event *e)
+{
+    char name[64] = "";
+    if (fails("clEnqueueNDRangeKernel"))
+        return cl.lost ? CL_DEVICE_NOT_AVAILABLE : CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    (void)((cl_int(*)(cl_kernel, cl_kernel_info, size_t, void *, size_t *))real("clGetKernelInfo"))(
+        k, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
+    const bool walk = !strcmp(name, "walk");
+    pthread_mutex_lock(&queues.lock);
+    const cl_int err = (walk ? launch_walk : real_launch)(q, k, dims, at, global, local, n, wait, e);
+    queue_seen *s = queue_of(q);
+    s->launches += err == CL_SUCCESS;
+    s->walks += walk && err == CL_SUCCESS;
+    pthread_mutex_unlock(&queues.lock);
+    if (err != CL_SUCCESS)
+        return err;
+    is_given(q, false);
+    cl.alive += e != NULL;
+    return err;
+}
+
+cl_int clFinish(cl_command_queue q)
+{
+    if (fails("clFinish"))
+        return cl.lost ? CL_DEVICE_NOT_AVAILABLE : CL_OUT_OF_RESOURCES;
+    is_given(q, true);
+    return ((cl_int(*)(cl_command_queue))real("clFinish"))(q);
+}
+
+cl_int clEnqueueReadBuffer(cl_command_queue q, cl_mem m, cl_bool block, size_t at, size_t size, void *to, cl_uint n,
+                           const cl_event *wait, cl_event *e)
+{
+    if (fails("clEnqueueReadBuffer"))
+        return cl.lost ? CL_DEVICE_NOT_AVAILABLE : CL_OUT_OF_RESOURCES;
+    const bool told = queues.fault == q && !block && size == sizeof(cl_uint);
+    const cl_int err =
+        ((cl_int(*)(cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *,
+                    cl_event *))real("clEnqueueReadBuffer"))(q, m, block || told, at, size, to, n, wait, e);
+    if (told)
+        *(cl_uint *)to = 1;
+    is_given(q, block);
+    return err;
+}
+
 STATUS(clWaitForEvents, CL_OUT_OF_RESOURCES, (cl_uint n, const cl_event *e), (n, e))
 STATUS(clSetKernelArg, CL_OUT_OF_RESOURCES, (cl_kernel k, cl_uint i, size_t size, const void *v), (k, i, size, v))
-STATUS(clEnqueueNDRangeKernel, CL_MEM_OBJECT_ALLOCATION_FAILURE,
-       (cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global, const size_t *local,
-        cl_uint n, const cl_event *wait, cl_event *e),
-       (q, k, dims, at, global, local, n, wait, e))
-STATUS(clEnqueueReadBuffer, CL_OUT_OF_RESOURCES,
-       (cl_command_queue q, cl_mem m, cl_bool block, size_t at, size_t size, void *to, cl_uint n, const cl_event *wait,
-        cl_event *e),
-       (q, m, block, at, size, to, n, wait, e))
+STATUS(clFlush, CL_OUT_OF_RESOURCES, (cl_command_queue q), (q))
+STATUS(clGetEventInfo, CL_OUT_OF_RESOURCES, (cl_event e, cl_event_info what, size_t size, void *v, size_t *used),
+       (e, what, size, v, used))
 STATUS(clEnqueueWriteBuffer, CL_OUT_OF_RESOURCES,
        (cl_command_queue q, cl_mem m, cl_bool block, size_t at, size_t size, const void *from, cl_uint n,
         const cl_event *wait, cl_event *e),
@@ -132,6 +269,15 @@ cl_int clRetainMemObject(cl_mem m)
     return ((cl_int(*)(cl_mem))real("clRetainMemObject"))(m);
 }
 
+cl_int clRetainEvent(cl_event e)
+{
+    if (fails("clRetainEvent"))
+        return CL_OUT_OF_RESOURCES;
+    cl.alive++;
+    return ((cl_int(*)(cl_event))real("clRetainEvent"))(e);
+}
+
+RELEASE(clReleaseEvent, cl_event)
 RELEASE(clReleaseContext, cl_context)
 RELEASE(clReleaseCommandQueue, cl_command_queue)
 RELEASE(clReleaseMemObject, cl_mem)

@@ -1,13 +1,10 @@
 /* The opencl backend where OpenCL fails: every call in turn, a device that is gone from some call on, programs that are not
  * built, memory that is used up, no driver at all. Whatever happens, a life of an engine ends in right answers or in a
- * diagnostic that says what to do, and nothing stays alive. And contexts of one engine, which share its weights, side by
- * side. */
+ * diagnostic that says what to do, and nothing stays alive. */
 #include "unit/opencl.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
-#include "ops/eval.h"
 #include "unit/faulty_cl.h"
 
 /* Kernels of all sorts, packed weights, and a node in the middle that the cpu runs: Det has no kernel. */
@@ -29,6 +26,7 @@ static const char *precision = "fp32";
 typedef struct life {
     gopt_status status;
     char message[1000], hint[1000];
+    long calls; /* before anything was closed */
 } life;
 
 static void run_in(gopt_ctx *cx, gopt_graph *g, gopt_run_context *rc, life *l)
@@ -74,6 +72,7 @@ static life live(void)
         l.status = gopt_run_context_create(e, &rc);
     if (l.status == GOPT_OK)
         run_in(cx, g, rc, &l);
+    l.calls = cl.calls;
     gopt_run_context_destroy(rc);
     gopt_engine_destroy(e);
     for (size_t i = 0; i < gopt_diag_count(cx); i++) {
@@ -158,7 +157,7 @@ static void a_device_disappears(void **state)
     if (!there_is_a_device())
         skip();
     life l = live();
-    const long calls = cl.calls;
+    const long calls = l.calls;
     long lost = 0;
     cl.lost = true;
     for (long i = 0; i < calls; i += 1 + i % 3) {
@@ -210,95 +209,6 @@ static void there_is_no_driver(void **state)
     assert_non_null(strstr(l.message, "install"));
 }
 
-/* ---- contexts side by side ---- */
-
-enum { CONTEXTS = 4, RUNS = 12 };
-
-typedef struct side {
-    gopt_engine *e;
-    gopt_graph *g;
-    unsigned number;
-    bool right;
-} side;
-
-/* Runs of its own inputs again and again; their answers stay the same as those of the first, which the reference gave. */
-static void *run_side(void *p)
-{
-    side *s = p;
-    gopt_ctx *cx = gopt_ctx_create(NULL);
-    gopt_run_context *rc;
-    s->right = gopt_run_context_create(s->e, &rc) == GOPT_OK;
-    gopt_tensor *x = draw(cx, s->g->main->params[0]->type, s->number + 7),
-                *i = draw(cx, s->g->main->params[1]->type, 2);
-    float answers[30];
-    for (unsigned k = 0; k < 3; k++)
-        ((int64_t *)i->data)[k] = (int64_t)((k + s->number) % 3);
-    for (int run = 0; run < RUNS && s->right; run++) {
-        s->right = gopt_run_context_set_input(rc, 0, x) == GOPT_OK && gopt_run_context_set_input(rc, 1, i) == GOPT_OK &&
-                   gopt_run(rc) == GOPT_OK;
-        if (!s->right)
-            break;
-        const gopt_tensor *y = gopt_run_context_output(rc, 0);
-        if (run == 0)
-            memcpy(answers, y->data, sizeof answers);
-        s->right = y->bytes == sizeof answers && !memcmp(answers, y->data, sizeof answers);
-    }
-    if (s->right) {
-        gopt_tensor *in[2] = { x, i }, *out[1];
-        s->right = gi_eval_graph(s->g, (const gopt_tensor *const *)in, out) == GOPT_OK;
-        for (size_t k = 0; k < GI_COUNT(answers) && s->right; k++) {
-            const float d = answers[k] - ((const float *)out[0]->data)[k];
-            s->right = d < 1e-4f && d > -1e-4f;
-        }
-        gopt_tensor_unref(out[0]);
-    }
-    gopt_run_context_destroy(rc);
-    gopt_tensor_unref(x);
-    gopt_tensor_unref(i);
-    gopt_ctx_destroy(cx);
-    return NULL;
-}
-
-static void contexts_share_an_engine(void **state)
-{
-    (void)state;
-    if (!there_is_a_device())
-        skip();
-    gopt_ctx *cx[CONTEXTS];
-    side sides[CONTEXTS];
-    pthread_t threads[CONTEXTS];
-    gopt_graph *g;
-    gopt_engine *e;
-    cx[0] = gopt_ctx_create(NULL);
-    assert_int_equal(gi_parse(cx[0], "test", network, strlen(network), &g), GOPT_OK);
-    assert_int_equal(gi_infer_graph(g), GOPT_OK);
-    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl" }, &e), GOPT_OK);
-    const uint64_t weights = gopt_engine_get_info(e)->weight_bytes;
-    for (unsigned i = 0; i < CONTEXTS; i++) {
-        /* a graph of its own for the reference: a graph belongs to one thread at a time */
-        sides[i] = (side){ .e = e, .number = i };
-        cx[i] = i ? gopt_ctx_create(NULL) : cx[0];
-        if (i)
-            assert_int_equal(gi_parse(cx[i], "test", network, strlen(network), &sides[i].g), GOPT_OK);
-        else
-            sides[i].g = g;
-        assert_int_equal(gi_infer_graph(sides[i].g), GOPT_OK);
-    }
-    for (unsigned i = 0; i < CONTEXTS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, run_side, &sides[i]), 0);
-    for (unsigned i = 0; i < CONTEXTS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_true(sides[i].right);
-    }
-    assert_int_equal(gopt_engine_get_info(e)->weight_bytes, weights); /* of the engine, not of its contexts */
-    gopt_engine_destroy(e);
-    for (unsigned i = 0; i < CONTEXTS; i++) {
-        gopt_graph_destroy(sides[i].g);
-        gopt_ctx_destroy(cx[i]);
-    }
-    assert_int_equal(cl.alive, 0);
-}
-
 int main(void)
 {
     static char whole[] = "fp32", halves[] = "fp16";
@@ -309,7 +219,6 @@ int main(void)
         cmocka_unit_test_setup(programs_are_not_built, well),
         cmocka_unit_test_setup(memory_is_used_up, well),
         cmocka_unit_test_setup(there_is_no_driver, well),
-        cmocka_unit_test_setup(contexts_share_an_engine, well),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

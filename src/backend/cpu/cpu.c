@@ -516,9 +516,10 @@ static const char *cpu_machine(const gi_device *dev, gi_arena *a)
     return gi_arena_printf(a, "isa=%s; bf16=%s", gk_isa_name(d->isa), d->bf16 ? d->bf16->name : "none");
 }
 
-static gopt_status cpu_context_open(gi_device *dev, void **context)
+static gopt_status cpu_context_open(gi_device *dev, gopt_ctx *cx, void **context)
 {
     gi_cpu *d = (gi_cpu *)dev;
+    (void)cx; /* steps are given it */
     gi_cpu_context *x = gi_alloc(d->cx, sizeof(*x));
     GI_NEED(x);
     x->scratch = gi_arena_create(d->cx);

@@ -13,14 +13,27 @@
 #include "backend/backend.h"
 #include "ops/window.h"
 
+/* Commands that follow each other, beside those of others: what a run context has, and the device where plans are
+ * made. */
+typedef struct gi_cl_context {
+    gopt_ctx *cx; /* hears of what fails */
+    cl_command_queue queue;
+    cl_mem counters; /* GI_CL_COUNTERS; NULL: none were asked for */
+    size_t counters_bytes;
+    struct gi_cl_span *spans; /* walks of its frames */
+    bool walked;              /* one has run since faults were looked for */
+} gi_cl_context;
+
 typedef struct gi_cl {
     gopt_ctx *cx;
     gi_arena *arena;
     cl_device_id device;
     cl_device_type type;
     cl_context context;
-    cl_command_queue queue;
-    pthread_mutex_t lock; /* arguments of kernels are set and launched under it */
+    gi_cl_context own;    /* building, choosing, constants: what it enqueues is finished before a run reads it */
+    pthread_mutex_t lock; /* arguments of kernels are set and launched under it, whatever the queue */
+    uint64_t freed;       /* buffers that were let go of; under the lock: an address may come back as another one's */
+    size_t counters;      /* bytes of counters that a step may want; under the lock */
     const char *dump;     /* folder for generated sources; NULL: none */
     char name[256], driver[256];
     uint64_t signature; /* of device and driver, for the cache of programs */
@@ -40,9 +53,9 @@ typedef struct gi_cl {
     int walk;        /* several launches as one kernel: 1 always, 0 by the clock, -1 never */
     cl_mem pool;     /* what steps own comes out of it, piece by piece */
     size_t pool_used;
-    gi_smap sources; /* of kernels, each once → itself */
-    bool walked;     /* a walk has run since faults were looked for */
-    struct gi_cl_span *spans;
+    gi_smap sources;    /* of kernels, each once → itself */
+    cl_event last_walk; /* the walk that was launched last; NULL: none that may still run. Under the lock */
+    cl_command_queue last_walk_queue;
 } gi_cl;
 
 /* A compiled program in a plan file that the engine holds. */
@@ -71,8 +84,9 @@ typedef struct gi_cl_plan {
     gi_map nodes;  /* node id + 1: the plan's nodes */
 } gi_cl_plan;
 
-/* One buffer that a launch uses. */
-typedef enum gi_cl_place { GI_CL_IN, GI_CL_OUT, GI_CL_SCRATCH, GI_CL_OWN } gi_cl_place;
+/* One buffer that a launch uses. OWN is read alone, since contexts share steps; COUNTERS belong to the context, are
+ * zero before and after each launch, and are the same for all of them. */
+typedef enum gi_cl_place { GI_CL_IN, GI_CL_OUT, GI_CL_SCRATCH, GI_CL_OWN, GI_CL_COUNTERS } gi_cl_place;
 typedef struct gi_cl_ref {
     gi_cl_place place;
     uint32_t index;  /* of step->in, step->out or the step's own buffers */
@@ -99,7 +113,7 @@ typedef struct gi_cl_launch {
     uint32_t n_ints;
     int64_t *ints;
     const struct gi_cl_mma *mma; /* NULL: it has one variant alone */
-    bool given;                  /* the kernel has these arguments */
+    uint64_t given; /* the kernel has these arguments, since so many buffers less 1 were freed; 0: it has not */
     cl_mem mem[GI_CL_MAX_REFS];
     cl_ulong at[GI_CL_MAX_REFS];
 } gi_cl_launch;
@@ -138,6 +152,15 @@ typedef gopt_status (*gi_cl_tactic)(gi_cl_build *b, const gi_node *n, bool *took
 gopt_status(gi_cl_fail)(gopt_ctx *cx, const gi_cl *d, cl_int error, const char *what);
 const char *gi_cl_error_name(cl_int error);
 
+/* ---- queue.c ---- */
+
+/* The context of that name, of context_open; NULL: the device's own. */
+gi_cl_context *gi_cl_context_of(gi_cl *d, void *context);
+cl_int gi_cl_queue_open(gi_cl *d, gopt_ctx *cx, gi_cl_context *x);
+void gi_cl_queue_close(gi_cl *d, gi_cl_context *x); /* waits for what it has started */
+/* Counters of at least so many bytes, as a launch wants them. Under the lock. */
+cl_int gi_cl_queue_counters(gi_cl *d, gi_cl_context *x);
+
 /* ---- program.c ---- */
 
 /* A kernel of that name from a source; programs are kept by the device and, as binaries, on disk. */
@@ -166,6 +189,8 @@ bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...) __attribute__((format(
 gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out);
 /* `bytes` of scratch, 256-byte aligned. */
 gopt_status gi_cl_scratch(gi_cl_build *b, uint64_t bytes, size_t item, gi_cl_ref *out);
+/* Counters of so many bytes. */
+void gi_cl_counters(gi_cl_build *b, size_t bytes, gi_cl_ref *out);
 /* A launch of a kernel: its arguments are a buffer and an offset in elements for each ref, then the ints. */
 gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *name, uint32_t n_refs,
                                 const gi_cl_ref *refs, uint32_t n_ints, const int64_t *ints, const size_t *global,
@@ -177,10 +202,10 @@ void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
 
 /* Where a ref of that run lies: the buffer, and bytes from its start. */
 void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, uint64_t *offset);
-/* One launch; under the device's lock. */
+/* One launch, in the queue of the context that args name; under the device's lock. */
 cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args);
 
-/* Memory of the step's own that starts with `bytes` of `data` (NULL: zeros). */
+/* Memory of the step's own that holds `bytes` of `data`: launches read it alone. */
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out);
 
 /* ---- keep.c: for plan files ---- */

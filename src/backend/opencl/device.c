@@ -1,9 +1,8 @@
-/* OpenCL devices: finding and opening one, its memory, copies, and what its errors mean. */
+/* OpenCL devices: finding and opening one, its memory, and what its errors mean. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/opencl/device.h"
-#include "backend/opencl/walk.h"
 
 /* ---- errors ---- */
 
@@ -225,8 +224,8 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     d->context = clCreateContext(NULL, 1, &d->device, NULL, NULL, &err);
     if (!d->context)
         return gi_cl_fail(d->cx, d, err, "the device cannot be opened");
-    d->queue = clCreateCommandQueue(d->context, d->device, 0, &err);
-    return d->queue ? GOPT_OK : gi_cl_fail(d->cx, d, err, "the device gives no queue");
+    err = gi_cl_queue_open(d, d->cx, &d->own);
+    return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(d->cx, d, err, "the device gives no queue");
 }
 
 /* All but the device. */
@@ -286,8 +285,7 @@ void gi_cl_close(gi_device *dev)
             clReleaseProgram(d->programs.slots[i].value);
     if (d->pool)
         clReleaseMemObject(d->pool);
-    if (d->queue)
-        clReleaseCommandQueue(d->queue);
+    gi_cl_queue_close(d, &d->own);
     if (d->context)
         clReleaseContext(d->context);
     pthread_mutex_destroy(&d->lock);
@@ -316,49 +314,9 @@ gopt_status gi_cl_mem_alloc(gi_device *dev, uint64_t bytes, void **mem)
 
 void gi_cl_mem_free(gi_device *dev, void *mem)
 {
-    (void)dev;
-    clReleaseMemObject(mem);
-}
-
-gopt_status gi_cl_upload(gi_device *dev, const gi_buffer *to, const void *from)
-{
     gi_cl *d = (gi_cl *)dev;
-    if (!to->bytes)
-        return GOPT_OK;
-    const cl_int err =
-        clEnqueueWriteBuffer(d->queue, to->mem, CL_TRUE, (size_t)to->offset, (size_t)to->bytes, from, 0, NULL, NULL);
-    return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(d->cx, d, err, "a copy to the device failed");
-}
-
-gopt_status gi_cl_download(gi_device *dev, const gi_buffer *from, void *to)
-{
-    gi_cl *d = (gi_cl *)dev;
-    if (!from->bytes)
-        return GOPT_OK;
-    cl_int err = CL_SUCCESS;
-    bool fault = false;
     pthread_mutex_lock(&d->lock);
-    const bool walked = d->walked;
-    if (walked)
-        err = gi_cl_walk_ask(d);
-    if (err == CL_SUCCESS)
-        err = clEnqueueReadBuffer(d->queue, from->mem, CL_TRUE, (size_t)from->offset, (size_t)from->bytes, to, 0, NULL,
-                                  NULL);
-    if (walked && err == CL_SUCCESS) {
-        fault = gi_cl_walk_fault(d);
-        d->walked = false;
-    }
+    d->freed++;
+    clReleaseMemObject(mem);
     pthread_mutex_unlock(&d->lock);
-    if (fault)
-        return gi_fail(d->cx, GOPT_INTERNAL, &(gi_place){ .file = d->name },
-                       "run it again: it will be launched step by step; GOPT_OPENCL_WALK=0 does so from the start",
-                       "a kernel that walks the plan waited too long for its own steps and gave up");
-    return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(d->cx, d, err, "a copy from the device failed");
-}
-
-gopt_status gi_cl_finish(gi_device *dev)
-{
-    gi_cl *d = (gi_cl *)dev;
-    const cl_int err = clFinish(d->queue);
-    return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(d->cx, d, err, "the device failed while running");
 }

@@ -10,8 +10,12 @@ void gi_cl_close(gi_device *dev);
 const char *gi_cl_name(const gi_device *dev);
 gopt_status gi_cl_mem_alloc(gi_device *dev, uint64_t bytes, void **mem);
 void gi_cl_mem_free(gi_device *dev, void *mem);
-gopt_status gi_cl_upload(gi_device *dev, const gi_buffer *to, const void *from);
-gopt_status gi_cl_download(gi_device *dev, const gi_buffer *from, void *to);
-gopt_status gi_cl_finish(gi_device *dev);
+
+/* ---- queue.c ---- */
+gopt_status gi_cl_context_open(gi_device *dev, gopt_ctx *cx, void **context);
+void gi_cl_context_close(gi_device *dev, void *context);
+gopt_status gi_cl_upload(gi_device *dev, void *context, const gi_buffer *to, const void *from);
+gopt_status gi_cl_download(gi_device *dev, void *context, const gi_buffer *from, void *to);
+gopt_status gi_cl_finish(gi_device *dev, void *context);
 
 #endif

@@ -58,6 +58,14 @@ gopt_status gi_cl_scratch(gi_cl_build *b, uint64_t bytes, size_t item, gi_cl_ref
     return GOPT_OK;
 }
 
+void gi_cl_counters(gi_cl_build *b, size_t bytes, gi_cl_ref *out)
+{
+    *out = (gi_cl_ref){ .place = GI_CL_COUNTERS, .item = sizeof(cl_uint) };
+    pthread_mutex_lock(&b->d->lock);
+    b->d->counters = bytes > b->d->counters ? bytes : b->d->counters;
+    pthread_mutex_unlock(&b->d->lock);
+}
+
 /* A piece of the pool, or a buffer of its own where it is large: few buffers, so that one kernel can be given all. */
 static cl_mem piece(gi_cl *d, size_t bytes, uint64_t *offset, cl_int *err)
 {
@@ -85,16 +93,13 @@ static cl_mem piece(gi_cl *d, size_t bytes, uint64_t *offset, cl_int *err)
 
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out)
 {
-    static const unsigned char zero = 0;
     cl_int err = CL_SUCCESS;
     *out = (gi_cl_ref){ .place = GI_CL_OWN, .index = (uint32_t)(b->dry ? 0 : b->c->own.n), .item = item };
     if (b->dry)
         return GOPT_OK;
     cl_mem m = piece(b->d, bytes ? bytes : 1, &out->offset, &err);
-    if (m && data)
-        err = clEnqueueWriteBuffer(b->d->queue, m, CL_TRUE, (size_t)out->offset, bytes, data, 0, NULL, NULL);
-    else if (m)
-        err = clEnqueueFillBuffer(b->d->queue, m, &zero, 1, (size_t)out->offset, bytes ? bytes : 1, 0, NULL, NULL);
+    if (m && bytes)
+        err = clEnqueueWriteBuffer(b->d->own.queue, m, CL_TRUE, (size_t)out->offset, bytes, data, 0, NULL, NULL);
     if (err == CL_SUCCESS && m && gi_push(b->c->arena, &b->c->own, m)) {
         b->s->weight_bytes += bytes;
         return GOPT_OK;
@@ -199,6 +204,11 @@ void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref 
         *offset = r->offset;
         return;
     }
+    if (r->place == GI_CL_COUNTERS) {
+        *mem = ((const gi_cl_context *)args->context)->counters;
+        *offset = r->offset;
+        return;
+    }
     const gi_buffer *b = r->place == GI_CL_IN    ? &args->in[r->index]
                          : r->place == GI_CL_OUT ? &args->out[r->index]
                                                  : args->scratch;
@@ -206,7 +216,7 @@ void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref 
     *offset = b->offset + r->offset;
 }
 
-static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at)
+static cl_int run_product(cl_command_queue q, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at)
 {
 #if defined(GI_HAVE_CLBLAST)
     const gi_cl_product *p = &l->product;
@@ -215,13 +225,13 @@ static cl_int run_product(gi_cl *d, const gi_cl_launch *l, const cl_mem *mem, co
     if (p->batch == 1)
         return (cl_int)CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k, p->alpha,
                                     mem[0], at[0], (size_t)p->lda, mem[1], at[1], (size_t)p->ldb, p->beta, mem[2],
-                                    at[2], (size_t)p->ldc, &d->queue, NULL);
+                                    at[2], (size_t)p->ldc, &q, NULL);
     return (cl_int)CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k,
                                               p->alpha, mem[0], at[0], (size_t)p->lda, (size_t)p->stride_a, mem[1],
                                               at[1], (size_t)p->ldb, (size_t)p->stride_b, p->beta, mem[2], at[2],
-                                              (size_t)p->ldc, (size_t)p->stride_c, (size_t)p->batch, &d->queue, NULL);
+                                              (size_t)p->ldc, (size_t)p->stride_c, (size_t)p->batch, &q, NULL);
 #else
-    (void)d;
+    (void)q;
     (void)l;
     (void)mem;
     (void)at;
@@ -233,28 +243,35 @@ cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi
 {
     cl_mem mem[GI_CL_MAX_REFS] = { NULL };
     cl_ulong at[GI_CL_MAX_REFS] = { 0 };
+    gi_cl_context *x = args->context;
     for (uint32_t i = 0; i < l->n_refs; i++) {
         uint64_t bytes;
+        if (l->refs[i].place == GI_CL_COUNTERS) {
+            const cl_int err = gi_cl_queue_counters(d, x);
+            if (err != CL_SUCCESS)
+                return err;
+        }
         gi_cl_locate(c, args, &l->refs[i], &mem[i], &bytes);
         at[i] = bytes / l->refs[i].item;
     }
     if (!l->kernel)
-        return run_product(d, l, mem, at);
+        return run_product(x->queue, l, mem, at);
+    const uint64_t now = d->freed + 1;
     for (uint32_t i = 0; i < l->n_refs; i++) {
-        if (l->given && l->mem[i] == mem[i] && l->at[i] == at[i])
-            continue; /* a kernel keeps its arguments */
+        if (l->given == now && l->mem[i] == mem[i] && l->at[i] == at[i])
+            continue; /* a kernel keeps its arguments, whichever context gave them */
         cl_int err = clSetKernelArg(l->kernel, 2 * i, sizeof mem[i], &mem[i]);
         if (err == CL_SUCCESS)
             err = clSetKernelArg(l->kernel, 2 * i + 1, sizeof at[i], &at[i]);
         l->mem[i] = mem[i];
         l->at[i] = at[i];
         if (err != CL_SUCCESS) {
-            l->given = false;
+            l->given = 0;
             return err;
         }
     }
-    l->given = true;
-    return clEnqueueNDRangeKernel(d->queue, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL,
+    l->given = now;
+    return clEnqueueNDRangeKernel(x->queue, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL,
                                   NULL);
 }
 

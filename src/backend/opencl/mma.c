@@ -221,7 +221,7 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
     m->refs[GI_CL_MMA_PARTS + 1].item = 4;
     if (l.parts) {
         GI_TRY(gi_cl_scratch(b, l.parts, 16, &m->refs[GI_CL_MMA_PARTS]));
-        GI_TRY(gi_cl_own(b, NULL, (size_t)l.tiles * 4, 4, &m->refs[GI_CL_MMA_PARTS + 1]));
+        gi_cl_counters(b, (size_t)l.tiles * sizeof(cl_uint), &m->refs[GI_CL_MMA_PARTS + 1]);
     }
     gi_cl_mma_name(w, name, sizeof name);
     GI_NEED(b->s->tactic = gi_arena_str(b->c->arena, name));

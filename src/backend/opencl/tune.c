@@ -119,7 +119,7 @@ double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_
         const cl_uint zero = 0;
         mem[i] = clCreateBuffer(d->context, CL_MEM_READ_WRITE, size, NULL, &err);
         if (mem[i])
-            err = clEnqueueFillBuffer(d->queue, mem[i], &zero, 4, 0, size, 0, NULL, NULL);
+            err = clEnqueueFillBuffer(d->own.queue, mem[i], &zero, 4, 0, size, 0, NULL, NULL);
         if (err == CL_SUCCESS)
             err = clSetKernelArg(k, 2 * i, sizeof mem[i], &mem[i]);
         if (err == CL_SUCCESS)
@@ -129,7 +129,7 @@ double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_
         const cl_long v = ints[i];
         err = clSetKernelArg(k, 2 * n_refs + i, sizeof v, &v);
     }
-    if (err == CL_SUCCESS && clFinish(d->queue) == CL_SUCCESS)
+    if (err == CL_SUCCESS && clFinish(d->own.queue) == CL_SUCCESS)
         t = gi_cl_time(d, k, global, local);
     for (uint32_t i = 0; i < n_refs; i++)
         if (mem[i])

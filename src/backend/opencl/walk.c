@@ -32,12 +32,13 @@ typedef struct part {
 
 typedef struct gi_cl_span {
     gi_cl *d;
+    gi_cl_context *x; /* whose frame it is of */
     gi_arena *arena;
     item *items;
     size_t n;
     part *parts;
     size_t n_parts;
-    struct gi_cl_span *next; /* of the device's */
+    struct gi_cl_span *next; /* of the context's */
 } gi_cl_span;
 
 /* The buffers that a walk is given. */
@@ -164,19 +165,54 @@ static cl_int set_mems(cl_kernel k, cl_uint first, const mems *all)
     return err;
 }
 
+/* Is a walk on the device, or on its way there, that one in another queue has to wait for? One that failed is none. */
+static bool is_walking(const gi_cl *d)
+{
+    cl_int state;
+    return d->last_walk &&
+           (clGetEventInfo(d->last_walk, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS ||
+            state > CL_COMPLETE);
+}
+
+void gi_cl_walk_forget(gi_cl *d, cl_command_queue q)
+{
+    if (!d->last_walk || d->last_walk_queue != q)
+        return;
+    (void)clReleaseEvent(d->last_walk);
+    d->last_walk = NULL;
+}
+
+/* All groups of a walk must be resident at once, so two walks are never on the device together: each waits for the last
+ * one, whatever queue that is in. *e, of the caller's own from then on, may be NULL. */
 static cl_int enqueue(gi_cl *d, cl_command_queue q, cl_kernel k, cl_uint steps, cl_uint epoch, cl_event *e)
 {
     const size_t local = GI_CL_WALK_ITEMS, global = local * d->units;
+    cl_event mine;
     cl_int err = clSetKernelArg(k, 2, sizeof steps, &steps);
     if (err == CL_SUCCESS)
         err = clSetKernelArg(k, 3, sizeof epoch, &epoch);
-    return err == CL_SUCCESS ? clEnqueueNDRangeKernel(q, k, 1, NULL, &global, &local, 0, NULL, e) : err;
+    const bool waits = d->last_walk_queue != q && is_walking(d);
+    if (waits && err == CL_SUCCESS)
+        err = clFlush(d->last_walk_queue); /* or it might never begin */
+    if (err == CL_SUCCESS)
+        err = clEnqueueNDRangeKernel(q, k, 1, NULL, &global, &local, waits, waits ? &d->last_walk : NULL, &mine);
+    if (err != CL_SUCCESS)
+        return err;
+    if (d->last_walk)
+        (void)clReleaseEvent(d->last_walk);
+    d->last_walk = mine;
+    d->last_walk_queue = q;
+    if (e) {
+        err = clRetainEvent(mine);
+        *e = mine;
+    }
+    return err;
 }
 
 static cl_int zero(gi_cl *d, cl_mem m, size_t bytes)
 {
     const cl_uint nothing = 0;
-    return clEnqueueFillBuffer(d->queue, m, &nothing, sizeof nothing, 0, bytes, 0, NULL, NULL);
+    return clEnqueueFillBuffer(d->own.queue, m, &nothing, sizeof nothing, 0, bytes, 0, NULL, NULL);
 }
 
 /* A kernel "walk" whose arguments are set but for steps and epoch, its table written. *kernel is NULL where the driver
@@ -204,7 +240,7 @@ static gopt_status make_kernel(gi_cl *d, gi_arena *a, const gi_cl_body *bodies, 
         if (err == CL_SUCCESS)
             err = set_mems(resolve, 2, all);
         if (err == CL_SUCCESS)
-            err = clEnqueueNDRangeKernel(d->queue, resolve, 1, NULL, &items, NULL, 0, NULL, NULL);
+            err = clEnqueueNDRangeKernel(d->own.queue, resolve, 1, NULL, &items, NULL, 0, NULL, NULL);
         if (err == CL_SUCCESS)
             err = clSetKernelArg(*kernel, 0, sizeof *table_mem, table_mem);
         if (err == CL_SUCCESS)
@@ -212,7 +248,7 @@ static gopt_status make_kernel(gi_cl *d, gi_arena *a, const gi_cl_body *bodies, 
         if (err == CL_SUCCESS)
             err = set_mems(*kernel, 4, all);
         if (err == CL_SUCCESS)
-            err = clFinish(d->queue);
+            err = clFinish(d->own.queue);
         if (err != CL_SUCCESS)
             st = gi_cl_fail(d->cx, d, err, "a kernel that walks the plan cannot be made");
     }
@@ -269,7 +305,7 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
     for (int i = 0; ok && i < 8; i++) {
         const cl_uint steps = i % 2 ? REPEATS : 1;
         cl_event e;
-        ok = zero(d, counts, count_bytes) == CL_SUCCESS && clFinish(d->queue) == CL_SUCCESS &&
+        ok = zero(d, counts, count_bytes) == CL_SUCCESS && clFinish(d->own.queue) == CL_SUCCESS &&
              enqueue(d, q, k, steps, 0, &e) == CL_SUCCESS;
         if (!ok)
             break;
@@ -343,8 +379,10 @@ static gopt_status choose_ways(gi_cl_span *s, item *items, size_t n)
     for (size_t i = 0; i < n && st == GOPT_OK; i++)
         if (items[i].l->mma)
             st = choose_way(s, &items[i], q);
-    if (q)
+    if (q) {
+        gi_cl_walk_forget(s->d, q);
         (void)clReleaseCommandQueue(q);
+    }
     return st;
 }
 
@@ -428,8 +466,11 @@ static gopt_status make_walk(gi_cl_span *s, part *p)
 static cl_int run_part(gi_cl_span *s, part *p, bool walk)
 {
     cl_int err = CL_SUCCESS;
-    if (walk)
-        return enqueue(s->d, s->d->queue, p->kernel, (cl_uint)p->n, p->epoch++, NULL);
+    if (walk) {
+        err = enqueue(s->d, s->x->queue, p->kernel, (cl_uint)p->n, p->epoch, NULL);
+        p->epoch += err == CL_SUCCESS;
+        return err;
+    }
     for (size_t i = p->first; i < p->first + p->n && err == CL_SUCCESS; i++)
         err = gi_cl_run_launch(s->d, s->items[i].c, s->items[i].l, s->items[i].args);
     return err;
@@ -448,7 +489,7 @@ static bool is_faster(gi_cl_span *s, part *p)
     for (int i = -3; i < ROUNDS; i++)
         for (int walk = 0; walk < 2; walk++) {
             const double start = gi_now();
-            if (run_part(s, p, walk != 0) != CL_SUCCESS || clFinish(s->d->queue) != CL_SUCCESS)
+            if (run_part(s, p, walk != 0) != CL_SUCCESS || clFinish(s->x->queue) != CL_SUCCESS)
                 return false;
             if (i >= 0)
                 times[walk][i] = gi_now() - start;
@@ -466,26 +507,26 @@ gopt_status gi_cl_span_run(gi_device *dev, void *span, const gi_run_args *args)
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < s->n_parts && err == CL_SUCCESS; i++)
         err = run_part(s, &s->parts[i], s->parts[i].kernel != NULL);
-    d->walked = true;
+    s->x->walked = true;
     pthread_mutex_unlock(&d->lock);
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(args->cx, d, err, "a kernel does not start");
 }
 
-cl_int gi_cl_walk_ask(gi_cl *d)
+cl_int gi_cl_walk_ask(gi_cl_context *x)
 {
     cl_int err = CL_SUCCESS;
-    for (gi_cl_span *s = d->spans; s; s = s->next)
+    for (gi_cl_span *s = x->spans; s; s = s->next)
         for (size_t i = 0; i < s->n_parts && err == CL_SUCCESS; i++)
             if (s->parts[i].kernel)
-                err = clEnqueueReadBuffer(d->queue, s->parts[i].counts, CL_FALSE, 0, sizeof s->parts[i].fault,
+                err = clEnqueueReadBuffer(x->queue, s->parts[i].counts, CL_FALSE, 0, sizeof s->parts[i].fault,
                                           &s->parts[i].fault, 0, NULL, NULL);
     return err;
 }
 
-bool gi_cl_walk_fault(gi_cl *d)
+bool gi_cl_walk_fault(gi_cl_context *x)
 {
     bool fault = false;
-    for (gi_cl_span *s = d->spans; s; s = s->next)
+    for (gi_cl_span *s = x->spans; s; s = s->next)
         for (size_t i = 0; i < s->n_parts; i++)
             if (s->parts[i].kernel && s->parts[i].fault) { /* from now on one by one */
                 fault = true;
@@ -586,14 +627,15 @@ gopt_status gi_cl_span_open(gi_device *dev, gi_step *const *steps, const gi_run_
         return GOPT_NO_MEMORY;
     }
     s->d = d;
+    s->x = args[0]->context;
     s->arena = a;
     pthread_mutex_lock(&d->lock);
     gopt_status st = gather(s, steps, args, n);
     if (st == GOPT_OK)
         st = open_parts(s, &any);
     if (st == GOPT_OK && any) {
-        s->next = d->spans;
-        d->spans = s;
+        s->next = s->x->spans;
+        s->x->spans = s;
         *span = s;
     }
     pthread_mutex_unlock(&d->lock);
@@ -607,7 +649,7 @@ void gi_cl_span_close(gi_device *dev, void *span)
     gi_cl *d = (gi_cl *)dev;
     gi_cl_span *s = span;
     pthread_mutex_lock(&d->lock);
-    for (gi_cl_span **p = &d->spans; *p; p = &(*p)->next)
+    for (gi_cl_span **p = &s->x->spans; *p; p = &(*p)->next)
         if (*p == s) {
             *p = s->next;
             break;

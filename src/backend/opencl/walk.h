@@ -29,10 +29,12 @@ bool gi_cl_body_of(const gi_cl_launch *l, gi_cl_body *out);
 /* The source of kernels "walk" and "resolve" for these bodies over n_mems buffers; NULL without memory. */
 const char *gi_cl_walk_source(const gi_cl *d, gi_arena *a, const gi_cl_body *bodies, size_t n, uint32_t n_mems);
 
-/* Asks every walk that has run whether it came to its end, without waiting; with what was read, whether one did not. A
- * walk that did not runs launch by launch from then on. Under the device's lock. */
-cl_int gi_cl_walk_ask(gi_cl *d);
-bool gi_cl_walk_fault(gi_cl *d);
+/* Asks every walk of the context whether it came to its end, without waiting; with what was read, whether one did not.
+ * A walk that did not runs launch by launch from then on. */
+cl_int gi_cl_walk_ask(gi_cl_context *x);
+bool gi_cl_walk_fault(gi_cl_context *x);
+/* A queue goes: no walk waits for one in it. Under the device's lock. */
+void gi_cl_walk_forget(gi_cl *d, cl_command_queue q);
 
 /* ---- backend.h: spans ---- */
 gopt_status gi_cl_span_open(gi_device *d, gi_step *const *steps, const gi_run_args *const *args, size_t n, void **span);

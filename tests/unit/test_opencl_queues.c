@@ -1,0 +1,297 @@
+/* Run contexts of one engine on the opencl backend: each has a queue of its own, they share kernels and weights, walks in
+ * different queues wait for each other, and what fails in one is told to that one and leaves nothing running. */
+#include "unit/opencl.h"
+
+#include "ops/eval.h"
+#include "unit/faulty_cl.h"
+
+/* Two spans that can be walked, and between them a node that the cpu runs: Det has no kernel. */
+static const char network[] = "graph (%x: f32[1,4,6,6], %i: i64[3]) {\n"
+                              "  %c = Conv %x, dense<f32[8,4,3,3], #a>, dense<f32[8], #b> { pads = [1,1,1,1] }\n"
+                              "  %r = Relu %c\n"
+                              "  %p = MaxPool %r { kernel_shape = [2,2], strides = [2,2] }\n"
+                              "  %f = Reshape %p, dense<i64[2], [3,24]>\n"
+                              "  %q = Slice %f, dense<i64[1], [0]>, dense<i64[1], [3]>, dense<i64[1], [1]>\n"
+                              "  %d = Det %q\n"
+                              "  %g = Gather %f, %i\n"
+                              "  %m = MatMul %g, dense<f32[24,10], #c>\n"
+                              "  %s = Softmax %m\n"
+                              "  %a = Add %s, %d\n"
+                              "  return %a as \"a\"\n}\n";
+
+enum { MOST = 4, RUNS = 12 };
+
+/* One caller: inputs of its own, a context, and a graph for the reference, since a graph belongs to one thread. */
+typedef struct side {
+    gopt_ctx *cx;
+    gopt_graph *g;
+    gopt_engine *e;
+    gopt_run_context *rc;
+    gopt_tensor *x, *i, *want;
+    size_t runs;
+    gopt_status status;
+    bool right;
+} side;
+
+static gopt_graph *parse(gopt_ctx *cx)
+{
+    gopt_graph *g;
+    assert_int_equal(gi_parse(cx, "test", network, strlen(network), &g), GOPT_OK);
+    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+    return g;
+}
+
+static void side_open(side *s, gopt_engine *e, unsigned number)
+{
+    *s = (side){ .cx = gopt_ctx_create(NULL), .e = e, .runs = 1 };
+    s->g = parse(s->cx);
+    s->x = draw(s->cx, s->g->main->params[0]->type, number + 7);
+    s->i = draw(s->cx, s->g->main->params[1]->type, 2);
+    for (unsigned k = 0; k < 3; k++)
+        ((int64_t *)s->i->data)[k] = (int64_t)((k + number) % 3);
+    const gopt_tensor *in[2] = { s->x, s->i };
+    assert_int_equal(gi_eval_graph(s->g, in, &s->want), GOPT_OK);
+}
+
+static void side_close(side *s)
+{
+    gopt_run_context_destroy(s->rc);
+    gopt_tensor_unref(s->x);
+    gopt_tensor_unref(s->i);
+    gopt_tensor_unref(s->want);
+    gopt_graph_destroy(s->g);
+    gopt_ctx_destroy(s->cx);
+}
+
+static bool is_right(const side *s)
+{
+    const gopt_tensor *y = gopt_run_context_output(s->rc, 0);
+    bool right = y && y->bytes == s->want->bytes;
+    for (int64_t k = 0; right && k < gopt_tensor_elements(y); k++) {
+        const double d = gopt_tensor_get_f64(y, k) - gopt_tensor_get_f64(s->want, k);
+        right = d < 1e-4 && d > -1e-4;
+    }
+    return right;
+}
+
+/* Without cmocka's assertions: they belong to the main thread. */
+static void *run_side(void *p)
+{
+    side *s = p;
+    s->right = true;
+    s->status = s->rc ? GOPT_OK : gopt_run_context_create(s->e, &s->rc);
+    for (size_t run = 0; run < s->runs && s->status == GOPT_OK; run++) {
+        s->status = gopt_run_context_set_input(s->rc, 0, s->x);
+        s->status = s->status == GOPT_OK ? gopt_run_context_set_input(s->rc, 1, s->i) : s->status;
+        s->status = s->status == GOPT_OK ? gopt_run(s->rc) : s->status;
+        s->right = s->right && (s->status != GOPT_OK || is_right(s));
+    }
+    return NULL;
+}
+
+static void runs_well(side *s)
+{
+    run_side(s);
+    if (s->status != GOPT_OK)
+        gopt_diag_print(gopt_engine_graph(s->e)->cx, stderr, false);
+    assert_int_equal(s->status, GOPT_OK);
+    assert_true(s->right);
+}
+
+static void run_together(side *sides, unsigned n)
+{
+    pthread_t threads[MOST];
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_side, &sides[i]), 0);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(sides[i].status, GOPT_OK);
+        assert_true(sides[i].right);
+    }
+}
+
+typedef struct life {
+    gopt_ctx *cx;
+    gopt_graph *g;
+    gopt_engine *e;
+    side sides[MOST];
+    unsigned n;
+} life;
+
+static void life_open(life *l, unsigned n, const char *walk)
+{
+    *l = (life){ .cx = gopt_ctx_create(NULL), .n = n };
+    assert_int_equal(setenv("GOPT_OPENCL_WALK", walk, 1), 0);
+    l->g = parse(l->cx);
+    assert_int_equal(gopt_engine_create(l->g, &(gopt_engine_options){ .backend = "opencl" }, &l->e), GOPT_OK);
+    for (unsigned i = 0; i < n; i++)
+        side_open(&l->sides[i], l->e, i);
+    queues_begin();
+}
+
+static void life_close(life *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        side_close(&l->sides[i]);
+    gopt_engine_destroy(l->e);
+    gopt_graph_destroy(l->g);
+    gopt_ctx_destroy(l->cx);
+    queues_begin();
+    assert_int_equal(cl.alive, 0);
+}
+
+/* ---- the tests ---- */
+
+typedef struct shape {
+    unsigned contexts;
+    const char *walk;
+} shape;
+
+static void contexts_run_side_by_side(void **state)
+{
+    const shape *how = *state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, how->contexts, how->walk);
+    const uint64_t weights = gopt_engine_get_info(l.e)->weight_bytes;
+    for (unsigned i = 0; i < l.n; i++)
+        l.sides[i].runs = RUNS;
+    run_together(l.sides, l.n);
+    unsigned used = 0;
+    for (size_t i = 0; i < queues.n; i++) {
+        used += queues.seen[i].launches >= RUNS;
+        assert_true(*how->walk == '0' ? queues.seen[i].walks == 0
+                                      : !queues.seen[i].walks || queues.seen[i].walks >= RUNS);
+    }
+    assert_int_equal(used, l.n); /* a queue for each context, and none that all share */
+    assert_int_equal(queues.beside, 0);
+    assert_int_equal(gopt_engine_get_info(l.e)->weight_bytes, weights); /* of the engine, not of its contexts */
+    life_close(&l);
+}
+
+/* One walk is held back until another context has launched its own, which therefore must wait for it. */
+static void a_walk_waits_for_one_in_another_queue(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 2, "1");
+    for (unsigned i = 0; i < 2; i++)
+        runs_well(&l.sides[i]);
+    cl_context context;
+    cl_int err;
+    assert_int_equal(clGetCommandQueueInfo(queues.walk_queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL),
+                     CL_SUCCESS);
+    queues.held_in = NULL;
+    queues.hold = clCreateUserEvent(context, &err);
+    assert_non_null(queues.hold);
+    run_together(l.sides, 2);
+    assert_null(queues.hold); /* both were launched */
+    assert_int_equal(queues.beside, 0);
+    life_close(&l);
+}
+
+static long walks_in(cl_command_queue q)
+{
+    return queue_of(q)->walks;
+}
+
+static void a_fault_is_told_to_its_own_context(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    cl_command_queue own[2];
+    life_open(&l, 2, "1");
+    for (unsigned i = 0; i < 2; i++) {
+        runs_well(&l.sides[i]);
+        own[i] = queues.walk_queue;
+    }
+    assert_ptr_not_equal(own[0], own[1]);
+    queues.fault = own[1];
+    runs_well(&l.sides[0]);
+    run_side(&l.sides[1]);
+    queues.fault = NULL;
+    assert_int_equal(l.sides[1].status, GOPT_INTERNAL);
+    const gopt_diag *said = gopt_diag_get(l.cx, gopt_diag_count(l.cx) - 1);
+    assert_non_null(strstr(said->message, "gave up"));
+    assert_non_null(strstr(said->hint, "GOPT_OPENCL_WALK=0"));
+    const long before[2] = { walks_in(own[0]), walks_in(own[1]) };
+    runs_well(&l.sides[1]); /* launch by launch from now on, but for spans that came to no fault */
+    runs_well(&l.sides[0]);
+    assert_true(walks_in(own[0]) > before[0]);
+    assert_true(walks_in(own[1]) - before[1] < walks_in(own[0]) - before[0]);
+    life_close(&l);
+}
+
+/* Whatever call fails: when the run has ended nothing is under way any more, and the next run is right. */
+static void a_run_that_fails_leaves_nothing_running(void **state)
+{
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 1, *state);
+    side *s = &l.sides[0];
+    runs_well(s);
+    cl.calls = 0;
+    runs_well(s);
+    const long calls = cl.calls;
+    long failed = 0;
+    for (long i = 0; i < calls; i++) {
+        cl.calls = 0;
+        cl.failed = NULL;
+        cl.fail_at = i;
+        run_side(s);
+        cl.fail_at = -1;
+        for (size_t k = 0; k < queues.n && s->status != GOPT_OK && strcmp(cl.failed, "clFinish") != 0; k++)
+            if (queues.seen[k].pending) {
+                print_error("%ld commands are under way after call %ld of %ld (%s) failed\n", queues.seen[k].pending, i,
+                            calls, cl.failed);
+                fail();
+            }
+        failed += s->status != GOPT_OK;
+        runs_well(s);
+    }
+    assert_true(failed > calls / 2);
+    life_close(&l);
+}
+
+/* Kernels keep their arguments, and a buffer's address may come back as another buffer's. */
+static void kernels_get_the_arguments_of_who_runs(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 3, "0");
+    for (unsigned round = 0; round < 6; round++) {
+        for (unsigned i = 0; i < l.n; i++)
+            runs_well(&l.sides[i]);
+        gopt_run_context_destroy(l.sides[round % 3].rc);
+        l.sides[round % 3].rc = NULL;
+    }
+    life_close(&l);
+}
+
+int main(void)
+{
+    static shape two = { 2, "0" }, four = { 4, "0" }, two_walk = { 2, "1" }, four_walk = { 4, "1" };
+    static char walked[] = "1", launched[] = "0";
+    const struct CMUnitTest tests[] = {
+        { "two_contexts_run_side_by_side", contexts_run_side_by_side, NULL, NULL, &two },
+        { "four_contexts_run_side_by_side", contexts_run_side_by_side, NULL, NULL, &four },
+        { "two_contexts_walk_side_by_side", contexts_run_side_by_side, NULL, NULL, &two_walk },
+        { "four_contexts_walk_side_by_side", contexts_run_side_by_side, NULL, NULL, &four_walk },
+        cmocka_unit_test(a_walk_waits_for_one_in_another_queue),
+        cmocka_unit_test(a_fault_is_told_to_its_own_context),
+        { "a_run_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, NULL, NULL, launched },
+        { "a_walk_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, NULL, NULL, walked },
+        cmocka_unit_test(kernels_get_the_arguments_of_who_runs),
+    };
+    cl.fail_at = -1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
