@@ -73,6 +73,29 @@ static gopt_status build(running *r)
     return s;
 }
 
+/* Inputs go to where the device copies from at full speed. Where memory is short for two of one, it stays as it is. */
+static gopt_status move_inputs(running *r)
+{
+    tool *t = r->t;
+    if (!strcmp(gopt_engine_get_info(r->e)->backend, "cpu"))
+        return GOPT_OK;
+    for (size_t i = 0; i < r->n_in; i++) {
+        gopt_tensor *x = r->in[i], *moved;
+        if (x->kind != GOPT_TENSOR || x->dtype == GOPT_STRING || !x->bytes)
+            continue;
+        const gopt_status s = gopt_engine_tensor_create(r->e, x->dtype, x->rank, x->dims, &moved);
+        if (s == GOPT_NO_MEMORY) {
+            tool_forget(t);
+            continue;
+        }
+        TRY(s);
+        memcpy(moved->data, x->data, x->bytes);
+        r->in[i] = moved;
+        gopt_tensor_unref(x);
+    }
+    return GOPT_OK;
+}
+
 static gopt_status make_contexts(running *r)
 {
     r->n_streams = r->t->o.streams ? (size_t)r->t->o.streams : 1;
@@ -383,6 +406,7 @@ static gopt_status run_steps(running *r)
     else
         TRY(from_model(r));
     tool_flush(t);
+    TRY(move_inputs(r));
     TRY(make_contexts(r));
     if (t->o.plan)
         TRY(plan_write(t, r->e, r->g, r->in));

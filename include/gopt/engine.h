@@ -103,6 +103,14 @@ GOPT_API void gopt_engine_destroy(gopt_engine *e); /* e may be NULL; after its r
 GOPT_API gopt_status gopt_run_context_create(gopt_engine *e, gopt_run_context **out);
 GOPT_API void gopt_run_context_destroy(gopt_run_context *rc);
 
+/* A tensor for inputs of this engine, zeroed: where the engine runs on a device, its data lie in memory that the device
+ * copies from at full speed (page-locked, as far as the driver gives such; else in ordinary memory, as on the cpu). It is
+ * used and let go of like every tensor, and counts as much against the memory limit. It belongs to the gopt_ctx of the
+ * engine's graph, not to the engine: it may outlive the engine, and serve others; it must go before that gopt_ctx. Fails
+ * as gopt_tensor_create does. May be called while contexts of the engine run. */
+GOPT_API gopt_status gopt_engine_tensor_create(gopt_engine *e, gopt_dtype dtype, int rank, const int64_t *dims,
+                                               gopt_tensor **out);
+
 /* Copies nothing: the tensor must live until the run ends. GOPT_BAD_INPUT with a diagnostic that names the
  * input, what was found and expected, where dtype, rank or a fixed dim differ. */
 GOPT_API gopt_status gopt_run_context_set_input(gopt_run_context *rc, size_t i, const gopt_tensor *t);

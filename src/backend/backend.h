@@ -102,6 +102,11 @@ typedef struct gi_backend {
     gopt_status (*upload)(gi_device *d, void *context, const gi_buffer *to, const void *from);
     gopt_status (*download)(gi_device *d, void *context, const gi_buffer *from, void *to);
     gopt_status (*finish)(gi_device *d, void *context); /* waits for all that it has started */
+    /* Optional (NULL): host memory that copies go to and come from at full speed (page-locked), 64-byte aligned and not
+     * zeroed; NULL where the driver has none to give: other memory does as well, slower. Under the engine's lock. It may
+     * outlive the device, and go in whatever thread. */
+    void *(*host_alloc)(gi_device *d, uint64_t bytes, void **handle);
+    void (*host_free)(void *handle);
     /* Optional (NULL): values of a layout of the backend's own. plan_open is called once a plan, before the first
      * compile, with all nodes placed on this backend, in schedule order; it decides the layout of every value that
      * stays within them (what the graph yields, and what nodes of another backend or the engine itself read or

@@ -466,6 +466,32 @@ void gopt_engine_destroy(gopt_engine *e)
     gi_free(e->cx, e);
 }
 
+typedef struct lender {
+    const gi_backend *backend;
+    gi_device *device;
+} lender;
+
+static void *lend(void *user, size_t bytes, void **handle)
+{
+    const lender *l = user;
+    return l->backend->host_alloc(l->device, bytes, handle);
+}
+
+gopt_status gopt_engine_tensor_create(gopt_engine *e, gopt_dtype dtype, int rank, const int64_t *dims,
+                                      gopt_tensor **out)
+{
+    const gi_backend *b = e->backend[1];
+    *out = NULL;
+    if (!b || !b->host_alloc)
+        return gopt_tensor_create(e->cx, dtype, rank, dims, out);
+    lender l = { b, e->device[1] };
+    pthread_mutex_lock(&e->lock);
+    const gopt_status st = gi_tensor_create_lent(
+        e->cx, dtype, rank, dims, &(gi_lender){ .lend = lend, .take_back = b->host_free, .user = &l }, out);
+    pthread_mutex_unlock(&e->lock);
+    return st;
+}
+
 const gopt_engine_info *gopt_engine_get_info(const gopt_engine *e)
 {
     return &e->info;

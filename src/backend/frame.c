@@ -12,6 +12,7 @@ enum { ALIGN = 64, HUGE_PAGE = 2 << 20 };
 static gopt_status host_arena(gi_frame *f, char **base)
 {
     gopt_ctx *cx = f->run->cx;
+    const gi_backend *backend = f->p->e->backend[1];
     /* at least a byte: tensors without elements have an address too */
     const uint64_t bytes = f->p->arena_bytes[0] ? f->p->arena_bytes[0] : 1;
     const uint64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;
@@ -23,6 +24,11 @@ static gopt_status host_arena(gi_frame *f, char **base)
                        "raise --memory-limit, or fix the dynamic dimensions to smaller values",
                        "intermediate tensors take %llu bytes, which passes the memory limit of %llu",
                        (unsigned long long)bytes, (unsigned long long)cx->memory_limit);
+    if (backend && backend->host_alloc && f->p->arena_bytes[1]) { /* values are copied to and from the device */
+        f->memory = *base = backend->host_alloc(f->p->e->device[1], bytes, &f->pinned);
+        if (f->memory)
+            return GOPT_OK;
+    }
     f->memory = bytes > SIZE_MAX - 2 * align ? NULL : gi_realloc(cx, NULL, (size_t)(bytes + 2 * align));
     if (!f->memory)
         return gi_fail(cx, GOPT_NO_MEMORY, &(gi_place){ .file = f->p->block->graph->file }, NULL,
@@ -199,7 +205,9 @@ void gi_frame_destroy(gi_frame *f)
     }
     if (f->device_memory)
         f->p->e->backend[1]->mem_free(f->p->e->device[1], f->device_memory);
-    if (f->memory)
+    if (f->pinned)
+        f->p->e->backend[1]->host_free(f->pinned);
+    else if (f->memory)
         gi_free(f->run->cx, f->memory);
     __atomic_sub_fetch(&f->run->cx->tensor_bytes, f->charged, __ATOMIC_RELAXED);
 }

@@ -41,6 +41,7 @@ typedef struct gi_frame {
     gi_run_state *run;
     gi_arena *arena;
     void *memory;     /* as allocated; the arena of host memory is aligned within */
+    void *pinned;     /* the handle of `memory`, where it is the backend's; NULL: it is the heap's */
     uint64_t charged; /* bytes counted against the context's limit */
     void *device_memory;
     gi_slot_state *slots;

@@ -7,7 +7,8 @@
 
 #include "base/base.h"
 
-typedef enum gi_store { GI_STORE_HEAP = 0, GI_STORE_PAGES, GI_STORE_FILE } gi_store;
+/* LENT: of a gi_lender (ir/blob.h), not of this file. */
+typedef enum gi_store { GI_STORE_HEAP = 0, GI_STORE_PAGES, GI_STORE_FILE, GI_STORE_LENT } gi_store;
 
 /* Zeroed bytes in a file, aligned for every type, for what is large where much is held already. NULL where that is not so,
  * or no file is to be had: then take memory. */

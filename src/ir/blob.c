@@ -2,13 +2,15 @@
 #include "ir/blob.h"
 
 /* Takes bytes from the context's budget. */
-static bool reserve(gopt_ctx *cx, size_t bytes)
+static gopt_status reserve(gopt_ctx *cx, size_t bytes)
 {
     const uint64_t now = __atomic_add_fetch(&cx->tensor_bytes, bytes, __ATOMIC_RELAXED);
     if (now <= cx->memory_limit)
-        return true;
+        return GOPT_OK;
     __atomic_sub_fetch(&cx->tensor_bytes, bytes, __ATOMIC_RELAXED);
-    return false;
+    return gi_fail(cx, GOPT_NO_MEMORY, NULL, "raise --memory-limit, or fix the dynamic dimensions to smaller values",
+                   "a tensor of %zu bytes would pass the memory limit of %llu bytes", bytes,
+                   (unsigned long long)cx->memory_limit);
 }
 
 static void give_back(gopt_ctx *cx, size_t bytes)
@@ -42,11 +44,7 @@ static gopt_status take(gopt_ctx *cx, gopt_dtype dtype, size_t bytes, gi_store *
     *p = dtype == GOPT_STRING ? NULL : gi_store_spill(cx, bytes);
     if (*p)
         return GOPT_OK;
-    if (!reserve(cx, bytes))
-        return gi_fail(cx, GOPT_NO_MEMORY, NULL,
-                       "raise --memory-limit, or fix the dynamic dimensions to smaller values",
-                       "a tensor of %zu bytes would pass the memory limit of %llu bytes", bytes,
-                       (unsigned long long)cx->memory_limit);
+    GI_TRY(reserve(cx, bytes));
     *how = GI_STORE_HEAP;
     *p = dtype == GOPT_STRING ? gi_alloc(cx, bytes) : gi_store_alloc(cx, bytes, how); /* strings grow */
     if (!*p) {
@@ -98,7 +96,7 @@ gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
 bool gi_blob_take(gopt_tensor *t, gi_blob **out)
 {
     size_t bytes;
-    if (t->kind != GOPT_TENSOR || !t->cx || t->dtype == GOPT_STRING || !t->data ||
+    if (t->kind != GOPT_TENSOR || !t->cx || t->dtype == GOPT_STRING || !t->data || t->store == GI_STORE_LENT ||
         __atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) != 1 ||
         !gi_dtype_bytes(t->dtype, (size_t)gopt_tensor_elements(t), &bytes) || bytes != t->bytes)
         return false;
@@ -271,6 +269,39 @@ gopt_status gopt_tensor_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const i
     return GOPT_OK;
 }
 
+typedef struct lent_tensor {
+    gopt_tensor t;
+    void (*take_back)(void *handle);
+    void *handle;
+} lent_tensor;
+
+gopt_status gi_tensor_create_lent(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, const gi_lender *from,
+                                  gopt_tensor **out)
+{
+    int64_t n;
+    size_t bytes;
+    GI_TRY(measure(cx, dtype, rank, dims, &n, &bytes));
+    if (!bytes || dtype == GOPT_STRING)
+        return gopt_tensor_create(cx, dtype, rank, dims, out);
+    GI_TRY(reserve(cx, bytes));
+    lent_tensor *l = gi_alloc(cx, sizeof *l);
+    void *data = l ? from->lend(from->user, bytes, &l->handle) : NULL;
+    if (!data) {
+        gi_free(cx, l);
+        give_back(cx, bytes);
+        return gopt_tensor_create(cx, dtype, rank, dims, out);
+    }
+    memset(data, 0, bytes);
+    l->take_back = from->take_back;
+    l->t = (gopt_tensor){
+        .dtype = dtype, .rank = rank, .data = data, .bytes = bytes, .cx = cx, .refs = 1, .store = GI_STORE_LENT
+    };
+    if (rank)
+        memcpy(l->t.dims, dims, (size_t)rank * sizeof *dims);
+    *out = &l->t;
+    return GOPT_OK;
+}
+
 gopt_tensor *gopt_tensor_ref(gopt_tensor *t)
 {
     __atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
@@ -287,7 +318,11 @@ void gopt_tensor_unref(gopt_tensor *t)
     if (!cx) /* borrowed data in borrowed memory */
         return;
     gi_free(cx, t->items);
-    if (t->data)
+    if (t->store == GI_STORE_LENT) {
+        lent_tensor *l = (lent_tensor *)t;
+        l->take_back(l->handle);
+        give_back(cx, t->bytes);
+    } else if (t->data)
         release(cx, t->data, t->bytes, (gi_store)t->store);
     gi_free(cx, t);
 }

@@ -30,6 +30,16 @@ gopt_status gi_blob_create(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64
  * they are not its own, or strings; *out is NULL where there is no memory. */
 bool gi_blob_take(gopt_tensor *t, gi_blob **out);
 
+/* Memory that is had elsewhere, as page-locked memory is of a device's driver. */
+typedef struct gi_lender {
+    void *(*lend)(void *user, size_t bytes, void **handle); /* aligned for every type; NULL where there is none */
+    void (*take_back)(void *handle);                        /* in whatever thread, and after `user` has gone */
+    void *user;
+} gi_lender;
+/* gopt_tensor_create whose data are lent, or from the heap where there is nothing to lend. */
+gopt_status gi_tensor_create_lent(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, const gi_lender *from,
+                                  gopt_tensor **out);
+
 /* A view of a mapped file. Data that is misaligned for its dtype is copied. */
 gopt_status gi_blob_mapped(gopt_ctx *cx, gopt_dtype dtype, int rank, const int64_t *dims, gi_file *f, uint64_t offset,
                            gi_blob **out);

@@ -15,13 +15,15 @@
 
 /* What is to happen. */
 static struct {
-    _Atomic long calls; /* so far */
-    long fail_at;       /* number of the call that fails; -1: none */
-    bool lost;          /* and from then on the device is gone */
-    bool no_platform;   /* there is no OpenCL at all */
-    bool no_build;      /* no program is built, from source or binary */
-    size_t room;        /* the device's memory is used up by one buffer above it; 0: no bound */
-    _Atomic long alive; /* objects created less objects released */
+    _Atomic long calls;  /* so far */
+    long fail_at;        /* number of the call that fails; -1: none */
+    bool lost;           /* and from then on the device is gone */
+    bool no_platform;    /* there is no OpenCL at all */
+    bool no_build;       /* no program is built, from source or binary */
+    bool no_pinned;      /* there is no page-locked memory */
+    size_t room;         /* the device's memory is used up by one buffer above it; 0: no bound */
+    _Atomic long alive;  /* objects created less objects released */
+    _Atomic long mapped; /* buffers that are mapped; also counted as alive */
     const char *failed;
 } cl;
 
@@ -250,7 +252,8 @@ OBJECT(cl_context, clCreateContext, CL_OUT_OF_HOST_MEMORY, false,
        (properties, n, d, notify, user, err))
 OBJECT(cl_command_queue, clCreateCommandQueue, CL_OUT_OF_HOST_MEMORY, false,
        (cl_context c, cl_device_id d, cl_command_queue_properties p, cl_int *err), (c, d, p, err))
-OBJECT(cl_mem, clCreateBuffer, CL_MEM_OBJECT_ALLOCATION_FAILURE, cl.room &&size > cl.room,
+OBJECT(cl_mem, clCreateBuffer, CL_MEM_OBJECT_ALLOCATION_FAILURE,
+       (cl.room && size > cl.room) || (cl.no_pinned && flags & CL_MEM_ALLOC_HOST_PTR),
        (cl_context c, cl_mem_flags flags, size_t size, void *host, cl_int *err), (c, flags, size, host, err))
 OBJECT(cl_program, clCreateProgramWithSource, CL_OUT_OF_HOST_MEMORY, false,
        (cl_context c, cl_uint n, const char **text, const size_t *sizes, cl_int *err), (c, n, text, sizes, err))
@@ -260,6 +263,39 @@ OBJECT(cl_program, clCreateProgramWithBinary, CL_INVALID_BINARY, false,
        (c, n, d, sizes, p, status, err))
 OBJECT(cl_kernel, clCreateKernel, CL_OUT_OF_HOST_MEMORY, false, (cl_program p, const char *name, cl_int *err),
        (p, name, err))
+
+void *clEnqueueMapBuffer(cl_command_queue q, cl_mem m, cl_bool block, cl_map_flags flags, size_t at, size_t size,
+                         cl_uint n, const cl_event *wait, cl_event *e, cl_int *err)
+{
+    if (fails("clEnqueueMapBuffer")) {
+        *err = cl.lost ? CL_DEVICE_NOT_AVAILABLE : CL_MAP_FAILURE;
+        return NULL;
+    }
+    void *p =
+        ((void *(*)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *,
+                    cl_event *, cl_int *))real("clEnqueueMapBuffer"))(q, m, block, flags, at, size, n, wait, e, err);
+    cl.mapped += p != NULL;
+    cl.alive += p != NULL;
+    return p;
+}
+
+cl_int clEnqueueUnmapMemObject(cl_command_queue q, cl_mem m, void *p, cl_uint n, const cl_event *wait, cl_event *e)
+{
+    cl.mapped--;
+    cl.alive--;
+    if (fails("clEnqueueUnmapMemObject"))
+        return cl.lost ? CL_DEVICE_NOT_AVAILABLE : CL_OUT_OF_RESOURCES;
+    return ((cl_int(*)(cl_command_queue, cl_mem, void *, cl_uint, const cl_event *, cl_event *))real(
+        "clEnqueueUnmapMemObject"))(q, m, p, n, wait, e);
+}
+
+cl_int clRetainCommandQueue(cl_command_queue q)
+{
+    if (fails("clRetainCommandQueue"))
+        return CL_OUT_OF_RESOURCES;
+    cl.alive++;
+    return ((cl_int(*)(cl_command_queue))real("clRetainCommandQueue"))(q);
+}
 
 cl_int clRetainMemObject(cl_mem m)
 {

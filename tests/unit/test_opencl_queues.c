@@ -1,5 +1,6 @@
 /* Run contexts of one engine on the opencl backend: each has a queue of its own, they share kernels and weights, walks in
- * different queues wait for each other, and what fails in one is told to that one and leaves nothing running. */
+ * different queues wait for each other, and what fails in one is told to that one and leaves nothing running. And memory
+ * of the host that copies are fast from. */
 #include "unit/opencl.h"
 
 #include "ops/eval.h"
@@ -277,6 +278,154 @@ static void kernels_get_the_arguments_of_who_runs(void **state)
     life_close(&l);
 }
 
+/* ---- tensors in page-locked memory ---- */
+
+/* The input x of a side, in memory of the engine's. */
+static void take_pinned(side *s)
+{
+    gopt_tensor *x;
+    assert_int_equal(gopt_engine_tensor_create(s->e, s->x->dtype, s->x->rank, s->x->dims, &x), GOPT_OK);
+    assert_int_equal(x->bytes, s->x->bytes);
+    assert_int_equal((uintptr_t)x->data % 64, 0);
+    for (size_t k = 0; k < x->bytes; k++)
+        assert_int_equal(((const char *)x->data)[k], 0);
+    memcpy(x->data, s->x->data, x->bytes);
+    gopt_tensor_unref(s->x);
+    s->x = x;
+}
+
+static void tensors_lie_in_pinned_memory(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 1, "0");
+    side *s = &l.sides[0];
+    assert_int_equal(cl.mapped, 0);
+    runs_well(s);
+    const long frame = cl.mapped; /* where outputs are copied to */
+    assert_int_equal(frame, 1);
+    const uint64_t held = l.cx->tensor_bytes;
+    take_pinned(s);
+    assert_int_equal(cl.mapped, frame + 1);
+    assert_int_equal(l.cx->tensor_bytes - held, s->x->bytes);
+    runs_well(s);
+    gopt_tensor *second = gopt_tensor_ref(s->x);
+    gopt_tensor_unref(s->x);
+    assert_int_equal(cl.mapped, frame + 1);
+    gopt_tensor_unref(second);
+    assert_int_equal(cl.mapped, frame);
+    assert_int_equal(l.cx->tensor_bytes, held);
+    s->x = NULL;
+    life_close(&l);
+}
+
+static void pinned_tensors_outlive_their_engine(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 1, "0");
+    side *s = &l.sides[0];
+    take_pinned(s);
+    runs_well(s);
+    gopt_run_context_destroy(s->rc);
+    s->rc = NULL;
+    gopt_engine_destroy(l.e);
+    assert_int_equal(cl.mapped, 1);
+    assert_int_equal(gopt_engine_create(l.g, &(gopt_engine_options){ .backend = "opencl" }, &l.e), GOPT_OK);
+    s->e = l.e;
+    runs_well(s); /* with the old engine's tensor */
+    gopt_run_context_destroy(s->rc);
+    s->rc = NULL;
+    gopt_engine_destroy(l.e);
+    l.e = NULL;
+    assert_int_equal(cl.mapped, 1);
+    gopt_tensor_unref(s->x); /* in this order: it belongs to the engine's context, which goes last */
+    s->x = NULL;
+    assert_int_equal(cl.alive, 0);
+    life_close(&l);
+}
+
+static void ordinary_memory_does_where_there_is_no_other(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    cl.no_pinned = true;
+    life_open(&l, 1, "0");
+    side *s = &l.sides[0];
+    take_pinned(s);
+    runs_well(s);
+    assert_int_equal(cl.mapped, 0);
+    cl.no_pinned = false;
+    gopt_tensor_unref(s->x);
+    s->x = NULL;
+    life_close(&l);
+}
+
+static void pinned_tensors_count_and_fail_like_others(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    gopt_ctx *cx = gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = 1 << 20 });
+    gopt_graph *g = parse(cx);
+    gopt_engine *e;
+    gopt_tensor *t, *same = NULL;
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl" }, &e), GOPT_OK);
+    const uint64_t held = cx->tensor_bytes;
+    const long mapped = cl.mapped;
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, 1, (int64_t[]){ 1 << 18 }, &t), GOPT_NO_MEMORY);
+    assert_null(t);
+    assert_non_null(strstr(gopt_diag_get(cx, gopt_diag_count(cx) - 1)->message, "memory limit"));
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, 2, (int64_t[]){ INT64_MAX, 2 }, &t), GOPT_BAD_INPUT);
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, GOPT_MAX_RANK + 1, NULL, &t), GOPT_BAD_INPUT);
+    assert_int_equal(cx->tensor_bytes, held);
+    assert_int_equal(cl.mapped, mapped);
+    /* strings are pointers, and nothing needs no memory: both are ordinary */
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_STRING, 1, (int64_t[]){ 2 }, &t), GOPT_OK);
+    gopt_tensor_unref(t);
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, 1, (int64_t[]){ 0 }, &t), GOPT_OK);
+    gopt_tensor_unref(t);
+    for (long i = 0; i < 100 && !same; i++) { /* whatever call fails, there is a tensor */
+        cl.calls = 0;
+        cl.failed = NULL;
+        cl.fail_at = i;
+        assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, 1, (int64_t[]){ 100 }, &t), GOPT_OK);
+        if (!cl.failed)
+            same = gopt_tensor_ref(t);
+        gopt_tensor_unref(t);
+        cl.fail_at = -1;
+        assert_int_equal(cl.mapped, mapped + (same != NULL));
+    }
+    assert_non_null(same);
+    gopt_tensor_unref(same);
+    gopt_engine_destroy(e);
+    gopt_graph_destroy(g);
+    gopt_ctx_destroy(cx);
+    assert_int_equal(cl.alive, 0);
+}
+
+static void on_the_cpu_tensors_are_ordinary(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g = parse(cx);
+    gopt_engine *e;
+    gopt_tensor *t;
+    assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "cpu" }, &e), GOPT_OK);
+    assert_int_equal(gopt_engine_tensor_create(e, GOPT_F32, 1, (int64_t[]){ 100 }, &t), GOPT_OK);
+    assert_int_equal(t->bytes, 400);
+    gopt_engine_destroy(e);
+    gopt_tensor_unref(t);
+    gopt_graph_destroy(g);
+    gopt_ctx_destroy(cx);
+}
+
 int main(void)
 {
     static shape two = { 2, "0" }, four = { 4, "0" }, two_walk = { 2, "1" }, four_walk = { 4, "1" };
@@ -291,6 +440,11 @@ int main(void)
         { "a_run_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, NULL, NULL, launched },
         { "a_walk_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, NULL, NULL, walked },
         cmocka_unit_test(kernels_get_the_arguments_of_who_runs),
+        cmocka_unit_test(tensors_lie_in_pinned_memory),
+        cmocka_unit_test(pinned_tensors_outlive_their_engine),
+        cmocka_unit_test(ordinary_memory_does_where_there_is_no_other),
+        cmocka_unit_test(pinned_tensors_count_and_fail_like_others),
+        cmocka_unit_test(on_the_cpu_tensors_are_ordinary),
     };
     cl.fail_at = -1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,9 +139,10 @@ static gopt_status check_names(const asked *a, const gopt_graph *g)
 }
 
 /* Input i: from its file, or the plan's own. *made is to be let go of. */
-static gopt_status input_of(gopt_ctx *cx, const asked *a, const gopt_plan *p, const gopt_graph *g, size_t i,
-                            const gopt_tensor **in, gopt_tensor **made)
+static gopt_status input_of(gopt_engine *e, const asked *a, const gopt_plan *p, size_t i, const gopt_tensor **in,
+                            gopt_tensor **made)
 {
+    const gopt_graph *g = gopt_engine_graph(e);
     const gopt_value *v = gopt_graph_get_input(g, i);
     const char *name = gopt_graph_input_name(g, i), *file = file_of(a, name);
     *in = gopt_plan_input(p, i);
@@ -155,7 +156,7 @@ static gopt_status input_of(gopt_ctx *cx, const asked *a, const gopt_plan *p, co
     for (int k = 0; k < rank; k++)
         if ((dims[k] = gopt_value_dim(v, k)) < 0)
             return misused("its shape is not fixed: ", name);
-    const gopt_status s = gopt_tensor_create(cx, gopt_value_dtype(v), rank, dims, made);
+    const gopt_status s = gopt_engine_tensor_create(e, gopt_value_dtype(v), rank, dims, made);
     *in = *made;
     return s != GOPT_OK ? s : npy_read(file, *made) ? GOPT_OK : GOPT_BAD_INPUT;
 }
@@ -223,7 +224,7 @@ static gopt_status run_on(const asked *a, gopt_engine *e, gopt_run_context *rc)
     return s;
 }
 
-static gopt_status run(gopt_ctx *cx, const asked *a, const gopt_plan *p, gopt_engine *e)
+static gopt_status run(const asked *a, const gopt_plan *p, gopt_engine *e)
 {
     const gopt_graph *g = gopt_engine_graph(e);
     const size_t n = gopt_graph_input_count(g);
@@ -234,7 +235,7 @@ static gopt_status run(gopt_ctx *cx, const asked *a, const gopt_plan *p, gopt_en
         s = gopt_run_context_create(e, &rc);
     for (size_t i = 0; i < n && s == GOPT_OK; i++) {
         const gopt_tensor *in;
-        s = input_of(cx, a, p, g, i, &in, &made[i]);
+        s = input_of(e, a, p, i, &in, &made[i]);
         if (s == GOPT_OK)
             s = gopt_run_context_set_input(rc, i, in);
     }
@@ -292,7 +293,7 @@ static gopt_status whole(gopt_ctx *cx, const asked *a)
             s = verify(a, p, e);
     }
     if (s == GOPT_OK)
-        s = run(cx, a, p, e);
+        s = run(a, p, e);
     gopt_engine_destroy(e);
     gopt_plan_close(p);
     return s;

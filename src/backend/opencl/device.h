@@ -17,5 +17,7 @@ void gi_cl_context_close(gi_device *dev, void *context);
 gopt_status gi_cl_upload(gi_device *dev, void *context, const gi_buffer *to, const void *from);
 gopt_status gi_cl_download(gi_device *dev, void *context, const gi_buffer *from, void *to);
 gopt_status gi_cl_finish(gi_device *dev, void *context);
+void *gi_cl_host_alloc(gi_device *dev, uint64_t bytes, void **handle);
+void gi_cl_host_free(void *handle);
 
 #endif

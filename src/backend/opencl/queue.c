@@ -1,5 +1,5 @@
-/* Queues: a run context has one of its own, so that copies of one run go on beside kernels of another. Within a queue
- * commands follow each other. */
+/* Queues and copies: a run context has a queue of its own, so that copies of one run go on beside kernels of another.
+ * Within a queue commands follow each other. */
 #include "backend/opencl/device.h"
 #include "backend/opencl/walk.h"
 
@@ -116,4 +116,51 @@ gopt_status gi_cl_finish(gi_device *dev, void *context)
     const gi_cl_context *x = gi_cl_context_of(d, context);
     const cl_int err = clFinish(x->queue);
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(x->cx, d, err, "the device failed while running");
+}
+
+/* ---- backend.h: memory of the host that copies are fast from ---- */
+
+/* Holds what it needs of OpenCL, so that a tensor may outlive its engine. */
+typedef struct host_memory {
+    gopt_ctx *cx;
+    cl_command_queue queue; /* held; it holds the context */
+    cl_mem mem;
+    void *p; /* mapped; NULL: not yet */
+} host_memory;
+
+void gi_cl_host_free(void *handle)
+{
+    host_memory *h = handle;
+    if (h->p && clEnqueueUnmapMemObject(h->queue, h->mem, h->p, 0, NULL, NULL) == CL_SUCCESS)
+        (void)clFinish(h->queue);
+    if (h->mem)
+        (void)clReleaseMemObject(h->mem);
+    (void)clReleaseCommandQueue(h->queue);
+    gi_free(h->cx, h);
+}
+
+void *gi_cl_host_alloc(gi_device *dev, uint64_t bytes, void **handle)
+{
+    enum { ALIGN = 64 };
+    gi_cl *d = (gi_cl *)dev;
+    cl_int err;
+    *handle = NULL;
+    host_memory *h = bytes <= SIZE_MAX ? gi_alloc(d->cx, sizeof *h) : NULL;
+    if (!h)
+        return NULL;
+    *h = (host_memory){ .cx = d->cx, .queue = d->own.queue };
+    if (clRetainCommandQueue(h->queue) != CL_SUCCESS) {
+        gi_free(d->cx, h);
+        return NULL;
+    }
+    h->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, (size_t)bytes, NULL, &err);
+    if (h->mem)
+        h->p = clEnqueueMapBuffer(h->queue, h->mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, (size_t)bytes, 0, NULL,
+                                  NULL, &err);
+    if (!h->p || (uintptr_t)h->p % ALIGN) {
+        gi_cl_host_free(h);
+        return NULL;
+    }
+    *handle = h;
+    return h->p;
 }
