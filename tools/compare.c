@@ -88,7 +88,7 @@ static gopt_status show_run(tool *t, gopt_graph *before, gopt_graph *g, const go
     if (s == GOPT_OK)
         s = profile_write(t, a->rc, before, g, &steps);
     if (s == GOPT_OK)
-        page_put(t, "run", page_run(t, a->e, a->rc, &m, o, steps));
+        page_put(t, "run", page_run(t, a->e, a->rc, &m, o, steps, NULL));
     free(m.series);
     if (s == GOPT_OK)
         take_outputs(a);

@@ -114,7 +114,7 @@ static json_t *series(const timing *m)
 }
 
 json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,
-                 json_t *told)
+                 json_t *told, json_t *copies)
 {
     const gopt_engine_info *i = gopt_engine_get_info(e);
     json_t *j = json_object();
@@ -129,6 +129,8 @@ json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m,
     json_object_set_new(j, "wall_s", json_real(m->wall_s));
     json_object_set_new(j, "latency_ms", summary_json(&m->latency));
     json_object_set_new(j, "series", series(m));
+    if (copies)
+        json_object_set(j, "copies", copies);
     json_object_update(j, told);
     json_decref(told);
     json_object_set_new(j, "buffers", buffers(rc));

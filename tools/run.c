@@ -20,8 +20,8 @@ typedef struct running {
     size_t n_streams;
     gopt_tensor **in;
     size_t n_in;
-    double samples; /* a run: the first input's first size */
-    json_t *worth;
+    double samples;         /* a run: the first input's first size */
+    json_t *worth, *copies; /* copies: NULL where there were none to and from a device */
     timing timing;
     bool timed;
 } running;
@@ -311,6 +311,8 @@ static gopt_status write_json(running *r)
     json_object_set_new(j, "h2d_ms", summary_json(&m->h2d));
     json_object_set_new(j, "compute_ms", summary_json(&m->compute));
     json_object_set_new(j, "d2h_ms", summary_json(&m->d2h));
+    if (r->copies)
+        json_object_set(j, "copies", r->copies);
     json_object_set_new(j, "throughput_qps", json_real(qps));
     json_object_set_new(j, "samples_per_second", json_real(qps * r->samples));
     json_object_set_new(j, "peak_rss_bytes", json_integer((json_int_t)use.ru_maxrss * 1024));
@@ -365,7 +367,7 @@ static gopt_status profile(running *r)
     json_t *told = NULL;
     TRY(profile_write(r->t, r->rc[0], r->before, r->g, r->t->page ? &told : NULL));
     if (told)
-        page_put(r->t, "run", page_run(r->t, r->e, r->rc[0], &r->timing, &r->engine, told));
+        page_put(r->t, "run", page_run(r->t, r->e, r->rc[0], &r->timing, &r->engine, told, r->copies));
     return GOPT_OK;
 }
 
@@ -412,6 +414,7 @@ static gopt_status run_steps(running *r)
         TRY(plan_write(t, r->e, r->g, r->in));
     r->timed = t->o.iterations || t->o.duration > 0;
     TRY(time_runs(t, r->rc, r->n_streams, &r->timing));
+    r->copies = copies_json(r->g, r->rc[0], &r->timing, r->n_streams);
     print_engine(r);
     if (t->o.verify)
         TRY(plan_check(t, r->plan, r->e));
@@ -419,8 +422,10 @@ static gopt_status run_steps(running *r)
     gopt_status s = use_outputs(r);
     if (s != GOPT_OK && s != GOPT_DIFFERENT)
         return s;
-    if (r->timed)
+    if (r->timed) {
         timing_print(t, &r->timing, r->samples);
+        copies_warn(t, r->copies);
+    }
     if (t->o.profile || t->o.trex || t->o.explorer || t->page)
         TRY(profile(r));
     if (t->o.worth)
@@ -456,6 +461,7 @@ gopt_status run(tool *t)
     free(r.rc);
     free(r.timing.series);
     json_decref(r.worth);
+    json_decref(r.copies);
     if (r.e && r.engine.take_graph)
         r.g = NULL;
     gopt_engine_destroy(r.e);

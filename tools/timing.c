@@ -226,9 +226,4 @@ void timing_print(const tool *t, const timing *m, double n_samples)
     else if (m->n >= 10 && m->latency.cv > 0.1)
         tool_note((tool *)(uintptr_t)t, "a longer --warmup and --duration steady it; p99 tells what a user may wait",
                   "latency varies by %.0f%% (its deviation over its mean): the median hides that", 100 * m->latency.cv);
-    if (m->n > 1 && m->compute.median > 0 && m->h2d.median + m->d2h.median > m->compute.median)
-        tool_note(
-            (tool *)(uintptr_t)t,
-            "copy less (inputs in u8 or f16, only the outputs that are needed) or compute more a run (a larger batch)",
-            "copying to and from the device takes longer than computing");
 }

@@ -103,14 +103,27 @@ gopt_status(tool_fail)(tool *t, gopt_status status, const char *file, const char
     return status;
 }
 
-void tool_note(tool *t, const char *hint, const char *fmt, ...)
+static void tell(tool *t, gopt_severity severity, const char *hint, const char *fmt, va_list args)
 {
     char message[1024];
+    vsnprintf(message, sizeof message, fmt, args);
+    print_diag(t, &(gopt_diag){ .severity = severity, .node_index = -1, .message = message, .hint = hint });
+}
+
+void tool_note(tool *t, const char *hint, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    vsnprintf(message, sizeof message, fmt, args);
+    tell(t, GOPT_NOTE, hint, fmt, args);
     va_end(args);
-    print_diag(t, &(gopt_diag){ .severity = GOPT_NOTE, .node_index = -1, .message = message, .hint = hint });
+}
+
+void tool_warn(tool *t, const char *hint, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    tell(t, GOPT_WARNING, hint, fmt, args);
+    va_end(args);
 }
 
 gopt_status(tool_no_memory)(tool *t)

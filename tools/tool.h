@@ -123,6 +123,7 @@ bool parse_shape(const char *text, int *rank, int64_t *dims);
 gopt_status tool_fail(tool *t, gopt_status status, const char *file, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void tool_note(tool *t, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tool_warn(tool *t, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 gopt_status tool_no_memory(tool *t);
 /* Prints the context's diagnostics that were not printed yet. */
 void tool_flush(tool *t);
@@ -383,6 +384,13 @@ void precision_print(const tool *t, gopt_run_context *rc);
 json_t *tactics_json(gopt_run_context *rc);
 void timing_print(const tool *t, const timing *m, double samples);
 
+/* ---- copies.c ---- */
+
+/* What a run copied to and from a device, for --json and --html: bytes and rates, and where it took longer than computing
+ * a warning with what to change. NULL where nothing was copied. `rc` has run the graph. */
+json_t *copies_json(const gopt_graph *g, gopt_run_context *rc, const timing *m, size_t n_streams);
+void copies_warn(tool *t, const json_t *copies); /* `copies` may be NULL */
+
 /* ---- inspect_text.c: gopt inspect for people ---- */
 
 void inspect_print_head(const tool *t, const gopt_graph *g,
@@ -396,9 +404,9 @@ gopt_status inspect_print_weights(tool *t, gopt_graph *g);
 /* A model of the page, as it was loaded; a second one stands beside the first. */
 gopt_status page_begin(tool *t, const char *title, gopt_graph *g);
 void page_put(tool *t, const char *key, json_t *j); /* takes the reference over */
-/* What a run took; takes over what profile_write told. Not without --html. */
+/* What a run took; takes over what profile_write told. `copies` may be NULL. Not without --html. */
 json_t *page_run(tool *t, gopt_engine *e, gopt_run_context *rc, const timing *m, const gopt_engine_options *o,
-                 json_t *told);
+                 json_t *told, json_t *copies);
 gopt_status page_report(tool *t, gopt_graph *g, const gopt_report *report); /* the graph as it is at the end */
 gopt_status page_write(tool *t);
 

@@ -280,6 +280,22 @@ class Runs(Case):
         self.assertEqual("Placed elsewhere" in page.inner_text("#facts"), bool(reasons))
         self.assertEqual(self.errors, [])
 
+    def test_copies(self):
+        """Copies to and from a device that take longer than computing are told with what to change."""
+        if not any(line.startswith("opencl") and "missing" not in line and "no " not in line for line in self.gopt("devices").stdout.splitlines()):
+            self.skipTest("no OpenCL device")
+        x, y = (ox.value(name, [8, 64, 128, 128]) for name in "xy")
+        (self.dir / "relu.onnx").write_bytes(ox.model(ox.graph([ox.node("Relu", ["x"], ["y"])], [x], [y])))
+        for backend in ("opencl", "cpu"):
+            page = self.show(self.make("relu.onnx", "--backend", backend, "--iterations", "7", "--warmup", "0", command="run"))
+            self.assertEqual("copies" in self.data["models"][0]["run"], backend == "opencl")
+            page.click("[data-tab=facts]")
+            text = page.inner_text("#facts")
+            self.assertEqual("Copies to and from the device" in text, backend == "opencl")
+            for said in [self.facts["copies"]["warning"]] + self.facts["copies"]["advice"] if backend == "opencl" else []:
+                self.assertIn(said, text)
+            self.assertEqual(self.errors, [])
+
     def test_aten(self):
         """Operators of PyTorch that nothing here runs stand there with what to do about them."""
         (self.dir / "aten.onnx").write_bytes(ox.model(ox.graph([ox.node("nothing_like_it", ["x"], ["y"], "/head/odd", domain="org.pytorch.aten")],

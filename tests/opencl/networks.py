@@ -9,11 +9,13 @@ Cases:
   exports      the ATen exports of shared/models/aten: PyTorch's own answers
   archs        the same as `trained` for the architectures that weights.py makes ready; small ones alone unless
                GOPT_TEST_FULL is set
+  copies       runs are warned of where copies to and from the device take longer than computing, and others are not
   conformance  ONNX's own tests of the operators that the backend has kernels for; all of them where GOPT_TEST_FULL is set
 
 A case that lacks what it needs exits with 77 and says so.
 """
 import csv
+import json
 import math
 import os
 import pathlib
@@ -179,7 +181,53 @@ def conformance(program, root, tmp):
     print(last)
 
 
-CASES = {f.__name__: f for f in (trained, exports, archs, conformance)}
+def timed(program, tmp, text, *args):
+    """What --json says of copies in a timed run of that graph, and what stands on stderr."""
+    (tmp / "net.gir").write_text(text)
+    p = gopt(program, "run", tmp / "net.gir", "--iterations", 7, "--warmup", 0, "--json", tmp / "r.json", *args)
+    return json.loads((tmp / "r.json").read_text()), p.stderr
+
+
+def copies(program, root, tmp):
+    def check(ok, what):
+        if not ok:
+            sys.exit(f"{what}\n{json.dumps(r.get('copies'), indent=1)}\n{said}")
+
+    device, size = ("--backend", "opencl"), 8 * 64 * 128 * 128 * 4
+    relu = "graph (%x: f32[8,64,128,128]) {\n  %y = Relu %x\n  return %y as \"y\"\n}\n"
+    r, said = timed(program, tmp, relu, *device)
+    c = r["copies"]
+    check(c["h2d"]["bytes"] == c["d2h"]["bytes"] == size and c["h2d"]["copies"] == c["d2h"]["copies"] == 1,
+          "the copies of one Relu are its input and its output")
+    for way, ms in (("h2d", r["h2d_ms"]), ("d2h", r["d2h_ms"])):
+        check(abs(c[way]["gb_per_s"] * ms["median"] * 1e6 / size - 1) < 1e-6, f"the rate of {way} is bytes over time")
+    dominate = r["h2d_ms"]["median"] + r["d2h_ms"]["median"] > r["compute_ms"]["median"]
+    check(dominate, "one Relu over 32 MiB takes less time than copying them")
+    check("warning: copying takes longer than computing" in said and "GB/s" in said, "it is warned of")
+    advice = " ".join(c["advice"])
+    for what in ("input x, f32[8,64,128,128], is 32.0 MiB of the 32.0 MiB", "as u8", "8.0 MiB", "output y", "--streams 2"):
+        check(what in advice and what in said, f"the advice is specific: '{what}'")
+    check("a larger batch" not in advice, "32 MiB are no small copy")
+    r, said = timed(program, tmp, relu, *device, "--streams", 2)
+    check("--streams" not in " ".join(r["copies"]["advice"]), "what is done already is not advised")
+    # what is advised runs on the device: bytes in, normalized there, and a class alone comes back
+    r, said = timed(program, tmp, "graph (%x: u8[8,64,128,128]) {\n  %f = Cast %x { to = 1 }\n"
+                    "  %s = Sub %f, dense<f32[1], #a>\n  %n = Mul %s, dense<f32[1], #b>\n"
+                    "  %y = ArgMax %n { axis = 1 }\n  return %y as \"y\"\n}\n", *device, "--profile", tmp / "steps.csv")
+    c = r["copies"]
+    check(c["h2d"]["bytes"] == size // 4, "bytes are a quarter of floats")
+    check("as u8" not in " ".join(c["advice"]), "bytes are not advised where there are some")
+    with open(tmp / "steps.csv", newline="") as f:
+        check({s["backend"] for s in csv.DictReader(f)} == {"opencl"}, "all of it runs on the device")
+    products = "".join(f"  %p{i + 1} = MatMul %p{i}, dense<f32[512,512], #c{i}>\n" for i in range(6))
+    r, said = timed(program, tmp, f"graph (%p0: f32[512,512]) {{\n{products}  return %p6 as \"y\"\n}}\n", *device)
+    check(r["copies"]["warning"] is None and not r["copies"]["advice"] and "copying takes" not in said,
+          "products take longer than their copies")
+    r, said = timed(program, tmp, relu)
+    check("copies" not in r and "copying takes" not in said, "the cpu copies nothing")
+
+
+CASES = {f.__name__: f for f in (trained, exports, archs, copies, conformance)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in CASES:

@@ -10,6 +10,7 @@ class Facts {
     this.lint(j.lint);
     this.unsupported(j.unsupported || []);
     this.aten(j.aten || []);
+    if (m.run) this.copies(m.run.j.copies);
     if (m.run) this.placement(m.run);
     this.interface(m);
     this.passes(m);
@@ -51,6 +52,12 @@ class Facts {
     if (!list.length) return;
     this.section("Operators of PyTorch", "What an exporter left, and what became of it.", table(["operator", "place", "outcome", "what", "fix"], list.slice(0, 500).map(a =>
       [clip((a.operator || "") + (a.overload ? "." + a.overload : ""), 60), clip(a.node || "", 80), a.outcome || "", clip(a.what || "", 200), clip(a.fix || "", 200)])));
+  }
+
+  /* Where they take longer than computing. */
+  copies(c) {
+    if (!c || !c.warning) return;
+    this.section("Copies to and from the device", clip(c.warning, 600), c.advice.slice(0, 20).map(a => el("article", { class: "why k1" }, el("div", { class: "fix" }, clip(a, 600)))));
   }
 
   /* Steps that run elsewhere than was asked, and regions that no kernel took whole, by reason. */
