@@ -282,7 +282,8 @@ class Runs(Case):
 
     def test_copies(self):
         """Copies to and from a device that take longer than computing are told with what to change."""
-        if not any(line.startswith("opencl") and "missing" not in line and "no " not in line for line in self.gopt("devices").stdout.splitlines()):
+        listed = self.gopt("devices").stdout.partition("\nopencl")[2]
+        if not listed or "cannot be used" in listed:
             self.skipTest("no OpenCL device")
         x, y = (ox.value(name, [8, 64, 128, 128]) for name in "xy")
         (self.dir / "relu.onnx").write_bytes(ox.model(ox.graph([ox.node("Relu", ["x"], ["y"])], [x], [y])))
