@@ -56,6 +56,7 @@ typedef struct gopt_engine_options {
     /* Fused regions of these operators, "Conv+Add+Relu" as gopt_step_info.op says, are taken apart; "*": all. To see
      * what they are worth. */
     const char *unfuse;
+    bool plain; /* every value lies densely in row-major order, in no layout of a backend's own: to look at */
 } gopt_engine_options;
 
 /* What a backend would run by a kernel of its own: for gopt_optimize, which expands what it lacks.
@@ -147,6 +148,8 @@ typedef struct gopt_step_info {
     /* What runs: a node or a Fusion of the graph as it was compiled for these shapes; NULL of copies. Borrowed, until
      * the context's next run. */
     const gopt_node *node;
+    /* Why it is computed in floats, its results too, where the plan is of halves; NULL where nothing keeps it there. */
+    const char *fp32;
     double start_ms, whole_ms; /* of the last profiled run: since the run began, and with the steps that it holds */
 } gopt_step_info;
 

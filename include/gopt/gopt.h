@@ -9,6 +9,7 @@
 #include "gopt/pass.h"
 #include "gopt/plan.h"
 #include "gopt/plugin.h"
+#include "gopt/ranges.h"
 #include "gopt/report.h"
 #include "gopt/status.h"
 #include "gopt/tensor.h"

@@ -53,6 +53,7 @@ struct gi_step {
     uint64_t scratch;  /* bytes of workspace that run wants, of the arena */
     bool skips_unread; /* an out that no step reads may be without memory: its buffer has no host */
     double gflop;
+    const char *fp32; /* why it is computed in floats, where the plan is of halves; NULL: it is not, or need not be */
     uint64_t weight_bytes; /* packed weights that the step holds */
     bool packs;            /* it keeps no pointer to constants that it does not leave in `in`: their bytes may go */
     bool again; /* of the caller: other plans will be made of the same constants: packed ones can be shared */

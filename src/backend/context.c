@@ -376,6 +376,13 @@ bool gopt_run_context_buffer(gopt_run_context *rc, size_t i, gopt_buffer_info *o
     return false;
 }
 
+void gi_run_context_watch(gopt_run_context *rc, void (*seen)(void *user, const gi_value *v, const gopt_tensor *t),
+                          void *user)
+{
+    rc->run.seen = seen;
+    rc->run.seen_user = user;
+}
+
 void gopt_run_context_profile(gopt_run_context *rc, bool on)
 {
     rc->run.profile = on;

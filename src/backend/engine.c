@@ -235,21 +235,45 @@ static void count_placement(const gi_plan *p, placement *c)
     }
 }
 
-/* One line on what was placed elsewhere than asked. */
+/* Of branches too. */
+static void count_fp32(const gi_plan *p, gi_str *what, size_t *n)
+{
+    enum { MOST_NAMED = 4 };
+    for (size_t i = 0; i < p->steps.n; i++) {
+        const gopt_step_info *info = &p->steps.p[i].info;
+        if (info->fp32 && (*n)++ < MOST_NAMED)
+            gi_str_addf(what, "%s%s: %s", *n > 1 ? "; " : "", info->n_origins ? info->origins[0] : info->name,
+                        info->fp32);
+        for (int k = 1; k >= 0; k--)
+            if (p->steps.p[i].branch[k])
+                count_fp32(p->steps.p[i].branch[k], what, n);
+    }
+    if (!p->outer && *n > MOST_NAMED)
+        gi_str_addf(what, "; and %zu more", *n - MOST_NAMED);
+}
+
+/* One line on what was placed elsewhere than asked, and one on what stayed in fp32. */
 static gopt_status tell_placement(struct gopt_engine *e, const gi_plan *p)
 {
+    const gi_place at = { .file = e->graph->file };
     if (e->told || !e->backend[1])
         return GOPT_OK;
     e->told = true;
     placement c = { 0 };
+    gi_str what;
+    size_t n = 0;
     gi_arena *a = gi_arena_create(e->cx);
     GI_NEED(a);
     gi_str_init(&c.what, a);
+    gi_str_init(&what, a);
     gi_smap_init(&c.seen, a);
     count_placement(p, &c);
     if (c.here)
-        gi_note(e->cx, &(gi_place){ .file = e->graph->file }, NULL, "%s runs %zu steps, the cpu the other %zu: %s",
-                e->backend[1]->name, c.there, c.here, c.what.p ? c.what.p : "");
+        gi_note(e->cx, &at, NULL, "%s runs %zu steps, the cpu the other %zu: %s", e->backend[1]->name, c.there, c.here,
+                c.what.p ? c.what.p : "");
+    count_fp32(p, &what, &n);
+    if (n)
+        gi_note(e->cx, &at, NULL, "%zu layer%s in fp32: %s", n, n == 1 ? " stays" : "s stay", what.p ? what.p : "");
     gi_arena_destroy(a);
     return GOPT_OK;
 }

@@ -85,6 +85,10 @@ bool gi_special_fits(const gi_special *s, const gopt_tensor *const *inputs, size
 /* The engine's copy of a weight on its device, uploaded when first asked for. Under the lock. */
 gopt_status gi_engine_device_const(struct gopt_engine *e, gi_blob *b, void **mem);
 
+/* Has `seen` called with the results of each step of a run, in host memory (frame.h); NULL: no more. */
+void gi_run_context_watch(gopt_run_context *rc, void (*seen)(void *user, const gi_value *v, const gopt_tensor *t),
+                          void *user);
+
 /* Checks dtype, rank and fixed dims of input i (check.c). */
 gopt_status gi_check_input(gopt_ctx *cx, const gopt_graph *g, size_t i, const gopt_tensor *t);
 

@@ -420,6 +420,13 @@ static gopt_status run_profiled(gi_frame *f, gi_plan_step *s, gi_step_state *st)
     return status;
 }
 
+static void show(gi_frame *f, const gi_plan_step *s)
+{
+    for (uint32_t k = 0; s->node && k < s->n_out; k++)
+        if (!f->p->slots.p[s->out[k]].on_device)
+            f->run->seen(f->run->seen_user, f->p->slots.p[s->out[k]].value, gi_frame_get(f, s->out[k]));
+}
+
 gopt_status gi_frame_run(gi_frame *f)
 {
     clear(f);
@@ -432,6 +439,8 @@ gopt_status gi_frame_run(gi_frame *f)
             continue;
         }
         GI_TRY(f->run->profile ? run_profiled(f, s, &f->steps[i]) : run_step(f, s, &f->steps[i]));
+        if (f->run->seen)
+            show(f, s);
         for (uint32_t k = 0; k < s->n_release; k++) {
             gi_slot_state *dead = &f->slots[s->release[k]];
             gopt_tensor_unref(dead->owned);

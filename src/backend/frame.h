@@ -34,6 +34,9 @@ typedef struct gi_run_state {
     double began;         /* when the run began, by gi_now's clock */
     double profiled_ms;   /* of all steps of this run that ended */
     gopt_run_times times; /* h2d and d2h of the run so far */
+    /* Optional (NULL): called with each result of a step that lies in host memory, when the step has run. */
+    void (*seen)(void *user, const gi_value *v, const gopt_tensor *t);
+    void *seen_user;
 } gi_run_state;
 
 typedef struct gi_frame {

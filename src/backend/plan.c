@@ -281,7 +281,7 @@ static gopt_status open_backends(builder *b, const gi_placed *placed, size_t n)
 {
     gi_plan *p = b->p;
     for (int d = 0; d < 2; d++) {
-        if (!p->e->backend[d] || !p->e->backend[d]->plan_open)
+        if (!p->e->backend[d] || !p->e->backend[d]->plan_open || p->e->options.plain)
             continue;
         gi_node **nodes = GI_NEW_ARRAY(b->scratch, gi_node *, n + 1);
         GI_NEED(nodes);

@@ -69,6 +69,7 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
     if (s->kind == GI_STEP_COMPILED) {
         info->tactic = s->s.tactic ? s->s.tactic : "compiled";
         info->gflop = s->s.gflop;
+        info->fp32 = s->s.fp32;
         info->tactics = s->s.tactics;
         info->n_tactics = s->s.n_tactics;
         gopt_tactic_info *timed;

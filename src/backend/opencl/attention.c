@@ -239,6 +239,28 @@ static gopt_status read_between(gi_cl_build *b, attention *t, bool *ok)
     return GOPT_OK;
 }
 
+/* Must an operand of floats, which lies within `source`, be read as it is? Then the tensor cores do not take the region. */
+static gopt_status stays_in_floats(gi_cl_build *b, const gi_value *v, const gi_value *source, bool *does)
+{
+    const gi_blob *blob = gi_cl_floats(v);
+    gi_halving halving = { 0 };
+    *does = !b->dry && b->s->fp32;
+    if (!*does)
+        GI_TRY(gi_cl_reads_fp32(b, v, does));
+    if (!*does && source != v)
+        GI_TRY(gi_cl_reads_fp32(b, source, does));
+    if (*does || !blob || b->dry)
+        return GOPT_OK;
+    for (int64_t i = 0; i < gi_blob_elements(blob); i++) {
+        float x;
+        memcpy(&x, (const char *)blob->data + (size_t)i * sizeof x, sizeof x);
+        (void)gi_halve(&halving, x);
+    }
+    GI_TRY(gi_halving_misfit(&halving, v, b->arena, &b->s->fp32));
+    *does = b->s->fp32 != NULL;
+    return GOPT_OK;
+}
+
 /* Where an operand lies: `rows` and `elements` are dims that the product sees. */
 static gopt_status place_operand(gi_cl_build *b, attention *t, const gi_attention_operand *from, bool turned,
                                  operand *o)
@@ -248,7 +270,10 @@ static gopt_status place_operand(gi_cl_build *b, attention *t, const gi_attentio
     int64_t strides[GOPT_MAX_RANK], at = 0;
     if (!look_through(b, from->source, 0, &source, &view, &at))
         return GOPT_INTERNAL;
-    if (!view.half && b->d->mma && b->d->half) {
+    bool in_floats = false;
+    if (!view.half && b->d->mma && b->d->half)
+        GI_TRY(stays_in_floats(b, from->source, source, &in_floats));
+    if (!view.half && b->d->mma && b->d->half && !in_floats) {
         gi_cl_view_of(b, from->source, &view); /* of the host: tensor cores want halves */
         view = gi_cl_view_dense(view.rank, view.dims, true);
         GI_TRY(gi_cl_convert(b, from->source, &view, &o->ref));
@@ -375,7 +400,7 @@ static bool in_chunks(const operand *o)
 
 static bool takes_mma(const gi_cl_build *b, const attention *t)
 {
-    return b->d->mma && t->q.half && t->k.half && t->v.half && in_chunks(&t->q) && in_chunks(&t->k) &&
+    return b->d->mma && !b->s->fp32 && t->q.half && t->k.half && t->v.half && in_chunks(&t->q) && in_chunks(&t->k) &&
            in_chunks(&t->v) && in_chunks(&t->y) && t->a.d % CHUNK == 0 && t->a.dv % CHUNK == 0 &&
            t->a.d <= MOST_D_MMA && t->a.dv <= MOST_D_MMA;
 }

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "backend/backend.h"
+#include "backend/fp32.h"
 #include "ops/window.h"
 
 /* Commands that follow each other, beside those of others: what a run context has, and the device where plans are
@@ -230,7 +231,10 @@ uint64_t gi_cl_value_bytes(gi_device *d, void *plan, const gi_value *v);
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out);
 gi_cl_view gi_cl_view_dense(int rank, const int64_t *dims, bool half);
 gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple); /* halves, channels last */
-bool gi_cl_same_place(const gi_cl_view *a, const gi_cl_view *b);             /* one index serves both */
+/* Does v stay in floats, so that the step that reads it must not convert it to halves? Then the step stays in fp32, and
+ * says so. */
+gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does);
+bool gi_cl_same_place(const gi_cl_view *a, const gi_cl_view *b); /* one index serves both */
 /* Writes the place of logical element `i` (row-major) of a view. */
 void gi_cl_write_place(gi_str *s, const gi_cl_view *v);
 /* Copies v into another layout: for kernels that take no other. */

@@ -164,12 +164,15 @@ gopt_status gi_cl_depthwise(gi_cl_build *b, const gi_node *main, const gi_node *
     gi_cl_epilogue e;
     gi_cl_view y;
     int64_t strides[3], dims[GOPT_MAX_RANK];
-    bool ok;
+    bool ok, in_floats;
     *took = false;
     if (main->op != OP_Conv || !read_conv(b, main, &p) || !gi_cl_view_of(b, stored, &y) ||
         !gi_type_static_dims(main->out[0]->type, dims) || y.rank != main->out[0]->type->rank ||
         memcmp(dims, y.dims, (size_t)y.rank * sizeof *dims) != 0 || !result_strides(&y, strides) ||
         p.in.room > INT32_MAX || y.room > INT32_MAX)
+        return GOPT_OK;
+    GI_TRY(gi_cl_reads_fp32(b, p.x, &in_floats));
+    if (in_floats)
         return GOPT_OK;
     GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, 1, &e, &ok));
     if (!ok || (e.residual && strides[2] != 1))

@@ -1,8 +1,8 @@
 /* Convolutions and products with constant weights in halves, sums in floats, and what is fused behind them.
  *
  * One description serves all: pixels by channels over the taps of a window (tile.cl). On NVIDIA's tensor cores mma.cl
- * computes it, elsewhere tile.cl; one filter a channel is depthwise.c's. Weights are packed when the step is compiled; one
- * that is too large for a half keeps the node in floats. */
+ * computes it, elsewhere tile.cl; one filter a channel is depthwise.c's. Weights are packed when the step is compiled;
+ * where halves do not hold them, the node stays in floats. */
 #include <math.h>
 
 #include "backend/opencl/mma.h"
@@ -143,7 +143,7 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
     uint16_t *to = gi_alloc(b->d->cx, bytes);
     float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
     gopt_status st = to && bs && from ? GOPT_OK : GOPT_NO_MEMORY;
-    float most = 0;
+    gi_halving halving = { 0 };
     if (st == GOPT_OK) {
         memset(to, 0, bytes);
         memset(bs, 0, (size_t)rows * sizeof(float));
@@ -155,18 +155,19 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
                 for (int64_t t = 0; t < taps; t++) {
                     const float v = p->alpha * from[p->w_rows ? (o * own + c) * taps + t : c * p->n + o];
                     const int64_t at = t % cols + p->shift;
-                    most = fabsf(v) > most || v != v ? fabsf(v) : most;
                     if (p->pairs)
-                        to[o * row + (t / cols * p->kw + at / 2) * CHUNK + at % 2 * (CHUNK / 2) + c] = gi_f32_to_f16(v);
+                        to[o * row + (t / cols * p->kw + at / 2) * CHUNK + at % 2 * (CHUNK / 2) + c] =
+                            gi_halve(&halving, v);
                     else
-                        to[o * row + t * channels + c] = gi_f32_to_f16(v);
+                        to[o * row + t * channels + c] = gi_halve(&halving, v);
                 }
         for (int64_t o = 0; bb && o < p->n; o++) {
             float v;
             memcpy(&v, (const char *)bb->data + (size_t)o * sizeof v, sizeof v);
             bs[o] = p->beta * v;
         }
-        *fits = most <= 65504.0f;
+        st = gi_halving_misfit(&halving, p->w, b->arena, &b->s->fp32);
+        *fits = st == GOPT_OK && !b->s->fp32;
         if (*fits)
             st = gi_cl_own_packed(b, to, bytes, 2, how, wb, w);
         if (*fits && st == GOPT_OK)
@@ -252,12 +253,15 @@ gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const
     gi_cl_epilogue e;
     gi_cl_view y;
     int64_t strides[3], dims[GOPT_MAX_RANK];
-    bool ok = true;
+    bool ok = true, in_floats;
     *took = false;
     if (!(main->op == OP_Conv ? read_conv(b, main, &p) : read_product(b, main, &p)) || !gi_cl_view_of(b, stored, &y) ||
         !gi_type_static_dims(main->out[0]->type, dims) || y.rank != main->out[0]->type->rank ||
         memcmp(dims, y.dims, (size_t)y.rank * sizeof *dims) != 0 || !result_strides(&p, &y, strides) ||
         p.m > INT32_MAX / 2 || p.in.room > INT32_MAX || y.room > INT32_MAX)
+        return GOPT_OK;
+    GI_TRY(gi_cl_reads_fp32(b, p.x, &in_floats));
+    if (in_floats)
         return GOPT_OK;
     GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, p.axis, &e, &ok));
     if (!ok || (e.residual && (strides[2] != 1 || (!y.channels_last && p.n % CHUNK))))
@@ -266,10 +270,8 @@ gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const
         as_pairs(b, &p);
     gi_cl_ref x, w, bias, out;
     GI_TRY(pack(b, &p, &w, &bias, &ok));
-    if (!ok) {
-        (void)gi_cl_decline(b, "a weight of %s is too large for fp16", main->op_name);
+    if (!ok)
         return GOPT_OK;
-    }
     GI_TRY(gi_cl_convert(b, p.x, &p.in, &x));
     GI_TRY(gi_cl_find(b, stored, &out));
     *took = true;

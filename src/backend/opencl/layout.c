@@ -1,6 +1,7 @@
 /* Layouts: which values of a plan in fp16 are kept as halves, and which of them with channels last.
  *
- * What stays within the plan's nodes is halved; what the host reads or writes keeps its type and lies densely.
+ * What stays within the plan's nodes is halved, but for what is marked as staying in fp32 (fp32.h); that, and what the
+ * host reads or writes, keeps its type and lies densely.
  * Convolutions write channels last, and so do the nodes that go on with such images, until one (a Reshape, a product)
  * sees elements in their row-major order. A tactic asks for views and reads any of them. */
 #include <inttypes.h>
@@ -51,6 +52,18 @@ bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
     *out = v == b->inner ? gi_cl_view_dense(v->type->rank, dims, false) /* scratch holds floats */
                          : view_in(b->dry ? NULL : b->s->plan, v, v->type->rank, dims);
     return true;
+}
+
+gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does)
+{
+    char label[16];
+    const char *what = !b->dry && b->s->plan ? gi_fp32_value(v) : NULL;
+    *does = what != NULL;
+    if (what && !b->s->fp32) {
+        b->s->fp32 = gi_arena_printf(b->arena, "it reads %s, which %s", gi_value_label(v, label, sizeof label), what);
+        GI_NEED(b->s->fp32);
+    }
+    return GOPT_OK;
 }
 
 bool gi_cl_same_place(const gi_cl_view *a, const gi_cl_view *b)
@@ -278,7 +291,7 @@ static gopt_status decide(gi_cl_plan *p, gi_node *n)
         const gi_value *v = n->out[i];
         int64_t dims[GOPT_MAX_RANK];
         if (!v->type || v->type->kind != GOPT_TENSOR || v->type->dtype != GOPT_F32 ||
-            !gi_type_static_dims(v->type, dims) || !stays(p, v))
+            !gi_type_static_dims(v->type, dims) || !stays(p, v) || gi_fp32_value(v))
             continue;
         /* moves write no zeros past the last channel */
         const bool last =

@@ -105,7 +105,7 @@ static gopt_status take_half(gi_cl_build *b, const gi_node *main, const gi_node 
                              const gi_value *result, const gi_value *stored, bool *took)
 {
     *took = false;
-    if (b->dry || !b->s->plan || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
+    if (b->dry || !b->s->plan || b->s->fp32 || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
         return GOPT_OK;
     GI_TRY(gi_cl_depthwise(b, main, rest, n_rest, result, stored, took));
     return *took ? GOPT_OK : gi_cl_half(b, main, rest, n_rest, result, stored, took);
@@ -239,6 +239,8 @@ static gopt_status compile_step(gi_cl *d, gi_step *s, gi_cl_step *c, gi_arena *a
         GI_TRY(take_view(&b, s->node));
         took = true;
     } else {
+        if (s->plan)
+            GI_TRY(gi_fp32_step(s->node, a, &s->fp32));
         GI_TRY(take(&b, s->node, &took));
     }
     if (!took)

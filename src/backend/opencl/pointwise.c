@@ -628,7 +628,7 @@ static bool lies_like_result(tail *t, const gi_value *v, gi_cl_view *view)
         memcmp(view->dims, out->dims, (size_t)out->rank * sizeof *out->dims) != 0)
         return false;
     *view = *out;
-    view->half = true;
+    view->half = !gi_fp32_value(v);
     t->turned[t->e->n_refs] = v;
     return true;
 }
@@ -731,10 +731,11 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     for (size_t i = 0; i < GI_COUNT(all); i++)
         GI_NEED(!all[i]->failed);
     gi_cl_view turned = *out;
-    turned.half = true;
     for (uint32_t i = 0; i < e->n_refs; i++)
-        if (t.turned[i])
+        if (t.turned[i]) {
+            turned.half = !gi_fp32_value(t.turned[i]);
             GI_TRY(gi_cl_convert(b, t.turned[i], &turned, &e->refs[i]));
+        }
     e->source = s.p;
     return GOPT_OK;
 }
