@@ -1,6 +1,7 @@
 /* Where a model's inputs come from, and where its outputs go. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tool.h"
@@ -212,21 +213,48 @@ static gopt_status from_flag(job *j, const char *text)
     return unknown_input(j, text);
 }
 
+static const char *const kinds[] = { "npy", "npz", "pb", "json", "bin", "png", "jpg", "jpeg", "ppm", "pgm" };
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+
+bool is_tensor_file(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    for (size_t k = 0; dot && k < N_KINDS; k++)
+        if (!strcasecmp(dot + 1, kinds[k]))
+            return true;
+    return false;
+}
+
+/* The file for input i in a folder; the last place looked at where there is none. Freed by the caller. */
+static char *file_in(const char *dir, const char *stem, size_t i, bool *found)
+{
+    char *path = NULL;
+    *found = false;
+    for (size_t k = 0; !*found && k <= N_KINDS; k++) {
+        free(path);
+        path = k < N_KINDS ? text_of("%s/%s.%s", dir, stem, kinds[k]) : text_of("%s/input_%zu.pb", dir, i);
+        *found = path && !access(path, R_OK);
+    }
+    return path;
+}
+
+bool is_sample_folder(const gopt_graph *g, const char *dir)
+{
+    char *stem = gopt_graph_input_count(g) ? mangle(gopt_graph_input_name(g, 0)) : NULL;
+    bool found = false;
+    free(stem ? file_in(dir, stem, 0, &found) : NULL);
+    free(stem);
+    return found;
+}
+
 /* --inputs DIR: NAME.npy and so on, or input_N.pb. */
 static gopt_status from_folder(job *j, const char *dir)
 {
-    static const char *const kinds[] = { "npy", "npz", "pb", "json", "bin", "png", "jpg", "jpeg", "ppm", "pgm" };
     if (access(dir, R_OK | X_OK))
         return tool_fail(j->t, GOPT_BAD_INPUT, dir, NULL, "cannot be read");
     for (size_t i = 0; i < j->n; i++) {
-        char *stem = mangle(j->w[i].name), *path = NULL;
         bool found = false;
-        for (size_t k = 0; stem && !found && k <= sizeof kinds / sizeof kinds[0]; k++) {
-            free(path);
-            path = k < sizeof kinds / sizeof kinds[0] ? text_of("%s/%s.%s", dir, stem, kinds[k])
-                                                      : text_of("%s/input_%zu.pb", dir, i);
-            found = path && !access(path, R_OK);
-        }
+        char *stem = mangle(j->w[i].name), *path = stem ? file_in(dir, stem, i, &found) : NULL;
         gopt_status s = !stem || !path ? tool_no_memory(j->t)
                         : found        ? load_into(j, i, path)
                                        : tool_fail(j->t, GOPT_BAD_INPUT, dir, NULL,
@@ -314,11 +342,6 @@ static gopt_status make_random(job *j, size_t i)
 static gopt_status make_all(job *j, const char *test_data)
 {
     tool *t = j->t;
-    for (size_t i = 0; i < j->n; i++) {
-        j->w[i].value = gopt_graph_get_input(j->g, i);
-        j->w[i].name = gopt_graph_input_name(j->g, i);
-        gopt_value_type_text(j->w[i].value, j->w[i].type, sizeof j->w[i].type);
-    }
     if (test_data)
         TRY(from_test_data(j, test_data));
     if (t->o.inputs_dir)
@@ -337,21 +360,62 @@ static gopt_status make_all(job *j, const char *test_data)
     return GOPT_OK;
 }
 
+static gopt_status begin(job *j)
+{
+    j->n = gopt_graph_input_count(j->g);
+    j->w = calloc(j->n + 1, sizeof *j->w);
+    j->in = calloc(j->n + 1, sizeof *j->in);
+    if (!j->w || !j->in)
+        return tool_no_memory(j->t);
+    for (size_t i = 0; i < j->n; i++) {
+        j->w[i].value = gopt_graph_get_input(j->g, i);
+        j->w[i].name = gopt_graph_input_name(j->g, i);
+        gopt_value_type_text(j->w[i].value, j->w[i].type, sizeof j->w[i].type);
+    }
+    return GOPT_OK;
+}
+
+static gopt_status end(job *j, gopt_status s, gopt_tensor ***in, size_t *n)
+{
+    free(j->w);
+    if (s != GOPT_OK) {
+        tensors_free(j->in, j->n);
+        j->in = NULL;
+        j->n = 0;
+    }
+    *in = j->in;
+    *n = j->n;
+    return s;
+}
+
 gopt_status inputs_make(tool *t, gopt_graph *g, const char *test_data, gopt_tensor ***in, size_t *n)
 {
-    job j = { .t = t, .g = g, .n = gopt_graph_input_count(g) };
-    j.w = calloc(j.n + 1, sizeof *j.w);
-    j.in = calloc(j.n + 1, sizeof *j.in);
-    gopt_status s = j.w && j.in ? make_all(&j, test_data) : tool_no_memory(t);
-    free(j.w);
-    if (s != GOPT_OK) {
-        tensors_free(j.in, j.n);
-        j.in = NULL;
-        j.n = 0;
-    }
-    *in = j.in;
-    *n = j.n;
-    return s;
+    job j = { .t = t, .g = g };
+    gopt_status s = begin(&j);
+    if (s == GOPT_OK)
+        s = make_all(&j, test_data);
+    return end(&j, s, in, n);
+}
+
+static gopt_status from_file(job *j, const char *path)
+{
+    if (j->n != 1 && !ends_with(path, ".npz"))
+        return tool_fail(j->t, GOPT_BAD_INPUT, path,
+                         "give a .npz that holds all of them, or a folder with a file for each",
+                         "is one tensor, and the model has %zu inputs", j->n);
+    for (size_t i = 0; i < j->n; i++)
+        TRY(load_into(j, i, path));
+    return GOPT_OK;
+}
+
+gopt_status inputs_sample(tool *t, gopt_graph *g, const char *path, gopt_tensor ***in, size_t *n)
+{
+    struct stat st;
+    job j = { .t = t, .g = g };
+    gopt_status s = begin(&j);
+    if (s == GOPT_OK)
+        s = !stat(path, &st) && S_ISDIR(st.st_mode) ? from_folder(&j, path) : from_file(&j, path);
+    return end(&j, s, in, n);
 }
 
 void tensors_free(gopt_tensor **p, size_t n)

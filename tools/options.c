@@ -105,6 +105,13 @@ static const option_row rows[] = {
       "what to compute in (default fp32): fp32; fp16, all of it in halves (opencl); bf16, products (cpu); best, "
       "whatever is fastest",
       G_RUN, C_R, TEXT, F(precision) },
+    { "calibrate", 0, "PATH",
+      "with fp16: see in fp32 what values reach on these samples (a .npz, a folder as for --inputs, or a folder of "
+      "many of "
+      "either; none: the inputs of the run), and keep in fp32 what halves cannot hold",
+      G_RUN, C_R, OPTTEXT, F(calibrate) },
+    { "keep-fp32", 0, "NAME,NAME", "with fp16: keep these nodes in fp32, by the model's names, with * and ?", G_RUN,
+      C_R, TEXT, F(keep_fp32) },
     { "isa", 0, "NAME", "use no instructions beyond sse2, avx2 or avx512", G_RUN, C_R, TEXT, F(isa) },
     { "tactics", 0, "NAME:VARIANT,NAME", "take these wherever they take a step; --profile lists what there is", G_RUN,
       C_R, TEXT, F(tactics) },
@@ -462,6 +469,12 @@ static gopt_status check_args(tool *t)
     }
     if (o->args.n < t->cmd->min_args)
         return no_model(t);
+    if (o->args.n > t->cmd->max_args && o->calibrate && !*o->calibrate) {
+        char hint[256];
+        snprintf(hint, sizeof hint, "write --calibrate=%.200s", o->args.p[t->cmd->max_args]);
+        return tool_fail(t, GOPT_USAGE, NULL, hint, "gopt %s takes %s, found also '%s'", t->cmd->name, t->cmd->args,
+                         o->args.p[t->cmd->max_args]);
+    }
     if (o->args.n > t->cmd->max_args)
         return tool_fail(t, GOPT_USAGE, NULL, NULL, "gopt %s takes %s, found also '%s'", t->cmd->name,
                          t->cmd->max_args ? t->cmd->args : "no argument", o->args.p[t->cmd->max_args]);

@@ -28,6 +28,8 @@ static gopt_status refuse_building(tool *t)
                 { o->tune, "tune" },
                 { o->timing_cache != NULL, "timing-cache" },
                 { o->tactics != NULL, "tactics" },
+                { o->calibrate != NULL, "calibrate" },
+                { o->keep_fp32 != NULL, "keep-fp32" },
                 { o->workspace != 0, "workspace" },
                 { o->shapes.n != 0, "shape" },
                 { o->dims.n != 0, "dim" },

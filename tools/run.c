@@ -22,6 +22,7 @@ typedef struct running {
     size_t n_in;
     double samples;         /* a run: the first input's first size */
     json_t *worth, *copies; /* copies: NULL where there were none to and from a device */
+    size_t samples_seen;    /* of --calibrate */
     timing timing;
     bool timed;
 } running;
@@ -322,6 +323,9 @@ static gopt_status write_json(running *r)
     if (r->worth)
         json_object_set(j, "worth", r->worth);
     json_object_set_new(j, "tactics", tactics_json(r->rc[0]));
+    json_object_set_new(j, "kept_fp32", fp16_json(r->rc[0]));
+    if (r->t->o.calibrate)
+        json_object_set_new(j, "calibration_samples", json_integer((json_int_t)r->samples_seen));
     return tool_write_json(t, t->o.json, j);
 }
 
@@ -359,6 +363,7 @@ static gopt_status check_options(tool *t)
     if (o->plan && !gopt_is_plan(o->plan) && holds_something(o->plan))
         return tool_fail(t, GOPT_USAGE, o->plan, "name another file, or remove it first",
                          "this is there already and is no plan: --plan does not overwrite it");
+    TRY(fp16_check(t));
     return tool_check_remarks(t);
 }
 
@@ -379,9 +384,11 @@ static gopt_status from_model(running *r)
         return tool_fail(t, GOPT_USAGE, tool_model(t), "gopt optimize MODEL --verify, or gopt compare MODEL",
                          "gopt run --verify checks a plan, and this is a model");
     TRY(tool_check_supported(t, r->g, tool_model(t)));
+    TRY(fp16_check_names(t, r->g));
     TRY(inputs_make(t, r->g, t->o.test_data, &r->in, &r->n_in));
     TRY(page_begin(t, tool_model(t), r->g));
     TRY(optimize_for(r));
+    TRY(fp16_keep(t, r->g, &r->engine, r->in, &r->samples_seen));
     return build(r);
 }
 
@@ -419,6 +426,10 @@ static gopt_status run_steps(running *r)
     if (t->o.verify)
         TRY(plan_check(t, r->plan, r->e));
     precision_print(t, r->rc[0]);
+    if (t->o.remarks)
+        fp16_print_remarks(t, r->rc[0]);
+    if (!t->o.calibrate)
+        fp16_check_outputs(t, r->e, r->rc[0], r->in, r->n_in);
     gopt_status s = use_outputs(r);
     if (s != GOPT_OK && s != GOPT_DIFFERENT)
         return s;

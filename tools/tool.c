@@ -104,6 +104,8 @@ gopt_status(tool_fail)(tool *t, gopt_status status, const char *file, const char
 }
 
 static void tell(tool *t, gopt_severity severity, const char *hint, const char *fmt, va_list args)
+    __attribute__((format(printf, 4, 0)));
+static void tell(tool *t, gopt_severity severity, const char *hint, const char *fmt, va_list args)
 {
     char message[1024];
     vsnprintf(message, sizeof message, fmt, args);

@@ -65,6 +65,7 @@ typedef struct options {
     bool dot_full, dot_flat;
     /* running */
     const char *backend, *precision, *isa, *tactics, *timing_cache, *dump_kernels;
+    const char *keep_fp32, *calibrate; /* calibrate: "" where it is to be the inputs of the run */
     bool tune, worth;
     uint64_t workspace;
     strings inputs;
@@ -236,6 +237,10 @@ json_t *json_remarks(tool *t, const gopt_report_summary *r);
 /* One tensor a graph input, each a reference: from --input, --inputs and --test-data (folder, may be NULL),
  * else random. Fixes the graph's free symbols to what was given, the rest to 1. */
 gopt_status inputs_make(tool *t, gopt_graph *g, const char *test_data, gopt_tensor ***in, size_t *n);
+/* The same of a file or folder alone, which gives all of them. */
+gopt_status inputs_sample(tool *t, gopt_graph *g, const char *path, gopt_tensor ***in, size_t *n);
+bool is_tensor_file(const char *path);                       /* by its name */
+bool is_sample_folder(const gopt_graph *g, const char *dir); /* does it hold one for the first input? */
 void tensors_free(gopt_tensor **p, size_t n);
 
 gopt_status npy_load(tool *t, const char *path, const uint8_t *p, size_t n, gopt_tensor **out);
@@ -256,6 +261,19 @@ gopt_status outputs_save(tool *t, const gopt_graph *g, const gopt_tensor *const 
  * those called a mask 1, those called a type 0 or 1, booleans fair. The generator is splitmix64, seeded with
  * the seed and the input's position, so the values are the same everywhere. */
 void random_fill(gopt_tensor *x, const char *name, uint64_t seed, size_t position);
+
+/* ---- fp16.c: what stays in fp32 ---- */
+
+gopt_status fp16_check(tool *t); /* do --calibrate and --keep-fp32 fit the other options? */
+/* Does every name of --keep-fp32 stand for a node of the model? */
+gopt_status fp16_check_names(tool *t, const gopt_graph *g);
+/* Marks in the optimized graph what --keep-fp32 names and what --calibrate finds; `in`: the inputs of the run. */
+gopt_status fp16_keep(tool *t, gopt_graph *g, const gopt_engine_options *o, gopt_tensor *const *in, size_t *samples);
+/* As remarks, and as JSON: the steps that stayed in fp32, each with its reason. */
+void fp16_print_remarks(tool *t, gopt_run_context *rc);
+json_t *fp16_json(gopt_run_context *rc);
+/* Warns of outputs that hold infinities or NaN where no input does. */
+void fp16_check_outputs(tool *t, gopt_engine *e, gopt_run_context *rc, gopt_tensor *const *in, size_t n_in);
 
 /* ---- judge.c ---- */
 

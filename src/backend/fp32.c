@@ -87,8 +87,7 @@ gopt_status gopt_node_keep_fp32(gopt_node *n, const char *why)
     return put(n->block->graph->arena, &n->meta, &n->n_meta, key, why) ? GOPT_OK : GOPT_NO_MEMORY;
 }
 
-/* Why a node was marked: itself, or one that it holds. */
-static const char *marked_node(const gi_node *n)
+const char *gi_fp32_node(const gi_node *n)
 {
     const char *why = find(n->meta, n->n_meta, key);
     const gi_block *body = n->op == OP_Fusion ? gi_fusion_block(n) : NULL;
@@ -118,7 +117,7 @@ const char *gi_fp32_value(const gi_value *v)
     const size_t prefix = sizeof key;
     if (n) {
         const char *does = marked_result(v);
-        return does ? does : marked_node(n) ? "stays in fp32" : NULL;
+        return does ? does : gi_fp32_node(n) ? "stays in fp32" : NULL;
     }
     if (v->kind != GI_DEF_PARAM || !v->name)
         return NULL;
@@ -128,24 +127,6 @@ const char *gi_fp32_value(const gi_value *v)
             !strcmp(g->meta[2 * i] + prefix, v->name))
             return g->meta[2 * i + 1];
     return NULL;
-}
-
-gopt_status gi_fp32_step(const gi_node *n, gi_arena *a, const char **why)
-{
-    char label[16];
-    *why = NULL;
-    for (uint32_t i = 0; i < n->n_out && !*why; i++) {
-        const char *does = marked_result(n->out[i]);
-        if (!does)
-            continue;
-        *why = n->n_out == 1
-                   ? gi_arena_printf(a, "its result %s", does)
-                   : gi_arena_printf(a, "its result %s %s", gi_value_label(n->out[i], label, sizeof label), does);
-        GI_NEED(*why);
-    }
-    if (!*why)
-        *why = marked_node(n);
-    return GOPT_OK;
 }
 
 /* ---- weights ---- */

@@ -12,8 +12,8 @@ bool gi_fp32_mark(gi_value *v, const char *does);
 /* What value v does that keeps it in floats, or "stays in fp32" of a result of a marked node; NULL: nothing. For values of
  * plans: v is none inside of a fusion. */
 const char *gi_fp32_value(const gi_value *v);
-/* Why the step of this node (a Fusion whole) stays in fp32. *why is NULL where nothing says so; of arena a. */
-gopt_status gi_fp32_step(const gi_node *n, gi_arena *a, const char **why);
+/* Why a node, or one that a Fusion holds, was marked; NULL: it was not. */
+const char *gi_fp32_node(const gi_node *n);
 
 /* Weights on their way to halves. */
 typedef struct gi_halving {

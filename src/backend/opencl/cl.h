@@ -81,7 +81,7 @@ typedef struct gi_cl_view {
 /* The layouts of a plan's values: made before its steps are compiled. */
 typedef struct gi_cl_plan {
     gi_arena *arena;
-    gi_map halves; /* value id + 1 → 1: dense, 2: channels last */
+    gi_map halves; /* value id + 1 → 1: dense, 2: channels last; 3: floats, as it is marked */
     gi_map nodes;  /* node id + 1: the plan's nodes */
 } gi_cl_plan;
 
@@ -231,6 +231,9 @@ uint64_t gi_cl_value_bytes(gi_device *d, void *plan, const gi_value *v);
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out);
 gi_cl_view gi_cl_view_dense(int rank, const int64_t *dims, bool half);
 gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple); /* halves, channels last */
+/* Why the step of this node (a Fusion whole) stays in fp32: it is marked, or a result would be halves but for its mark.
+ * *why is NULL where it does not; of arena a. */
+gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a, const char **why);
 /* Does v stay in floats, so that the step that reads it must not convert it to halves? Then the step stays in fp32, and
  * says so. */
 gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does);

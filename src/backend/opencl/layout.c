@@ -8,7 +8,7 @@
 
 #include "backend/opencl/cl.h"
 
-enum { HALF_DENSE = 1, HALF_LAST = 2, CHANNELS = 8 };
+enum { HALF_DENSE = 1, HALF_LAST = 2, KEPT = 3, CHANNELS = 8 };
 
 /* ---- views ---- */
 
@@ -52,6 +52,21 @@ bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
     *out = v == b->inner ? gi_cl_view_dense(v->type->rank, dims, false) /* scratch holds floats */
                          : view_in(b->dry ? NULL : b->s->plan, v, v->type->rank, dims);
     return true;
+}
+
+gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a, const char **why)
+{
+    char label[16];
+    *why = gi_fp32_node(n);
+    for (uint32_t i = 0; i < n->n_out && !*why; i++) {
+        const gi_value *v = n->out[i];
+        if ((uintptr_t)gi_map_get(&p->halves, (uint64_t)v->id + 1) != KEPT)
+            continue;
+        *why = gi_arena_printf(a, "its result%s%s %s", n->n_out > 1 ? " " : "",
+                               n->n_out > 1 ? gi_value_label(v, label, sizeof label) : "", gi_fp32_value(v));
+        GI_NEED(*why);
+    }
+    return GOPT_OK;
 }
 
 gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does)
@@ -291,12 +306,13 @@ static gopt_status decide(gi_cl_plan *p, gi_node *n)
         const gi_value *v = n->out[i];
         int64_t dims[GOPT_MAX_RANK];
         if (!v->type || v->type->kind != GOPT_TENSOR || v->type->dtype != GOPT_F32 ||
-            !gi_type_static_dims(v->type, dims) || !stays(p, v) || gi_fp32_value(v))
+            !gi_type_static_dims(v->type, dims) || !stays(p, v))
             continue;
         /* moves write no zeros past the last channel */
         const bool last =
             images && (v->type->rank == 3 || v->type->rank == 4) && (!is_move(main) || dims[1] % CHANNELS == 0);
-        GI_NEED(gi_map_put(&p->halves, (uint64_t)v->id + 1, (void *)(uintptr_t)(last ? HALF_LAST : HALF_DENSE)));
+        const uintptr_t how = gi_fp32_value(v) ? KEPT : last ? HALF_LAST : HALF_DENSE;
+        GI_NEED(gi_map_put(&p->halves, (uint64_t)v->id + 1, (void *)how));
     }
     return GOPT_OK;
 }

@@ -240,7 +240,7 @@ static gopt_status compile_step(gi_cl *d, gi_step *s, gi_cl_step *c, gi_arena *a
         took = true;
     } else {
         if (s->plan)
-            GI_TRY(gi_fp32_step(s->node, a, &s->fp32));
+            GI_TRY(gi_cl_stays_fp32(s->plan, s->node, a, &s->fp32));
         GI_TRY(take(&b, s->node, &took));
     }
     if (!took)
