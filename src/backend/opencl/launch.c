@@ -27,7 +27,7 @@ gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out)
     if (gi_cl_view_of(b, v, &view) && view.half)
         out->item = 2;
     if (v == b->inner) {
-        out->item = gi_cl_is_float(v->type->dtype) ? sizeof(float) : out->item;
+        out->item = v->type && gi_cl_is_float(v->type->dtype) ? sizeof(float) : out->item;
         out->place = GI_CL_SCRATCH;
         out->offset = b->inner_at;
         return GOPT_OK;
