@@ -210,6 +210,16 @@ def copies(program, root, tmp):
     check("a larger batch" not in advice, "32 MiB are no small copy")
     r, said = timed(program, tmp, relu, *device, "--streams", 2)
     check("--streams" not in " ".join(r["copies"]["advice"]), "what is done already is not advised")
+    # Det has no kernel: what it reads goes out and comes back
+    r, said = timed(program, tmp, "graph (%x: f32[8,64,128,128]) {\n  %y = Relu %x\n"
+                    "  %f = Reshape %y, dense<i64[1], [8388608]>\n"
+                    "  %q = Slice %f, dense<i64[1], [0]>, dense<i64[1], [9]>, dense<i64[1], [0]>\n"
+                    "  %m = Reshape %q, dense<i64[2], [3,3]>\n  %d = Det %m\n  %e = Exp %d\n"
+                    "  return %y as \"y\", %e as \"e\"\n}\n", *device)
+    c = r["copies"]
+    check(c["h2d"]["copies"] == 2 and c["d2h"]["copies"] == 3 and c["d2h"]["bytes"] == size + 9 * 4 + 4,
+          "nine elements go out for Det beside the outputs, one comes back")
+    check("2 of the copies, 40 bytes, lie between" in " ".join(c["advice"]), "copies between steps are told apart")
     # what is advised runs on the device: bytes in, normalized there, and a class alone comes back
     r, said = timed(program, tmp, "graph (%x: u8[8,64,128,128]) {\n  %f = Cast %x { to = 1 }\n"
                     "  %s = Sub %f, dense<f32[1], #a>\n  %n = Mul %s, dense<f32[1], #b>\n"
