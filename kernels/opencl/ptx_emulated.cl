@@ -2,13 +2,13 @@
  * no tensor cores. Only tests ask for it (GOPT_OPENCL_TENSOR=emulated); it is slow.
  *
  * What a warp does together goes through local memory: each of 32 consecutive items leaves its part where the others find
- * it, EXCHANGED uints an item, and meets the group before and behind. So all items of the group must come there, and
+ * it, EXCHANGED floats an item, and meets the group before and behind. So all items of the group must come there, and
  * loops around it stay loops: a compiler takes long over many barriers. */
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("nounroll")
-#define EXCHANGED 6
-#define EXCHANGE(items, at) LOCAL_AT(uint, exchange, EXCHANGED *(items), at);
-#define EXCHANGE_ARGS , __local uint *const exchange
+#define EXCHANGED 12
+#define EXCHANGE(items, at) LOCAL_AT(float, exchange, EXCHANGED *(items), at);
+#define EXCHANGE_ARGS , __local float *const exchange
 #define EXCHANGE_PASS , exchange
 #define ADDRESS __local char *
 #define ADDRESS_OF(room) ((__local char *)(room))
@@ -24,29 +24,20 @@ INLINE void copy16z(ADDRESS to, __global const half *from, uint bytes)
 }
 #define copy16(to, from) copy16z(to, from, 16)
 
-/* Leaves n uints of this item; those of item 0 of its warp. */
-INLINE __local const uint *exchange_all(const uint *own, int n, __local uint *const exchange)
-{
-    const int t = get_local_id(0);
-    BARRIER(); /* what was there has been read */
-    for (int i = 0; i < n; i++)
-        exchange[t * EXCHANGED + i] = own[i];
-    BARRIER();
-    return exchange + (t - t % 32) * EXCHANGED;
-}
-
 /* Addresses go as what they are ahead of `exchange`. */
-INLINE void load_matrices(uint *r, ADDRESS at, bool turned, __local uint *const exchange)
+INLINE void load_matrices(uint *r, ADDRESS at, bool turned, __local float *const exchange)
 {
-    const int lane = get_local_id(0) % 32, row = lane / 4, column = lane % 4 * 2;
+    const int t = get_local_id(0), lane = t % 32, row = lane / 4, column = lane % 4 * 2;
     __local char *const zero = (__local char *)exchange;
-    const uint own = (uint)(int)(at - zero);
-    __local const uint *all = exchange_all(&own, 1, exchange);
+    __local int *all = (__local int *)exchange + (t - lane) * EXCHANGED;
+    BARRIER(); /* what was there has been read */
+    all[lane * EXCHANGED] = (int)(at - zero);
+    BARRIER();
     for (int i = 0; i < 4; i++) {
         ushort v[2];
         for (int e = 0; e < 2; e++) {
             const int from = turned ? column + e : row, element = turned ? row : column + e;
-            v[e] = ((__local const ushort *)(zero + (int)all[(i * 8 + from) * EXCHANGED]))[element];
+            v[e] = ((__local const ushort *)(zero + all[(i * 8 + from) * EXCHANGED]))[element];
         }
         r[i] = v[0] | (uint)v[1] << 16;
     }
@@ -56,26 +47,35 @@ INLINE void load_matrices(uint *r, ADDRESS at, bool turned, __local uint *const 
 
 /* c[e] is of row lane / 4 + e / 2 * 8 and column lane % 4 * 2 + e % 2. a[0] and a[2] are of the same row, a[1] and a[3] of
  * the one 8 below it, two neighbours each at columns lane % 4 * 2 and 8 behind it; b0 and b1 the same of column lane / 4,
- * downwards. */
-INLINE void multiply_halves(float *c, const uint *a, uint b0, uint b1, __local uint *const exchange)
+ * downwards. Widened before they are exchanged: each is read many times. */
+INLINE void multiply_halves(float *c, const uint *a, uint b0, uint b1, __local float *const exchange)
 {
-    const int lane = get_local_id(0) % 32, row = lane / 4, column = lane % 4 * 2;
-    const uint own[EXCHANGED] = { a[0], a[1], a[2], a[3], b0, b1 };
-    __local const uint *all = exchange_all(own, EXCHANGED, exchange);
-    for (int e = 0; e < 4; e++)
-        for (int k = 0; k < 8; k++) { /* pairs of the sum */
-            const float2 x = of_halves(all[(row * 4 + k % 4) * EXCHANGED + k / 4 * 2 + e / 2]);
-            const float2 y = of_halves(all[((column + e % 2) * 4 + k % 4) * EXCHANGED + 4 + k / 4]);
-            c[e] += x.x * y.x;
-            c[e] += x.y * y.y;
-        }
+    const int t = get_local_id(0), lane = t % 32, row = lane / 4, column = lane % 4 * 2;
+    __local float2 *all = (__local float2 *)(exchange + (t - lane) * EXCHANGED), *own = all + lane * EXCHANGED / 2;
+    BARRIER();
+    for (int i = 0; i < 4; i++)
+        own[i] = of_halves(a[i]);
+    own[4] = of_halves(b0);
+    own[5] = of_halves(b1);
+    BARRIER();
+    for (int e = 0; e < 4; e++) {
+        __local const float2 *x = all + row * 4 * EXCHANGED / 2 + e / 2;
+        __local const float2 *y = all + (column + e % 2) * 4 * EXCHANGED / 2 + 4;
+        float2 sum = 0.0f;
+        for (int k = 0; k < 4; k++, x += EXCHANGED / 2, y += EXCHANGED / 2)
+            sum += x[0] * y[0] + x[2] * y[1];
+        c[e] += sum.x + sum.y;
+    }
 }
 #define multiply(c, a, b0, b1) multiply_halves(c, a, b0, b1, exchange)
 
-INLINE float shuffle(float x, int mask, __local uint *const exchange)
+INLINE float shuffle(float x, int mask, __local float *const exchange)
 {
-    const uint own = as_uint(x);
-    return as_float(exchange_all(&own, 1, exchange)[(get_local_id(0) % 32 ^ mask) * EXCHANGED]);
+    const int t = get_local_id(0);
+    BARRIER();
+    exchange[t * EXCHANGED] = x;
+    BARRIER();
+    return exchange[(t ^ mask) * EXCHANGED];
 }
 #define shuffle_xor(x, mask) shuffle(x, mask, exchange)
 

@@ -6,6 +6,7 @@
 Cases:
   trained      the networks of shared/models/trained: answers as on the cpu, in fp32 and fp16, and no operator that falls
                back to the cpu but control flow and what has data-dependent shapes
+  tensor       networks by the kernels for tensor cores, which are emulated where there are none
   exports      the ATen exports of shared/models/aten: PyTorch's own answers
   archs        the same as `trained` for the architectures that weights.py makes ready; small ones alone unless
                GOPT_TEST_FULL is set
@@ -111,6 +112,10 @@ def same(program, model, tmp):
     extra = options(model, tmp)
     gopt(program, "compare", model, "--a", "cpu", "--b", "opencl", *extra)
     stays(program, model, "fp32", tmp, extra)
+    same_in_halves(program, model, tmp, extra)
+
+
+def same_in_halves(program, model, tmp, extra):
     half, whole = stays(program, model, "fp16", tmp, extra), tmp / "cpu"
     gopt(program, "run", model, "--iterations", 1, "--warmup", 0, "--output-dir", whole, *extra)
     worst = 0
@@ -136,6 +141,17 @@ def each(program, models):
 def trained(program, root, tmp):
     found = sorted((root.parent / "shared" / "models" / "trained").glob("*.onnx")) + [root / "examples" / "digits.onnx"]
     each(program, [m for m in found if m.stem != "superres_custom_ops" and not (SANITIZED and m.stem in LARGE)])
+
+
+def tensor(program, root, tmp):
+    os.environ["GOPT_OPENCL_TENSOR"] = "emulated"
+    for m in [root.parent / "shared" / "models" / "trained" / "mnist.onnx", root / "examples" / "digits.onnx"]:
+        if not m.exists():
+            continue
+        same_in_halves(program, m, tmp, options(m, tmp))
+        with open(tmp / "steps.csv", newline="") as f:
+            if not any(r["tactic"].startswith("mma_") for r in csv.DictReader(f)):
+                sys.exit(f"{m.name}: no product was computed by mma.cl")
 
 
 def exports(program, root, tmp):
@@ -237,7 +253,7 @@ def copies(program, root, tmp):
     check("copies" not in r and "copying takes" not in said, "the cpu copies nothing")
 
 
-CASES = {f.__name__: f for f in (trained, exports, archs, copies, conformance)}
+CASES = {f.__name__: f for f in (trained, tensor, exports, archs, copies, conformance)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in CASES:

@@ -1,6 +1,6 @@
 # Networks and ONNX's own tests through the opencl backend.
 if(Python3_FOUND AND GOPT_HAVE_OPENCL)
-  foreach(case trained exports archs copies conformance)
+  foreach(case trained tensor exports archs copies conformance)
     add_test(NAME opencl.${case}
       COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/opencl/networks.py ${case} $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
     set_tests_properties(opencl.${case} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800)

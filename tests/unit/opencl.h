@@ -62,6 +62,8 @@ static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool
 /* Runs a graph both ways; returns how many steps the device ran, other than copies. The first and the last tactic
  * that is no copy are left in `first` and `last`, that of a step with a Softmax in `attention`. */
 static char first[32], last[32], attention[32];
+static const char *wanted; /* a tactic, of which as_wanted counts the steps; NULL: none */
+static size_t as_wanted;
 static const char *dump; /* folder for the kernels' sources; NULL: none */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
@@ -106,11 +108,13 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i),
                      !strcmp(precision, "fp16") || strstr(text, "f16"), text);
     const gopt_step_info *s;
+    as_wanted = 0;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
         if (!strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0) {
             if (!on_device++)
                 (void)snprintf(first, sizeof first, "%s", s->tactic);
             (void)snprintf(last, sizeof last, "%s", s->tactic);
+            as_wanted += wanted && !strcmp(s->tactic, wanted);
             if (strstr(s->op, "Softmax"))
                 (void)snprintf(attention, sizeof attention, "%s", s->tactic);
         }

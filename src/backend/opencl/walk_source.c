@@ -5,7 +5,7 @@
 #include "backend/opencl/walk.h"
 
 /* Bytes of local memory that a kernel may have, and that ptx_emulated.cl adds for 256 items. */
-enum { LOCAL = 48 * 1024, EXCHANGE = 6 * 4 * GI_CL_WALK_ITEMS };
+enum { LOCAL = 48 * 1024, EXCHANGE = 12 * 4 * GI_CL_WALK_ITEMS };
 
 bool gi_cl_body_of(const gi_cl_launch *l, gi_cl_body *out)
 {

@@ -1,0 +1,113 @@
+/* The kernels for tensor cores (mma.cl) in every variant against reference evaluation: on NVIDIA's GPUs as they are,
+ * elsewhere emulated by ptx_emulated.cl. Each kind of use once a variant, sizes that fill no tile. */
+#include "backend/opencl/mma.h"
+
+#include "unit/opencl.h"
+
+/* Compute units that PoCL is to have: parts of a sum in a walk wait for each other. */
+#define UNITS 12
+#define UNITS_TEXT "12"
+
+enum { MOST_WAYS = GI_CL_MOST_WAYS };
+
+/* Every way that there is to compute m pixels of n channels over so long a sum. */
+static int all_ways(int m, int n, int row, bool walk, gi_cl_way *ways)
+{
+    const gi_cl d = { .units = UNITS };
+    const gi_cl_mma p = { .ints = { [GI_CL_MMA_M] = m, [GI_CL_MMA_ROOM] = n, [GI_CL_MMA_ROW] = row } };
+    const int found = gi_cl_mma_ways(&d, &p, walk, ways);
+    assert_in_range(found, 1, MOST_WAYS);
+    return found;
+}
+
+/* Runs the network with that variant; so many products at least must have taken it. */
+static void run_as(gi_cl_way way, const char *text, size_t products)
+{
+    char how[100], name[GI_CL_MMA_NAME];
+    gi_cl_mma_name(way, name, sizeof name);
+    (void)snprintf(how, sizeof how, "emulated,%s", name);
+    assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
+    wanted = name;
+    (void)check_in("fp16", text, false);
+    wanted = NULL;
+    if (as_wanted < products)
+        fail_msg("%zu products of %zu were computed as %s in\n%s", as_wanted, products, name, text);
+}
+
+/* A window over pairs of pixels, 20 channels where there is room for 24; a dilated one, in several tiles both ways; a
+ * residual that is added; a dense result of 13 channels by unequal strides and pads; a product with bias and factors. */
+static const char network[] = "graph (%x: f32[2,3,18,20]) {\n"
+                              "  %s = Conv %x, dense<f32[20,3,3,3], #a>, dense<f32[20], #b> "
+                              "{ pads = [1,1,1,1], strides = [2,2] }\n"
+                              "  %d = Conv %s, dense<f32[136,20,3,3], #c> { pads = [2,2,2,2], dilations = [2,2] }\n"
+                              "  %t = Fusion<conv> { body = block () {\n"
+                              "    %c1 = Conv %d, dense<f32[20,136,1,1], #d>, dense<f32[20], #e>\n"
+                              "    %c2 = Add %c1, %s\n    %c3 = Relu %c2\n    return %c3 } }\n"
+                              "  %o = Conv %t, dense<f32[13,20,2,3], #f> { strides = [1,2], pads = [1,0,0,1] }\n"
+                              "  %f = Reshape %t, dense<i64[2], [2,1800]>\n"
+                              "  %g = Gemm %f, dense<f32[10,1800], #a1>, dense<f32[10], #b1> "
+                              "{ transB = 1, alpha = 0.5, beta = 2.0 }\n"
+                              "  return %o as \"o\", %g as \"g\"\n}\n";
+
+static void every_variant(void **state)
+{
+    gi_cl_way ways[MOST_WAYS];
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (int i = 0, n = all_ways(64, 64, 64, false, ways); i < n; i++)
+        run_as(ways[i], network, 5);
+}
+
+/* Long sums of few tiles: in parts, with a residual, and by the programs that the network above has. */
+static const char sums[] = "graph (%x: f32[5,768]) {\n  %h = Mul %x, dense<f32[], 0.5>\n"
+                           "  %a = MatMul %h, dense<f32[768,40], #a>\n"
+                           "  %t = Fusion<matmul> { body = block () {\n"
+                           "    %m = MatMul %h, dense<f32[768,40], #b>\n    %s = Add %m, %a\n    %r = Relu %s\n"
+                           "    return %r } }\n"
+                           "  %y = MatMul %t, dense<f32[40,13], #c>\n  return %y as \"y\"\n}\n";
+
+static void sums_in_parts(void **state)
+{
+    gi_cl_way ways[MOST_WAYS];
+    bool parts[16] = { false };
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (int i = 0, n = all_ways(5, 40, 768, false, ways); i < n; i++)
+        if (ways[i].splits > 1 && (ways[i].splits + ways[i].variant) % 3 == 0) {
+            run_as(ways[i], sums, 2);
+            parts[ways[i].splits] = true;
+        }
+    assert_true(parts[2] && parts[3] && parts[12]);
+}
+
+/* The same as a walk, where the parts of a sum finish it together. */
+static void sums_in_parts_of_a_walk(void **state)
+{
+    gi_cl_way ways[MOST_WAYS];
+    int most = 1;
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
+    for (int i = 0, n = all_ways(5, 40, 768, true, ways); i < n; i++) {
+        most = ways[i].splits > most ? ways[i].splits : most;
+        if (ways[i].splits % 6 == 0 || ways[i].splits == 2)
+            run_as(ways[i], sums, 2);
+    }
+    assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
+    assert_int_equal(most, UNITS);
+}
+
+int main(int argc, char **argv)
+{
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    (void)setenv("POCL_MAX_PTHREAD_COUNT", UNITS_TEXT, 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_variant),
+        cmocka_unit_test(sums_in_parts),
+        cmocka_unit_test(sums_in_parts_of_a_walk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
