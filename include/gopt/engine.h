@@ -150,7 +150,9 @@ typedef struct gopt_step_info {
     const gopt_node *node;
     /* Why it is computed in floats, its results too, where the plan is of halves; NULL where nothing keeps it there. */
     const char *fp32;
-    double start_ms, whole_ms; /* of the last profiled run: since the run began, and with the steps that it holds */
+    /* Of the last profiled run, by the host's clock: since the run began, and with the steps that it holds. */
+    double start_ms, whole_ms;
+    bool device_clock; /* ms is by the device's clock: launching the step and waiting for it are in whole_ms alone */
 } gopt_step_info;
 
 typedef struct gopt_engine_info {

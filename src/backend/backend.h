@@ -95,6 +95,9 @@ typedef struct gi_backend {
     bool (*has_kernel)(gi_device *d, const gi_step *s, gi_arena *a, const char **why);
     gopt_status (*compile)(gi_device *d, gi_step *s, gi_arena *a);
     gopt_status (*run)(gi_device *d, gi_step *s, const gi_run_args *args);
+    /* Optional (NULL): the same for a run that is profiled. Waits for the step; *ms is what it took by the device's own
+     * clock, from the start of its first command to the end of its last one, negative where the device does not say. */
+    gopt_status (*run_timed)(gi_device *d, gi_step *s, const gi_run_args *args, double *ms);
     void (*release)(gi_device *d, gi_step *s);
     /* Memory of its own, NULL for a backend that works in host memory. Copies are done when they return, after all
      * that `context` (of context_open; NULL: the making of plans) has started before. */

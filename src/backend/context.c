@@ -299,6 +299,7 @@ static gopt_status run_plan(struct gopt_run_context *rc)
     for (size_t i = 0; rc->run.profile && i < rc->now->n_infos; i++) { /* of a branch that is not taken, too */
         gopt_step_info *s = &rc->now->infos[i];
         s->ms = s->start_ms = s->whole_ms = 0;
+        s->device_clock = false;
     }
     gi_pool_watch(rc->run.pool, rc->run.profile ? rc->shares : NULL, MAX_SHARES);
     rc->run.began = gi_now();

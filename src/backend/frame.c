@@ -402,17 +402,28 @@ static gopt_status run_step(gi_frame *f, gi_plan_step *s, gi_step_state *st)
     return GOPT_INTERNAL;
 }
 
+/* Runs a step and waits for it. *ms: by the device's clock; negative where it has none, or does not say. */
+static gopt_status run_and_wait(gi_frame *f, gi_plan_step *s, gi_step_state *st, double *ms)
+{
+    struct gopt_engine *e = f->p->e;
+    const bool launched = s->kind == GI_STEP_COMPILED && !s->s.alias && gi_engine_on_device(e, s->device);
+    *ms = -1;
+    if (launched && e->backend[s->device]->run_timed)
+        return e->backend[s->device]->run_timed(e->device[s->device], &s->s, &st->args, ms);
+    GI_TRY(run_step(f, s, st));
+    return launched ? e->backend[s->device]->finish(e->device[s->device], st->args.context) : GOPT_OK;
+}
+
 /* Times a step; what the steps of a branch take is theirs, not the If's. */
 static gopt_status run_profiled(gi_frame *f, gi_plan_step *s, gi_step_state *st)
 {
-    struct gopt_engine *e = f->p->e;
     const double start = gi_now(), before = f->run->profiled_ms;
-    gopt_status status = run_step(f, s, st);
-    if (status == GOPT_OK && s->kind == GI_STEP_COMPILED && !s->s.alias && gi_engine_on_device(e, s->device))
-        status = e->backend[s->device]->finish(e->device[s->device], st->args.context);
+    double on_device;
+    const gopt_status status = run_and_wait(f, s, st, &on_device);
     const double took = s->s.alias ? 0 : 1e3 * (gi_now() - start);
     if (st->info) {
-        st->info->ms = took - (f->run->profiled_ms - before);
+        st->info->device_clock = on_device >= 0;
+        st->info->ms = on_device >= 0 ? on_device : took - (f->run->profiled_ms - before);
         st->info->start_ms = 1e3 * (start - f->run->began);
         st->info->whole_ms = took;
     }

@@ -19,7 +19,8 @@
 typedef struct gi_cl_context {
     gopt_ctx *cx; /* hears of what fails */
     cl_command_queue queue;
-    cl_mem counters; /* GI_CL_COUNTERS; NULL: none were asked for */
+    cl_command_queue timed_queue; /* of profiled runs; NULL until one needs it */
+    cl_mem counters;              /* GI_CL_COUNTERS; NULL: none were asked for */
     size_t counters_bytes;
     struct gi_cl_span *spans; /* walks of its frames */
     bool walked;              /* one has run since faults were looked for */
@@ -176,12 +177,19 @@ void gi_cl_tuned_load(gi_cl *d);
 void gi_cl_tuned_save(gi_cl *d);
 int gi_cl_tuned(const gi_cl *d, const char *key); /* -1: not known */
 gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice);
-double gi_cl_event_us(cl_event e); /* waits for it; -1 where it failed */
+/* µs from the start of an event, or its end where it is what comes before, to the end of another; waits for that. -1
+ * where one failed, or the driver gives no times. */
+double gi_cl_between_us(cl_event from, bool before, cl_event to);
+double gi_cl_event_us(cl_event e); /* the same of one */
 /* µs of a launch, the least of some; -1 where it fails. Its arguments are set. */
 double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local);
 /* The same of a kernel whose arguments are buffers of so many bytes that hold zeros, each with an offset, then ints. */
 double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_t n_refs, const uint64_t *bytes,
                          uint32_t n_ints, const int64_t *ints, const size_t *global, const size_t *local);
+
+/* ---- timed.c ---- */
+/* gi_backend.run_timed of a step. */
+gopt_status gi_cl_run_timed(gi_cl *d, gi_cl_step *c, const gi_run_args *args, double *ms);
 
 /* ---- launch.c ---- */
 
@@ -203,8 +211,9 @@ void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
 
 /* Where a ref of that run lies: the buffer, and bytes from its start. */
 void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, uint64_t *offset);
-/* One launch, in the queue of the context that args name; under the device's lock. */
-cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args);
+/* One launch, in the queue of the context that args name; under the device's lock. `event`, where not NULL: in its queue
+ * that keeps times, and this is its event (of a product by CLBlast, its last command's). */
+cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args, cl_event *event);
 
 /* Memory of the step's own that holds `bytes` of `data`: launches read it alone. */
 gopt_status gi_cl_own(gi_cl_build *b, const void *data, size_t bytes, size_t item, gi_cl_ref *out);

@@ -216,7 +216,8 @@ void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref 
     *offset = b->offset + r->offset;
 }
 
-static cl_int run_product(cl_command_queue q, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at)
+static cl_int run_product(cl_command_queue q, const gi_cl_launch *l, const cl_mem *mem, const cl_ulong *at,
+                          cl_event *event)
 {
 #if defined(GI_HAVE_CLBLAST)
     const gi_cl_product *p = &l->product;
@@ -225,25 +226,27 @@ static cl_int run_product(cl_command_queue q, const gi_cl_launch *l, const cl_me
     if (p->batch == 1)
         return (cl_int)CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k, p->alpha,
                                     mem[0], at[0], (size_t)p->lda, mem[1], at[1], (size_t)p->ldb, p->beta, mem[2],
-                                    at[2], (size_t)p->ldc, &q, NULL);
+                                    at[2], (size_t)p->ldc, &q, event);
     return (cl_int)CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)p->m, (size_t)p->n, (size_t)p->k,
                                               p->alpha, mem[0], at[0], (size_t)p->lda, (size_t)p->stride_a, mem[1],
                                               at[1], (size_t)p->ldb, (size_t)p->stride_b, p->beta, mem[2], at[2],
-                                              (size_t)p->ldc, (size_t)p->stride_c, (size_t)p->batch, &q, NULL);
+                                              (size_t)p->ldc, (size_t)p->stride_c, (size_t)p->batch, &q, event);
 #else
     (void)q;
     (void)l;
     (void)mem;
     (void)at;
+    (void)event;
     return CL_INVALID_OPERATION;
 #endif
 }
 
-cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args)
+cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi_run_args *args, cl_event *event)
 {
     cl_mem mem[GI_CL_MAX_REFS] = { NULL };
     cl_ulong at[GI_CL_MAX_REFS] = { 0 };
     gi_cl_context *x = args->context;
+    cl_command_queue q = event ? x->timed_queue : x->queue;
     for (uint32_t i = 0; i < l->n_refs; i++) {
         uint64_t bytes;
         if (l->refs[i].place == GI_CL_COUNTERS) {
@@ -255,7 +258,7 @@ cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi
         at[i] = bytes / l->refs[i].item;
     }
     if (!l->kernel)
-        return run_product(x->queue, l, mem, at);
+        return run_product(q, l, mem, at, event);
     const uint64_t now = d->freed + 1;
     for (uint32_t i = 0; i < l->n_refs; i++) {
         if (l->given == now && l->mem[i] == mem[i] && l->at[i] == at[i])
@@ -271,8 +274,7 @@ cl_int gi_cl_run_launch(gi_cl *d, const gi_cl_step *c, gi_cl_launch *l, const gi
         }
     }
     l->given = now;
-    return clEnqueueNDRangeKernel(x->queue, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL,
-                                  NULL);
+    return clEnqueueNDRangeKernel(q, l->kernel, 3, NULL, l->global, l->local[0] ? l->local : NULL, 0, NULL, event);
 }
 
 gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args)
@@ -280,7 +282,7 @@ gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args)
     cl_int err = CL_SUCCESS;
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < c->launches.n && err == CL_SUCCESS; i++)
-        err = gi_cl_run_launch(d, c, &c->launches.p[i], args);
+        err = gi_cl_run_launch(d, c, &c->launches.p[i], args, NULL);
     pthread_mutex_unlock(&d->lock);
     return err == CL_SUCCESS ? GOPT_OK : gi_cl_fail(args->cx, d, err, "a kernel does not start");
 }

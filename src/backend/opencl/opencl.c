@@ -292,6 +292,11 @@ static gopt_status run(gi_device *dev, gi_step *s, const gi_run_args *args)
     return gi_cl_run((gi_cl *)dev, s->state, args);
 }
 
+static gopt_status run_timed(gi_device *dev, gi_step *s, const gi_run_args *args, double *ms)
+{
+    return gi_cl_run_timed((gi_cl *)dev, s->state, args, ms);
+}
+
 static void release(gi_device *dev, gi_step *s)
 {
     (void)dev;
@@ -308,6 +313,7 @@ const gi_backend gi_backend_opencl = {
     .supports = supports,
     .compile = compile,
     .run = run,
+    .run_timed = run_timed,
     .release = release,
     .mem_alloc = gi_cl_mem_alloc,
     .mem_free = gi_cl_mem_free,

@@ -28,6 +28,8 @@ void gi_cl_queue_close(gi_cl *d, gi_cl_context *x)
         (void)clReleaseMemObject(x->counters);
     }
     pthread_mutex_unlock(&d->lock);
+    if (x->timed_queue)
+        (void)clReleaseCommandQueue(x->timed_queue);
     (void)clReleaseCommandQueue(x->queue);
 }
 

@@ -70,14 +70,21 @@ gopt_status gi_cl_tuned_put(gi_cl *d, const char *key, int choice)
 
 /* ---- timing ---- */
 
+double gi_cl_between_us(cl_event from, bool before, cl_event to)
+{
+    const cl_profiling_info edge = before ? CL_PROFILING_COMMAND_END : CL_PROFILING_COMMAND_START;
+    cl_ulong start = 0, end = 0;
+    if (clWaitForEvents(1, &to) != CL_SUCCESS ||
+        clGetEventProfilingInfo(from, edge, sizeof start, &start, NULL) != CL_SUCCESS ||
+        clGetEventProfilingInfo(to, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) != CL_SUCCESS || !start ||
+        end < start)
+        return -1;
+    return (double)(end - start) * 1e-3;
+}
+
 double gi_cl_event_us(cl_event e)
 {
-    cl_ulong from = 0, to = 0;
-    if (clWaitForEvents(1, &e) != CL_SUCCESS ||
-        clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_START, sizeof from, &from, NULL) != CL_SUCCESS ||
-        clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_END, sizeof to, &to, NULL) != CL_SUCCESS)
-        return -1;
-    return (double)(to - from) * 1e-3;
+    return gi_cl_between_us(e, false, e);
 }
 
 double gi_cl_time(gi_cl *d, cl_kernel k, const size_t *global, const size_t *local)

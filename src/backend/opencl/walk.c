@@ -472,7 +472,7 @@ static cl_int run_part(gi_cl_span *s, part *p, bool walk)
         return err;
     }
     for (size_t i = p->first; i < p->first + p->n && err == CL_SUCCESS; i++)
-        err = gi_cl_run_launch(s->d, s->items[i].c, s->items[i].l, s->items[i].args);
+        err = gi_cl_run_launch(s->d, s->items[i].c, s->items[i].l, s->items[i].args, NULL);
     return err;
 }
 

@@ -1,0 +1,272 @@
+/* Profiles of the opencl backend: what steps take by the device's clock, what is said where a driver has none. */
+#include "unit/opencl.h"
+
+#include <math.h>
+
+#include "unit/faulty_cl.h"
+
+/* ---- times that a driver gives ---- */
+
+static enum { TIMES, NO_TIMES, TIMES_OF_ZERO } driver;
+
+cl_int clGetEventProfilingInfo(cl_event e, cl_profiling_info what, size_t size, void *v, size_t *used)
+{
+    if (fails("clGetEventProfilingInfo") || driver == NO_TIMES)
+        return CL_PROFILING_INFO_NOT_AVAILABLE;
+    if (driver == TIMES_OF_ZERO) {
+        memset(v, 0, size);
+        return CL_SUCCESS;
+    }
+    return ((cl_int(*)(cl_event, cl_profiling_info, size_t, void *, size_t *))real("clGetEventProfilingInfo"))(
+        e, what, size, v, used);
+}
+
+cl_int clEnqueueMarkerWithWaitList(cl_command_queue q, cl_uint n, const cl_event *wait, cl_event *e)
+{
+    if (fails("clEnqueueMarkerWithWaitList"))
+        return CL_OUT_OF_RESOURCES;
+    cl.alive++;
+    return ((cl_int(*)(cl_command_queue, cl_uint, const cl_event *, cl_event *))real("clEnqueueMarkerWithWaitList"))(
+        q, n, wait, e);
+}
+
+/* ---- a network ---- */
+
+/* Kernels, a view, several launches in a step, and a node of the cpu. */
+static const char small[] = "graph (%x: f32[2,4,16,16]) {\n"
+                            "  %c = Conv %x, dense<f32[16,4,3,3], #a>, dense<f32[16], #b> { pads = [1,1,1,1] }\n"
+                            "  %r = Relu %c\n"
+                            "  %k = Conv %r, dense<f32[64,16,3,3], #d> { pads = [1,1,1,1] }\n"
+                            "  %f = Reshape %k, dense<i64[2], [512,64]>\n"
+                            "  %m = MatMul %f, dense<f32[64,64], #c>\n"
+                            "  %q = Slice %m, dense<i64[2], [0,0]>, dense<i64[2], [3,3]>, dense<i64[2], [0,1]>\n"
+                            "  %d = Det %q\n"
+                            "  %s = Softmax %m\n"
+                            "  %a = Add %s, %d\n"
+                            "  return %a as \"a\"\n}\n";
+
+/* CLBlast's, alone, and behind another launch: what it creates is not counted. */
+static const char large[] = "graph (%x: f32[2,4,64,64]) {\n"
+                            "  %k = Conv %x, dense<f32[128,4,3,3], #d> { pads = [1,1,1,1] }\n"
+                            "  %f = Reshape %k, dense<i64[2], [1024,1024]>\n"
+                            "  %m = MatMul %f, dense<f32[1024,64], #c>\n"
+                            "  return %m as \"a\"\n}\n";
+
+typedef struct net {
+    gopt_ctx *cx;
+    gopt_graph *g;
+    gopt_engine *e;
+    gopt_run_context *rc;
+    gopt_tensor *x;
+} net;
+
+/* Where steps were placed is told too. */
+static size_t errors(const net *n)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < gopt_diag_count(n->cx); i++)
+        found += gopt_diag_get(n->cx, i)->severity == GOPT_ERROR;
+    return found;
+}
+
+static void open_net(net *n, const char *backend, const char *text)
+{
+    n->cx = gopt_ctx_create(NULL);
+    assert_int_equal(gi_parse(n->cx, "test", text, strlen(text), &n->g), GOPT_OK);
+    assert_int_equal(gi_infer_graph(n->g), GOPT_OK);
+    assert_int_equal(gopt_engine_create(n->g, &(gopt_engine_options){ .backend = backend }, &n->e), GOPT_OK);
+    assert_int_equal(gopt_run_context_create(n->e, &n->rc), GOPT_OK);
+    n->x = draw(n->cx, n->g->main->params[0]->type, 1);
+    assert_int_equal(gopt_run_context_set_input(n->rc, 0, n->x), GOPT_OK);
+}
+
+static void close_net(net *n)
+{
+    gopt_tensor_unref(n->x);
+    gopt_run_context_destroy(n->rc);
+    gopt_engine_destroy(n->e);
+    gopt_graph_destroy(n->g);
+    gopt_ctx_destroy(n->cx);
+}
+
+static void close_whole(net *n)
+{
+    close_net(n);
+    assert_int_equal(cl.alive, 0);
+}
+
+static char folder[] = "/tmp/gopt-test-XXXXXX";
+
+static int set_up(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) && setenv("XDG_CACHE_HOME", folder, 1) == 0 ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    char command[64];
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+static int well(void **state)
+{
+    (void)state;
+    cl.fail_at = -1;
+    driver = TIMES;
+    return 0;
+}
+
+/* ---- the clock ---- */
+
+/* Does the device run it by commands of its own? */
+static bool is_launched(const gopt_step_info *s)
+{
+    return s->node && !strcmp(s->backend, "opencl") && strcmp(s->tactic, "view") != 0;
+}
+
+/* Steps follow each other, and what they took is within what the host waited; returns how many the device timed. */
+static size_t check_steps(gopt_run_context *rc)
+{
+    const gopt_step_info *s;
+    size_t timed = 0;
+    double end = 0;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++) {
+        assert_true(s->start_ms >= end - 1e-6);
+        end = s->start_ms + s->whole_ms;
+        assert_true(s->ms >= 0 && s->ms <= s->whole_ms + 1e-6);
+        if (s->device_clock)
+            assert_true(is_launched(s) && s->ms > 0);
+        else
+            assert_true(fabs(s->ms - s->whole_ms) < 1e-6);
+        timed += s->device_clock;
+    }
+    return timed;
+}
+
+static size_t launched_steps(gopt_run_context *rc)
+{
+    const gopt_step_info *s;
+    size_t n = 0;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++)
+        n += is_launched(s);
+    return n;
+}
+
+/* Runs it plainly and profiled, with the same answers. */
+static void profile_runs(net *n)
+{
+    assert_int_equal(gopt_run(n->rc), GOPT_OK);
+    const size_t bytes = gopt_run_context_output(n->rc, 0)->bytes;
+    void *plain = malloc(bytes);
+    assert_non_null(plain);
+    memcpy(plain, gopt_run_context_output(n->rc, 0)->data, bytes);
+    gopt_run_context_profile(n->rc, true);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(gopt_run(n->rc), GOPT_OK);
+        assert_memory_equal(plain, gopt_run_context_output(n->rc, 0)->data, bytes);
+        assert_int_equal(check_steps(n->rc), launched_steps(n->rc));
+    }
+    gopt_run_context_profile(n->rc, false);
+    assert_int_equal(gopt_run(n->rc), GOPT_OK);
+    assert_memory_equal(plain, gopt_run_context_output(n->rc, 0)->data, bytes);
+    free(plain);
+}
+
+static void steps_are_timed_by_the_device(void **state)
+{
+    (void)state;
+    net n;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "opencl", small);
+    profile_runs(&n);
+    assert_true(launched_steps(n.rc) > 4);
+    close_whole(&n);
+}
+
+static void products_of_a_library_are_timed(void **state)
+{
+    (void)state;
+    net n;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "opencl", large);
+    profile_runs(&n);
+    assert_int_equal(launched_steps(n.rc), 2);
+    close_net(&n);
+    cl.alive = 0;
+}
+
+/* Then the host's clock counts, and nobody is told of an error. */
+static void a_driver_gives_no_times(void **state)
+{
+    (void)state;
+    net n;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "opencl", small);
+    gopt_run_context_profile(n.rc, true);
+    for (int d = NO_TIMES; d <= TIMES_OF_ZERO; d++) {
+        driver = d == NO_TIMES ? NO_TIMES : TIMES_OF_ZERO;
+        assert_int_equal(gopt_run(n.rc), GOPT_OK);
+        assert_int_equal(check_steps(n.rc), 0);
+    }
+    assert_int_equal(errors(&n), 0);
+    driver = TIMES;
+    assert_int_equal(gopt_run(n.rc), GOPT_OK);
+    assert_int_equal(check_steps(n.rc), launched_steps(n.rc));
+    close_whole(&n);
+}
+
+/* A profiled run in which a call fails ends in a diagnostic, or goes on by the host's clock; the next one is well. */
+static void every_call_fails_once(void **state)
+{
+    (void)state;
+    net n;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "opencl", small);
+    assert_int_equal(gopt_run(n.rc), GOPT_OK);
+    const size_t launched = launched_steps(n.rc);
+    gopt_run_context_profile(n.rc, true);
+    size_t told = 0;
+    bool queue = false, times = false, done = false;
+    for (long i = 0; !done; i++) {
+        cl.failed = NULL;
+        cl.fail_at = cl.calls + i;
+        const gopt_status st = gopt_run(n.rc);
+        done = !cl.failed;
+        cl.fail_at = -1;
+        told += st != GOPT_OK;
+        assert_int_equal(errors(&n), told);
+        if (st == GOPT_OK) {
+            const size_t timed = check_steps(n.rc);
+            queue |= cl.failed && !strcmp(cl.failed, "clCreateCommandQueue") && timed + 1 == launched;
+            times |= cl.failed && !strcmp(cl.failed, "clGetEventProfilingInfo") && timed + 1 == launched;
+            assert_true(timed == launched || (cl.failed && timed + 1 == launched));
+        } else {
+            assert_non_null(cl.failed);
+            assert_non_null(gopt_diag_get(n.cx, gopt_diag_count(n.cx) - 1)->hint);
+        }
+        if (i > 1) { /* until then nothing was started, and the queue that keeps times is not there */
+            assert_int_equal(gopt_run(n.rc), GOPT_OK);
+            assert_int_equal(check_steps(n.rc), launched);
+        }
+    }
+    assert_true(queue && times && told > 10);
+    close_whole(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(steps_are_timed_by_the_device, well),
+        cmocka_unit_test_setup(products_of_a_library_are_timed, well),
+        cmocka_unit_test_setup(a_driver_gives_no_times, well),
+        cmocka_unit_test_setup(every_call_fails_once, well),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
