@@ -160,7 +160,7 @@ int ceiling_measure(int threads, const char *isa, ceiling *out)
 {
     worker *w = calloc((size_t)threads, sizeof *w);
     double (*work)(void) = work_plain;
-    *out = (ceiling){ .isa = "plain vectors" };
+    *out = (ceiling){ .of.cache_bytes = (double)NEAR * threads, .isa = "plain vectors" };
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && (!isa || !strcmp(isa, "avx512"))) {
         work = work_avx512;
@@ -181,20 +181,13 @@ int ceiling_measure(int threads, const char *isa, ceiling *out)
             memset(w[i].buffer, i + 1, FAR);
     }
     if (!status) {
-        out->gflops = together(w, threads, ARITHMETIC);
-        out->cache_gbytes = together(w, threads, NEARBY);
-        out->memory_gbytes = together(w, threads, MEMORY);
-        status = out->gflops > 0 && out->cache_gbytes > 0 && out->memory_gbytes > 0 ? 0 : -1;
+        out->of.gflops = together(w, threads, ARITHMETIC);
+        out->of.cache_gbytes = together(w, threads, NEARBY);
+        out->of.memory_gbytes = together(w, threads, MEMORY);
+        status = out->of.gflops > 0 && out->of.cache_gbytes > 0 && out->of.memory_gbytes > 0 ? 0 : -1;
     }
     for (int i = 0; w && i < threads; i++)
         free(w[i].buffer);
     free(w);
     return status;
-}
-
-double ceiling_floor(const ceiling *c, int threads, double gflop, double bytes)
-{
-    const double rate = bytes <= (double)NEAR * threads ? c->cache_gbytes : c->memory_gbytes;
-    const double work = gflop / c->gflops * 1e3, moving = bytes * 1e-6 / rate;
-    return work > moving ? work : moving;
 }

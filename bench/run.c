@@ -166,7 +166,7 @@ static gopt_status time_steps(gopt_run_context *rc, const options *o, step **ste
             step *p = &(*steps)[i];
             p->s = gopt_run_context_step(rc, i);
             p->ms = k == 0 || p->s->ms < p->ms ? p->s->ms : p->ms;
-            p->floor = ceiling_floor(&o->top, o->engine.threads, p->s->gflop, (double)p->s->bytes);
+            p->floor = gopt_floor_ms(&o->top.of, p->s->gflop, (double)p->s->bytes);
         }
     }
     gopt_run_context_profile(rc, false);
@@ -342,8 +342,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "error: the machine could not be measured: no memory, or no threads\n");
         return GOPT_NO_MEMORY;
     }
-    printf("ceiling: %.0f Gop/s (%s, %d thread%s), %.0f GB/s from the cache, %.1f from memory\n", o.top.gflops,
-           o.top.isa, o.engine.threads, o.engine.threads == 1 ? "" : "s", o.top.cache_gbytes, o.top.memory_gbytes);
+    printf("ceiling: %.0f Gop/s (%s, %d thread%s), %.0f GB/s from the cache, %.1f from memory\n", o.top.of.gflops,
+           o.top.isa, o.engine.threads, o.engine.threads == 1 ? "" : "s", o.top.of.cache_gbytes,
+           o.top.of.memory_gbytes);
     for (int i = 0, n = o.n_models; i < n; i++) {
         const gopt_status one = bench_path(&o, o.models[i]);
         st = st == GOPT_OK ? one : st;

@@ -7,6 +7,7 @@
 import importlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -35,6 +36,17 @@ def need(*more):
     """The same with what most tests use."""
     use("numpy", "onnx", "onnxruntime", *more)
     importlib.import_module("onnxruntime").set_default_logger_severity(4)
+
+
+def has_opencl(program):
+    """Has the program an OpenCL device to run on?"""
+    listed = subprocess.run([program, "devices"], capture_output=True, text=True).stdout
+    return re.search(r"^opencl\b(?!.*(missing|no |not ))", listed, re.M) is not None
+
+
+def need_opencl(program):
+    if not has_opencl(program):
+        skip("there is no OpenCL device")
 
 
 def session(path):

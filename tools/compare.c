@@ -86,7 +86,7 @@ static gopt_status show_run(tool *t, gopt_graph *before, gopt_graph *g, const go
     t->o.iterations = RUNS;
     gopt_status s = time_runs(t, &a->rc, 1, &m);
     if (s == GOPT_OK)
-        s = profile_write(t, a->rc, before, g, &steps);
+        s = profile_write(t, a->e, a->rc, before, g, &steps);
     if (s == GOPT_OK)
         page_put(t, "run", page_run(t, a->e, a->rc, &m, o, steps, NULL));
     free(m.series);

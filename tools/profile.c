@@ -19,6 +19,9 @@ typedef struct times {
     size_t steps, runs;
     gopt_step_times *step;
     gopt_run_profile profile; /* of the run whose steps took the median time */
+    bool device_clock;        /* that of a device timed steps */
+    double rest;              /* median of what is in no step's ms */
+    gopt_ceilings ceilings;   /* where profile.ceilings is not NULL */
 } times;
 
 static size_t step_count(gopt_run_context *rc)
@@ -79,6 +82,7 @@ static int by_sum(const void *a, const void *b)
 static gopt_status sum_up(tool *t, gopt_run_context *rc, times *m)
 {
     double of[MOST_RUNS];
+    summary rest;
     m->step = calloc(m->steps + 1, sizeof *m->step);
     if (!m->step)
         return tool_no_memory(t);
@@ -94,13 +98,19 @@ static gopt_status sum_up(tool *t, gopt_run_context *rc, times *m)
                                         .ms = r->ms[i],
                                         .start_ms = r->start[i],
                                         .whole_ms = r->whole[i] };
+        m->device_clock |= m->step[i].step->device_clock;
     }
+    for (size_t k = 0; k < m->runs; k++)
+        of[k] = m->run[k].run_ms - m->run[k].sum;
+    rest = summary_of(of, m->runs);
+    m->rest = rest.median;
     m->profile = (gopt_run_profile){ .steps = m->step,
                                      .n_steps = m->steps,
                                      .shares = r->shares,
                                      .n_shares = r->n_shares,
                                      .runs = m->runs,
-                                     .run_ms = r->run_ms };
+                                     .run_ms = r->run_ms,
+                                     .rest_ms = r->run_ms - r->sum };
     return GOPT_OK;
 }
 
@@ -123,6 +133,26 @@ static gopt_status measure(tool *t, gopt_run_context *rc, times *m)
 static double median_of(times *m, size_t i)
 {
     return m->step[i].median_ms;
+}
+
+/* 0: not known */
+static double floor_of(const times *m, size_t i)
+{
+    return m->profile.ceilings ? gopt_step_floor_ms(m->profile.ceilings, m->step[i].step) : 0;
+}
+
+/* What the device can do at best. A step that took clearly less than its floor says that it was busy when that was
+ * measured. */
+static void find_ceilings(gopt_engine *e, times *m)
+{
+    if (gopt_engine_ceilings(e, false, &m->ceilings) != GOPT_OK)
+        return;
+    m->profile.ceilings = &m->ceilings;
+    for (size_t i = 0; i < m->steps; i++)
+        if (m->step[i].median_ms > 0 && m->step[i].median_ms < 0.95 * floor_of(m, i)) {
+            (void)gopt_engine_ceilings(e, true, &m->ceilings);
+            return;
+        }
 }
 
 static char *origins_of(const gopt_step_info *s, const char *between)
@@ -159,7 +189,7 @@ static void csv_field(FILE *f, const char *s)
 
 static void write_csv(FILE *f, gopt_run_context *rc, times *m)
 {
-    fputs("step,name,op,backend,tactic,ms,gflop,bytes,origins,reason,region\n", f);
+    fputs("step,name,op,backend,tactic,ms,gflop,bytes,origins,reason,region,floor_ms\n", f);
     for (size_t i = 0; i < m->steps; i++) {
         const gopt_step_info *s = gopt_run_context_step(rc, i);
         char *origins = origins_of(s, " ");
@@ -174,34 +204,62 @@ static void write_csv(FILE *f, gopt_run_context *rc, times *m)
         csv_field(f, or_empty(s->reason));
         fputc(',', f);
         csv_field(f, or_empty(s->region));
-        fputc('\n', f);
+        fprintf(f, ",%.6g\n", floor_of(m, i));
         free(origins);
     }
 }
 
+/* "62%" of a step that takes its floor's time 1.6 times; "" where it has none. */
+static void print_share(const times *m, double floor, double ms)
+{
+    char text[16] = "";
+    if (floor > 0 && ms > 0)
+        snprintf(text, sizeof text, "%.0f%%", 100 * floor / ms);
+    if (m->profile.ceilings)
+        printf(" %8s", text);
+}
+
+/* What the steps add up to, and what else a profiled run takes. */
+static void print_sums(const times *m, double total, double floors, double floored)
+{
+    printf("%5zu %9.4f  steps in all%s\n", m->steps, total, m->device_clock ? ", by the device's clock" : "");
+    if (floors > 0)
+        printf("%5s %9.4f  at least, by what the device can do: %.0f%% of what those steps took\n", "", floors,
+               floored > 0 ? 100 * floors / floored : 0);
+    if (m->device_clock)
+        printf("%5s %9.4f  the rest of a profiled run: each step is launched by itself and waited for\n", "", m->rest);
+}
+
 static void print_table(const tool *t, gopt_run_context *rc, times *m)
 {
-    double total = 0;
+    double total = 0, floors = 0, floored = 0; /* ms: of all steps; floors, and what the steps that have them took */
     const char *last_region = NULL;
-    for (size_t i = 0; i < m->steps; i++)
+    const int indent = m->profile.ceilings ? 50 : 41; /* where tactics stand */
+    for (size_t i = 0; i < m->steps; i++) {
+        const double floor = floor_of(m, i);
         total += median_of(m, i);
-    printf("\n%s%5s %9s %6s %8s  %-8s %-22s %-34s %s%s\n", bold(t), "step", "ms", "share", "Gop/s", "backend", "tactic",
-           "operators", "name", plain(t));
+        floors += floor;
+        floored += floor > 0 ? median_of(m, i) : 0;
+    }
+    printf("\n%s%5s %9s %6s %8s%s  %-8s %-22s %-34s %s%s\n", bold(t), "step", "ms", "share", "Gop/s",
+           m->profile.ceilings ? " of floor" : "", "backend", "tactic", "operators", "name", plain(t));
     for (size_t i = 0; i < m->steps; i++) {
         const gopt_step_info *s = gopt_run_context_step(rc, i);
         const double ms = median_of(m, i);
         char rate[16] = "";
         if (ms > 0 && s->gflop > 0)
             snprintf(rate, sizeof rate, "%.1f", s->gflop / ms * 1e3);
-        printf("%5zu %9.4f %5.1f%% %8s  %-8s %-22.22s %-34.34s %s\n", i, ms, total > 0 ? 100 * ms / total : 0, rate,
-               or_empty(s->backend), or_empty(s->tactic), or_empty(s->op), or_empty(s->name));
+        printf("%5zu %9.4f %5.1f%% %8s", i, ms, total > 0 ? 100 * ms / total : 0, rate);
+        print_share(m, floor_of(m, i), ms);
+        printf("  %-8s %-22.22s %-34.34s %s\n", or_empty(s->backend), or_empty(s->tactic), or_empty(s->op),
+               or_empty(s->name));
         if (s->reason && *s->reason)
-            printf("%s%41s placed there because %s%s\n", dim(t), "", s->reason, plain(t));
+            printf("%s%*s placed there because %s%s\n", dim(t), indent, "", s->reason, plain(t));
         if (s->region && s->region != last_region)
-            printf("%s%41s from here on a region that fell apart: %s%s\n", dim(t), "", s->region, plain(t));
+            printf("%s%*s from here on a region that fell apart: %s%s\n", dim(t), indent, "", s->region, plain(t));
         last_region = s->region;
     }
-    printf("%5zu %9.4f  steps in all\n", m->steps, total);
+    print_sums(m, total, floors, floored);
 }
 
 static gopt_status write_profile(tool *t, gopt_run_context *rc, times *m)
@@ -256,6 +314,7 @@ static json_t *steps_json(tool *t, gopt_run_context *rc, times *m)
         json_object_set_new(o, "whole_ms", json_real(m->step[i].whole_ms));
         json_object_set_new(o, "gflop", json_real(s->gflop));
         json_object_set_new(o, "bytes", json_integer((json_int_t)s->bytes));
+        json_object_set_new(o, "floor_ms", json_real(floor_of(m, i)));
         json_object_set_new(o, "tactics", tactics_of(t, s));
         json_array_append_new(a, o);
     }
@@ -310,17 +369,20 @@ gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const
     return s;
 }
 
-gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **told)
+gopt_status profile_write(tool *t, gopt_engine *e, gopt_run_context *rc, gopt_graph *before, gopt_graph *after,
+                          json_t **told)
 {
     times m = { 0 };
     gopt_status s = measure(t, rc, &m);
+    if (s == GOPT_OK)
+        find_ceilings(e, &m);
     if (s == GOPT_OK && t->o.profile)
         s = write_profile(t, rc, &m);
     if (s == GOPT_OK)
         s = write_others(t, before, after, &m);
     if (s == GOPT_OK && told)
-        *told = json_pack("{s:o, s:o, s:f}", "steps", steps_json(t, rc, &m), "threads_did", threads_json(&m), "run_ms",
-                          m.profile.run_ms);
+        *told = json_pack("{s:o, s:o, s:f, s:f, s:b}", "steps", steps_json(t, rc, &m), "threads_did", threads_json(&m),
+                          "run_ms", m.profile.run_ms, "rest_ms", m.rest, "device_clock", (int)m.device_clock);
     times_free(&m);
     return s;
 }

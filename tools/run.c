@@ -370,7 +370,7 @@ static gopt_status check_options(tool *t)
 static gopt_status profile(running *r)
 {
     json_t *told = NULL;
-    TRY(profile_write(r->t, r->rc[0], r->before, r->g, r->t->page ? &told : NULL));
+    TRY(profile_write(r->t, r->e, r->rc[0], r->before, r->g, r->t->page ? &told : NULL));
     if (told)
         page_put(r->t, "run", page_run(r->t, r->e, r->rc[0], &r->timing, &r->engine, told, r->copies));
     return GOPT_OK;

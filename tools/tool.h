@@ -432,7 +432,8 @@ gopt_status page_write(tool *t);
 
 /* Times every step; writes what --profile, --trex and --model-explorer ask for (`before` may be NULL), and gives the
  * page's steps and what threads did in one run where `told` is not NULL. */
-gopt_status profile_write(tool *t, gopt_run_context *rc, gopt_graph *before, gopt_graph *after, json_t **told);
+gopt_status profile_write(tool *t, gopt_engine *e, gopt_run_context *rc, gopt_graph *before, gopt_graph *after,
+                          json_t **told);
 /* --model-explorer; nothing where it was not asked for. `before` and `p` may be NULL. */
 gopt_status explorer_write(tool *t, gopt_graph *before, gopt_graph *after, const gopt_run_profile *p);
 

@@ -155,6 +155,25 @@ typedef struct gopt_step_info {
     bool device_clock; /* ms is by the device's clock: launching the step and waiting for it are in whole_ms alone */
 } gopt_step_info;
 
+/* What a machine can do at best, measured; 0: not known. */
+typedef struct gopt_ceilings {
+    const char *backend; /* whose steps these are for */
+    double gflops; /* multiplications and additions, in 10^9 a second, as products in the engine's precision do them */
+    double memory_gbytes; /* read and written, in 10^9 bytes a second */
+    double cache_gbytes;  /* the same of no more than cache_bytes */
+    double cache_bytes;
+    double launch_ms; /* of a kernel that does nothing */
+} gopt_ceilings;
+
+/* Of the engine's device, by some small kernels, the first time; then they are remembered in the cache folder. `again`:
+ * measures once more and takes what is better (the machine may have been busy). GOPT_UNSUPPORTED, and no diagnostic, where
+ * the backend measures none: that of the cpu, and emulated tensor cores. */
+GOPT_API gopt_status gopt_engine_ceilings(gopt_engine *e, bool again, gopt_ceilings *out);
+/* Milliseconds that so much arithmetic over so many bytes takes at least: the longer of the two. 0 for none of both. */
+GOPT_API double gopt_floor_ms(const gopt_ceilings *c, double gflop, double bytes);
+/* The same of a step; 0 of copies and of another backend's steps. */
+GOPT_API double gopt_step_floor_ms(const gopt_ceilings *c, const gopt_step_info *s);
+
 typedef struct gopt_engine_info {
     const char *backend, *device, *precision;
     int threads;

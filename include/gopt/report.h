@@ -95,7 +95,9 @@ typedef struct gopt_run_profile {
     const gopt_share_info *shares; /* what each thread did, of the run that is told */
     size_t n_shares;
     size_t runs;
-    double run_ms; /* the whole of the run that is told */
+    double run_ms;  /* the whole of the run that is told */
+    double rest_ms; /* of it, what is in no step's ms; where a device's clock times steps, launching and waiting */
+    const gopt_ceilings *ceilings; /* NULL: not known */
 } gopt_run_profile;
 
 /* The tactics that were considered for a step, as JSON text: [{"name", "variant", "label", "takes", "chosen",

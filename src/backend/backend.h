@@ -98,6 +98,8 @@ typedef struct gi_backend {
     /* Optional (NULL): the same for a run that is profiled. Waits for the step; *ms is what it took by the device's own
      * clock, from the start of its first command to the end of its last one, negative where the device does not say. */
     gopt_status (*run_timed)(gi_device *d, gi_step *s, const gi_run_args *args, double *ms);
+    /* Optional (NULL): what the device can do at best, but for out->backend. Under the engine's lock. */
+    gopt_status (*ceilings)(gi_device *d, bool again, gopt_ceilings *out);
     void (*release)(gi_device *d, gi_step *s);
     /* Memory of its own, NULL for a backend that works in host memory. Copies are done when they return, after all
      * that `context` (of context_open; NULL: the making of plans) has started before. */

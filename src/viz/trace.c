@@ -123,6 +123,10 @@ static json_t *step_args(trace *t, size_t i)
     set(t, args, "median_ms", json_real(m->median_ms));
     set(t, args, "gflop", json_real(s->gflop));
     set(t, args, "bytes", json_integer((json_int_t)s->bytes));
+    if (s->device_clock)
+        set(t, args, "clock", json_string("device"));
+    if (t->p->ceilings)
+        set(t, args, "floor_ms", json_real(gopt_step_floor_ms(t->p->ceilings, s)));
     if (s->reason)
         set_text(t, args, "reason", s->reason);
     if (s->region)
@@ -151,6 +155,19 @@ static gopt_status add_parts(trace *t, const gopt_step_times *m)
         at = end;
     }
     return GOPT_OK;
+}
+
+/* The whole run: what its steps took, the rest, and what their floors stand on. */
+static json_t *run_args(const trace *t)
+{
+    const gopt_ceilings *c = t->p->ceilings;
+    json_t *args = json_pack("{s:f, s:f}", "steps_ms", t->p->run_ms - t->p->rest_ms, "rest_ms", t->p->rest_ms);
+    if (args && c)
+        json_object_set_new(args, "ceilings",
+                            json_pack("{s:f, s:f, s:f, s:f, s:f}", "gflops", c->gflops, "memory_gbytes",
+                                      c->memory_gbytes, "cache_gbytes", c->cache_gbytes, "cache_bytes", c->cache_bytes,
+                                      "launch_ms", c->launch_ms));
+    return args;
 }
 
 static gopt_status add_steps(trace *t)
@@ -222,7 +239,7 @@ gopt_status gopt_trace_save(gopt_ctx *cx, const gopt_run_profile *p, const char 
     trace t = { .cx = cx, .p = p, .arena = gi_arena_create(cx), .events = json_array() };
     gopt_status s = t.arena && t.events ? GOPT_OK : GOPT_NO_MEMORY;
     if (s == GOPT_OK) {
-        add_event(&t, "Session", "model_run", TID_STEPS, 0, p->run_ms, json_object());
+        add_event(&t, "Session", "model_run", TID_STEPS, 0, p->run_ms, run_args(&t));
         s = add_steps(&t);
     }
     if (s == GOPT_OK)

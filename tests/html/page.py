@@ -225,6 +225,23 @@ class Runs(Case):
             self.assertAlmostEqual(nodes, whole, places=5)
         self.assertEqual(self.errors, [])
 
+    def test_device(self):
+        """Steps that a device timed, and what its host spent beside them; how near each comes to what the device can do."""
+        if not peers.has_opencl(GOPT):
+            self.skipTest("no OpenCL device")
+        page = self.show(self.make(DIGITS, "--backend", "opencl", "--iterations", "5", command="run"))
+        run = self.data["models"][0]["run"]
+        self.assertTrue(run["device_clock"] and run["ceilings"]["device"] and run["ceilings"]["ops"] > 0 and run["rest_ms"] > 0)
+        for s in run["steps"]:
+            self.assertLessEqual(s["floor_ms"] > 0, s["backend"] == "opencl")
+        page.click("[data-tab=time]")
+        self.assertEqual(page.locator("#time .card", has_text="launching each").count(), 1)
+        shares = page.locator("#time table").last.locator("th", has_text="of floor")
+        self.assertEqual(shares.count(), 1)
+        self.assertEqual(page.locator("#time table").last.locator("tbody tr").count(), len(run["steps"]))
+        self.assertEqual(self.errors, [])
+        self.shot(page, "device")
+
     def test_nodes(self):
         """A node's time on the page is that of the files for other tools, and so is the whole."""
         page = self.show(self.make(DIGITS, "--threads", "1", "--model-explorer", "m", "--trex", "e", "--profile", "t.json", command="run"))

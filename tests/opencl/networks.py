@@ -258,8 +258,6 @@ CASES = {f.__name__: f for f in (trained, tensor, exports, archs, copies, confor
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in CASES:
         sys.exit(__doc__)
-    listed = subprocess.run([sys.argv[2], "devices"], capture_output=True, text=True).stdout
-    if not re.search(r"^opencl\b(?!.*(missing|no |not ))", listed, re.M):
-        peers.skip("no OpenCL device: " + (re.search(r"^opencl.*$", listed, re.M) or [""])[0])
+    peers.need_opencl(sys.argv[2])
     with tempfile.TemporaryDirectory() as d:
         CASES[sys.argv[1]](sys.argv[2], pathlib.Path(sys.argv[3]).resolve(), pathlib.Path(d))

@@ -1,4 +1,5 @@
-/* Profiles of the opencl backend: what steps take by the device's clock, what is said where a driver has none. */
+/* Profiles of the opencl backend: what steps take by the device's clock, what is said where a driver has none, and what the
+ * device can do at best. */
 #include "unit/opencl.h"
 
 #include <math.h>
@@ -260,6 +261,106 @@ static void every_call_fails_once(void **state)
     close_whole(&n);
 }
 
+/* ---- ceilings ---- */
+
+static void floors_are_the_longer_of_both(void **state)
+{
+    (void)state;
+    const gopt_ceilings c = { .backend = "opencl",
+                              .gflops = 1000,
+                              .memory_gbytes = 100,
+                              .cache_gbytes = 400,
+                              .cache_bytes = 1e6,
+                              .launch_ms = 1e-3 };
+    const gopt_ceilings unknown = { .backend = "opencl" };
+    const gopt_node *some = (const gopt_node *)(const void *)&c;
+    gopt_step_info s = { .backend = "opencl", .node = some, .gflop = 1, .bytes = 1000000 };
+    const struct {
+        double gflop, bytes, ms;
+    } cases[] = { { 1, 1e6, 1 },    { 0.001, 1e6, 2.5e-3 }, { 0.001, 2e6, 2e-2 }, { 1, 0, 1 },
+                  { 0, 2e6, 2e-2 }, { 1e-9, 8, 1e-3 },      { 0, 0, 0 } };
+    for (size_t i = 0; i < GI_COUNT(cases); i++) {
+        assert_true(fabs(gopt_floor_ms(&c, cases[i].gflop, cases[i].bytes) - cases[i].ms) < 1e-12);
+        assert_true(gopt_floor_ms(&unknown, cases[i].gflop, cases[i].bytes) == 0);
+    }
+    assert_true(fabs(gopt_step_floor_ms(&c, &s) - 1) < 1e-12);
+    s.backend = "cpu";
+    assert_true(gopt_step_floor_ms(&c, &s) == 0);
+    s = (gopt_step_info){ .backend = "opencl", .bytes = 1000 }; /* a copy */
+    assert_true(gopt_step_floor_ms(&c, &s) == 0);
+}
+
+static bool same(const gopt_ceilings *a, const gopt_ceilings *b)
+{
+    return fabs(a->gflops - b->gflops) + fabs(a->memory_gbytes - b->memory_gbytes) +
+               fabs(a->cache_gbytes - b->cache_gbytes) + fabs(a->launch_ms - b->launch_ms) <
+           1e-9;
+}
+
+static void ceilings_are_measured_once(void **state)
+{
+    (void)state;
+    net n;
+    gopt_ceilings c, again;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "cpu", small);
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_UNSUPPORTED);
+    assert_int_equal(errors(&n), 0);
+    close_whole(&n);
+    open_net(&n, "opencl", small);
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_OK);
+    assert_string_equal(c.backend, "opencl");
+    assert_true(c.gflops > 0.1 && c.memory_gbytes > 0.1 && c.launch_ms > 0 && c.launch_ms < 100);
+    assert_true(c.cache_bytes > 0 ? c.cache_gbytes > c.memory_gbytes : c.cache_gbytes == 0);
+    const long calls = cl.calls;
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &again), GOPT_OK);
+    assert_true(same(&c, &again));
+    assert_int_equal(cl.calls, calls);
+    close_whole(&n);
+    open_net(&n, "opencl", small); /* what the first one left in the folder */
+    const long since = cl.calls;
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &again), GOPT_OK);
+    assert_true(same(&c, &again));
+    assert_int_equal(cl.calls, since);
+    close_whole(&n);
+}
+
+/* What cannot be measured is not known; it is no error, and what was known stays. */
+static void ceilings_while_calls_fail(void **state)
+{
+    (void)state;
+    net n;
+    gopt_ceilings known, c;
+    if (!there_is_a_device())
+        skip();
+    open_net(&n, "opencl", small);
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &known), GOPT_OK);
+    bool done = false;
+    for (long i = 0; !done; i += 3 + i % 7) {
+        cl.failed = NULL;
+        cl.fail_at = cl.calls + i;
+        assert_int_equal(gopt_engine_ceilings(n.e, true, &c), GOPT_OK);
+        done = !cl.failed;
+        assert_true(c.gflops >= known.gflops && c.memory_gbytes >= known.memory_gbytes &&
+                    c.launch_ms <= known.launch_ms);
+        assert_int_equal(errors(&n), 0);
+    }
+    cl.fail_at = -1;
+    close_whole(&n);
+    assert_int_equal(setenv("XDG_CACHE_HOME", "", 1), 0); /* nothing is known */
+    assert_int_equal(setenv("HOME", "", 1), 0);
+    open_net(&n, "opencl", small);
+    cl.fail_at = cl.calls;
+    cl.lost = true;
+    assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_OK);
+    cl.lost = false;
+    cl.fail_at = -1;
+    assert_true(c.gflops == 0 && c.memory_gbytes == 0 && c.cache_gbytes == 0 && c.launch_ms == 0);
+    assert_int_equal(errors(&n), 0);
+    close_whole(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +368,9 @@ int main(void)
         cmocka_unit_test_setup(products_of_a_library_are_timed, well),
         cmocka_unit_test_setup(a_driver_gives_no_times, well),
         cmocka_unit_test_setup(every_call_fails_once, well),
+        cmocka_unit_test(floors_are_the_longer_of_both),
+        cmocka_unit_test_setup(ceilings_are_measured_once, well),
+        cmocka_unit_test_setup(ceilings_while_calls_fail, well),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -191,6 +191,9 @@ double gi_cl_time_source(gi_cl *d, const char *source, const char *name, uint32_
 /* gi_backend.run_timed of a step. */
 gopt_status gi_cl_run_timed(gi_cl *d, gi_cl_step *c, const gi_run_args *args, double *ms);
 
+/* ---- ceiling.c ---- */
+gopt_status gi_cl_ceilings(gi_device *d, bool again, gopt_ceilings *out);
+
 /* ---- launch.c ---- */
 
 bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* always false */
@@ -374,6 +377,7 @@ extern const char gk_opencl_walk[];
 extern const char gk_opencl_attention[];
 extern const char gk_opencl_depthwise[];
 extern const char gk_opencl_norm[];
+extern const char gk_opencl_ceiling[];
 extern const char gk_opencl_attention_mma[];
 
 #endif

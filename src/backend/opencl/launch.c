@@ -182,6 +182,7 @@ gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_r
     const gi_cl_ref refs[] = { a, bb, c };
     if (b->dry || !p->m || !p->n || !p->batch)
         return GOPT_OK;
+    b->s->gflop += 2e-9 * (double)p->m * (double)p->n * (double)p->k * (double)p->batch;
     if (use_clblast(p)) {
         gi_cl_launch l = { .n_refs = 3, .product = *p };
         memcpy(l.refs, refs, sizeof refs);

@@ -314,6 +314,7 @@ const gi_backend gi_backend_opencl = {
     .compile = compile,
     .run = run,
     .run_timed = run_timed,
+    .ceilings = gi_cl_ceilings,
     .release = release,
     .mem_alloc = gi_cl_mem_alloc,
     .mem_free = gi_cl_mem_free,

@@ -155,6 +155,8 @@ static gopt_status direct(gi_cl_build *b, const gi_node *n, const conv *c, gi_cl
     if (bias)
         GI_TRY(gi_cl_find(b, bias, &refs[2]));
     const int64_t total = c->n * c->m * c->w.oh * c->w.ow;
+    if (!b->dry)
+        b->s->gflop = 2e-9 * (double)total * (double)(c->c / c->groups) * (double)(c->w.kh * c->w.kw);
     const int64_t ints[] = { total,   c->c,    c->w.h,  c->w.w,  c->m,    c->w.kh, c->w.kw,   c->w.oh,     c->w.ow,
                              c->w.sh, c->w.sw, c->w.ph, c->w.pw, c->w.dh, c->w.dw, c->groups, bias != NULL };
     const size_t global[] = { (size_t)total, 1, 1 };

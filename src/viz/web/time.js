@@ -95,6 +95,7 @@ class Run {
     if (s.gflop && s.ms > 0) rows.push(["rate", opsText(s.gflop / s.ms * 1e12) + "/s"]);
     if (s.bytes) rows.push(["read and written", bytesText(s.bytes)]);
     if (s.bytes && s.ms > 0) rows.push(["bytes a second", bytesText(s.bytes / s.ms * 1e3) + "/s"]);
+    if (s.floor_ms > 0) rows.push(["at least", msText(s.floor_ms) + (s.ms > 0 ? ", " + percent(s.floor_ms / s.ms) + " of its time" : "")]);
     if (s.reason) rows.push(["placed there because", clip(s.reason, 300)]);
     if (s.region) rows.push(["region fell apart", clip(s.region, 300)]);
     return rows;
@@ -131,13 +132,14 @@ class TimeTab {
     holder.append(el("div", { class: "page-head" }, el("h1", {}, "Where time goes" + (runs.length > 1 ? ", " + clip(tail(run.model.title), 40) : "")), el("p", { class: "dim name" },
       clip(j.backend + (j.device ? " (" + j.device + ")" : ""), 120) + ", " + j.precision + ", " + plural(j.threads, "thread") + "; " + plural(run.steps.length, "step") + ", built in " + msText(j.build_ms)),
       el("div", { class: "cards wide" }, card(msText(l.median), "latency, median"), card(msText(l.min), "fastest run"), card(msText(l.p99), "99th percentile"),
-        card(digits(j.wall_s > 0 ? j.iterations / j.wall_s : 0), "runs a second"), card(msText(run.total), "steps in all, profiled"), card(bytesText(j.activation_bytes), "activations"))));
+        card(digits(j.wall_s > 0 ? j.iterations / j.wall_s : 0), "runs a second"), card(msText(run.total), "steps in all, profiled"),
+        j.device_clock ? card(msText(j.rest_ms), "launching each, and waiting") : null, card(bytesText(j.activation_bytes), "activations"))));
     this.block("Steps in the order in which they run", "Width is time; above, the modules; below, the original nodes in each step. Click one to see it in the graph.", this.flame());
     if ((j.threads_did || []).length) this.block("What the threads did", "One run as it was, each thread a row; white is waiting, or work of the calling thread alone.", this.threads());
     const two = el("div", { class: "two-columns" });
     two.append(this.plain("By tactic", this.groups(s => s.tactic || "?")), this.plain("By operators", this.groups(s => s.op)));
     holder.append(el("section", { class: "block" }, two));
-    this.block("Roofline", "Work for each byte moved against speed; the roof is what this machine reached on a product and on a pass over memory" +
+    this.block("Roofline", "Work for each byte moved against speed; the roof is what this " + (j.ceilings.device ? "device reached on multiply-adds from registers and on a copy" : "machine reached on a product and on a pass over memory") +
       (j.ceilings.ops ? "." : " (taken from the fastest steps)."), this.roofline());
     const worth = report => report.models[0].json.worth || [];
     if (worth(this.report).length) this.block("What fusion is worth", "The network timed again with these regions taken apart, alternating with the whole; \u00b1 two deviations.", this.worth(worth(this.report)));
@@ -303,8 +305,9 @@ class TimeTab {
 
   table() {
     const { run } = this;
-    return sortable(["#", "operators", "name", "tactic", "time", "share", "op/s", "bytes/s", "work", "bytes"], run.steps.map(s => [s.i, clip(s.op, 46), clip(s.name, 60), clip(s.tactic + (s.reason ? " (" + s.backend + ")" : ""), 40),
-      { v: s.ms, t: msText(s.ms) }, { v: s.ms, t: percent(s.ms / (run.total || 1)) }, { v: s.ms > 0 ? s.gflop / s.ms : 0, t: s.gflop && s.ms > 0 ? opsText(s.gflop / s.ms * 1e12) : "" },
+    const floors = run.steps.some(s => s.floor_ms > 0), floor = s => (s.ms > 0 && s.floor_ms > 0 ? { v: s.floor_ms / s.ms, t: percent(s.floor_ms / s.ms) } : { v: 0, t: "" });
+    return sortable(["#", "operators", "name", "tactic", "time", "share", ...(floors ? ["of floor"] : []), "op/s", "bytes/s", "work", "bytes"], run.steps.map(s => [s.i, clip(s.op, 46), clip(s.name, 60), clip(s.tactic + (s.reason ? " (" + s.backend + ")" : ""), 40),
+      { v: s.ms, t: msText(s.ms) }, { v: s.ms, t: percent(s.ms / (run.total || 1)) }, ...(floors ? [floor(s)] : []), { v: s.ms > 0 ? s.gflop / s.ms : 0, t: s.gflop && s.ms > 0 ? opsText(s.gflop / s.ms * 1e12) : "" },
       { v: s.ms > 0 ? s.bytes / s.ms : 0, t: s.ms > 0 ? bytesText(s.bytes / s.ms * 1e3) : "" }, { v: s.gflop, t: s.gflop ? opsText(s.gflop * 1e9) : "" }, { v: s.bytes, t: bytesText(s.bytes) }]),
       i => this.report.goToStep(run.steps[i]), 4);
   }
