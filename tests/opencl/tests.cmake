@@ -7,7 +7,9 @@ if(Python3_FOUND AND GOPT_HAVE_OPENCL)
   endforeach()
   add_test(NAME opencl.fp16 COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/opencl/fp16.py all $<TARGET_FILE:gopt>)
   set_tests_properties(opencl.fp16 PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
-  add_test(NAME opencl.profile
-    COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/opencl/steps.py $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
-  set_tests_properties(opencl.profile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  foreach(script steps bench)
+    add_test(NAME opencl.${script}
+      COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/opencl/${script}.py $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
+    set_tests_properties(opencl.${script} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  endforeach()
 endif()
