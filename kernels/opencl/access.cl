@@ -42,6 +42,16 @@ static void store_half2(float2 v, __global half *p)
     *(__global uint *)p = to_halves(v.x, v.y);
 }
 
+static void store_float2(float2 v, __global float *p)
+{
+    *(__global float2 *)p = v;
+}
+
+static float4 load_float4(__global const float *p)
+{
+    return *(__global const float4 *)p;
+}
+
 static float8 load_float8(__global const float *p)
 {
     __global const float4 *v = (__global const float4 *)p;
@@ -79,6 +89,16 @@ static void store_half8(float8 v, __global half *p)
 static void store_half2(float2 v, __global half *p)
 {
     vstorea_half2(v, 0, p);
+}
+
+static void store_float2(float2 v, __global float *p)
+{
+    vstore2(v, 0, p);
+}
+
+static float4 load_float4(__global const float *p)
+{
+    return vload4(0, p);
 }
 
 static float8 load_float8(__global const float *p)

@@ -1,10 +1,10 @@
-/* Convolutions of one filter a channel, channels last in halves, sums in floats: an item makes 8 channels of TH by TW
+/* Convolutions of one filter a channel, channels last, sums in floats: an item makes 8 channels of TH by TW
  * neighbouring pixels. Each chunk of x is loaded and widened once for all of the window's places that it stands in.
  * Bound by memory where TH * TW is 4 or more. Weights are floats, [tap][channel].
  *
  * Before it: KH, KW, SH, SW, DH, DW of the window (TH is 1 where DH is not, and TW where DW is not), TH, TW, what
- * gi_cl_epilogue says, Y_TYPE and STORE; LOAD8(p, i), chunk i of 8 halves as
- * floats, LOADF8 of floats, and STORE8 where Y_VECTOR. */
+ * gi_cl_epilogue says, X_TYPE, Y_TYPE and STORE, LOAD8(p, i), chunk i of 8 elements as floats, LOADF8 of floats, and
+ * STORE8 where Y_VECTOR. */
 #define WIDE ((TW - 1) * SW + KW)
 #define HIGH ((TH - 1) * SH + KH)
 #if TH == 1
@@ -21,7 +21,7 @@
 #endif
 
 __kernel GROUP_SIZE(256, 1, 1) void
-depthwise(__global const half *x, const ulong x_at, __global const float *w, const ulong w_at,
+depthwise(__global const X_TYPE *x, const ulong x_at, __global const float *w, const ulong w_at,
           __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at EXTRA_ARGS,
           const long total, const long n_all, const long n_room, const long chunks_, const long tiles_x_,
           const long tiles_y_, const long h_, const long wd_, const long oh_, const long ow_, const long ph,
@@ -34,7 +34,7 @@ depthwise(__global const half *x, const ulong x_at, __global const float *w, con
     const uint c = id % chunks, t = id / chunks, t2 = t / tiles_x, image = t2 / tiles_y;
     const int ox = (t - t2 * tiles_x) * TW, oy = (t2 - image * tiles_y) * TH;
     const int iy = oy * SH - (int)ph, ix = ox * SW - (int)pw;
-    __global const half *xs = x + x_at + ((long)image * h * wd * chunks + c) * 8;
+    __global const X_TYPE *xs = x + x_at + ((long)image * h * wd * chunks + c) * 8;
     __global const float *ws = w + w_at + c * 8;
     float8 sum[TH * TW];
 #pragma unroll

@@ -246,7 +246,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
                 const float a = n < n_all ? EPILOGUE((k ? v.z : v.x) + two.x, 0, n) : 0.0f;
                 const float b = n + 1 < n_all ? EPILOGUE((k ? v.w : v.y) + two.y, 1, n + 1) : 0.0f;
 #ifdef Y_VECTOR
-                store_half2((float2)(a, b), y + y_at + at);
+                STORE2((float2)(a, b), y + y_at + at);
 #else
                 STORE(a, y, y_at + at);
                 if (n + 1 < n_room)
@@ -316,7 +316,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             for (int e = 0; e < 8; e++)
                 v[e] = n + e < n_all ? EPILOGUE(v[e] + shift[e], e, n + e) : 0.0f;
 #ifdef Y_VECTOR
-            store_half8(vload8(0, v), y + y_at + at);
+            STORE8(vload8(0, v), y + y_at + at, 0);
 #else
             for (int e = 0; e < 8; e++)
                 if (n + e < n_room)

@@ -35,10 +35,10 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
           out_at + image * y_n + channel * y_c + oy * y_y + ox * y_x);
 }
 
-/* The same where both lie with channels last, in halves: an item computes 8 neighbouring channels of a pixel. Windows of
- * KH by KW, defined before it. */
+/* The same where both lie with channels last: an item computes 8 neighbouring channels of a pixel. Windows of KH by KW;
+ * they, LOAD8 and STORE8 are defined before it. */
 #if defined(KW)
-__kernel void pool8(__global const half *im, const ulong im_at, __global half *out, const ulong out_at,
+__kernel void pool8(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE *out, const ulong out_at,
                     const long total, const long chunks_, const long h_, const long w_, const long kh, const long kw,
                     const long oh_, const long ow_, const long sh, const long sw, const long ph, const long pw,
                     const long ph_end, const long pw_end, const long dh, const long dw, const long mode WALK_ARGS)
@@ -58,8 +58,8 @@ __kernel void pool8(__global const half *im, const ulong im_at, __global half *o
         float8 v[KW];
 #pragma unroll
         for (int x = 0; x < KW; x++)
-            v[x] = load_half8(
-                im + im_at + (((n * h + clamp(iy, 0, h - 1)) * w + clamp(x0 + x * (int)dw, 0, w - 1)) * chunks + c) * 8ul);
+            v[x] = LOAD8(im + im_at,
+                         (ulong)((n * h + clamp(iy, 0, h - 1)) * w + clamp(x0 + x * (int)dw, 0, w - 1)) * chunks + c);
 #pragma unroll
         for (int x = 0; x < KW; x++) {
             const int ix = x0 + x * (int)dw;
@@ -70,6 +70,6 @@ __kernel void pool8(__global const half *im, const ulong im_at, __global half *o
             sum += in ? v[x] : (float8)(0.0f);
         }
     }
-    store_half8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out + out_at + i * 8ul);
+    STORE8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out + out_at, (ulong)i);
 }
 #endif

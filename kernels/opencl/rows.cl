@@ -91,11 +91,11 @@ layer_norm(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const
         STORE((LOAD(x, i) - mean) * inverse * scale[scale_at + i] + (has_bias ? bias[bias_at + i] : 0.0f), y, i);
 }
 
-/* Over all pixels of an image with channels last, in halves: a work-group makes 64 channels of one image, 32 items to
+/* Over all pixels of an image with channels last (IMAGES, and LOAD8 before it): a work-group makes 64 channels of one image, 32 items to
  * 8 of them. mode 0: sum, 1: mean, 2: maximum. */
 #if defined(IMAGES)
 __kernel GROUP_SIZE(256, 1, 1) void
-reduce_image(__global const half *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n_all,
+reduce_image(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n_all,
              const long chunks_, const long pixels_, const long channels, const long y_n, const long y_c,
              const long mode WALK_ARGS)
 {
@@ -104,7 +104,7 @@ reduce_image(__global const half *x, const ulong x_at, __global Y_TYPE *y, const
     const uint n = get_group_id(0) / groups, c = get_group_id(0) % groups * 8 + t % 8;
     float8 v = mode == 2 ? -INFINITY : 0.0f;
     for (uint p = t / 8; p < pixels && c < chunks; p += 32) {
-        const float8 e = load_half8(x + x_at + ((n * pixels + p) * chunks + c) * 8ul);
+        const float8 e = LOAD8(x + x_at, (ulong)(n * pixels + p) * chunks + c);
         v = mode == 2 ? fmax(v, e) : v + e;
     }
     part[t] = v;

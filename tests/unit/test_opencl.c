@@ -190,62 +190,75 @@ static void what_it_does_not_take_runs_on_the_cpu(void **state)
                      4); /* Neg in its branch, too */
 }
 
-/* ---- halves ---- */
+/* ---- products with what is behind them, in floats and in halves ---- */
 
-/* A node between two that keep its operand and result on the device, where they are halves. */
-static void half_node(const char *inputs, const char *node, const char *tactic)
+static const char *const precisions[] = { "fp32", "fp16" };
+
+/* A node between two that keep its operand and result on the device. */
+static void inner_node(const char *inputs, const char *node, const char *precision, const char *tactic)
 {
     char text[2048];
     (void)snprintf(text, sizeof text,
                    "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
                    "  %%y = Neg %%m\n  return %%y as \"y\"\n}\n",
                    inputs, node);
-    assert_int_equal(check_in("fp16", text, false), 3);
+    assert_int_equal(check_in(precision, text, false), 3);
     /* and with the result read by the host */
     (void)snprintf(text, sizeof text,
                    "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
                    "  return %%m as \"y\"\n}\n",
                    inputs, node);
-    assert_int_equal(check_in("fp16", text, false), 2);
+    assert_int_equal(check_in(precision, text, false), 2);
     if (tactic && strncmp(last, tactic, strlen(tactic)) != 0 && strncmp(last, "mma", 3) != 0)
-        fail_msg("%s ran %s, expected %s", node, last, tactic);
+        fail_msg("%s ran %s in %s, expected %s", node, last, precision, tactic);
 }
 
-static void products_in_halves(void **state)
+static void products_with_constant_weights(void **state)
 {
     (void)state;
     if (!there_is_a_device())
         skip();
-    half_node("%x: f32[7,16]", "MatMul %h, dense<f32[16,19], #a>", "tile");
-    half_node("%x: f32[2,70,24]", "MatMul %h, dense<f32[24,72], #a>", "tile");
-    half_node("%x: f32[7,15]", "MatMul %h, dense<f32[15,19], #a>", NULL); /* rows of no whole chunks */
-    half_node("%x: f32[9,64]",
-              "Gemm %h, dense<f32[8,64], #a>, dense<f32[8], #b> { transB = 1, alpha = 0.5, beta = 2.0 }", "tile");
-    half_node("%x: f32[2,3,8,8]", "MatMul %h, %h", NULL);
-    half_node("%x: f32[2,16,9,7]", "Conv %h, dense<f32[24,16,3,3], #a>, dense<f32[24], #b> { pads = [1,1,1,1] }",
-              "tile");
-    half_node("%x: f32[1,5,9,7]", "Conv %h, dense<f32[13,5,3,2], #a> { pads = [1,0,2,1], strides = [2,1] }", "tile");
-    half_node("%x: f32[2,8,9,9]", "Conv %h, dense<f32[6,8,3,3], #a> { dilations = [2,2], auto_pad = \"SAME_UPPER\" }",
-              "tile");
-    half_node("%x: f32[2,20,9,9]",
-              "Conv %h, dense<f32[20,1,3,3], #a>, dense<f32[20], #b> { group = 20, pads = [1,1,1,1], strides = [2,2] }",
-              NULL);
-    half_node("%x: f32[1,4,9,9]", "Conv %h, dense<f32[6,2,3,3], #a> { group = 2 }", NULL);
-    half_node("%x: f32[2,3,17]", "Conv %h, dense<f32[5,3,4], #a> { strides = [3], pads = [2,1] }", "tile");
+    static const struct {
+        const char *inputs, *node, *tactic;
+    } cases[] = {
+        { "%x: f32[7,16]", "MatMul %h, dense<f32[16,19], #a>", "tile" },
+        { "%x: f32[2,70,24]", "MatMul %h, dense<f32[24,72], #a>", "tile" },
+        { "%x: f32[7,15]", "MatMul %h, dense<f32[15,19], #a>", NULL }, /* rows of no whole chunks */
+        { "%x: f32[9,64]", "Gemm %h, dense<f32[8,64], #a>, dense<f32[8], #b> { transB = 1, alpha = 0.5, beta = 2.0 }",
+          "tile" },
+        { "%x: f32[2,3,8,8]", "MatMul %h, %h", NULL },
+        { "%x: f32[2,16,9,7]", "Conv %h, dense<f32[24,16,3,3], #a>, dense<f32[24], #b> { pads = [1,1,1,1] }", "tile" },
+        { "%x: f32[1,5,9,7]", "Conv %h, dense<f32[13,5,3,2], #a> { pads = [1,0,2,1], strides = [2,1] }", "tile" },
+        { "%x: f32[1,12,9,7]", "Conv %h, dense<f32[70,12,3,3], #a> { pads = [1,1,0,2], strides = [1,2] }", "tile" },
+        { "%x: f32[2,8,9,9]", "Conv %h, dense<f32[6,8,3,3], #a> { dilations = [2,2], auto_pad = \"SAME_UPPER\" }",
+          "tile" },
+        { "%x: f32[2,20,9,9]",
+          "Conv %h, dense<f32[20,1,3,3], #a>, dense<f32[20], #b> { group = 20, pads = [1,1,1,1], strides = [2,2] }",
+          NULL },
+        { "%x: f32[1,4,9,9]", "Conv %h, dense<f32[6,2,3,3], #a> { group = 2 }", NULL },
+        { "%x: f32[2,3,17]", "Conv %h, dense<f32[5,3,4], #a> { strides = [3], pads = [2,1] }", "tile" },
+    };
+    for (size_t k = 0; k < GI_COUNT(precisions); k++)
+        for (size_t i = 0; i < GI_COUNT(cases); i++)
+            inner_node(cases[i].inputs, cases[i].node, precisions[k], cases[i].tactic);
+    inner_node("%x: f32[7,18]", "MatMul %h, dense<f32[18,19], #a>", "fp32", NULL);
+    inner_node("%x: f32[7,20]", "MatMul %h, dense<f32[20,19], #a>", "fp32", "tile"); /* whole chunks of floats alone */
     /* pairs of pixels: what comes from the host has few channels */
-    for (int pad = 0; pad < 4; pad++) {
-        char text[512];
-        (void)snprintf(
-            text, sizeof text,
-            "graph (%%x: f32[2,3,12,14]) {\n  %%c = Conv %%x, dense<f32[10,3,5,7], #a>, dense<f32[10], #b> { "
-            "pads = [1,%d,1,%d], strides = [2,2] }\n  return %%c as \"c\"\n}\n",
-            pad, 3 - pad);
-        assert_int_equal(check_in("fp16", text, false), 1);
-    }
+    for (size_t k = 0; k < GI_COUNT(precisions); k++)
+        for (int channels = 1; channels < 4; channels++)
+            for (int pad = 0; pad < 4; pad++) {
+                char text[512];
+                (void)snprintf(
+                    text, sizeof text,
+                    "graph (%%x: f32[2,%d,12,14]) {\n  %%c = Conv %%x, dense<f32[10,%d,5,7], #a>, dense<f32[10], #b> { "
+                    "pads = [1,%d,1,%d], strides = [2,2] }\n  return %%c as \"c\"\n}\n",
+                    channels, channels, pad, 3 - pad);
+                assert_int_equal(check_in(precisions[k], text, false), 1);
+            }
 }
 
 /* What follows a product goes into its kernel, and what cannot does not. */
-static void epilogues_in_halves(void **state)
+static void what_follows_products(void **state)
 {
     (void)state;
     if (!there_is_a_device())
@@ -263,7 +276,8 @@ static void epilogues_in_halves(void **state)
         "Conv %h, dense<f32[24,16,1,1], #a>",
     };
     for (size_t m = 0; m < GI_COUNT(main_of); m++)
-        for (size_t i = 0; i < GI_COUNT(behind); i++) {
+        for (size_t k = 0; k < GI_COUNT(behind) * GI_COUNT(precisions); k++) {
+            const size_t i = k / GI_COUNT(precisions);
             char text[2048];
             (void)snprintf(text, sizeof text,
                            "graph (%%x: f32[2,16,6,5], %%w: f32[5]) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n"
@@ -271,7 +285,7 @@ static void epilogues_in_halves(void **state)
                            "  %%y0 = Fusion<conv> { body = block () {\n  %%c = %s\n%s  return %%r } }\n"
                            "  %%y = Add %%y0, %%d\n  return %%y as \"y\"\n}\n",
                            main_of[m], behind[i]);
-            assert_int_equal(check_in("fp16", text, false), 4);
+            assert_int_equal(check_in(precisions[k % GI_COUNT(precisions)], text, false), 4);
         }
 }
 
@@ -283,6 +297,7 @@ static void images_with_channels_last(void **state)
     static const char *const nodes[] = {
         "MaxPool %c { kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1] }",
         "AveragePool %c { kernel_shape = [3,3], pads = [1,1,1,1] }",
+        "AveragePool %c { kernel_shape = [8,6], pads = [1,1,1,1] }",
         "AveragePool %c { kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1 }",
         "GlobalAveragePool %c",
         "GlobalMaxPool %c",
@@ -307,15 +322,17 @@ static void images_with_channels_last(void **state)
                        "  %%c = Conv %%h, dense<f32[12,12,3,3], #a>, dense<f32[12], #b> { pads = [1,1,1,1] }\n"
                        "  %%m = %s\n  %%y = Exp %%m\n  return %%y as \"y\"\n}\n",
                        nodes[i]);
-        assert_int_equal(check_in("fp16", text, false), 4);
+        for (size_t k = 0; k < GI_COUNT(precisions); k++)
+            assert_int_equal(check_in(precisions[k], text, false), 4);
     }
     /* what pads the channels stays zero, whatever is done to it */
-    assert_int_equal(check_in("fp16",
-                              "graph (%x: f32[1,12,4,4]) {\n"
-                              "  %c = Conv %x, dense<f32[12,12,1,1], #a>\n  %e = Exp %c\n  %r = Reciprocal %e\n"
-                              "  %d = Conv %r, dense<f32[5,12,1,1], #b>\n  return %d as \"y\"\n}\n",
-                              false),
-                     4);
+    for (size_t k = 0; k < GI_COUNT(precisions); k++)
+        assert_int_equal(check_in(precisions[k],
+                                  "graph (%x: f32[1,12,4,4]) {\n"
+                                  "  %c = Conv %x, dense<f32[12,12,1,1], #a>\n  %e = Exp %c\n  %r = Reciprocal %e\n"
+                                  "  %d = Conv %r, dense<f32[5,12,1,1], #b>\n  return %d as \"y\"\n}\n",
+                                  false),
+                         4);
 }
 
 static int count_files(const char *folder, bool spoil)
@@ -395,12 +412,18 @@ static void normalizations_that_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pointwise_nodes),           cmocka_unit_test(pointwise_fusions),
-        cmocka_unit_test(normalizations_that_stay),  cmocka_unit_test(products),
-        cmocka_unit_test(convolutions_and_windows),  cmocka_unit_test(rows_and_moves),
-        cmocka_unit_test(products_in_halves),        cmocka_unit_test(epilogues_in_halves),
-        cmocka_unit_test(images_with_channels_last), cmocka_unit_test(what_it_does_not_take_runs_on_the_cpu),
-        cmocka_unit_test(programs_are_kept_on_disk), cmocka_unit_test(devices_are_chosen_by_name_or_type),
+        cmocka_unit_test(pointwise_nodes),
+        cmocka_unit_test(pointwise_fusions),
+        cmocka_unit_test(normalizations_that_stay),
+        cmocka_unit_test(products),
+        cmocka_unit_test(convolutions_and_windows),
+        cmocka_unit_test(rows_and_moves),
+        cmocka_unit_test(products_with_constant_weights),
+        cmocka_unit_test(what_follows_products),
+        cmocka_unit_test(images_with_channels_last),
+        cmocka_unit_test(what_it_does_not_take_runs_on_the_cpu),
+        cmocka_unit_test(programs_are_kept_on_disk),
+        cmocka_unit_test(devices_are_chosen_by_name_or_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* What --precision fp16 brings to the opencl backend beside products: attention, residuals of the host, rows in registers;
- * in floats too, where a kernel serves both. */
+/* What the opencl backend has beside products, in floats and in halves: attention, residuals of the host, rows in
+ * registers, one filter a channel. */
 #include "unit/opencl.h"
 
 /* Attention as one kernel: heads read where a product of queries, keys and values left them, masks and scales. */
@@ -65,9 +65,11 @@ static void residuals_of_the_host(void **state)
         "  %z = Conv %y, dense<f32[8,12,1,1], #b>\n  return %z as \"z\"\n}\n",
     };
     for (size_t i = 0; i < GI_COUNT(texts); i++) {
-        (void)check_in("fp16", texts[i], false);
-        if (strncmp(first, "tile", 4) != 0 && strncmp(first, "mma", 3) != 0)
-            fail_msg("%s ran\n%s", first, texts[i]);
+        for (int half = 0; half < 2; half++) {
+            (void)check_in(half ? "fp16" : "fp32", texts[i], false);
+            if (strncmp(first, "tile", 4) != 0 && strncmp(first, "mma", 3) != 0)
+                fail_msg("%s ran\n%s", first, texts[i]);
+        }
     }
 }
 
@@ -117,14 +119,17 @@ static void one_filter_a_channel(void **state)
                        "    %%r = Clip %%c, dense<f32[], 0.0>, dense<f32[], 6.0>\n    return %%r } }\n"
                        "  %%z = Conv %%y, dense<f32[8,%d,1,1], #b>\n  return %%z as \"z\", %%h as \"h\"\n}\n",
                        cases[i].images, c, n, n, c, cases[i].window, c);
-        assert_int_equal(check_in("fp16", text, false), 3);
+        for (int half = 0; half < 2; half++)
+            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 3);
         (void)snprintf(
             text, sizeof text,
             "graph (%%x: f32[%d,%d,%d,%d]) {\n  %%c = Conv %%x, dense<f32[%d,1,%s\n  return %%c as \"c\"\n}\n",
             cases[i].images, c, n, n, c, cases[i].window);
-        assert_int_equal(check_in("fp16", text, false), 1);
-        if (strncmp(last, "depthwise", 9) != 0)
-            fail_msg("%s ran\n%s", last, text);
+        for (int half = 0; half < 2; half++) {
+            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 1);
+            if (strncmp(last, "depthwise", 9) != 0)
+                fail_msg("%s ran\n%s", last, text);
+        }
     }
 }
 

@@ -60,6 +60,12 @@ typedef struct gi_cl {
     cl_command_queue last_walk_queue;
 } gi_cl;
 
+/* Elements of a plan's own type in 16 bytes. */
+static inline int64_t gi_cl_chunk(const gi_cl *d)
+{
+    return d->half ? 8 : 4;
+}
+
 /* A compiled program in a plan file that the engine holds. */
 typedef struct gi_cl_binary {
     const uint8_t *p;
@@ -67,9 +73,9 @@ typedef struct gi_cl_binary {
 } gi_cl_binary;
 
 /* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and
- * f32 ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images of such a plan
- * have their channels
- * last, as many as the next multiple of 8, the ones past the last zero. */
+ * f32 ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images that stay on the
+ * device have their channels last, as many as the next multiple of 8, the ones past the last zero. */
+enum { GI_CL_CHANNELS = 8 };
 typedef struct gi_cl_view {
     bool half;
     bool channels_last;
@@ -79,11 +85,17 @@ typedef struct gi_cl_view {
     int64_t room;     /* elements, padding included */
 } gi_cl_view;
 
+static inline uint64_t gi_cl_view_bytes(const gi_cl_view *v)
+{
+    return (uint64_t)v->room * (v->half ? 2 : 4);
+}
+
 /* The layouts of a plan's values: made before its steps are compiled. */
 typedef struct gi_cl_plan {
     gi_arena *arena;
-    gi_map halves; /* value id + 1 → 1: dense, 2: channels last; 3: floats, as it is marked */
-    gi_map nodes;  /* node id + 1: the plan's nodes */
+    bool half;    /* of values that stay on the device: halves */
+    gi_map lies;  /* id + 1 of such a value → 1: dense, 2: channels last; 3: floats, as it is marked */
+    gi_map nodes; /* node id + 1: the plan's nodes */
 } gi_cl_plan;
 
 /* One buffer that a launch uses. OWN is read alone, since contexts share steps; COUNTERS belong to the context, are
@@ -209,6 +221,7 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
                                 const size_t *local);
 /* c = alpha * op(a) op(b) + beta * c, row-major, f32. */
 gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_ref a, gi_cl_ref bb, gi_cl_ref c);
+bool gi_cl_uses_clblast(const gi_cl_product *p); /* it is there, and worth its start */
 gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args);
 void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
 
@@ -242,7 +255,7 @@ uint64_t gi_cl_value_bytes(gi_device *d, void *plan, const gi_value *v);
 /* How v lies, as this step sees it; false where its shape is known only in a run. */
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out);
 gi_cl_view gi_cl_view_dense(int rank, const int64_t *dims, bool half);
-gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple); /* halves, channels last */
+gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple, bool half); /* of so many channels */
 /* Why the step of this node (a Fusion whole) stays in fp32: it is marked, or a result would be halves but for its mark.
  * *why is NULL where it does not; of arena a. */
 gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a, const char **why);
@@ -264,9 +277,8 @@ gopt_status gi_cl_dense_operand(gi_cl_build *b, const gi_value *v, gi_cl_ref *ou
 /* "#define" lines that make LOAD and STORE of a template read and write such elements; STORE alone. */
 void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y);
 void gi_cl_write_result(gi_str *s, const gi_cl_view *y);
-/* LOAD8(p, i) and STORE8(v, p, i) of 8 neighbours that begin at element 8 i, LOADF8 of floats; ptx.cl before them where
- * it is of use. */
-void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half);
+/* LOAD8(p, i) and STORE8(v, p, i) of 8 neighbours that begin at element 8 i, LOADF8 of floats; STORE2(v, p). */
+void gi_cl_write_chunks(gi_str *s, bool x_half, bool y_half);
 
 /* ---- window.c ---- */
 
@@ -308,10 +320,10 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
  *     EXTRA_ARGS                      the kernel's further arguments, a pointer and an offset for each of `refs`
  *     LOAD_RESIDUALS(i)               loads 8 neighbouring elements of each residual, from element i of the result on
  *     PREFETCH_RESIDUALS(i)           PREFETCH of where each of them will be loaded from
- *     RESIDUALS                       how many of halves there are
- *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8 of each residual, from element i on
- *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those; what is float from `at` on
- *     KEEP_PAIRS(k, i), UNPACK_PAIRS(k)   the same of two neighbouring halves: pair[k][…], load2, unpack2
+ *     RESIDUALS                       how many of the plan's element type there are
+ *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8 of each of those, from element i on
+ *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those; floats in fp16 from `at` on
+ *     KEEP_PAIRS(k, i), UNPACK_PAIRS(k)   the same of two neighbouring elements: pair[k][…], load2, unpack2
  *     EPILOGUE(acc, e, n)             the result for a sum, element e of those 8, channel n
  *     EPILOGUE_AT(acc, i, n)          the same for element i of the result, loading by itself */
 typedef struct gi_cl_epilogue {
@@ -335,10 +347,10 @@ typedef struct gi_cl_function {
 gopt_status gi_cl_function_of(gi_cl_build *b, const char *name, const gi_value *x, gi_node *const *nodes, size_t n,
                               const gi_value *result, gi_cl_function *f, bool *ok);
 
-/* ---- half.c ---- */
-/* Conv, MatMul and Gemm with constant weights in halves, and the pointwise nodes behind, as one kernel. */
-gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
-                       const gi_value *result, const gi_value *stored, bool *took);
+/* ---- tiled.c ---- */
+/* Conv, MatMul and Gemm with constant weights, and the pointwise nodes behind, as one kernel. */
+gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                        const gi_value *result, const gi_value *stored, bool *took);
 
 /* ---- depthwise.c ---- */
 /* The same of convolutions of one filter a channel. */

@@ -1,11 +1,11 @@
-/* Convolutions of one filter a channel in halves, and what is fused behind them, as one kernel (depthwise.cl).
+/* Convolutions of one filter a channel, and what is fused behind them, as one kernel (depthwise.cl).
  *
  * What they cost is reading x and writing y once, if each element that is read serves all of the window's places that it
  * stands in: so an item makes a tile of pixels. How large a tile is best depends on how many there are. */
 #include "backend/opencl/cl.h"
 #include "ops/eval.h"
 
-enum { CHUNK = 8, ITEMS = 256 };
+enum { CHUNK = GI_CL_CHANNELS, ITEMS = 256 };
 
 typedef struct depthwise {
     const gi_value *x, *w, *bias;
@@ -31,7 +31,7 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, depthwise *p)
     p->w = c.w;
     p->bias = c.bias;
     p->win = c.win;
-    p->in = gi_cl_view_last(c.rank, c.dims, CHUNK);
+    p->in = gi_cl_view_last(c.rank, c.dims, CHUNK, b->d->half);
     p->images = c.dims[0];
     p->channels = c.dims[1];
     p->chunks = p->in.channels / CHUNK;
@@ -85,7 +85,6 @@ static const char *write_source(gi_cl_build *b, const depthwise *p, const char *
                 (long long)w->kh, (long long)w->kw, (long long)w->sh, (long long)w->sw, (long long)w->dh,
                 (long long)w->dw, t.h, t.w);
     gi_str_add(&s, before);
-    gi_cl_write_chunks(&s, b->d, true, true);
     gi_str_add(&s, gk_opencl_depthwise);
     return s.failed ? NULL : s.p;
 }
@@ -179,15 +178,16 @@ gopt_status gi_cl_depthwise(gi_cl_build *b, const gi_node *main, const gi_node *
         return GOPT_OK;
     const int64_t room = y.channels_last ? y.channels : p.channels;
     gi_cl_ref refs[4 + GI_COUNT(e.refs)];
-    uint64_t bytes[4 + GI_COUNT(e.refs)] = { (uint64_t)p.in.room * 2,
+    uint64_t bytes[4 + GI_COUNT(e.refs)] = { gi_cl_view_bytes(&p.in),
                                              (uint64_t)(p.win.kh * p.win.kw * p.chunks * CHUNK) * 4,
                                              (uint64_t)(p.chunks * CHUNK) * 4, (uint64_t)y.room * 4 };
     gi_str s;
     tile t;
     int64_t ints[N_INTS];
     gi_str_init(&s, b->arena);
-    gi_cl_write_result(&s, &y);
-    if (y.half && strides[2] == 1 && room % CHUNK == 0)
+    gi_cl_write_access(&s, &p.in, &y);
+    gi_cl_write_chunks(&s, p.in.half, y.half);
+    if (strides[2] == 1 && room % CHUNK == 0)
         gi_str_add(&s, "#define Y_VECTOR 1\n");
     gi_str_add(&s, e.source);
     GI_NEED(!s.failed);

@@ -158,7 +158,7 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
     return st;
 }
 
-static bool use_clblast(const gi_cl_product *p)
+bool gi_cl_uses_clblast(const gi_cl_product *p)
 {
 #if defined(GI_HAVE_CLBLAST)
     int64_t work;
@@ -183,7 +183,7 @@ gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_r
     if (b->dry || !p->m || !p->n || !p->batch)
         return GOPT_OK;
     b->s->gflop += 2e-9 * (double)p->m * (double)p->n * (double)p->k * (double)p->batch;
-    if (use_clblast(p)) {
+    if (gi_cl_uses_clblast(p)) {
         gi_cl_launch l = { .n_refs = 3, .product = *p };
         memcpy(l.refs, refs, sizeof refs);
         b->s->tactic = "clblast";

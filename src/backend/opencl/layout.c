@@ -1,14 +1,14 @@
-/* Layouts: which values of a plan in fp16 are kept as halves, and which of them with channels last.
+/* Layouts: which values of a plan lie with channels last, and which, in fp16, are kept as halves.
  *
- * What stays within the plan's nodes is halved, but for what is marked as staying in fp32 (fp32.h); that, and what the
- * host reads or writes, keeps its type and lies densely.
- * Convolutions write channels last, and so do the nodes that go on with such images, until one (a Reshape, a product)
- * sees elements in their row-major order. A tactic asks for views and reads any of them. */
+ * What stays within the plan's nodes is of the plan's element type, but for what is marked as staying in fp32 (fp32.h);
+ * that, and what the host reads or writes, keeps its type and lies densely. Convolutions write channels last, and so do
+ * the nodes that go on with such images, until one (a Reshape, a product) sees elements in their row-major order. A
+ * tactic asks for views and reads any of them. */
 #include <inttypes.h>
 
 #include "backend/opencl/cl.h"
 
-enum { HALF_DENSE = 1, HALF_LAST = 2, KEPT = 3, CHANNELS = 8 };
+enum { DENSE = 1, LAST = 2, KEPT = 3 };
 
 /* ---- views ---- */
 
@@ -21,9 +21,9 @@ gi_cl_view gi_cl_view_dense(int rank, const int64_t *dims, bool half)
     return v;
 }
 
-gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple)
+gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple, bool half)
 {
-    gi_cl_view v = { .half = true, .channels_last = true, .rank = rank };
+    gi_cl_view v = { .half = half, .channels_last = true, .rank = rank };
     memcpy(v.dims, dims, (size_t)rank * sizeof *dims);
     v.channels = (dims[1] + multiple - 1) / multiple * multiple;
     v.stride[1] = 1;
@@ -39,9 +39,9 @@ gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple)
 
 static gi_cl_view view_in(const gi_cl_plan *p, const gi_value *v, int rank, const int64_t *dims)
 {
-    const uintptr_t how = p ? (uintptr_t)gi_map_get(&p->halves, (uint64_t)v->id + 1) : 0;
-    return how == HALF_LAST ? gi_cl_view_last(rank, dims, CHANNELS)
-                            : gi_cl_view_dense(rank, dims, how == HALF_DENSE || v->type->dtype == GOPT_F16);
+    const uintptr_t how = p ? (uintptr_t)gi_map_get(&p->lies, (uint64_t)v->id + 1) : 0;
+    return how == LAST ? gi_cl_view_last(rank, dims, GI_CL_CHANNELS, p->half)
+                       : gi_cl_view_dense(rank, dims, (how && how != KEPT && p->half) || v->type->dtype == GOPT_F16);
 }
 
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
@@ -60,7 +60,7 @@ gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a,
     *why = gi_fp32_node(n);
     for (uint32_t i = 0; i < n->n_out && !*why; i++) {
         const gi_value *v = n->out[i];
-        if ((uintptr_t)gi_map_get(&p->halves, (uint64_t)v->id + 1) != KEPT)
+        if ((uintptr_t)gi_map_get(&p->lies, (uint64_t)v->id + 1) != KEPT)
             continue;
         *why = gi_arena_printf(a, "its result%s%s %s", n->n_out > 1 ? " " : "",
                                n->n_out > 1 ? gi_value_label(v, label, sizeof label) : "", gi_fp32_value(v));
@@ -72,7 +72,7 @@ gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a,
 gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does)
 {
     char label[16];
-    const char *what = !b->dry && b->s->plan ? gi_fp32_value(v) : NULL;
+    const char *what = !b->dry && b->d->half ? gi_fp32_value(v) : NULL;
     *does = what != NULL;
     if (what && !b->s->fp32) {
         b->s->fp32 = gi_arena_printf(b->arena, "it reads %s, which %s", gi_value_label(v, label, sizeof label), what);
@@ -100,7 +100,7 @@ uint64_t gi_cl_value_bytes(gi_device *d, void *plan, const gi_value *v)
     if (!plan || !gi_type_static_dims(v->type, dims))
         return bytes;
     const gi_cl_view w = view_in(plan, v, v->type->rank, dims);
-    return w.half ? (uint64_t)w.room * 2 : bytes;
+    return w.half || w.channels_last ? gi_cl_view_bytes(&w) : bytes;
 }
 
 void gi_cl_write_place(gi_str *s, const gi_cl_view *v)
@@ -148,14 +148,12 @@ void gi_cl_write_access(gi_str *s, const gi_cl_view *x, const gi_cl_view *y)
     gi_cl_write_result(s, y);
 }
 
-void gi_cl_write_chunks(gi_str *s, const gi_cl *d, bool x_half, bool y_half)
+void gi_cl_write_chunks(gi_str *s, bool x_half, bool y_half)
 {
-    if (d->mma)
-        gi_str_add(s, gi_cl_ptx(d));
     gi_str_addf(s,
                 "#define LOADF8(p, i) load_float8((p) + (i) * 8)\n#define LOAD8(p, i) load_%s8((p) + (i) * 8)\n"
-                "#define STORE8(v, p, i) store_%s8(v, (p) + (i) * 8)\n",
-                x_half ? "half" : "float", y_half ? "half" : "float");
+                "#define STORE8(v, p, i) store_%s8(v, (p) + (i) * 8)\n#define STORE2 store_%s2\n",
+                x_half ? "half" : "float", y_half ? "half" : "float", y_half ? "half" : "float");
 }
 
 gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_ref x, const gi_cl_view *to, gi_cl_ref y)
@@ -197,7 +195,7 @@ gopt_status gi_cl_convert(gi_cl_build *b, const gi_value *v, const gi_cl_view *t
     *out = x;
     if (from.half == to->half && gi_cl_same_place(&from, to))
         return GOPT_OK;
-    GI_TRY(gi_cl_scratch(b, (uint64_t)to->room * (to->half ? 2 : 4), to->half ? 2 : 4, out));
+    GI_TRY(gi_cl_scratch(b, gi_cl_view_bytes(to), to->half ? 2 : 4, out));
     return gi_cl_launch_convert(b, &from, x, to, *out);
 }
 
@@ -215,7 +213,7 @@ gopt_status gi_cl_dense_result(gi_cl_build *b, const gi_value *v, gi_cl_ref *out
     gi_cl_view view;
     if (!gi_cl_view_of(b, v, &view))
         return GOPT_INTERNAL;
-    if (!view.half)
+    if (!view.half && !view.channels_last)
         return gi_cl_find(b, v, out);
     return gi_cl_scratch(b, (uint64_t)gi_product(0, view.rank, view.dims) * 4, 4, out);
 }
@@ -226,7 +224,7 @@ gopt_status gi_cl_store_result(gi_cl_build *b, const gi_value *v, const gi_cl_re
     gi_cl_ref y;
     if (!gi_cl_view_of(b, v, &to))
         return GOPT_INTERNAL;
-    if (!to.half)
+    if (!to.half && !to.channels_last)
         return GOPT_OK;
     const gi_cl_view dense = gi_cl_view_dense(to.rank, to.dims, false);
     GI_TRY(gi_cl_find(b, v, &y));
@@ -290,7 +288,7 @@ static bool reads_images(const gi_cl_plan *p, const gi_node *n, gi_arena *a, boo
     if (!gi_node_captures(n, a, &reads))
         *no_memory = true;
     for (size_t i = 0; i < reads.n; i++)
-        if ((uintptr_t)gi_map_get(&p->halves, (uint64_t)reads.p[i]->id + 1) == HALF_LAST)
+        if ((uintptr_t)gi_map_get(&p->lies, (uint64_t)reads.p[i]->id + 1) == LAST)
             return true;
     return false;
 }
@@ -310,9 +308,9 @@ static gopt_status decide(gi_cl_plan *p, gi_node *n)
             continue;
         /* moves write no zeros past the last channel */
         const bool last =
-            images && (v->type->rank == 3 || v->type->rank == 4) && (!is_move(main) || dims[1] % CHANNELS == 0);
-        const uintptr_t how = gi_fp32_value(v) ? KEPT : last ? HALF_LAST : HALF_DENSE;
-        GI_NEED(gi_map_put(&p->halves, (uint64_t)v->id + 1, (void *)how));
+            images && (v->type->rank == 3 || v->type->rank == 4) && (!is_move(main) || dims[1] % GI_CL_CHANNELS == 0);
+        const uintptr_t how = p->half && gi_fp32_value(v) ? KEPT : last ? LAST : DENSE;
+        GI_NEED(gi_map_put(&p->lies, (uint64_t)v->id + 1, (void *)how));
     }
     return GOPT_OK;
 }
@@ -321,15 +319,14 @@ gopt_status gi_cl_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, voi
 {
     const gi_cl *d = (const gi_cl *)dev;
     *plan = NULL;
-    if (!d->half)
-        return GOPT_OK;
     gi_arena *arena = gi_arena_create(d->cx);
     GI_NEED(arena);
     gi_cl_plan *p = GI_NEW(arena, gi_cl_plan);
     gopt_status st = p ? GOPT_OK : GOPT_NO_MEMORY;
     if (p) {
         p->arena = arena;
-        gi_map_init(&p->halves, arena);
+        p->half = d->half;
+        gi_map_init(&p->lies, arena);
         gi_map_init(&p->nodes, arena);
     }
     for (size_t i = 0; i < n && st == GOPT_OK; i++)

@@ -100,15 +100,15 @@ static gopt_status take_main(gi_cl_build *b, const gi_node *main, const gi_block
     return take_one(b, main, took);
 }
 
-/* A product in halves takes what is behind it into its own kernel. */
-static gopt_status take_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
-                             const gi_value *result, const gi_value *stored, bool *took)
+/* A product with constant weights takes what is behind it into its own kernel. */
+static gopt_status take_whole(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                              const gi_value *result, const gi_value *stored, bool *took)
 {
     *took = false;
     if (b->dry || !b->s->plan || b->s->fp32 || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
         return GOPT_OK;
     GI_TRY(gi_cl_depthwise(b, main, rest, n_rest, result, stored, took));
-    return *took ? GOPT_OK : gi_cl_half(b, main, rest, n_rest, result, stored, took);
+    return *took ? GOPT_OK : gi_cl_tiled(b, main, rest, n_rest, result, stored, took);
 }
 
 static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
@@ -135,7 +135,7 @@ static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
         return GOPT_OK;
     }
     if (main && body->n_results == 1 && n->n_out == 1) {
-        GI_TRY(take_half(b, main, rest, n_rest, body->results[0].value, n->out[0], took));
+        GI_TRY(take_whole(b, main, rest, n_rest, body->results[0].value, n->out[0], took));
         if (*took)
             return GOPT_OK;
     }
@@ -165,7 +165,7 @@ static gopt_status take(gi_cl_build *b, const gi_node *n, bool *took)
         return *took ? GOPT_OK : take_fusion(b, n, took);
     }
     if (n->n_out == 1)
-        GI_TRY(take_half(b, n, NULL, 0, n->out[0], n->out[0], took));
+        GI_TRY(take_whole(b, n, NULL, 0, n->out[0], n->out[0], took));
     return *took ? GOPT_OK : take_one(b, n, took);
 }
 
@@ -239,7 +239,7 @@ static gopt_status compile_step(gi_cl *d, gi_step *s, gi_cl_step *c, gi_arena *a
         GI_TRY(take_view(&b, s->node));
         took = true;
     } else {
-        if (s->plan)
+        if (d->half)
             GI_TRY(gi_cl_stays_fp32(s->plan, s->node, a, &s->fp32));
         GI_TRY(take(&b, s->node, &took));
     }

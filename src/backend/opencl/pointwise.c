@@ -628,7 +628,7 @@ static bool lies_like_result(tail *t, const gi_value *v, gi_cl_view *view)
         memcmp(view->dims, out->dims, (size_t)out->rank * sizeof *out->dims) != 0)
         return false;
     *view = *out;
-    view->half = !gi_fp32_value(v);
+    view->half = t->w.b->d->half && !gi_fp32_value(v);
     t->turned[t->e->n_refs] = v;
     return true;
 }
@@ -663,17 +663,17 @@ static gopt_status take_operand(tail *t, const gi_node *n, uint32_t i, gi_str *p
         gi_str_addf(&t->args, ", __global const %s *t%u, const ulong t%u_at", view.half ? "half" : "float", r, r);
         gi_str_addf(&t->residuals,
                     view.half ? " float q%u[8]; vstore8(load_half8(t%u + t%u_at + (i)), 0, q%u);"
-                              : " float q%u[8]; vstore8(vload8((t%u_at + (i)) / 8, t%u), 0, q%u);",
+                              : " float q%u[8]; vstore8(load_float8(t%u + t%u_at + (i)), 0, q%u);",
                     r, r, r, r);
         gi_str_addf(&t->prefetches, " PREFETCH(t%u + t%u_at + (i));", r, r);
-        if (view.half) {
+        if (view.half == w->b->d->half) {
             gi_str_addf(&t->keeps, " kept[k][%u] = load8(t%u + t%u_at + (i));", t->n_residuals, r, r);
             gi_str_addf(&t->unpacks, " float q%u[8]; unpack8(kept[k][%u], q%u);", r, t->n_residuals, r);
             gi_str_addf(&t->pairs, " pair[k][%u] = load2(t%u + t%u_at + (i));", t->n_residuals, r, r);
             gi_str_addf(&t->unpack_pairs, " float q%u[2]; unpack2(pair[k][%u], q%u);", r, t->n_residuals, r);
             t->n_residuals++;
         } else { /* from element `at` on, when it is needed */
-            gi_str_addf(&t->unpacks, " float q%u[8]; vstore8(vload8((t%u_at + at) / 8, t%u), 0, q%u);", r, r, r, r);
+            gi_str_addf(&t->unpacks, " float q%u[8]; vstore8(load_float8(t%u + t%u_at + at), 0, q%u);", r, r, r, r);
             gi_str_addf(&t->unpack_pairs, " float q%u[2]; vstore2(vload2((t%u_at + at) / 2, t%u), 0, q%u);", r, r, r,
                         r);
         }
@@ -733,7 +733,7 @@ gopt_status gi_cl_epilogue_of(gi_cl_build *b, const gi_value *acc, const gi_node
     gi_cl_view turned = *out;
     for (uint32_t i = 0; i < e->n_refs; i++)
         if (t.turned[i]) {
-            turned.half = !gi_fp32_value(t.turned[i]);
+            turned.half = b->d->half && !gi_fp32_value(t.turned[i]);
             GI_TRY(gi_cl_convert(b, t.turned[i], &turned, &e->refs[i]));
         }
     e->source = s.p;

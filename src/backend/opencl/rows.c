@@ -24,16 +24,18 @@ static const char *with_access(gi_cl_build *b, const char *source, const gi_cl_v
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_cl_write_access(&s, x, y);
-    if (x->channels_last)
+    if (x->channels_last) {
         gi_str_add(&s, "#define IMAGES 1\n");
+        gi_cl_write_chunks(&s, x->half, y->half);
+    }
     gi_str_add(&s, source);
     return s.failed ? NULL : s.p;
 }
 
 /* Items that share a row of so many elements. A walk takes groups of WIDE_GROUP alone. */
-static size_t group_for(const gi_cl_build *b, int64_t length)
+static size_t group_for(int64_t length)
 {
-    return b->d->half && length >= WIDE_FROM ? WIDE_GROUP : GROUP;
+    return length >= WIDE_FROM ? WIDE_GROUP : GROUP;
 }
 
 /* Groups of so many items, before a template. */
@@ -80,7 +82,7 @@ static bool rows_of(const gi_cl_view *x, const gi_cl_view *y, int first, int las
 static gopt_status launch_image(gi_cl_build *b, const gi_cl_view *x, const gi_cl_view *y, const gi_cl_ref *refs,
                                 int64_t mode)
 {
-    const int64_t chunks = x->channels / 8, pixels = gi_product(2, x->rank, x->dims);
+    const int64_t chunks = x->channels / GI_CL_CHANNELS, pixels = gi_product(2, x->rank, x->dims);
     const int64_t ints[] = { x->dims[0],   chunks,       pixels, y->channels_last ? y->channels : x->dims[1],
                              y->stride[0], y->stride[1], mode };
     const char *source = with_access(b, gk_opencl_rows, x, y);
@@ -109,7 +111,7 @@ static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *ker
             return gi_fail(b->d->cx, GOPT_INTERNAL, NULL, NULL, "the rows of %s lie in no order", n->op_name);
     }
     const int64_t ints[] = { r.length, r.inner, r.x[0], r.x[1], r.x[2], r.y[0], r.y[1], r.y[2], mode };
-    const size_t group = group_for(b, r.length), global[] = { (size_t)(r.outer * r.inner) * group, 1, 1 };
+    const size_t group = group_for(r.length), global[] = { (size_t)(r.outer * r.inner) * group, 1, 1 };
     const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
     GI_NEED(source);
     return gi_cl_launch_kernel(b, source, kernel, 2, refs, GI_COUNT(ints), ints, global, (size_t[]){ group, 1, 1 });
@@ -196,7 +198,9 @@ static gopt_status launch_norm8(gi_cl_build *b, const gi_cl_view *x, const gi_cl
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_cl_write_access(&s, x, y);
-    gi_cl_write_chunks(&s, b->d, x->half, y->half);
+    if (warps)
+        gi_str_add(&s, gi_cl_ptx(b->d));
+    gi_cl_write_chunks(&s, x->half, y->half);
     gi_str_addf(&s,
                 "#define N %lld\n#define ROWS %lld\n#define ITEMS %lld\n#define PER %lld\n#define GROUP_ROWS %lld\n"
                 "#define EPSILON %af\n#define HAS_BIAS %d\n",
@@ -247,7 +251,7 @@ static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
     int32_t bits;
     memcpy(&bits, &epsilon, sizeof bits);
     const int64_t ints[] = { length, bias != NULL, bits };
-    const size_t group = group_for(b, length);
+    const size_t group = group_for(length);
     const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
     GI_NEED(source);
     return gi_cl_launch_kernel(b, source, "layer_norm", 4, refs, GI_COUNT(ints), ints,
@@ -288,9 +292,16 @@ gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
 static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_cl_window *w, const gi_cl_view *x,
                                 const gi_cl_view *y, int64_t mode)
 {
-    const int64_t total = y->room / 8;
-    const int64_t ints[] = { total, y->channels / 8, w->h,  w->w,      w->kh,     w->kw, w->oh, w->ow, w->sh,
-                             w->sw, w->ph,           w->pw, w->ph_end, w->pw_end, w->dh, w->dw, mode };
+    const int64_t total = y->room / GI_CL_CHANNELS;
+    const int64_t ints[] = { total,     y->channels / GI_CL_CHANNELS,
+                             w->h,      w->w,
+                             w->kh,     w->kw,
+                             w->oh,     w->ow,
+                             w->sh,     w->sw,
+                             w->ph,     w->pw,
+                             w->ph_end, w->pw_end,
+                             w->dh,     w->dw,
+                             mode };
     const char *source = with_access(b, gk_opencl_pool, x, y);
     gi_cl_ref refs[2];
     GI_NEED(source &&
@@ -303,10 +314,11 @@ static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_cl_wi
 static gopt_status launch_pool(gi_cl_build *b, const gi_node *n, const gi_cl_window *w, const gi_cl_view *x,
                                const gi_cl_view *y, int64_t mode)
 {
-    const int64_t total = x->dims[0] * x->dims[1] * w->oh * w->ow;
+    const int64_t channels = x->channels_last && y->channels_last ? y->channels : x->dims[1]; /* zeros stay zeros */
+    const int64_t total = x->dims[0] * channels * w->oh * w->ow;
     const int last = x->rank - 1, line = last - 1; /* of lines, which have one pixel above each other, line is no dim */
     const int64_t x_y = x->rank == 4 ? x->stride[line] : 0, y_y = x->rank == 4 ? y->stride[line] : 0;
-    const int64_t ints[] = { total,     x->dims[1],      w->h,         w->w,         w->kh,        w->kw,
+    const int64_t ints[] = { total,     channels,        w->h,         w->w,         w->kh,        w->kw,
                              w->oh,     w->ow,           w->sh,        w->sw,        w->ph,        w->pw,
                              w->ph_end, w->pw_end,       w->dh,        w->dw,        x->stride[0], x->stride[1],
                              x_y,       x->stride[last], y->stride[0], y->stride[1], y_y,          y->stride[last],

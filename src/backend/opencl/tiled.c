@@ -1,30 +1,32 @@
-/* Convolutions and products with constant weights in halves, sums in floats, and what is fused behind them.
+/* Convolutions and products with constant weights, and what is fused behind them, as one kernel.
  *
- * One description serves all: pixels by channels over the taps of a window (tile.cl). On NVIDIA's tensor cores mma.cl
- * computes it, elsewhere tile.cl; one filter a channel is depthwise.c's. Weights are packed when the step is compiled;
- * where halves do not hold them, the node stays in floats. */
+ * One description serves all, in halves and in floats: pixels by channels over the taps of a window (tile.cl), operands in
+ * chunks of 16 bytes, sums in floats. On NVIDIA's tensor cores mma.cl computes it, elsewhere tile.cl; one filter a channel
+ * is depthwise.c's. Weights are packed when the step is compiled; where halves do not hold them, the node stays in
+ * floats. */
 #include <math.h>
 
 #include "backend/opencl/mma.h"
 #include "ops/eval.h"
 
-enum { CHUNK = 8, ROW_PAD = 64, CHANNEL_PAD = 128 };
+enum { ROW_PAD = 8, CHANNEL_PAD = 128 }; /* chunks, rows */
 
-typedef struct half_product {
+typedef struct tiled {
     const gi_value *x, *w, *bias; /* bias: NULL or of one element a channel */
     gi_cl_view in;                /* as the kernel wants x */
     int64_t m, n, k;              /* pixels, channels of the result, channels of x */
+    int64_t chunk, chunks;        /* elements of a chunk; chunks of a pixel of x */
     int64_t taps, h, wd, pixels, ow, kw, sh, sw, ph, pw, dh, dw;
     float alpha, beta;
     int axis;            /* of the result's channels */
-    bool pairs;          /* two neighbouring pixels of 4 channels are one of 8 */
+    bool pairs;          /* two neighbouring pixels are one of twice the channels */
     int64_t shift, cols; /* of pairs: zero taps before a row of the window, and its own taps */
     bool w_rows;         /* weights lie as [n][…]; else as [k][n] */
-} half_product;
+} tiled;
 
 /* ---- what the node is ---- */
 
-static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
+static bool read_conv(gi_cl_build *b, const gi_node *n, tiled *p)
 {
     gi_cl_conv c;
     if (!gi_cl_read_conv(b, n, &c) || c.group != 1)
@@ -33,7 +35,11 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
     p->x = c.x;
     p->w = c.w;
     p->bias = c.bias;
-    p->in = gi_cl_view_last(c.rank, c.dims, CHUNK);
+    gi_cl_view x;
+    if (!gi_cl_view_of(b, c.x, &x))
+        return false;
+    p->in = x.channels_last ? x : gi_cl_view_last(c.rank, c.dims, p->chunk, b->d->half); /* brought there anyway */
+    p->chunks = p->in.channels / p->chunk;
     p->n = c.weights->dims[0];
     p->k = c.dims[1];
     p->h = v.h;
@@ -55,7 +61,7 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, half_product *p)
     return true;
 }
 
-static bool read_product(gi_cl_build *b, const gi_node *n, half_product *p)
+static bool read_product(gi_cl_build *b, const gi_node *n, tiled *p)
 {
     const bool gemm = n->op == OP_Gemm;
     const gi_blob *wb, *bb;
@@ -73,30 +79,33 @@ static bool read_product(gi_cl_build *b, const gi_node *n, half_product *p)
     p->k = a[ra - 1];
     p->alpha = gemm ? gi_attr_float(n, Gemm_at_alpha) : 1;
     p->beta = gemm ? gi_attr_float(n, Gemm_at_beta) : 1;
-    if (wb->dims[p->w_rows ? 1 : 0] != p->k || p->k % CHUNK || !gi_product(0, ra, a))
+    if (wb->dims[p->w_rows ? 1 : 0] != p->k || p->k % p->chunk || !gi_product(0, ra, a))
         return false;
     bb = p->bias ? gi_cl_floats(p->bias) : NULL;
     if (p->bias && (!bb || gi_blob_elements(bb) != p->n || bb->dims[bb->rank - 1] != p->n))
         return false;
-    p->in = gi_cl_view_dense(ra, a, true);
+    p->in = gi_cl_view_dense(ra, a, b->d->half);
+    p->chunks = p->k / p->chunk;
     p->m = gi_product(0, ra - 1, a);
     p->taps = p->h = p->wd = p->pixels = p->ow = p->kw = p->sh = p->sw = p->dh = p->dw = 1;
     p->axis = n->out[0]->type->rank - 1;
     return true;
 }
 
-/* An image of at most 4 channels that is converted anyway: as pairs of pixels of 4 channels each, a chunk a pair, where
- * strides keep the pairs together. Half the arithmetic of 8 channels a pixel, most of them zero. */
-static void as_pairs(const gi_cl_build *b, half_product *p)
+/* An image that is converted anyway, of no more channels than half a chunk: as pairs of pixels, a chunk a pair, where
+ * strides keep the pairs together. Half the arithmetic of a chunk a pixel, most of it zero. */
+static void as_pairs(const gi_cl_build *b, tiled *p)
 {
     gi_cl_view x;
-    if (!gi_cl_view_of(b, p->x, &x) || x.half || p->k > CHUNK / 2 || p->wd % 2 || p->sw % 2 || p->dw != 1 || p->kw < 2)
+    if (!gi_cl_view_of(b, p->x, &x) || x.half || x.channels_last || p->k > p->chunk / 2 || p->wd % 2 || p->sw % 2 ||
+        p->dw != 1 || p->kw < 2)
         return;
     const int64_t rows = p->taps / p->kw;
     p->pairs = true;
     p->cols = p->kw;
     p->shift = p->pw % 2;
-    p->in = gi_cl_view_last(x.rank, x.dims, CHUNK / 2);
+    p->in = gi_cl_view_last(x.rank, x.dims, p->chunk / 2, b->d->half);
+    p->chunks = 1;
     p->kw = (p->kw + p->shift + 1) / 2;
     p->taps = rows * p->kw;
     p->pw = (p->pw + p->shift) / 2;
@@ -106,41 +115,49 @@ static void as_pairs(const gi_cl_build *b, half_product *p)
 
 /* ---- weights ---- */
 
-static int64_t chunks_of(const half_product *p)
+/* Elements of one row of the packed weights. */
+static int64_t row_of(const tiled *p)
 {
-    return (p->k + CHUNK - 1) / CHUNK;
+    return (p->taps * p->chunks + ROW_PAD - 1) / ROW_PAD * ROW_PAD * p->chunk;
 }
 
-/* Halves of one row of the packed weights. */
-static int64_t row_of(const half_product *p)
+static int64_t rows_of(const tiled *p)
 {
-    const int64_t all = p->taps * chunks_of(p) * CHUNK;
-    return (all + ROW_PAD - 1) / ROW_PAD * ROW_PAD;
+    return (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
 }
 
 /* A hash of all that decides how weights lie once they are packed, for plan files. */
-static uint64_t order_of(const half_product *p)
+static uint64_t order_of(const tiled *p)
 {
-    const int64_t order[] = { p->n, p->k, p->taps, p->kw, row_of(p), p->pairs, p->cols, p->w_rows, p->shift };
+    const int64_t order[] = { p->n,    p->k,      p->taps,  p->kw,    row_of(p), p->pairs,
+                              p->cols, p->w_rows, p->shift, p->chunk, p->chunks };
     const float factors[] = { p->alpha, p->beta };
     return gi_hash(order, sizeof order, gi_hash(factors, sizeof factors, 1));
 }
 
-static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
+static void put(const gi_cl *d, gi_halving *halving, void *to, int64_t i, float v)
+{
+    if (d->half)
+        ((uint16_t *)to)[i] = gi_halve(halving, v);
+    else
+        ((float *)to)[i] = v;
+}
+
+static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
 {
     const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
-    const int64_t row = row_of(p), channels = chunks_of(p) * CHUNK;
-    const int64_t rows = (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
+    const int64_t row = row_of(p), channels = p->chunks * p->chunk, rows = rows_of(p);
+    const size_t item = b->d->half ? sizeof(uint16_t) : sizeof(float);
     size_t bytes;
-    if (!gi_mul_size((size_t)rows, (size_t)row * sizeof(uint16_t), &bytes))
+    if (!gi_mul_size((size_t)rows, (size_t)row * item, &bytes))
         return GOPT_NO_MEMORY;
     const uint64_t how = order_of(p);
-    GI_TRY(gi_cl_own_kept(b, bytes, 2, how, wb, w, fits));
+    GI_TRY(gi_cl_own_kept(b, bytes, item, how, wb, w, fits));
     if (*fits) {
         GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, NULL, bias, fits));
         return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
     }
-    uint16_t *to = gi_alloc(b->d->cx, bytes);
+    void *to = gi_alloc(b->d->cx, bytes);
     float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
     gopt_status st = to && bs && from ? GOPT_OK : GOPT_NO_MEMORY;
     gi_halving halving = { 0 };
@@ -155,21 +172,22 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
                 for (int64_t t = 0; t < taps; t++) {
                     const float v = p->alpha * from[p->w_rows ? (o * own + c) * taps + t : c * p->n + o];
                     const int64_t at = t % cols + p->shift;
-                    if (p->pairs)
-                        to[o * row + (t / cols * p->kw + at / 2) * CHUNK + at % 2 * (CHUNK / 2) + c] =
-                            gi_halve(&halving, v);
-                    else
-                        to[o * row + t * channels + c] = gi_halve(&halving, v);
+                    put(b->d, &halving, to,
+                        o * row + c +
+                            (p->pairs ? (t / cols * p->kw + at / 2) * p->chunk + at % 2 * (p->chunk / 2)
+                                      : t * channels),
+                        v);
                 }
         for (int64_t o = 0; bb && o < p->n; o++) {
             float v;
             memcpy(&v, (const char *)bb->data + (size_t)o * sizeof v, sizeof v);
             bs[o] = p->beta * v;
         }
-        st = gi_halving_misfit(&halving, p->w, b->arena, &b->s->fp32);
+        if (b->d->half)
+            st = gi_halving_misfit(&halving, p->w, b->arena, &b->s->fp32);
         *fits = st == GOPT_OK && !b->s->fp32;
         if (*fits)
-            st = gi_cl_own_packed(b, to, bytes, 2, how, wb, w);
+            st = gi_cl_own_packed(b, to, bytes, item, how, wb, w);
         if (*fits && st == GOPT_OK)
             st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), 4, how, NULL, bias);
     }
@@ -182,7 +200,7 @@ static gopt_status pack(gi_cl_build *b, const half_product *p, gi_cl_ref *w, gi_
 /* ---- launching ---- */
 
 /* Where element (pixel, channel) of the result lies: strides of images, pixels and channels. */
-static bool result_strides(const half_product *p, const gi_cl_view *y, int64_t strides[3])
+static bool result_strides(const tiled *p, const gi_cl_view *y, int64_t strides[3])
 {
     if (p->axis == 1 && y->rank > 2) {
         strides[0] = y->stride[0];
@@ -198,16 +216,14 @@ static bool result_strides(const half_product *p, const gi_cl_view *y, int64_t s
 }
 
 /* On tensor cores: the parts' sums and their counters stand before the epilogue's operands. */
-static gopt_status launch_mma(gi_cl_build *b, const half_product *p, const gi_cl_epilogue *e, const char *before,
+static gopt_status launch_mma(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *e, const char *before,
                               const gi_cl_view *y, const gi_cl_ref *refs, const int64_t *ints)
 {
     const int64_t residual = gi_max_i64(y->room, p->n) * 4;
     gi_cl_mma m = { .before = before,
                     .n_refs = GI_CL_MMA_PARTS + 2 + e->n_refs,
-                    .bytes = { (uint64_t)p->in.room * 2,
-                               (uint64_t)row_of(p) * 2 *
-                                   (uint64_t)((p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD),
-                               (uint64_t)(p->n + CHANNEL_PAD) * 4, (uint64_t)y->room * (y->half ? 2 : 4) } };
+                    .bytes = { gi_cl_view_bytes(&p->in), (uint64_t)(row_of(p) * rows_of(p)) * (b->d->half ? 2 : 4),
+                               (uint64_t)rows_of(p) * 4, gi_cl_view_bytes(y) } };
     memcpy(m.refs, refs, GI_CL_MMA_PARTS * sizeof *refs);
     memcpy(m.ints, ints, sizeof m.ints);
     for (uint32_t i = 0; i < e->n_refs; i++) {
@@ -217,7 +233,7 @@ static gopt_status launch_mma(gi_cl_build *b, const half_product *p, const gi_cl
     return gi_cl_mma_launch(b, &m);
 }
 
-static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epilogue *e, const gi_cl_view *y,
+static gopt_status launch(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *e, const gi_cl_view *y,
                           const int64_t *strides, gi_cl_ref x, gi_cl_ref w, gi_cl_ref bias, gi_cl_ref out)
 {
     const int64_t room = y->channels_last ? y->channels : p->n;
@@ -225,18 +241,23 @@ static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epi
     gi_str s;
     for (uint32_t i = 0; i < e->n_refs; i++)
         refs[4 + i] = e->refs[i];
-    const int64_t ints[GI_CL_MMA_INTS] = { p->m,  p->n,      room,  chunks_of(p), p->taps,    row_of(p), p->h,
-                                           p->wd, p->pixels, p->ow, p->kw,        p->sh,      p->sw,     p->ph,
-                                           p->pw, p->dh,     p->dw, strides[0],   strides[1], strides[2] };
+    const int64_t ints[GI_CL_MMA_INTS] = { p->m,  p->n,      room,  p->chunks,  p->taps,    row_of(p), p->h,
+                                           p->wd, p->pixels, p->ow, p->kw,      p->sh,      p->sw,     p->ph,
+                                           p->pw, p->dh,     p->dw, strides[0], strides[1], strides[2] };
     const uint32_t n_refs = 4 + e->n_refs;
     gi_str_init(&s, b->arena);
-    gi_cl_write_result(&s, y);
-    if (y->half && strides[2] == 1 && room % CHUNK == 0)
+    gi_cl_write_access(&s, &p->in, y);
+    gi_cl_write_chunks(&s, p->in.half, y->half);
+    gi_str_addf(&s,
+                "#define CHUNK %d\n#define CHUNK_TYPE float%d\n#define load_chunk load_%s%d\n"
+                "#define store_chunk(v, p) vstore%d(v, 0, p)\n",
+                (int)p->chunk, (int)p->chunk, p->in.half ? "half" : "float", (int)p->chunk, (int)p->chunk);
+    if (strides[2] == 1 && room % GI_CL_CHANNELS == 0)
         gi_str_add(&s, "#define Y_VECTOR 1\n");
     gi_str_add(&s, e->source);
     b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * p->k);
     GI_NEED(!s.failed);
-    if (b->d->mma)
+    if (b->d->mma && b->d->half)
         return launch_mma(b, p, e, s.p, y, refs, ints);
     gi_str_add(&s, gk_opencl_tile);
     GI_NEED(!s.failed);
@@ -246,10 +267,16 @@ static gopt_status launch(gi_cl_build *b, const half_product *p, const gi_cl_epi
                                (size_t[]){ 16, 16, 1 });
 }
 
-gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
-                       const gi_value *result, const gi_value *stored, bool *took)
+/* Large products of matrices in floats: CLBlast has kernels tuned for many devices, tile.cl is made for small ones. */
+static bool leave_to_clblast(const gi_cl *d, const gi_node *main, const tiled *p)
 {
-    half_product p = { 0 };
+    return main->op != OP_Conv && !d->half && gi_cl_uses_clblast(&(gi_cl_product){ .m = p->m, .n = p->n, .k = p->k });
+}
+
+gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
+                        const gi_value *result, const gi_value *stored, bool *took)
+{
+    tiled p = { .chunk = gi_cl_chunk(b->d) };
     gi_cl_epilogue e;
     gi_cl_view y;
     int64_t strides[3], dims[GOPT_MAX_RANK];
@@ -258,13 +285,13 @@ gopt_status gi_cl_half(gi_cl_build *b, const gi_node *main, const gi_node *const
     if (!(main->op == OP_Conv ? read_conv(b, main, &p) : read_product(b, main, &p)) || !gi_cl_view_of(b, stored, &y) ||
         !gi_type_static_dims(main->out[0]->type, dims) || y.rank != main->out[0]->type->rank ||
         memcmp(dims, y.dims, (size_t)y.rank * sizeof *dims) != 0 || !result_strides(&p, &y, strides) ||
-        p.m > INT32_MAX / 2 || p.in.room > INT32_MAX || y.room > INT32_MAX)
+        leave_to_clblast(b->d, main, &p) || p.m > INT32_MAX / 2 || p.in.room > INT32_MAX || y.room > INT32_MAX)
         return GOPT_OK;
     GI_TRY(gi_cl_reads_fp32(b, p.x, &in_floats));
     if (in_floats)
         return GOPT_OK;
     GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, p.axis, &e, &ok));
-    if (!ok || (e.residual && (strides[2] != 1 || (!y.channels_last && p.n % CHUNK))))
+    if (!ok || (e.residual && (strides[2] != 1 || (!y.channels_last && p.n % GI_CL_CHANNELS))))
         return GOPT_OK;
     if (main->op == OP_Conv)
         as_pairs(b, &p);
