@@ -102,8 +102,8 @@ static const option_row rows[] = {
     { "backend", 0, "BACKEND", "cpu (default), opencl, opencl:NAME-OR-TYPE", G_RUN, C_R | C_F | CMD_OPS, TEXT,
       F(backend) },
     { "precision", 0, "NAME",
-      "what to compute in (default fp32): fp32; fp16, all of it in halves (opencl); bf16, products (cpu); best, "
-      "whatever is fastest",
+      "what to compute in (default fp32): fp32; fp16, all of it in halves (opencl); tf32, convolutions and "
+      "products on tensor cores (opencl); bf16, products (cpu); best, whatever is fastest",
       G_RUN, C_R, TEXT, F(precision) },
     { "calibrate", 0, "PATH",
       "with fp16: see in fp32 what values reach on these samples (a .npz, a folder as for --inputs, or a folder of "

@@ -1,4 +1,4 @@
-/* What became of --precision: how many products run in bfloat16, and why the others do not; the tactics counted. */
+/* What became of --precision: how many products run in bfloat16 or tf32, and why the others do not; the tactics counted. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ static bool ends_in(const char *text, const char *end)
 static void count(reason *r, const char *text)
 {
     char words[sizeof r->text];
-    snprintf(words, sizeof words, "%.*s", (int)strcspn(text, ":"), text);
+    snprintf(words, sizeof words, "%.*s", text ? (int)strcspn(text, ":") : 0, text ? text : "");
     for (size_t i = 0; i < MOST_REASONS; i++)
         if (!r[i].n || !strcmp(r[i].text, words)) {
             snprintf(r[i].text, sizeof r[i].text, "%s", words);
@@ -29,8 +29,34 @@ static void count(reason *r, const char *text)
         }
 }
 
+static bool has(const char *text, const char *part)
+{
+    return text && strstr(text, part);
+}
+
+/* Products in tf32 are those with constant weights; the tactics of the others say how they run. */
+static void print_tf32(const tool *t, gopt_run_context *rc)
+{
+    reason others[MOST_REASONS] = { 0 };
+    size_t n = 0;
+    const gopt_step_info *s;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++) {
+        const bool is = s->tactic && !strncmp(s->tactic, "tf32_", 5);
+        n += is;
+        if (!is && (has(s->op, "Conv") || has(s->op, "MatMul") || has(s->op, "Gemm")))
+            count(others, s->tactic);
+    }
+    if (!n && !(t->o.precision && !strcmp(t->o.precision, "tf32")))
+        return;
+    say(t, "products: %zu in tf32", n);
+    for (size_t i = 0; i < MOST_REASONS && others[i].n; i++)
+        say(t, "%s%zu by %s", i ? ", " : "; in fp32 ", others[i].n, others[i].text);
+    say(t, "\n");
+}
+
 void precision_print(const tool *t, gopt_run_context *rc)
 {
+    print_tf32(t, rc);
     reason why[MOST_REASONS] = { 0 };
     size_t in_bf16 = 0, split = 0, others = 0;
     const gopt_step_info *s;

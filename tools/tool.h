@@ -397,7 +397,7 @@ typedef struct timing {
 } timing;
 /* Warms up, then runs as --iterations, --duration and --streams ask. The contexts have their inputs. */
 gopt_status time_runs(tool *t, gopt_run_context **rc, size_t n_streams, timing *out);
-/* One line on which products run in bfloat16, where any could; the number of steps of each tactic (precision.c). */
+/* One line on which products run in bfloat16, where any could, or in tf32; the number of steps of each tactic (precision.c). */
 void precision_print(const tool *t, gopt_run_context *rc);
 json_t *tactics_json(gopt_run_context *rc);
 void timing_print(const tool *t, const timing *m, double samples);

@@ -29,7 +29,7 @@ typedef struct gopt_kernels gopt_kernels;
  * within 1e-5 of its largest result; GOPT_FP_FAST allows ten times that. */
 typedef struct gopt_engine_options {
     const char *backend;      /* "cpu" (default), "opencl", "opencl:NAME-OR-TYPE" */
-    const char *precision;    /* "fp32" (default), "fp16" (opencl), "bf16", "best" (cpu) */
+    const char *precision;    /* "fp32" (default), "fp16", "tf32" (opencl), "bf16", "best" (cpu) */
     const char *isa;          /* caps the instruction set: "sse2", "avx2", "avx512"; NULL: what the machine has */
     int threads;              /* 0: the context's */
     gopt_fp fp;               /* how far a kernel's sums may be from those of a direct one; see below */

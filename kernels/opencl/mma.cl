@@ -1,23 +1,25 @@
-/* Products and convolutions in halves on the tensor cores of NVIDIA's GPUs, by what ptx.cl defines. What is computed, and
- * the arguments, are those of tile.cl.
+/* Products and convolutions on NVIDIA's GPUs, by what ptx.cl defines. What is computed, and the arguments, are those of
+ * tile.cl.
  *
  * A work-group makes BM pixels by BN channels. Both operands come in stages of BK elements through local memory, ST
- * deep, rows of 16-byte chunks whose places are exclusive-ored with the row so that ldmatrix meets no bank twice. Few
- * tiles are split along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds
- * them up in order, so the result does not depend on who that is. Defined before it: BM, BN, BK, ST, WAIT (ST - 2),
+ * deep, rows of 16-byte chunks whose places are exclusive-ored with the row so that a warp meets no bank twice. Halves
+ * (CHUNK is 8) and, where TF32 is 1, floats that are rounded to tf32 are multiplied by tensor cores; other floats by each
+ * item for itself, for the same elements of the tile that a tensor core would leave in its registers. Few tiles are split
+ * along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds them up in order,
+ * so the result does not depend on who that is. Defined before it: X_TYPE, CHUNK, TF32, BM, BN, BK, ST, WAIT (ST - 2),
  * WARPS_M, WARPS_N, PASSES of the way out, LOCAL_BYTES. */
 #define NT (32 * WARPS_M * WARPS_N)
 #define WM (BM / WARPS_M)
 #define WN (BN / WARPS_N)
 #define MI (WM / 16)
 #define NI (WN / 8)
-#define CHUNKS (BK / 8)
-#define ROW (BK * 2)
+#define CHUNKS (BK / CHUNK)
+#define ROW (CHUNKS * 16) /* bytes */
 #define STEP (NT / CHUNKS)
 #define RA (BM / STEP)
 #define RB (BN / STEP)
 #define STAGE ((BM + BN) * ROW)
-#if BK == 64
+#if ROW == 128
 #define SWIZZLE(r) ((r)&7)
 #else
 #define SWIZZLE(r) (((r) >> 1) & 3)
@@ -25,7 +27,15 @@
 #define OUT_ROW (BN + 4) /* floats */
 #define AHEAD (ST - 1)
 #define TURNS (BM / PASSES * BN / 8 / NT) /* of the way out, in a pass */
-#define KEEPS (PASSES == 1 && TURNS <= 4 && RESIDUALS > 0)
+#define KEEPS (PASSES == 1 && TURNS <= CHUNK / 2 && RESIDUALS > 0)
+
+#if CHUNK == 8
+#define KEPT uint4
+#define KEPT_PAIR uint
+#else
+#define KEPT float8
+#define KEPT_PAIR float2
+#endif
 
 INLINE void unpack2(uint v, float *to)
 {
@@ -49,7 +59,7 @@ INLINE int divide(int x, long by)
 }
 
 __kernel GROUP_SIZE(NT, 1, 1) void
-product_mma(__global const half *x, const ulong x_at, __global const half *w, const ulong w_at,
+product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,
             __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
             __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
             const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
@@ -84,7 +94,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
     }
     const int q = first * CHUNKS + ch;
     int tap = divide(q, by_chunks), c = q - tap * chunks, ty = divide(tap, by_kw), tx = tap - ty * kw;
-    __global const half *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row + q * 8;
+    __global const X_TYPE *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row + q * CHUNK;
 
 #define LOAD_WEIGHTS(at)                                                                                             \
     {                                                                                                                \
@@ -98,7 +108,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
         {                                                                                                            \
             const bool in = tap < taps && (uint)(iy[i] + py) < (uint)h && (uint)(ix[i] + px) < (uint)wd;             \
-            copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * 8 : 0L), in ? 16 : 0);            \
+            copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * CHUNK : 0L), in ? 16 : 0);            \
         }                                                                                                            \
         c += CHUNKS;                                                                                                 \
         while (c >= chunks) {                                                                                        \
@@ -129,7 +139,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
     vstore4(*(__global const float4 *)(bias + bias_at + n8), 0, shift);
     vstore4(*(__global const float4 *)(bias + bias_at + n8 + 4), 1, shift);
 #if KEEPS
-    uint4 kept[TURNS][RESIDUALS];
+    KEPT kept[TURNS][RESIDUALS];
 #define KEEP_ALL()                                                                                                   \
     _Pragma("unroll") for (int k = 0; k < TURNS; k++)                                                                \
     {                                                                                                                \
@@ -141,8 +151,8 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
     if (splits == 1)
         KEEP_ALL()
 #else
-    if (splits == 1) /* 64 bytes by every fourth item */
-        for (int id = tid * 4; id < BM * BN / 8; id += NT * 4) {
+    if (splits == 1) /* 64 bytes by every fourth item, or second of floats */
+        for (int id = tid * (CHUNK / 2); id < BM * BN / 8; id += NT * (CHUNK / 2)) {
             const int m = mt * BM + id / (BN / 8), n = nt * BN + id % (BN / 8) * 8, image = divide(m, by_pixels);
             if (m < m_all && n < n_room) {
                 PREFETCH_RESIDUALS(image * y_n + (m - image * pixels) * y_p + n)
@@ -155,9 +165,15 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
 #pragma unroll
         for (int j = 0; j < NI; j++)
             acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.0f;
+#if CHUNK == 8 || TF32
     ADDRESS const ra = sm + (wm * WM + (lane & 15)) * ROW;
     ADDRESS const rb = sm + BM * ROW + (wn * WN + (lane & 7) + ((lane >> 4) << 3)) * ROW;
     const uint sw = SWIZZLE(lane & 7), ha = lane >> 4, hb = (lane >> 3) & 1;
+#else
+    const int g = lane >> 2, two = (lane & 3) * 2; /* rows g and g + 8 of 16, columns two and two + 1 of 8 */
+    ADDRESS const ra = sm + (wm * WM + g) * ROW;
+    ADDRESS const rb = sm + BM * ROW + (wn * WN + two) * ROW;
+#endif
     uint now = 0, next = AHEAD * STAGE;
     for (int k = 0; k < count; k++) {
         WAIT_FOR(WAIT);
@@ -168,8 +184,9 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         }
         COMMIT();
         next = next + STAGE == ST * STAGE ? 0 : next + STAGE;
+#if CHUNK == 8 || TF32
         UNROLL
-        for (int kk = 0; kk < BK / 16; kk++) {
+        for (int kk = 0; kk < CHUNKS / 2; kk++) {
             uint a[MI][4], b[NI / 2][4];
             UNROLL
             for (int i = 0; i < MI; i++)
@@ -177,12 +194,41 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
             UNROLL
             for (int j = 0; j < NI / 2; j++)
                 load_matrix(b[j], rb + now + j * 16 * ROW + (((kk * 2 + hb) ^ sw) << 4));
+#if TF32
+            UNROLL
+            for (int i = 0; i < MI * 4; i++) /* weights are rounded when they are packed */
+                a[i / 4][i % 4] = to_tf32(a[i / 4][i % 4]);
+#endif
             UNROLL
             for (int i = 0; i < MI; i++)
                 UNROLL
                 for (int j = 0; j < NI; j++)
+#if TF32
+                    multiply_tf32(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+#else
                     multiply(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+#endif
         }
+#else
+        UNROLL
+        for (int kk = 0; kk < CHUNKS; kk++) {
+            float a[MI * 2][4];
+            UNROLL
+            for (int i = 0; i < MI * 2; i++)
+                vstore4(load_local(ra + now + i * 8 * ROW + ((kk ^ SWIZZLE(g)) << 4)), 0, a[i]);
+            UNROLL
+            for (int j = 0; j < NI; j++) {
+                float b[2][4];
+                vstore4(load_local(rb + now + j * 8 * ROW + ((kk ^ SWIZZLE(two)) << 4)), 0, b[0]);
+                vstore4(load_local(rb + now + (j * 8 + 1) * ROW + ((kk ^ SWIZZLE(two + 1)) << 4)), 0, b[1]);
+                UNROLL
+                for (int e = 0; e < 4; e++)
+                    UNROLL
+                    for (int i = 0; i < MI * 4; i++)
+                        acc[i / 4][j][i % 4] += a[i / 2][e] * b[i % 2][e];
+            }
+        }
+#endif
         now = now + STAGE == ST * STAGE ? 0 : now + STAGE;
     }
     WAIT_FOR(0);
@@ -199,7 +245,7 @@ product_mma(__global const half *x, const ulong x_at, __global const half *w, co
         /* All parts are at work: each finishes its share of the tile. */
         const int all = MI * NI * NT, begin = divide(all * part, by_splits) + tid, end = divide(all * (part + 1), by_splits);
 #if RESIDUALS > 0
-        uint pair[2][RESIDUALS];
+        KEPT_PAIR pair[2][RESIDUALS];
 #endif
         float2 two;
 #define PLACE_OF(slot)                                                                                               \

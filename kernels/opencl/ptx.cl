@@ -21,13 +21,13 @@
 #define PREFETCH(p) asm volatile("prefetch.global.L2 [%0];" ::"l"(p))
 
 /* 16 bytes into local memory, on their way until WAIT_FOR. */
-INLINE void copy16(ADDRESS to, __global const half *from)
+INLINE void copy16(ADDRESS to, __global const void *from)
 {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 
 /* `bytes` of 16, zeros behind */
-INLINE void copy16z(ADDRESS to, __global const half *from, uint bytes)
+INLINE void copy16z(ADDRESS to, __global const void *from, uint bytes)
 {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
@@ -60,6 +60,23 @@ INLINE void multiply(float *c, const uint *a, uint b0, uint b1)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* The nearest number that has 10 bits behind the point, of halfway ones the larger. */
+INLINE uint to_tf32(uint x)
+{
+    uint y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(as_float(x)));
+    return y;
+}
+
+/* c += a b, 16 by 8 times 8 by 8, of floats that are rounded so. */
+INLINE void multiply_tf32(float *c, const uint *a, uint b0, uint b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /* x of the item of this warp whose number differs by `mask`. */
 INLINE float shuffle_xor(float x, int mask)
 {
@@ -82,7 +99,7 @@ INLINE float4 load_local(ADDRESS at)
     return v;
 }
 
-/* 8 halves, 2, past the first cache: another group may have just written them */
+/* 8 elements, 2, past the first cache: another group may have just written them */
 INLINE uint4 load8(__global const half *p)
 {
     uint4 v;
@@ -99,6 +116,13 @@ INLINE uint load2(__global const half *p)
     return v;
 }
 
+INLINE float2 load2_floats(__global const float *p)
+{
+    float2 v;
+    asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(p));
+    return v;
+}
+
 /* Sums of parts, past the first cache too. */
 INLINE float4 load_part(__global const float4 *p)
 {
@@ -107,6 +131,11 @@ INLINE float4 load_part(__global const float4 *p)
                  : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
                  : "l"(p));
     return v;
+}
+
+INLINE float8 load8_floats(__global const float *p)
+{
+    return (float8)(load_part((__global const float4 *)p), load_part((__global const float4 *)p + 1));
 }
 
 INLINE void store_part(__global float4 *p, const float *c)

@@ -18,7 +18,7 @@
 #define WAIT_FOR(n)
 #define PREFETCH(p)
 
-INLINE void copy16z(ADDRESS to, __global const half *from, uint bytes)
+INLINE void copy16z(ADDRESS to, __global const void *from, uint bytes)
 {
     *(__local uint4 *)to = bytes == 16 ? *(__global const uint4 *)from : (uint4)0;
 }
@@ -69,6 +69,33 @@ INLINE void multiply_halves(float *c, const uint *a, uint b0, uint b1, __local f
 }
 #define multiply(c, a, b0, b1) multiply_halves(c, a, b0, b1, exchange)
 
+INLINE uint to_tf32(uint x)
+{
+    return isnan(as_float(x)) ? x : (x + 0x1000) & ~0x1fffu;
+}
+
+/* The same of single elements, 4 columns apart in place of 8: none of the tensor cores' sums are kept in more than a
+ * float, none of their factors' last 13 bits are read. */
+INLINE void multiply_singles(float *c, const uint *a, uint b0, uint b1, __local float *const exchange)
+{
+    const int t = get_local_id(0), lane = t % 32, row = lane / 4, column = lane % 4 * 2;
+    __local float *all = exchange + (t - lane) * EXCHANGED, *own = all + lane * EXCHANGED;
+    BARRIER();
+    for (int i = 0; i < 4; i++)
+        own[i] = as_float(a[i] & ~0x1fffu);
+    own[4] = as_float(b0 & ~0x1fffu);
+    own[5] = as_float(b1 & ~0x1fffu);
+    BARRIER();
+    for (int e = 0; e < 4; e++)
+        for (int k = 0; k < 4; k++) {
+            __local const float *x = all + (row * 4 + k) * EXCHANGED + e / 2;
+            __local const float *y = all + ((column + e % 2) * 4 + k) * EXCHANGED + 4;
+            c[e] += x[0] * y[0];
+            c[e] += x[2] * y[1];
+        }
+}
+#define multiply_tf32(c, a, b0, b1) multiply_singles(c, a, b0, b1, exchange)
+
 INLINE float shuffle(float x, int mask, __local float *const exchange)
 {
     const int t = get_local_id(0);
@@ -97,6 +124,16 @@ INLINE uint4 load8(__global const half *p)
 INLINE uint load2(__global const half *p)
 {
     return *(__global const uint *)p;
+}
+
+INLINE float8 load8_floats(__global const float *p)
+{
+    return vload8(0, p);
+}
+
+INLINE float2 load2_floats(__global const float *p)
+{
+    return vload2(0, p);
 }
 
 INLINE float4 load_part(__global const float4 *p)

@@ -38,7 +38,8 @@ static inline gopt_tensor *draw(gopt_ctx *cx, const gi_type *t, unsigned seed)
     return x;
 }
 
-/* Within rounding of the largest value, that of halves where they are computed in: long sums cancel. */
+/* Within rounding of the largest value, that of halves where they are computed in, or of tf32, which has as many bits:
+ * long sums cancel. */
 static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool half, const char *text)
 {
     const double bound = half ? 5e-3 : 1e-5;
@@ -106,7 +107,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
     }
     for (size_t i = 0; i < g->main->n_results; i++)
         close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i),
-                     !strcmp(precision, "fp16") || strstr(text, "f16"), text);
+                     strcmp(precision, "fp32") != 0 || strstr(text, "f16"), text);
     const gopt_step_info *s;
     as_wanted = 0;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
@@ -127,6 +128,12 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
     gopt_graph_destroy(g);
     gopt_ctx_destroy(cx);
     return on_device;
+}
+
+/* Is it a tactic of mma.cl? */
+static inline bool ran_by_mma(const char *tactic)
+{
+    return !strncmp(tactic, "mma_", 4) || !strncmp(tactic, "fma_", 4) || !strncmp(tactic, "tf32_", 5);
 }
 
 static inline size_t check(const char *text, bool fuse_all)

@@ -24,7 +24,7 @@ static int all_ways(int m, int n, int row, bool walk, gi_cl_way *ways)
 static void run_as(gi_cl_way way, const char *text, size_t products)
 {
     char how[100], name[GI_CL_MMA_NAME];
-    gi_cl_mma_name(way, name, sizeof name);
+    gi_cl_mma_name(&(gi_cl_mma){ .element = GI_CL_HALVES }, way, name, sizeof name);
     (void)snprintf(how, sizeof how, "emulated,%s", name);
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
     wanted = name;

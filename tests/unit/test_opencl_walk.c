@@ -39,6 +39,7 @@ static void a_plan_is_walked(void **state)
     if (!there_is_a_device())
         skip();
     assert_true(walks("1", "fp16"));
+    assert_true(walks("1", "fp32"));
     assert_false(walks("0", "fp16"));
 }
 

@@ -47,6 +47,7 @@ typedef struct gi_cl {
     bool tuned_new;     /* there are choices that the file does not have */
     int dumped;
     bool half;       /* --precision fp16: values that stay on the device are kept as halves */
+    bool tf32;       /* --precision tf32: products with constant weights round their factors to 10 bits */
     bool mma;        /* an NVIDIA device with tensor cores: kernels may hold PTX for them (gi_cl_ptx) */
     bool emulated;   /* that a test asked for: such kernels without PTX */
     const char *way; /* the one variant by name that is taken where a problem has it; NULL: any */
@@ -321,8 +322,8 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
  *     LOAD_RESIDUALS(i)               loads 8 neighbouring elements of each residual, from element i of the result on
  *     PREFETCH_RESIDUALS(i)           PREFETCH of where each of them will be loaded from
  *     RESIDUALS                       how many of the plan's element type there are
- *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8 of each of those, from element i on
- *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of those; floats in fp16 from `at` on
+ *     KEEP_RESIDUALS(k, i)            kept[k][…] = load8, or load8_floats, of each of those, from element i on
+ *     UNPACK_RESIDUALS(k)             what LOAD_RESIDUALS gives, by unpack8 of halves; floats in fp16 from `at` on
  *     KEEP_PAIRS(k, i), UNPACK_PAIRS(k)   the same of two neighbouring elements: pair[k][…], load2, unpack2
  *     EPILOGUE(acc, e, n)             the result for a sum, element e of those 8, channel n
  *     EPILOGUE_AT(acc, i, n)          the same for element i of the result, loading by itself */

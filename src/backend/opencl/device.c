@@ -203,9 +203,10 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     cl_int err;
     d->timed = !o->deterministic;
     d->half = o->precision && !strcmp(o->precision, "fp16");
-    if (o->precision && !d->half && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
-        return gi_fail(d->cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32 or fp16",
-                       "the opencl backend computes in fp32 and fp16, not in %s", o->precision);
+    d->tf32 = o->precision && !strcmp(o->precision, "tf32");
+    if (o->precision && !d->half && !d->tf32 && strcmp(o->precision, "fp32") != 0 && strcmp(o->precision, "best") != 0)
+        return gi_fail(d->cx, GOPT_UNSUPPORTED, NULL, "use --precision fp32, tf32 or fp16",
+                       "the opencl backend computes in fp32, tf32 and fp16, not in %s", o->precision);
     GI_TRY(choose(d->cx, spec, &f));
     d->device = f.id;
     d->type = f.type;
@@ -213,13 +214,16 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     (void)snprintf(d->driver, sizeof d->driver, "%s %s", f.driver, f.platform);
     find_abilities(d);
     GI_TRY(read_tensor(d));
+    if (d->tf32 && !d->mma)
+        return gi_fail(d->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = d->name }, "use --precision fp32 or fp16",
+                       "--precision tf32 needs tensor cores: an NVIDIA GPU of compute capability 8.0 or above");
     const char *walk = getenv("GOPT_OPENCL_WALK");
     d->walk = walk && !strcmp(walk, "1") ? 1 : (walk && !strcmp(walk, "0")) || !d->timed || !d->mma ? -1 : 0;
     d->signature = gi_hash(d->driver, strlen(d->driver), gi_hash(d->name, strlen(d->name), 1));
     if (o->dump_kernels)
         GI_NEED(d->dump = gi_arena_str(d->arena, o->dump_kernels));
     find_cache(d);
-    if (d->half && d->mma)
+    if (d->mma)
         gi_cl_tuned_load(d);
     d->context = clCreateContext(NULL, 1, &d->device, NULL, NULL, &err);
     if (!d->context)

@@ -1,30 +1,40 @@
-/* Products in halves on tensor cores: variants of mma.cl, and which of them a problem gets. */
+/* Products on NVIDIA's GPUs: variants of mma.cl, and which of them a problem gets. */
 #include "backend/opencl/mma.h"
 
 #include <math.h>
 
 enum { WALK_ITEMS = 256, KEPT_WAYS = 20 };
 
-/* A variant of mma.cl: its tile, stages and warps. */
+/* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. */
 typedef struct variant {
     int bm, bn, bk, stages, warps_m, warps_n, passes;
     int groups; /* that a multiprocessor holds at once */
+    bool
+        floats; /* of floats that no tensor core multiplies alone: an item reads its part of both operands by itself, the
+                    less often the larger its part of the tile */
 } variant;
 
 static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4 },
-    { 64, 64, 64, 3, 2, 4, 1, 4 },
-    { 64, 64, 64, 3, 2, 2, 1, 4 },
-    { 64, 128, 64, 2, 2, 2, 1, 3 },
-    { 128, 64, 32, 4, 2, 2, 1, 3 },
-    { 128, 64, 32, 4, 4, 2, 1, 2 },
-    { 64, 128, 32, 4, 2, 2, 1, 3 },
-    { 128, 128, 32, 3, 2, 2, 2, 2 },
+    { 32, 64, 64, 4, 2, 4, 1, 4, false },
+    { 64, 64, 64, 3, 2, 4, 1, 4, false },
+    { 64, 64, 64, 3, 2, 2, 1, 4, false },
+    { 64, 128, 64, 2, 2, 2, 1, 3, false },
+    { 128, 64, 32, 4, 2, 2, 1, 3, false },
+    { 128, 64, 32, 4, 4, 2, 1, 2, false },
+    { 64, 128, 32, 4, 2, 2, 1, 3, false },
+    { 128, 128, 32, 3, 2, 2, 2, 2, false },
     /* of short sums: little room, many groups */
-    { 64, 128, 32, 2, 2, 2, 2, 4 },
-    { 64, 64, 32, 2, 2, 2, 1, 6 },
-    { 128, 64, 32, 2, 2, 2, 2, 4 },
+    { 64, 128, 32, 2, 2, 2, 2, 4, false },
+    { 64, 64, 32, 2, 2, 2, 1, 6, false },
+    { 128, 64, 32, 2, 2, 2, 2, 4, false },
+    /* 8 by 8 elements an item */
+    { 128, 128, 32, 3, 2, 4, 2, 2, true },
 };
+
+static int bk_of(const variant *v, const gi_cl_mma *m)
+{
+    return m->element == GI_CL_HALVES ? v->bk : v->bk / 2;
+}
 
 static int items_of(const variant *v)
 {
@@ -43,32 +53,35 @@ static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
 }
 
 /* µs that a variant is expected to take: rounds of groups over the multiprocessors, each step of the sum bound by
- * latency or by what groups that share a multiprocessor leave of it. Constants from an H100: 0.28 µs for 64 elements
- * of the sum, 3 TFLOP/s a multiprocessor, 2.5 µs to begin and end. */
+ * latency or by what groups that share a multiprocessor leave of it. Constants from an H100: 0.28 µs for 128 bytes of
+ * the sum, 3 TFLOP/s a multiprocessor in halves (guessed for the others: half of it, and three quarters of its FMA units),
+ * 2.5 µs to begin and end. */
 static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int splits, bool walk)
 {
     const double groups = walk ? 1 : v->groups;
     const double units = (double)tiles_of(v, m) * splits, slots = (double)d->units * groups;
-    const double rounds = ceil(units / slots), steps = ceil((double)(m->ints[GI_CL_MMA_ROW] / v->bk) / splits);
+    const double rounds = ceil(units / slots), steps = ceil((double)(m->ints[GI_CL_MMA_ROW] / bk_of(v, m)) / splits);
     const double shared = fmin(ceil(units / d->units / rounds), groups);
-    const double work = 2.0 * v->bm * v->bn * v->bk * 1e-6 / 3.0;
+    const double speed = m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
+    const double work = 2.0 * v->bm * v->bn * bk_of(v, m) * 1e-6 / speed;
     const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
     return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
 }
 
-void gi_cl_mma_name(gi_cl_way w, char *name, size_t size)
+void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way w, char *name, size_t size)
 {
     const variant *v = &variants[w.variant];
-    (void)snprintf(name, size, "mma_%dx%dx%dx%dx%d%s%.0d", v->bm, v->bn, v->bk, v->stages, v->warps_m * v->warps_n,
-                   w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
+    static const char *const by[] = { [GI_CL_HALVES] = "mma", [GI_CL_FLOATS] = "fma", [GI_CL_TF32] = "tf32" };
+    (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d", by[m->element], v->bm, v->bn, bk_of(v, m), v->stages,
+                   v->warps_m * v->warps_n, w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
 }
 
 /* The one that is asked for by name; -1: none, or no such one. */
-static int asked_way(const gi_cl *d, const gi_cl_way *ways, int n)
+static int asked_way(const gi_cl *d, const gi_cl_mma *m, const gi_cl_way *ways, int n)
 {
     for (int i = 0; d->way && i < n; i++) {
         char name[GI_CL_MMA_NAME];
-        gi_cl_mma_name(ways[i], name, sizeof name);
+        gi_cl_mma_name(m, ways[i], name, sizeof name);
         if (!strcmp(name, d->way))
             return i;
     }
@@ -84,9 +97,11 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
+            if (v->floats && m->element != GI_CL_FLOATS)
+                continue;
             if (walk && (items_of(v) != WALK_ITEMS || (k && tiles * counts[k] > d->units)))
                 continue;
-            if (k && (m->ints[GI_CL_MMA_ROW] / v->bk < 2 * counts[k] || tiles >= 2 * d->units))
+            if (k && (m->ints[GI_CL_MMA_ROW] / bk_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units))
                 continue;
             const double t = expected(d, v, m, counts[k], walk);
             int at = n++;
@@ -97,7 +112,7 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
             times[at] = t;
             ways[at] = (gi_cl_way){ (int)i, counts[k] };
         }
-    const int asked = asked_way(d, ways, n);
+    const int asked = asked_way(d, m, ways, n);
     if (asked < 0)
         return n;
     ways[0] = ways[asked];
@@ -133,8 +148,9 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
     gi_str_add(&s, m->before);
     gi_str_addf(&s,
                 "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
-                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n",
-                v->bm, v->bn, v->bk, v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v));
+                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n#define TF32 %d\n",
+                v->bm, v->bn, bk_of(v, m), v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v),
+                m->element == GI_CL_TF32);
     gi_str_add(&s, gi_cl_ptx(d));
     gi_str_add(&s, gk_opencl_mma);
     GI_NEED(!s.failed);
@@ -162,7 +178,8 @@ static double time_way(gi_cl_build *b, const gi_cl_mma *m, const gi_cl_mma_made 
 
 void gi_cl_mma_key(const gi_cl_mma *m, const char *kind, char *key, size_t size)
 {
-    int at = snprintf(key, size, "%s%016llx", kind, (unsigned long long)gi_hash(m->before, strlen(m->before), 3));
+    int at = snprintf(key, size, "%s%d,%016llx", kind, (int)m->element,
+                      (unsigned long long)gi_hash(m->before, strlen(m->before), 3));
     for (uint32_t i = 0; i < GI_CL_MMA_INTS - 3 && at > 0 && (size_t)at < size; i++) /* but the strides of the result */
         at += snprintf(key + at, size - (size_t)at, ",%lld", (long long)m->ints[i]);
 }
@@ -223,7 +240,7 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
         GI_TRY(gi_cl_scratch(b, l.parts, 16, &m->refs[GI_CL_MMA_PARTS]));
         gi_cl_counters(b, (size_t)l.tiles * sizeof(cl_uint), &m->refs[GI_CL_MMA_PARTS + 1]);
     }
-    gi_cl_mma_name(w, name, sizeof name);
+    gi_cl_mma_name(m, w, name, sizeof name);
     GI_NEED(b->s->tactic = gi_arena_str(b->c->arena, name));
     GI_TRY(gi_cl_launch_kernel(b, l.source, "product_mma", m->n_refs, m->refs, l.n_ints, l.ints,
                                (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 }));

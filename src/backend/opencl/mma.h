@@ -1,4 +1,4 @@
-/* Products in halves on tensor cores (kernels/opencl/mma.cl): which variants there are, and how one is launched. */
+/* Products on NVIDIA's GPUs (kernels/opencl/mma.cl): which variants there are, and how one is launched. */
 #ifndef GI_CL_MMA_H
 #define GI_CL_MMA_H
 
@@ -8,8 +8,8 @@ enum {
     GI_CL_MMA_INTS = 20,  /* of a problem, as tile.cl has them */
     GI_CL_MMA_M = 0,      /* pixels */
     GI_CL_MMA_ROOM = 2,   /* channels of the result that there is room for */
-    GI_CL_MMA_CHUNKS = 3, /* of 8 channels of a pixel of x */
-    GI_CL_MMA_ROW = 5,    /* halves of one row of the weights */
+    GI_CL_MMA_CHUNKS = 3, /* of 16 bytes of a pixel of x */
+    GI_CL_MMA_ROW = 5,    /* elements of one row of the weights */
     GI_CL_MMA_PIXELS = 8, /* of an image of the result */
     GI_CL_MMA_WIDTH = 9,  /* of it */
     GI_CL_MMA_KW = 10,    /* of the window */
@@ -17,9 +17,13 @@ enum {
     GI_CL_MMA_REFS = GI_CL_MMA_PARTS + 2 + 8
 };
 
+/* What is multiplied, and so by what: halves and floats that are rounded to tf32 by tensor cores, floats without them. */
+typedef enum gi_cl_element { GI_CL_HALVES, GI_CL_FLOATS, GI_CL_TF32 } gi_cl_element;
+
 /* A problem: x, weights, bias, y, two places for what is split, and what the epilogue reads. */
 typedef struct gi_cl_mma {
     const char *before; /* of the source: epilogue and types */
+    gi_cl_element element;
     gi_cl_ref refs[GI_CL_MMA_REFS];
     uint64_t bytes[GI_CL_MMA_REFS]; /* that each of refs is long */
     uint32_t n_refs;
@@ -47,8 +51,8 @@ typedef struct gi_cl_mma_made {
  * resident at once. */
 int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways);
 gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_cl_way way, gi_cl_mma_made *out);
-/* "mma_64x64x64x3x8_split2": the tile, its step along the sum, stages, warps; parts. */
-void gi_cl_mma_name(gi_cl_way way, char *name, size_t size);
+/* "mma_64x64x64x3x8_split2", in floats "fma_…", in tf32 "tf32_…": the tile, its step along the sum, stages, warps; parts. */
+void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way way, char *name, size_t size);
 /* A factor and a shift in place of a division by d, as mma.cl's `divide` wants them. */
 int64_t gi_cl_divisor(int64_t d);
 /* The key of a problem in the file of what was timed; its way there (an index into `ways`, -1: none); and putting it. */

@@ -667,10 +667,17 @@ static gopt_status take_operand(tail *t, const gi_node *n, uint32_t i, gi_str *p
                     r, r, r, r);
         gi_str_addf(&t->prefetches, " PREFETCH(t%u + t%u_at + (i));", r, r);
         if (view.half == w->b->d->half) {
-            gi_str_addf(&t->keeps, " kept[k][%u] = load8(t%u + t%u_at + (i));", t->n_residuals, r, r);
-            gi_str_addf(&t->unpacks, " float q%u[8]; unpack8(kept[k][%u], q%u);", r, t->n_residuals, r);
-            gi_str_addf(&t->pairs, " pair[k][%u] = load2(t%u + t%u_at + (i));", t->n_residuals, r, r);
-            gi_str_addf(&t->unpack_pairs, " float q%u[2]; unpack2(pair[k][%u], q%u);", r, t->n_residuals, r);
+            const char *floats = view.half ? "" : "_floats";
+            gi_str_addf(&t->keeps, " kept[k][%u] = load8%s(t%u + t%u_at + (i));", t->n_residuals, floats, r, r);
+            gi_str_addf(&t->unpacks,
+                        view.half ? " float q%u[8]; unpack8(kept[k][%u], q%u);"
+                                  : " float q%u[8]; vstore8(kept[k][%u], 0, q%u);",
+                        r, t->n_residuals, r);
+            gi_str_addf(&t->pairs, " pair[k][%u] = load2%s(t%u + t%u_at + (i));", t->n_residuals, floats, r, r);
+            gi_str_addf(&t->unpack_pairs,
+                        view.half ? " float q%u[2]; unpack2(pair[k][%u], q%u);"
+                                  : " float q%u[2]; vstore2(pair[k][%u], 0, q%u);",
+                        r, t->n_residuals, r);
             t->n_residuals++;
         } else { /* from element `at` on, when it is needed */
             gi_str_addf(&t->unpacks, " float q%u[8]; vstore8(load_float8(t%u + t%u_at + at), 0, q%u);", r, r, r, r);

@@ -127,12 +127,24 @@ static int64_t rows_of(const tiled *p)
 }
 
 /* A hash of all that decides how weights lie once they are packed, for plan files. */
-static uint64_t order_of(const tiled *p)
+static uint64_t order_of(const gi_cl *d, const tiled *p)
 {
     const int64_t order[] = { p->n,    p->k,      p->taps,  p->kw,    row_of(p), p->pairs,
-                              p->cols, p->w_rows, p->shift, p->chunk, p->chunks };
+                              p->cols, p->w_rows, p->shift, p->chunk, p->chunks, d->tf32 };
     const float factors[] = { p->alpha, p->beta };
     return gi_hash(order, sizeof order, gi_hash(factors, sizeof factors, 1));
+}
+
+/* To 10 bits behind the point, of halfway ones the larger, as to_tf32 of ptx.cl. */
+static float rounded_to_tf32(float v)
+{
+    uint32_t bits;
+    if (v != v)
+        return v;
+    memcpy(&bits, &v, sizeof bits);
+    bits = (bits + 0x1000) & ~UINT32_C(0x1fff);
+    memcpy(&v, &bits, sizeof v);
+    return v;
 }
 
 static void put(const gi_cl *d, gi_halving *halving, void *to, int64_t i, float v)
@@ -140,7 +152,7 @@ static void put(const gi_cl *d, gi_halving *halving, void *to, int64_t i, float 
     if (d->half)
         ((uint16_t *)to)[i] = gi_halve(halving, v);
     else
-        ((float *)to)[i] = v;
+        ((float *)to)[i] = d->tf32 ? rounded_to_tf32(v) : v;
 }
 
 static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
@@ -151,7 +163,7 @@ static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref 
     size_t bytes;
     if (!gi_mul_size((size_t)rows, (size_t)row * item, &bytes))
         return GOPT_NO_MEMORY;
-    const uint64_t how = order_of(p);
+    const uint64_t how = order_of(b->d, p);
     GI_TRY(gi_cl_own_kept(b, bytes, item, how, wb, w, fits));
     if (*fits) {
         GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, NULL, bias, fits));
@@ -221,6 +233,9 @@ static gopt_status launch_mma(gi_cl_build *b, const tiled *p, const gi_cl_epilog
 {
     const int64_t residual = gi_max_i64(y->room, p->n) * 4;
     gi_cl_mma m = { .before = before,
+                    .element = b->d->half   ? GI_CL_HALVES
+                               : b->d->tf32 ? GI_CL_TF32
+                                            : GI_CL_FLOATS,
                     .n_refs = GI_CL_MMA_PARTS + 2 + e->n_refs,
                     .bytes = { gi_cl_view_bytes(&p->in), (uint64_t)(row_of(p) * rows_of(p)) * (b->d->half ? 2 : 4),
                                (uint64_t)rows_of(p) * 4, gi_cl_view_bytes(y) } };
@@ -257,7 +272,7 @@ static gopt_status launch(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *
     gi_str_add(&s, e->source);
     b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * p->k);
     GI_NEED(!s.failed);
-    if (b->d->mma && b->d->half)
+    if (b->d->mma)
         return launch_mma(b, p, e, s.p, y, refs, ints);
     gi_str_add(&s, gk_opencl_tile);
     GI_NEED(!s.failed);
@@ -270,7 +285,8 @@ static gopt_status launch(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *
 /* Large products of matrices in floats: CLBlast has kernels tuned for many devices, tile.cl is made for small ones. */
 static bool leave_to_clblast(const gi_cl *d, const gi_node *main, const tiled *p)
 {
-    return main->op != OP_Conv && !d->half && gi_cl_uses_clblast(&(gi_cl_product){ .m = p->m, .n = p->n, .k = p->k });
+    return main->op != OP_Conv && !d->half && !d->mma &&
+           gi_cl_uses_clblast(&(gi_cl_product){ .m = p->m, .n = p->n, .k = p->k });
 }
 
 gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
