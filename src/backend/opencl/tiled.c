@@ -289,6 +289,25 @@ static bool leave_to_clblast(const gi_cl *d, const gi_node *main, const tiled *p
            gi_cl_uses_clblast(&(gi_cl_product){ .m = p->m, .n = p->n, .k = p->k });
 }
 
+/* What is behind the product, and where the result goes: `y`, or floats with channels last that are brought there, where
+ * it is an image that lies densely and reads others. */
+static gopt_status read_rest(gi_cl_build *b, const tiled *p, const gi_node *main, const gi_node *const *rest,
+                             size_t n_rest, const gi_value *result, gi_cl_view *y, int64_t strides[3],
+                             gi_cl_epilogue *e, bool *ok)
+{
+    GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, y, p->axis, e, ok));
+    if (*ok && (!e->residual || (strides[2] == 1 && (y->channels_last || p->n % GI_CL_CHANNELS == 0))))
+        return GOPT_OK;
+    const bool dense = main->op == OP_Conv && !y->channels_last;
+    *ok = false;
+    if (!dense)
+        return GOPT_OK;
+    *y = gi_cl_view_last(y->rank, y->dims, GI_CL_CHANNELS, false);
+    if (y->room > INT32_MAX || !result_strides(p, y, strides))
+        return GOPT_OK;
+    return gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, y, p->axis, e, ok);
+}
+
 gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *const *rest, size_t n_rest,
                         const gi_value *result, const gi_value *stored, bool *took)
 {
@@ -306,18 +325,22 @@ gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *cons
     GI_TRY(gi_cl_reads_fp32(b, p.x, &in_floats));
     if (in_floats)
         return GOPT_OK;
-    GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, &y, p.axis, &e, &ok));
-    if (!ok || (e.residual && (strides[2] != 1 || (!y.channels_last && p.n % GI_CL_CHANNELS))))
+    const gi_cl_view given = y;
+    GI_TRY(read_rest(b, &p, main, rest, n_rest, result, &y, strides, &e, &ok));
+    if (!ok)
         return GOPT_OK;
     if (main->op == OP_Conv)
         as_pairs(b, &p);
-    gi_cl_ref x, w, bias, out;
+    gi_cl_ref x, w, bias, out, there;
     GI_TRY(pack(b, &p, &w, &bias, &ok));
     if (!ok)
         return GOPT_OK;
     GI_TRY(gi_cl_convert(b, p.x, &p.in, &x));
     GI_TRY(gi_cl_find(b, stored, &out));
     *took = true;
-    GI_TRY(launch(b, &p, &e, &y, strides, x, w, bias, out));
-    return GOPT_OK;
+    if (given.channels_last == y.channels_last)
+        return launch(b, &p, &e, &y, strides, x, w, bias, out);
+    GI_TRY(gi_cl_scratch(b, gi_cl_view_bytes(&y), 4, &there));
+    GI_TRY(launch(b, &p, &e, &y, strides, x, w, bias, there));
+    return gi_cl_launch_convert(b, &y, there, &given, out);
 }
