@@ -253,7 +253,10 @@ void fp16_check_outputs(tool *t, gopt_engine *e, gopt_run_context *rc, gopt_tens
         const gopt_tensor *x = gopt_run_context_output(rc, i);
         const int64_t n = not_finite(x);
         if (n) {
-            tool_warn(t, "--calibrate keeps in fp32 what halves cannot hold",
+            tool_warn(t,
+                      gopt_is_plan(tool_model(t))
+                          ? "build the plan with --calibrate, which keeps in fp32 what halves cannot hold"
+                          : "--calibrate keeps in fp32 what halves cannot hold",
                       "output %s: %lld of its %lld elements %s infinite or NaN, though no input is: a value may have "
                       "passed what fp16 holds (65504)",
                       gopt_graph_output_name(g, i), (long long)n, (long long)gopt_tensor_elements(x),

@@ -206,6 +206,28 @@ class Calibrate(Case):
         self.right(y, *given)
 
 
+class Inputs(Case):
+    """What the host gives may be too large itself."""
+
+    def stays(self, model, reason, **given):
+        self.write("net.gir", model)
+        flags = [f for name, file in given.items() for f in ("--input", f"{name}={file}")]
+        before = self.run_as("net.gir", *flags)[2]
+        p, kept, y = self.run_as("net.gir", *flags, "--calibrate")
+        self.right(y, "net.gir", *flags)
+        self.assertTrue(any(v != v or abs(v) == float("inf") for v in before) or off(before, y) > 0.01)
+        self.assertTrue(any(k["reason"].startswith(reason) for k in kept), kept)
+
+    def test_products(self):
+        self.stays("graph (%x: f32[1,8,6,6]) {\n  %a = Conv %x, dense<f32[8,1,3,3], #a> { group = 8 } @\"each\"\n"
+                   "  %a1 = Mul %a, dense<f32[], 0.01>\n  %b = Conv %x, dense<f32[8,8,3,3], #b> @\"all\"\n"
+                   "  %b1 = Mul %b, dense<f32[], 0.01>\n  %y = Sub %a1, %b1\n  return %y\n}\n",
+                   "it reads x, which reaches ", x=self.image("x.npy", 200000))
+        self.stays("graph (%x: f32[8,16]) {\n  %a = MatMul %x, dense<f32[16,8], #a>\n"
+                   "  %y = Mul %a, dense<f32[], 0.01>\n  return %y\n}\n",
+                   "it reads x, which reaches ", x=self.npy("rows.npy", (8, 16), values(128, 200000)))
+
+
 class Keep(Case):
     def test_names(self):
         self.write("net.gir", NETWORK)

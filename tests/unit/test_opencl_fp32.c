@@ -84,7 +84,8 @@ static void must(const network *k, gopt_status st)
     }
 }
 
-static void open_network(network *k, const char *text)
+/* Input `at` is drawn `times` as large; level 0 leaves regions as they are written. */
+static void open_scaled(network *k, const char *text, size_t at, float times, int level)
 {
     gopt_graph *before;
     *k = (network){ .cx = gopt_ctx_create(NULL), .text = text };
@@ -97,12 +98,20 @@ static void open_network(network *k, const char *text)
     must(k, gopt_run_context_create(k->e, &k->rc));
     for (size_t i = 0; i < k->n_in; i++) {
         k->in[i] = draw(k->cx, before->main->params[i]->type, (unsigned)i + 1);
+        for (int64_t j = 0; i == at && j < gopt_tensor_elements(k->in[i]); j++)
+            ((float *)k->in[i]->data)[j] *= times;
         must(k, gopt_run_context_set_input(k->rc, i, k->in[i]));
     }
     must(k, gopt_run(k->rc));
     for (size_t i = 0; i < k->n_out; i++)
         k->want[i] = gopt_run_context_output(k->rc, i);
-    must(k, gopt_optimize(k->g, &(gopt_optimize_options){ .level = 2, .fuse = true }, NULL));
+    if (level)
+        must(k, gopt_optimize(k->g, &(gopt_optimize_options){ .level = level, .fuse = true }, NULL));
+}
+
+static void open_network(network *k, const char *text)
+{
+    open_scaled(k, text, SIZE_MAX, 1, 2);
 }
 
 static void close_network(network *k)
@@ -299,6 +308,37 @@ static void what_overflows_stays_in_floats(void **state)
     }
 }
 
+/* An operand of what is fused behind a product is brought to the result's layout as floats: the product stays in halves. */
+static void residuals_stay_in_floats(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char *const texts[] = {
+        "graph (%x: f32[2,8,5,4], %r: f32[2,12,5,4]) {\n  %y = Fusion<conv> { body = block () {\n"
+        "    %c = Conv %x, dense<f32[12,8,1,1], #a>\n    %d = Div %c, %r\n"
+        "    %e = Mul %d, dense<f32[], 1000000.0>\n    return %e } }\n"
+        "  %z = Conv %y, dense<f32[8,12,1,1], #b>\n  return %z as \"z\"\n}\n",
+        "graph (%x: f32[2,12,9,8], %r: f32[2,12,9,8]) {\n  %y = Fusion<conv> { body = block () {\n"
+        "    %c = Conv %x, dense<f32[12,1,3,3], #a> { group = 12, pads = [1,1,1,1] }\n    %d = Div %c, %r\n"
+        "    %e = Mul %d, dense<f32[], 1000000.0>\n    return %e } }\n"
+        "  %z = Conv %y, dense<f32[8,12,1,1], #b>\n  return %z as \"z\"\n}\n",
+        "graph (%x: f32[2,5,16], %r: f32[2,5,24]) {\n  %y = Fusion<matmul> { body = block () {\n"
+        "    %c = MatMul %x, dense<f32[16,24], #a>\n    %d = Div %c, %r\n"
+        "    %e = Mul %d, dense<f32[], 1000000.0>\n    return %e } }\n"
+        "  %z = MatMul %y, dense<f32[24,8], #b>\n  return %z as \"z\"\n}\n",
+    };
+    for (size_t i = 0; i < GI_COUNT(texts); i++) {
+        network k;
+        size_t kept;
+        open_scaled(&k, texts[i], 1, 1000000, 0);
+        must(&k, calibrate(&k, k.g, &kept));
+        assert_int_equal(kept, 1);
+        assert_int_equal(run_halves(&k, k.g, true).kept, 0);
+        close_network(&k);
+    }
+}
+
 /* Two samples, of which the second overflows; and what does not fit. */
 static void each_sample_counts(void **state)
 {
@@ -412,6 +452,7 @@ int main(void)
         cmocka_unit_test(tokens_with_floats),
         cmocka_unit_test(what_overflows_stays_in_floats),
         cmocka_unit_test(walks_with_floats),
+        cmocka_unit_test(residuals_stay_in_floats),
         cmocka_unit_test(each_sample_counts),
         cmocka_unit_test(weights),
         cmocka_unit_test(names),
