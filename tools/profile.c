@@ -255,6 +255,8 @@ static void print_table(const tool *t, gopt_run_context *rc, times *m)
                or_empty(s->name));
         if (s->reason && *s->reason)
             printf("%s%*s placed there because %s%s\n", dim(t), indent, "", s->reason, plain(t));
+        if (s->fp32)
+            printf("%s%*s stays in fp32: %s%s\n", dim(t), indent, "", s->fp32, plain(t));
         if (s->region && s->region != last_region)
             printf("%s%*s from here on a region that fell apart: %s%s\n", dim(t), indent, "", s->region, plain(t));
         last_region = s->region;
@@ -308,6 +310,7 @@ static json_t *steps_json(tool *t, gopt_run_context *rc, times *m)
         json_object_set_new(o, "tactic", json_text(or_empty(s->tactic)));
         json_object_set_new(o, "reason", json_text(s->reason));
         json_object_set_new(o, "region", json_text(s->region));
+        json_object_set_new(o, "fp32", json_text(s->fp32));
         json_object_set_new(o, "origins", origins);
         json_object_set_new(o, "ms", json_real(median_of(m, i)));
         json_object_set_new(o, "start_ms", json_real(m->step[i].start_ms));

@@ -131,6 +131,8 @@ static json_t *step_args(trace *t, size_t i)
         set_text(t, args, "reason", s->reason);
     if (s->region)
         set_text(t, args, "region", s->region);
+    if (s->fp32)
+        set_text(t, args, "fp32", s->fp32);
     return args;
 }
 

@@ -155,6 +155,24 @@ class Calibrate(Case):
                 self.assertEqual(json.loads((self.dir / "out.json").read_text())["calibration_samples"], n)
                 self.right(y, "net.gir", "--input", "loud.npy")
 
+    def test_memory(self):
+        """It does not grow with the number of samples."""
+        self.write("net.gir", "graph (%x: f32[1,8,128,128]) {\n  %y = Relu %x\n  return %y\n}\n")
+        data = (self.dir / self.npy("few/0.npy", (1, 8, 128, 128), values(8 * 128 * 128, 1))).read_bytes()
+
+        def peak(folder):
+            self.run_as("net.gir", f"--calibrate={folder}")
+            return json.loads((self.dir / "out.json").read_text())["peak_rss_bytes"]
+        for i in range(120):
+            self.write(f"many/{i}.npy", data)
+        self.assertLess(peak("many"), peak("few") + 20 * len(data))
+
+    def test_profile(self):
+        p = self.gopt("run", "net.gir", *FP16, "--input", "loud.npy", "--calibrate", "--profile", "-")
+        self.assertIn(" stays in fp32: its result reaches ", p.stdout)
+        self.gopt("run", "net.gir", *FP16, "--input", "loud.npy", "--calibrate", "--profile", "out.json")
+        self.assertIn('"fp32":"its result reaches ', (self.dir / "out.json").read_text())
+
     def test_second_sample(self):
         self.image("both/1.npy", 1)
         self.assertEqual(self.run_as("net.gir", "--input", "calm.npy", "--calibrate=both")[1], [])

@@ -60,10 +60,10 @@ class Facts {
     this.section("Copies to and from the device", clip(c.warning, 600), c.advice.slice(0, 20).map(a => el("article", { class: "why k1" }, el("div", { class: "fix" }, clip(a, 600)))));
   }
 
-  /* Steps that run elsewhere than was asked, and regions that no kernel took whole, by reason. */
+  /* Steps that run elsewhere than was asked, regions that no kernel took whole, and what stays in fp32, by reason. */
   placement(run) {
     const groups = new Map();
-    for (const s of run.steps) for (const why of [s.reason ? "runs on " + s.backend + ": " + s.reason : null, s.region ? "a region fell apart: " + s.region : null])
+    for (const s of run.steps) for (const why of [s.reason ? "runs on " + s.backend + ": " + s.reason : null, s.region ? "a region fell apart: " + s.region : null, s.fp32 ? "stays in fp32: " + s.fp32 : null])
       if (why) groups.set(why, [...(groups.get(why) || []), s]);
     if (!groups.size) return;
     this.section("Placed elsewhere", "Steps that run otherwise than was asked, and why.", [...groups.entries()].sort((a, b) => b[1].length - a[1].length).slice(0, 100).map(([why, steps]) =>
