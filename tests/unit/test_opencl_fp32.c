@@ -339,6 +339,36 @@ static void residuals_stay_in_floats(void **state)
     }
 }
 
+/* Where there are tensor cores, which take halves alone: their products, residuals, and attention over values of the host. */
+static void tensor_cores_with_floats(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const char heads[] = "graph (%x: f32[1,2,17,8]) {\n"
+                                "  %q = Mul %x, dense<f32[], 0.5> @\"queries\"\n"
+                                "  %h = MatMul %q, dense<f32[8,8], #a> @\"product\"\n"
+                                "  %k = Transpose %h { perm = [0,1,3,2] } @\"keys\"\n"
+                                "  %s = MatMul %q, %k @\"scores\"\n"
+                                "  %p = Softmax %s { axis = -1 } @\"softmax\"\n"
+                                "  %y = MatMul %p, %x @\"context\"\n"
+                                "  %z = MatMul %y, dense<f32[8,16], #b> @\"head\"\n"
+                                "  return %z as \"z\"\n}\n";
+    network k;
+    size_t kept;
+    assert_int_equal(setenv("GOPT_OPENCL_TENSOR", "emulated", 1), 0);
+    each_step(heads);
+    each_step(walked);
+    residuals_stay_in_floats(state);
+    /* values of the host that halves cannot hold */
+    open_scaled(&k, heads, 0, 1000000, 2);
+    assert_false(run_halves(&k, k.g, false).finite);
+    must(&k, calibrate(&k, k.g, &kept));
+    assert_true(run_halves(&k, k.g, true).kept >= 3);
+    close_network(&k);
+    assert_int_equal(unsetenv("GOPT_OPENCL_TENSOR"), 0);
+}
+
 /* Two samples, of which the second overflows; and what does not fit. */
 static void each_sample_counts(void **state)
 {
@@ -453,6 +483,7 @@ int main(void)
         cmocka_unit_test(what_overflows_stays_in_floats),
         cmocka_unit_test(walks_with_floats),
         cmocka_unit_test(residuals_stay_in_floats),
+        cmocka_unit_test(tensor_cores_with_floats),
         cmocka_unit_test(each_sample_counts),
         cmocka_unit_test(weights),
         cmocka_unit_test(names),
