@@ -473,6 +473,7 @@ gopt_status run(tool *t)
     free(r.timing.series);
     json_decref(r.worth);
     json_decref(r.copies);
+    gopt_kernels_close(r.engine.kernels); /* where it ended before an engine took them over */
     if (r.e && r.engine.take_graph)
         r.g = NULL;
     gopt_engine_destroy(r.e);
