@@ -35,15 +35,16 @@ __kernel void pool(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE
           out_at + image * y_n + channel * y_c + oy * y_y + ox * y_x);
 }
 
-/* The same where both lie with channels last: an item computes 8 neighbouring channels of a pixel. Windows of KH by KW;
- * they, LOAD8 and STORE8 are defined before it. */
+/* The same where both lie with channels last: an item computes 8 neighbouring channels of a pixel. From one pixel to the
+ * next are x_pitch and y_pitch chunks of 8. Windows of KH by KW; they, LOAD8 and STORE8 are defined before it. */
 #if defined(KW)
 __kernel void pool8(__global const X_TYPE *im, const ulong im_at, __global Y_TYPE *out, const ulong out_at,
                     const long total, const long chunks_, const long h_, const long w_, const long kh, const long kw,
                     const long oh_, const long ow_, const long sh, const long sw, const long ph, const long pw,
-                    const long ph_end, const long pw_end, const long dh, const long dw, const long mode WALK_ARGS)
+                    const long ph_end, const long pw_end, const long dh, const long dw, const long x_pitch_,
+                    const long y_pitch, const long mode WALK_ARGS)
 {
-    const uint i = get_global_id(0), chunks = chunks_, ow = ow_, oh = oh_;
+    const uint i = get_global_id(0), chunks = chunks_, ow = ow_, oh = oh_, x_pitch = x_pitch_;
     const int h = h_, w = w_;
     if (i >= total)
         return;
@@ -59,7 +60,7 @@ __kernel void pool8(__global const X_TYPE *im, const ulong im_at, __global Y_TYP
 #pragma unroll
         for (int x = 0; x < KW; x++)
             v[x] = LOAD8(im + im_at,
-                         (ulong)((n * h + clamp(iy, 0, h - 1)) * w + clamp(x0 + x * (int)dw, 0, w - 1)) * chunks + c);
+                         (ulong)((n * h + clamp(iy, 0, h - 1)) * w + clamp(x0 + x * (int)dw, 0, w - 1)) * x_pitch + c);
 #pragma unroll
         for (int x = 0; x < KW; x++) {
             const int ix = x0 + x * (int)dw;
@@ -70,6 +71,6 @@ __kernel void pool8(__global const X_TYPE *im, const ulong im_at, __global Y_TYP
             sum += in ? v[x] : (float8)(0.0f);
         }
     }
-    STORE8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out + out_at, (ulong)i);
+    STORE8(mode == 0 ? best : sum / (float)(mode == 1 ? inside : padded), out + out_at, (ulong)p * y_pitch + c);
 }
 #endif

@@ -48,8 +48,11 @@ struct gi_step {
     /* Optional (NULL). Of an alias, one an out: where in in[0] it begins; NULL: at the start. */
     const uint64_t *out_at;
     /* Optional (NULL), one an in: out[0] holds in[i]'s bytes from there on, as they are; GI_NOT_WITHIN: not so. The
-     * memory plan may place in[i] there, and then the step finds it in place. */
+     * memory plan may place in[i] there, and then the step finds it in place. On a device such parts may lie like combs
+     * in each other, and begin at any multiple of 16 bytes; in host memory at those of 64. in_once: once all of them are
+     * there, out[0] is made. */
     const uint64_t *in_at;
+    bool in_once;
     uint64_t scratch;  /* bytes of workspace that run wants, of the arena */
     bool skips_unread; /* an out that no step reads may be without memory: its buffer has no host */
     double gflop;

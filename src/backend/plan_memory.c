@@ -3,7 +3,7 @@
 #include "backend/memplan.h"
 #include "backend/plan.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, DEVICE_ALIGN = 16 };
 
 static void live_at(gi_plan *p, uint32_t slot, uint32_t step)
 {
@@ -125,9 +125,11 @@ static void place_parts(gi_plan *p, uint32_t i)
     const uint32_t out = s->out[0], around = gi_slot_root(p, out);
     uint32_t root;
     uint64_t at, placed = 0;
+    uint32_t n_placed = 0;
     if (p->slots.p[around].kind != GI_SLOT_PLANNED)
         return;
-    if (around == out && lies_ready(p, s, &root, &at)) {
+    const bool ready = around == out && lies_ready(p, s, &root, &at);
+    if (ready) {
         const uint32_t first = p->slots.p[out].first, last = p->slots.p[out].last;
         gi_slot *r = &p->slots.p[root];
         p->slots.p[out].root = root;
@@ -136,17 +138,19 @@ static void place_parts(gi_plan *p, uint32_t i)
         r->last = last > r->last ? last : r->last;
         placed = p->slots.p[out].bytes;
     }
-    for (uint32_t k = 0; k < s->n_in && placed < p->slots.p[out].bytes; k++) {
+    for (uint32_t k = 0; k < s->n_in && !ready; k++) {
         const uint32_t r = gi_slot_root(p, s->in[k]);
-        if (s->s.in_at[k] == GI_NOT_WITHIN || s->s.in_at[k] % ALIGN || r == around || !is_whole(p, s->in[k], r) ||
+        const uint64_t align = p->slots.p[around].on_device ? DEVICE_ALIGN : ALIGN;
+        if (s->s.in_at[k] == GI_NOT_WITHIN || s->s.in_at[k] % align || r == around || !is_whole(p, s->in[k], r) ||
             p->slots.p[r].on_device != p->slots.p[around].on_device)
             continue;
         place_within(p, r, out, s->s.in_at[k]);
         placed += p->slots.p[s->in[k]].bytes;
+        n_placed++;
     }
     if (placed)
-        s->s.in_place = -1;                /* they lie there already */
-    if (placed == p->slots.p[out].bytes) { /* nothing is left to run */
+        s->s.in_place = -1;                                                         /* they lie there already */
+    if (placed == p->slots.p[out].bytes || (s->s.in_once && n_placed == s->n_in)) { /* nothing is left to run */
         s->s.alias = true;
         s->info.bytes = 0;
     }

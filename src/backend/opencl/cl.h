@@ -75,7 +75,9 @@ typedef struct gi_cl_binary {
 
 /* How a value's elements lie on the device: element (i, j, …) at Σ index × stride. Halves are values of type f16, and
  * f32 ones of a plan in fp16; what the host reads or writes is always dense and of its own type. Images that stay on the
- * device have their channels last, as many as the next multiple of 8, the ones past the last zero. */
+ * device have their channels last, as many as the next multiple of 8, the ones past the last zero. One
+ * that lies within another (a part of a Concat) has the other's pixels: its own channels, and then those that are
+ * between. */
 enum { GI_CL_CHANNELS = 8 };
 typedef struct gi_cl_view {
     bool half;
@@ -83,7 +85,7 @@ typedef struct gi_cl_view {
     int rank;
     int64_t dims[GOPT_MAX_RANK], stride[GOPT_MAX_RANK];
     int64_t channels; /* that there is room for; of channels_last alone */
-    int64_t room;     /* elements, padding included */
+    int64_t room;     /* elements from the first to the last, padding included */
 } gi_cl_view;
 
 static inline uint64_t gi_cl_view_bytes(const gi_cl_view *v)
@@ -91,12 +93,25 @@ static inline uint64_t gi_cl_view_bytes(const gi_cl_view *v)
     return (uint64_t)v->room * (v->half ? 2 : 4);
 }
 
+/* Images within others have more than their own channels from one pixel to the next; of channels_last alone. */
+static inline int64_t gi_cl_pitch(const gi_cl_view *v)
+{
+    return v->stride[v->rank - 1];
+}
+
+/* An image that lies within the result of a Concat of channels, from that channel on. */
+typedef struct gi_cl_part {
+    const gi_value *whole;
+    int64_t channel;
+} gi_cl_part;
+
 /* The layouts of a plan's values: made before its steps are compiled. */
 typedef struct gi_cl_plan {
     gi_arena *arena;
     bool half;    /* of values that stay on the device: halves */
     gi_map lies;  /* id + 1 of such a value → 1: dense, 2: channels last; 3: floats, as it is marked */
     gi_map nodes; /* node id + 1: the plan's nodes */
+    gi_map parts; /* value id + 1 → gi_cl_part *: images that lie within others */
 } gi_cl_plan;
 
 /* One buffer that a launch uses. OWN is read alone, since contexts share steps; COUNTERS belong to the context, are
@@ -104,9 +119,10 @@ typedef struct gi_cl_plan {
 typedef enum gi_cl_place { GI_CL_IN, GI_CL_OUT, GI_CL_SCRATCH, GI_CL_OWN, GI_CL_COUNTERS } gi_cl_place;
 typedef struct gi_cl_ref {
     gi_cl_place place;
-    uint32_t index;  /* of step->in, step->out or the step's own buffers */
-    uint64_t offset; /* bytes added */
-    size_t item;     /* bytes of one element: offsets reach kernels in elements */
+    uint32_t index;        /* of step->in, step->out or the step's own buffers */
+    uint64_t offset;       /* bytes added */
+    size_t item;           /* bytes of one element: offsets reach kernels in elements */
+    uint32_t pitch, width; /* of an image within another: bytes from pixel to pixel, and of them its own; else 0 */
 } gi_cl_ref;
 
 enum { GI_CL_MAX_REFS = 40 };
@@ -128,6 +144,8 @@ typedef struct gi_cl_launch {
     uint32_t n_ints;
     int64_t *ints;
     const struct gi_cl_mma *mma; /* NULL: it has one variant alone */
+    bool may_lie; /* a copy that need not run where refs[0] lies in refs[1], so many bytes behind its start */
+    uint64_t within;
     uint64_t given; /* the kernel has these arguments, since so many buffers less 1 were freed; 0: it has not */
     cl_mem mem[GI_CL_MAX_REFS];
     cl_ulong at[GI_CL_MAX_REFS];
@@ -158,6 +176,8 @@ typedef struct gi_cl_build {
     uint64_t scratch;
     const gi_value *inner; /* this value lies in scratch, at inner_at: what a fusion's main node gives */
     uint64_t inner_at;
+    bool may_lie; /* the next launch is such a copy */
+    uint64_t within;
 } gi_cl_build;
 
 /* Appends launches and sets *took, or says in b->why why not. */
@@ -226,6 +246,8 @@ bool gi_cl_uses_clblast(const gi_cl_product *p); /* it is there, and worth its s
 gopt_status gi_cl_run(gi_cl *d, gi_cl_step *c, const gi_run_args *args);
 void gi_cl_step_release(gi_cl_step *c); /* c may be NULL */
 
+/* Is it a copy of what the memory plan has put in its place? */
+bool gi_cl_lies_there(const gi_cl_step *c, const gi_run_args *args, const gi_cl_launch *l);
 /* Where a ref of that run lies: the buffer, and bytes from its start. */
 void gi_cl_locate(const gi_cl_step *c, const gi_run_args *args, const gi_cl_ref *r, cl_mem *mem, uint64_t *offset);
 /* One launch, in the queue of the context that args name; under the device's lock. `event`, where not NULL: in its queue
@@ -263,6 +285,9 @@ gopt_status gi_cl_stays_fp32(const gi_cl_plan *p, const gi_node *n, gi_arena *a,
 /* Does v stay in floats, so that the step that reads it must not convert it to halves? Then the step stays in fp32, and
  * says so. */
 gopt_status gi_cl_reads_fp32(gi_cl_build *b, const gi_value *v, bool *does);
+gi_cl_view gi_cl_view_alone(const gi_cl_view *v); /* as it would lie outside of another image */
+/* Where v lies within `whole`; NULL: it does not. */
+const gi_cl_part *gi_cl_part_of(const gi_cl_build *b, const gi_value *v, const gi_value *whole);
 bool gi_cl_same_place(const gi_cl_view *a, const gi_cl_view *b); /* one index serves both */
 /* Writes the place of logical element `i` (row-major) of a view. */
 void gi_cl_write_place(gi_str *s, const gi_cl_view *v);

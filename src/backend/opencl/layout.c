@@ -37,11 +37,47 @@ gi_cl_view gi_cl_view_last(int rank, const int64_t *dims, int64_t multiple, bool
     return v;
 }
 
+gi_cl_view gi_cl_view_alone(const gi_cl_view *v)
+{
+    return v->channels_last ? gi_cl_view_last(v->rank, v->dims, v->channels, v->half) : *v;
+}
+
+static const gi_cl_part *part_of(const gi_cl_plan *p, const gi_value *v)
+{
+    return p ? gi_map_get(&p->parts, (uint64_t)v->id + 1) : NULL;
+}
+
+const gi_cl_part *gi_cl_part_of(const gi_cl_build *b, const gi_value *v, const gi_value *whole)
+{
+    const gi_cl_part *part = b->dry ? NULL : part_of(b->s->plan, v);
+    return part && part->whole == whole ? part : NULL;
+}
+
+/* The same image within one of so many channels. */
+static void set_pitch(gi_cl_view *v, int64_t pitch)
+{
+    int64_t size = pitch;
+    for (int i = v->rank - 1; i >= 2; i--) {
+        v->stride[i] = size;
+        size *= v->dims[i];
+    }
+    v->stride[0] = size;
+    v->room = size * v->dims[0] - pitch + v->channels;
+}
+
 static gi_cl_view view_in(const gi_cl_plan *p, const gi_value *v, int rank, const int64_t *dims)
 {
     const uintptr_t how = p ? (uintptr_t)gi_map_get(&p->lies, (uint64_t)v->id + 1) : 0;
-    return how == LAST ? gi_cl_view_last(rank, dims, GI_CL_CHANNELS, p->half)
-                       : gi_cl_view_dense(rank, dims, (how && how != KEPT && p->half) || v->type->dtype == GOPT_F16);
+    if (how != LAST)
+        return gi_cl_view_dense(rank, dims, (how && how != KEPT && p->half) || v->type->dtype == GOPT_F16);
+    gi_cl_view view = gi_cl_view_last(rank, dims, GI_CL_CHANNELS, p->half);
+    const gi_value *whole = v;
+    for (const gi_cl_part *part = part_of(p, v); part; part = part_of(p, whole)) /* the outermost has the pixels */
+        whole = part->whole;
+    int64_t pitch;
+    if (whole != v && gi_type_dim_const(whole->type, 1, &pitch))
+        set_pitch(&view, pitch);
+    return view;
 }
 
 bool gi_cl_view_of(const gi_cl_build *b, const gi_value *v, gi_cl_view *out)
@@ -165,15 +201,18 @@ gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_r
     gi_cl_write_access(&s, from, to);
     gi_str_add(&s, "__kernel void convert(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, "
                    "const ulong y_at WALK_ARGS)\n{\n");
+    int64_t items = gi_product(0, to->rank, to->dims);
     if (to->channels_last) { /* over all that there is room for: the channels past the last too */
-        const int64_t pixels = to->room / to->channels / to->dims[0];
+        const int64_t pixels = gi_product(2, to->rank, to->dims);
+        items = to->dims[0] * pixels * to->channels;
         gi_str_addf(&s,
                     "    const uint j = get_global_id(0), c = j %% %" PRId64 ", p = j / %" PRId64 " %% %" PRId64
                     ", n = j / %" PRId64 ";\n    const uint i = (n * %" PRId64 " + c) * %" PRId64 " + p;\n",
                     to->channels, to->channels, pixels, pixels * to->channels, to->dims[1], pixels);
         gi_str_addf(&s, "    STORE(c < %" PRId64 " ? LOAD(x, x_at + ", to->dims[1]);
         gi_cl_write_place(&s, from);
-        gi_str_add(&s, ") : 0.0f, y, y_at + j);\n}\n");
+        gi_str_addf(&s, ") : 0.0f, y, y_at + (n * %" PRId64 " + p) * (ulong)%" PRId64 " + c);\n}\n", pixels,
+                    gi_cl_pitch(to));
     } else {
         gi_str_add(&s, "    const uint i = get_global_id(0);\n    STORE(LOAD(x, x_at + ");
         gi_cl_write_place(&s, from);
@@ -182,7 +221,7 @@ gopt_status gi_cl_launch_convert(gi_cl_build *b, const gi_cl_view *from, gi_cl_r
         gi_str_add(&s, ");\n}\n");
     }
     GI_NEED(!s.failed);
-    return gi_cl_launch_kernel(b, s.p, "convert", 2, refs, 0, NULL, (size_t[]){ (size_t)to->room, 1, 1 }, NULL);
+    return gi_cl_launch_kernel(b, s.p, "convert", 2, refs, 0, NULL, (size_t[]){ (size_t)items, 1, 1 }, NULL);
 }
 
 gopt_status gi_cl_convert(gi_cl_build *b, const gi_value *v, const gi_cl_view *to, gi_cl_ref *out)
@@ -315,6 +354,100 @@ static gopt_status decide(gi_cl_plan *p, gi_node *n)
     return GOPT_OK;
 }
 
+/* ---- images within others ---- */
+
+/* The node of the plan that a use belongs to. */
+static const gi_node *user_of(const gi_cl_plan *p, const gi_use *u)
+{
+    for (const gi_node *n = u->node; n; n = n->block->owner)
+        if (gi_map_get(&p->nodes, (uint64_t)n->id + 1))
+            return n;
+    return NULL;
+}
+
+/* Does it read an image within another as it lies? Convolutions would want a copy. */
+static bool reads_within(const gi_node *n)
+{
+    const gi_node *main = main_of(n);
+    switch (main->op) {
+    case OP_Concat:
+    case OP_Split:
+    case OP_Slice:
+    case OP_MaxPool:
+    case OP_AveragePool:
+        return true;
+    default:
+        return gi_cl_is_pointwise(main);
+    }
+}
+
+/* Does it write an image into another? What a convolution adds to its result would have to lie there too. */
+static bool writes_within(const gi_node *n, gi_arena *a, bool *no_memory)
+{
+    const gi_node *main = main_of(n);
+    if (main->op != OP_Conv)
+        return keeps_images(main);
+    gi_values reads = { 0 };
+    if (n->op == OP_Fusion && !gi_node_captures(n, a, &reads))
+        *no_memory = true;
+    for (size_t i = 0; i < reads.n; i++)
+        if (reads.p[i] != gi_node_in(main, Conv_in_X) && !gi_value_blob(reads.p[i]))
+            return false;
+    return true;
+}
+
+static bool stands_once(const gi_node *concat, const gi_value *v)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < concat->n_in; i++)
+        n += gi_node_in(concat, i) == v;
+    return n == 1;
+}
+
+static bool lies_last(const gi_cl_plan *p, const gi_value *v)
+{
+    return (uintptr_t)gi_map_get(&p->lies, (uint64_t)v->id + 1) == LAST;
+}
+
+static bool may_lie_within(const gi_cl_plan *p, const gi_node *concat, const gi_value *v, gi_arena *a, bool *no_memory)
+{
+    const gi_node *by = gi_value_node(v);
+    if (!lies_last(p, v) || part_of(p, v) || !stands_once(concat, v) || !by || !writes_within(by, a, no_memory))
+        return false;
+    for (const gi_use *u = v->uses; u; u = u->next) {
+        const gi_node *n = user_of(p, u);
+        if (!n || !reads_within(n))
+            return false;
+    }
+    return true;
+}
+
+/* Parts of a Concat of channels that can be written where they will be read: chunks of 8 must stay whole. */
+static gopt_status find_parts(gi_cl_plan *p, const gi_node *concat)
+{
+    const gi_value *whole = concat->out[0];
+    int64_t dims[GOPT_MAX_RANK], channel = 0;
+    int axis;
+    bool no_memory = false;
+    if (!lies_last(p, whole) || !gi_axis(gi_attr_int(concat, Concat_at_axis), whole->type->rank, &axis) || axis != 1)
+        return GOPT_OK;
+    for (uint32_t i = 0; i < concat->n_in; i++) {
+        const gi_value *v = gi_node_in(concat, i);
+        if (!v || !gi_type_static_dims(v->type, dims))
+            return GOPT_OK;
+        if (channel % GI_CL_CHANNELS == 0 && dims[1] % GI_CL_CHANNELS == 0 && gi_product(0, whole->type->rank, dims) &&
+            may_lie_within(p, concat, v, p->arena, &no_memory)) {
+            gi_cl_part *part = GI_NEW(p->arena, gi_cl_part);
+            GI_NEED(part);
+            *part = (gi_cl_part){ whole, channel };
+            GI_NEED(gi_map_put(&p->parts, (uint64_t)v->id + 1, part));
+        }
+        channel += dims[1];
+    }
+    GI_NEED(!no_memory);
+    return GOPT_OK;
+}
+
 gopt_status gi_cl_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, void **plan)
 {
     const gi_cl *d = (const gi_cl *)dev;
@@ -328,11 +461,15 @@ gopt_status gi_cl_plan_open(gi_device *dev, gi_node *const *nodes, size_t n, voi
         p->half = d->half;
         gi_map_init(&p->lies, arena);
         gi_map_init(&p->nodes, arena);
+        gi_map_init(&p->parts, arena);
     }
     for (size_t i = 0; i < n && st == GOPT_OK; i++)
         st = gi_map_put(&p->nodes, (uint64_t)nodes[i]->id + 1, nodes[i]) ? GOPT_OK : GOPT_NO_MEMORY;
     for (size_t i = 0; i < n && st == GOPT_OK; i++)
         st = decide(p, nodes[i]);
+    for (size_t i = n; i > 0 && st == GOPT_OK; i--) /* of those that grow, the last one holds all */
+        if (nodes[i - 1]->op == OP_Concat)
+            st = find_parts(p, nodes[i - 1]);
     if (st != GOPT_OK) {
         gi_arena_destroy(arena);
         return st;

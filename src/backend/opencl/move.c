@@ -162,6 +162,52 @@ static gopt_status copy_slab(gi_cl_build *b, const gi_node *n, const gi_value *p
     return launch_copy(b, n, &w, into_whole ? part : whole, into_whole ? whole : part);
 }
 
+static uint32_t index_of(const gi_step *s, const gi_value *v)
+{
+    uint32_t k = 0;
+    while (k < s->n_in && s->in[k] != v)
+        k++;
+    return k;
+}
+
+/* Where the parts of a Concat begin in it, for the memory plan: those that can be written there at once. They are dense
+ * ones that are one piece of it, and images with whole chunks of channels (layout.c). */
+static gopt_status find_places(gi_cl_build *b, const gi_node *n, int axis)
+{
+    enum { ALIGN = 64 }; /* of dense values */
+    gi_step *s = b->s;
+    const gi_value *whole = n->out[0];
+    uint64_t *in_at = GI_NEW_ARRAY(b->c->arena, uint64_t, s->n_in + 1);
+    gi_cl_view x, y;
+    gi_cl_ref ref;
+    int64_t at = 0;
+    if (!gi_cl_view_of(b, whole, &y))
+        return GOPT_INTERNAL;
+    GI_TRY(gi_cl_find(b, whole, &ref));
+    GI_NEED(in_at);
+    for (uint32_t k = 0; k < s->n_in; k++)
+        in_at[k] = GI_NOT_WITHIN;
+    s->in_once = true;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const gi_value *v = gi_node_in(n, i);
+        const uint32_t k = index_of(s, v);
+        uint32_t times = 0;
+        for (uint32_t j = 0; j < n->n_in; j++)
+            times += gi_node_in(n, j) == v;
+        if (k == s->n_in || !gi_cl_view_of(b, v, &x))
+            return GOPT_INTERNAL;
+        const uint64_t bytes = (uint64_t)(at * y.stride[axis]) * ref.item;
+        const bool piece = !y.channels_last && !x.channels_last && x.half == y.half &&
+                           gi_product(0, axis, y.dims) == 1 && bytes % ALIGN == 0;
+        s->in_once = s->in_once && times == 1;
+        if (times == 1 && (piece || gi_cl_part_of(b, v, whole)))
+            in_at[k] = bytes;
+        at += x.dims[axis];
+    }
+    s->in_at = in_at;
+    return GOPT_OK;
+}
+
 static gopt_status take_concat(gi_cl_build *b, const gi_node *n, bool *took)
 {
     int rank, axis;
@@ -171,12 +217,20 @@ static gopt_status take_concat(gi_cl_build *b, const gi_node *n, bool *took)
     for (uint32_t i = 0; i < n->n_in; i++)
         if (!gi_cl_tensor(b, gi_node_in(n, i), "an input", &rank, dims))
             return GOPT_OK;
+    const bool step = !b->dry && b->s->node == n; /* and no node of a fusion */
     *took = true;
+    if (step)
+        GI_TRY(find_places(b, n, axis));
     for (uint32_t i = 0; i < n->n_in; i++) {
         int64_t length;
         if (!gi_type_dim_const(gi_node_in(n, i)->type, axis, &length))
             return GOPT_INTERNAL;
-        GI_TRY(copy_slab(b, n, gi_node_in(n, i), n->out[0], axis, at, true));
+        if (step)
+            b->within = b->s->in_at[index_of(b->s, gi_node_in(n, i))];
+        b->may_lie = step && b->within != GI_NOT_WITHIN;
+        const gopt_status st = copy_slab(b, n, gi_node_in(n, i), n->out[0], axis, at, true);
+        b->may_lie = false;
+        GI_TRY(st);
         at += length;
     }
     return GOPT_OK;

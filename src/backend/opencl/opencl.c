@@ -200,6 +200,14 @@ static gopt_status drop_unread(gi_step *s, gi_cl_step *c, const bool *used, gi_a
             if (r->place == GI_CL_IN)
                 r->index = moved[r->index];
         }
+    if (s->in_at) { /* in the order of what is left */
+        uint64_t *at = GI_NEW_ARRAY(a, uint64_t, n + 1);
+        GI_NEED(at);
+        for (uint32_t i = 0; i < s->n_in; i++)
+            if (used[i])
+                at[moved[i]] = s->in_at[i];
+        s->in_at = at;
+    }
     if (s->in_place >= 0)
         s->in_place = used[s->in_place] ? (int)moved[s->in_place] : -1;
     s->in = in;

@@ -559,8 +559,10 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
     int64_t dims[GOPT_MAX_RANK];
     if (!n_out || !gi_cl_tensor(b, outs[0], "its result", &rank, dims))
         return GOPT_OK;
-    if (!gi_cl_view_of(b, stored[0], &w.out))
+    gi_cl_view first;
+    if (!gi_cl_view_of(b, stored[0], &first))
         return GOPT_INTERNAL;
+    w.out = gi_cl_view_alone(&first);
     GI_TRY(write_nodes(&w, nodes, n, &ok));
     for (uint32_t i = 0; i < n_out && ok; i++) {
         gi_cl_view view;
@@ -581,7 +583,7 @@ gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *co
     *took = true;
     GI_TRY(finish(&w, title, n_out));
     if (!b->dry)
-        b->s->in_place = w.in_place;
+        b->s->in_place = gi_cl_same_place(&first, &w.out) ? w.in_place : -1;
     return GOPT_OK;
 }
 

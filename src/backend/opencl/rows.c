@@ -101,7 +101,7 @@ static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *ker
     if (!gi_cl_view_of(b, gi_node_in(n, 0), &x) || !gi_cl_view_of(b, n->out[0], &y))
         return GOPT_INTERNAL;
     GI_TRY(two_refs(b, n, refs));
-    if (x.channels_last && first == 2 && last == x.rank && !whole && mode <= 2)
+    if (x.channels_last && gi_cl_pitch(&x) == x.channels && first == 2 && last == x.rank && !whole && mode <= 2)
         return launch_image(b, &x, &y, refs, mode);
     if (!rows_of(&x, &y, first, last, whole, &r)) { /* as the rows of a dense copy */
         const gi_cl_view dense = gi_cl_view_dense(x.rank, x.dims, x.half);
@@ -292,15 +292,25 @@ gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)
 static gopt_status launch_pool8(gi_cl_build *b, const gi_node *n, const gi_cl_window *w, const gi_cl_view *x,
                                 const gi_cl_view *y, int64_t mode)
 {
-    const int64_t total = y->room / GI_CL_CHANNELS;
-    const int64_t ints[] = { total,     y->channels / GI_CL_CHANNELS,
-                             w->h,      w->w,
-                             w->kh,     w->kw,
-                             w->oh,     w->ow,
-                             w->sh,     w->sw,
-                             w->ph,     w->pw,
-                             w->ph_end, w->pw_end,
-                             w->dh,     w->dw,
+    const int64_t chunks = y->channels / GI_CL_CHANNELS, total = y->dims[0] * w->oh * w->ow * chunks;
+    const int64_t ints[] = { total,
+                             chunks,
+                             w->h,
+                             w->w,
+                             w->kh,
+                             w->kw,
+                             w->oh,
+                             w->ow,
+                             w->sh,
+                             w->sw,
+                             w->ph,
+                             w->pw,
+                             w->ph_end,
+                             w->pw_end,
+                             w->dh,
+                             w->dw,
+                             gi_cl_pitch(x) / GI_CL_CHANNELS,
+                             gi_cl_pitch(y) / GI_CL_CHANNELS,
                              mode };
     const char *source = with_access(b, gk_opencl_pool, x, y);
     gi_cl_ref refs[2];

@@ -16,12 +16,15 @@ static cl_int launch_all(gi_cl *d, gi_cl_step *c, const gi_run_args *args, stamp
     if (s->before)
         err = clEnqueueMarkerWithWaitList(x->timed_queue, 0, NULL, &s->first);
     for (size_t i = 0; i < c->launches.n && err == CL_SUCCESS; i++) {
+        cl_event e = NULL;
+        err = gi_cl_run_launch(d, c, &c->launches.p[i], args, &e);
+        if (!e) /* what it copies lies there already */
+            continue;
         if (s->last && s->last != s->first)
             (void)clReleaseEvent(s->last);
-        s->last = NULL;
-        err = gi_cl_run_launch(d, c, &c->launches.p[i], args, &s->last);
+        s->last = e;
         if (!s->first)
-            s->first = s->last;
+            s->first = e;
     }
     return err;
 }
@@ -60,6 +63,8 @@ gopt_status gi_cl_run_timed(gi_cl *d, gi_cl_step *c, const gi_run_args *args, do
     if (st == GOPT_OK && s.last) {
         const double us = gi_cl_between_us(s.first, s.before, s.last);
         *ms = us < 0 ? -1 : us * 1e-3;
+    } else if (st == GOPT_OK && timed) {
+        *ms = 0;
     }
     if (s.first && s.first != s.last)
         (void)clReleaseEvent(s.first);

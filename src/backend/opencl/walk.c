@@ -52,6 +52,7 @@ typedef struct mems {
 typedef struct range {
     cl_mem mem;
     uint64_t from, to;
+    uint32_t pitch, width; /* of a comb: bytes from tooth to tooth, and of a tooth; else 0 */
     bool written;
 } range;
 
@@ -64,9 +65,21 @@ static bool range_of(const item *it, uint32_t i, range *r)
     const gi_buffer *b = ref->place == GI_CL_IN    ? &it->args->in[ref->index]
                          : ref->place == GI_CL_OUT ? &it->args->out[ref->index]
                                                    : it->args->scratch;
-    *r = (range){ b->mem, b->offset, b->offset + (ref->place == GI_CL_SCRATCH ? it->scratch : b->bytes),
-                  ref->place != GI_CL_IN };
+    *r = (range){ b->mem,     b->offset,  b->offset + (ref->place == GI_CL_SCRATCH ? it->scratch : b->bytes),
+                  ref->pitch, ref->width, ref->place != GI_CL_IN };
     return true;
+}
+
+/* Do they touch a byte in common? Images within one that is around both are combs whose teeth may lie beside each
+ * other. */
+static bool meet(const range *x, const range *y)
+{
+    if (x->mem != y->mem || x->from >= y->to || y->from >= x->to)
+        return false;
+    if (!x->pitch || x->pitch != y->pitch)
+        return true;
+    const uint64_t p = x->pitch, behind = (y->from % p + p - x->from % p) % p; /* y's tooth behind x's */
+    return behind < x->width || behind + y->width > p;
 }
 
 static bool conflict(const item *a, const item *b)
@@ -76,10 +89,9 @@ static bool conflict(const item *a, const item *b)
     for (uint32_t i = 0; i < a->l->n_refs; i++)
         for (uint32_t k = 0; k < b->l->n_refs; k++) {
             range x, y;
-            if (!range_of(a, i, &x) || !range_of(b, k, &y) || !(x.written || y.written) || x.mem != y.mem ||
-                x.from >= y.to || y.from >= x.to || (slabs && x.written && y.written))
-                continue;
-            return true;
+            if (range_of(a, i, &x) && range_of(b, k, &y) && (x.written || y.written) && meet(&x, &y) &&
+                !(slabs && x.written && y.written))
+                return true;
         }
     return false;
 }
@@ -547,6 +559,8 @@ static gopt_status gather(gi_cl_span *s, gi_step *const *steps, const gi_run_arg
     for (size_t i = 0; i < n; i++) {
         gi_cl_step *c = steps[i]->state;
         for (size_t k = 0; k < c->launches.n; k++) {
+            if (gi_cl_lies_there(c, args[i], &c->launches.p[k]))
+                continue;
             item *it = &s->items[at++];
             *it = (item){ .c = c, .l = &c->launches.p[k], .args = args[i], .scratch = steps[i]->scratch };
             it->fits =
@@ -554,6 +568,7 @@ static gopt_status gather(gi_cl_span *s, gi_step *const *steps, const gi_run_arg
             it->units = it->fits ? units_of(it) : 0;
         }
     }
+    s->n = at;
     return GOPT_OK;
 }
 
