@@ -624,7 +624,7 @@ static void test_opencl(void **state)
         assert_int_equal(gopt_plan_open(cx, path, &p), GOPT_OK);
         const gopt_plan_sizes z = gopt_plan_get_sizes(p);
         assert_true(z.programs > 1000);
-        assert_int_equal(z.n_packs != 0, i == 1);
+        assert_true(z.n_packs >= 2);
         for (int trusted = 0; trusted < 2; trusted++) {
             char command[160];
             snprintf(command, sizeof command, "rm -rf %s/cache; mkdir %s/cache", folder, folder);
@@ -648,6 +648,41 @@ static void test_opencl(void **state)
         write_file(other, b.p, b.n);
         refused(other, GOPT_UNSUPPORTED, "for another machine: its drover is", "gopt run MODEL --plan FILE");
         free(b.p);
+    }
+    gopt_ctx_destroy(cx);
+}
+
+/* All that is packed for a device lies in the file, each once, and nothing is packed that it holds: weights of dense
+ * convolutions and their biases, of depthwise ones with theirs, of a recurrence from step to step. */
+static void test_opencl_packs(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "graph \"p\" (%x: f32[1,8,6,6], %s: f32[3,2,4]) {\n  %c = Conv %x, dense<f32[16,8,1,1], #a1>, dense<f32[16], "
+        "#a2>\n"
+        "  %d = Conv %c, dense<f32[16,1,3,3], #b1>, dense<f32[16], #b2> { group = 16, pads = [1,1,1,1] }\n"
+        "  %z = Relu %d\n  %y, %h, %q = LSTM %s, dense<f32[1,20,4], #c1>, dense<f32[1,20,5], #c2> { hidden_size = 5 }\n"
+        "  return %z as \"z\", %y as \"y\"\n}\n";
+    static const char *const precisions[] = { "fp32", "fp16" };
+    const char *path = path_of("cp.gplan");
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    bool is_host;
+    const bool there = has_device(cx, &is_host);
+    for (size_t i = 0; there && i < GI_COUNT(precisions); i++) {
+        const gopt_engine_options o = { .backend = "opencl", .precision = precisions[i], .threads = 1 };
+        gopt_engine *built = build(cx, text, &o), *loaded;
+        inputs in = { { tensor(cx, 4, (int64_t[]){ 1, 8, 6, 6 }, 5), tensor(cx, 3, (int64_t[]){ 3, 2, 4 }, 6) } };
+        gopt_plan *p;
+        assert_int_equal(gopt_plan_save(built, path, (const gopt_tensor *const *)in.t), GOPT_OK);
+        assert_int_equal(gopt_plan_open(cx, path, &p), GOPT_OK);
+        assert_int_equal(gopt_plan_get_sizes(p).n_packs, 4);
+        assert_int_equal(gopt_plan_engine(p, &(gopt_engine_options){ .trust_plan = true }, &loaded), GOPT_OK);
+        assert_false(loaded->reads_cold);
+        same_answers(built, loaded, &in, 2);
+        gopt_engine_destroy(loaded);
+        gopt_plan_close(p);
+        gopt_engine_destroy(built);
+        free_inputs(in);
     }
     gopt_ctx_destroy(cx);
 }
@@ -823,12 +858,12 @@ static void test_no_plan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_what_is_kept), cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_free_shapes), cmocka_unit_test(test_cut_off),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_misfits),     cmocka_unit_test(test_other_isa),    cmocka_unit_test(test_other_threads),
-        cmocka_unit_test(test_verify),      cmocka_unit_test(test_cold),         cmocka_unit_test(test_opencl),
-        cmocka_unit_test(test_forged),      cmocka_unit_test(test_two_writers),  cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_what_is_kept), cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_free_shapes),  cmocka_unit_test(test_cut_off),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_misfits),      cmocka_unit_test(test_other_isa),    cmocka_unit_test(test_other_threads),
+        cmocka_unit_test(test_verify),       cmocka_unit_test(test_cold),         cmocka_unit_test(test_opencl),
+        cmocka_unit_test(test_opencl_packs), cmocka_unit_test(test_forged),       cmocka_unit_test(test_two_writers),
+        cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_no_plan),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

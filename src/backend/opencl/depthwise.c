@@ -38,27 +38,35 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, depthwise *p)
     return true;
 }
 
-/* Weights as floats, [tap][channel], and the bias, both with room for whole chunks. */
+/* Weights as floats, [tap][channel], and behind them the bias, both with room for whole chunks. */
 static gopt_status pack(gi_cl_build *b, const depthwise *p, gi_cl_ref *w, gi_cl_ref *bias)
 {
     const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
     const int64_t taps = p->win.kh * p->win.kw, row = p->chunks * CHUNK;
+    const int64_t order[] = { p->channels, taps, row };
+    const uint64_t how = gi_hash(order, sizeof order, 2);
     size_t bytes;
+    bool found;
     if (!gi_mul_size((size_t)(taps + 1), (size_t)row * sizeof(float), &bytes))
         return GOPT_NO_MEMORY;
-    float *to = gi_alloc(b->d->cx, bytes);
-    GI_NEED(to);
-    memset(to, 0, bytes);
-    for (int64_t c = 0; c < p->channels; c++)
-        for (int64_t t = 0; t < taps; t++)
-            memcpy(&to[t * row + c], (const char *)wb->data + (size_t)(c * taps + t) * sizeof(float), sizeof(float));
-    if (bb)
-        memcpy(to + taps * row, bb->data, (size_t)p->channels * sizeof(float));
-    gopt_status st = gi_cl_own(b, to, (size_t)(taps * row) * sizeof(float), 4, w);
-    if (st == GOPT_OK)
-        st = gi_cl_own(b, to + taps * row, (size_t)row * sizeof(float), 4, bias);
-    gi_free(b->d->cx, to);
-    return st;
+    GI_TRY(gi_cl_own_kept(b, bytes, sizeof(float), how, wb, w, &found));
+    if (!found) {
+        float *to = gi_alloc(b->d->cx, bytes);
+        GI_NEED(to);
+        memset(to, 0, bytes);
+        for (int64_t c = 0; c < p->channels; c++)
+            for (int64_t t = 0; t < taps; t++)
+                memcpy(&to[t * row + c], (const char *)wb->data + (size_t)(c * taps + t) * sizeof(float),
+                       sizeof(float));
+        if (bb)
+            memcpy(to + taps * row, bb->data, (size_t)p->channels * sizeof(float));
+        const gopt_status st = gi_cl_own_packed(b, to, bytes, sizeof(float), how, wb, w);
+        gi_free(b->d->cx, to);
+        GI_TRY(st);
+    }
+    *bias = *w;
+    bias->offset += (uint64_t)(taps * row) * sizeof(float);
+    return GOPT_OK;
 }
 
 static int64_t items_of(const depthwise *p, tile t, int64_t *across, int64_t *down)

@@ -154,6 +154,12 @@ static gopt_status find_r(gi_cl_build *b, const recurrence *r, gi_cl_ref *out, i
         return gi_cl_dense_operand(b, r->in[IN_R], out);
     if (b->dry)
         return GOPT_OK;
+    const int64_t order[] = { r->a.directions, width, r->hidden };
+    const uint64_t how = gi_hash(order, sizeof order, 3);
+    bool found;
+    GI_TRY(gi_cl_own_kept(b, (size_t)n * sizeof(float), sizeof(float), how, blob, out, &found));
+    if (found)
+        return GOPT_OK;
     float *t = gi_alloc(b->d->cx, (size_t)n * sizeof *t + 1);
     GI_NEED(t);
     for (int64_t d = 0; d < r->a.directions; d++)
@@ -161,7 +167,7 @@ static gopt_status find_r(gi_cl_build *b, const recurrence *r, gi_cl_ref *out, i
             for (int64_t k = 0; k < r->hidden; k++)
                 memcpy(&t[(d * r->hidden + k) * width + j],
                        (const char *)blob->data + (size_t)((d * width + j) * r->hidden + k) * sizeof *t, sizeof *t);
-    const gopt_status st = gi_cl_own(b, t, (size_t)n * sizeof *t, sizeof *t, out);
+    const gopt_status st = gi_cl_own_packed(b, t, (size_t)n * sizeof *t, sizeof *t, how, blob, out);
     gi_free(b->d->cx, t);
     return st;
 }
