@@ -55,6 +55,35 @@ static uint64_t bytes_of(const gi_plan *p, uint32_t n, const uint32_t *slots)
     return sum;
 }
 
+/* Does n, or all of the fusion n that reads v, only take some of its elements? */
+static bool looks_up(const gi_node *n, const gi_value *v)
+{
+    bool found = false;
+    const gi_node *in = n->op == OP_Fusion ? gi_fusion_block(n)->first : n;
+    for (; in; in = n->op == OP_Fusion ? in->next : NULL)
+        for (uint32_t i = 0; i < in->n_in; i++) {
+            if (in->in[i].value != v)
+                continue;
+            if (i ||
+                (in->op != OP_Gather && in->op != OP_GatherElements && in->op != OP_GatherND && in->op != OP_Slice))
+                return false;
+            found = true;
+        }
+    return found;
+}
+
+/* Bytes that a step reads and writes at least: of a table in which it looks something up, no more than it writes. */
+static uint64_t moved_by(const gi_plan *p, const gi_plan_step *s)
+{
+    const uint64_t written = bytes_of(p, s->n_out, s->out);
+    uint64_t sum = written;
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        const gi_slot *in = &p->slots.p[s->in[i]];
+        sum += s->node && in->bytes > written && looks_up(s->node, in->value) ? written : in->bytes;
+    }
+    return sum;
+}
+
 gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reason)
 {
     gopt_step_info *info = &s->info;
@@ -65,7 +94,7 @@ gopt_status gi_plan_describe(const gi_plan *p, gi_plan_step *s, const char *reas
                                        [GI_STEP_DOWNLOAD] = "download" };
     info->reason = reason;
     info->backend = p->e->backend[s->device]->name;
-    info->bytes = bytes_of(p, s->n_in, s->in) + bytes_of(p, s->n_out, s->out);
+    info->bytes = moved_by(p, s);
     if (s->kind == GI_STEP_COMPILED) {
         info->tactic = s->s.tactic ? s->s.tactic : "compiled";
         info->gflop = s->s.gflop;

@@ -150,6 +150,37 @@ static void views_and_in_place_keep_the_answers(void **state)
     gopt_ctx_destroy(cx);
 }
 
+/* A table counts as far as it is looked into, and whole where it is read otherwise too. */
+static void steps_say_what_they_move(void **state)
+{
+    (void)state;
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    pair p = open_pair(cx, "graph (%i: i64[3], %t: f32[1000,8]) {\n"
+                           "  %g = Gather %t, %i\n"
+                           "  %s = Slice %t, dense<i64[1], [0]>, dense<i64[1], [2]>\n"
+                           "  %r = Relu %t\n"
+                           "  return %g as \"g\", %s as \"s\", %r as \"r\"\n"
+                           "}\n");
+    static const struct {
+        const char *op;
+        uint64_t bytes;
+    } want[] = { { "Gather", 2 * 3 * 32 + 3 * 8 }, { "Relu", 2 * 32000 } };
+    size_t found = 0;
+    for (size_t i = 0; i < gopt_engine_get_info(p.e)->steps; i++) {
+        const gopt_step_info *s = gopt_run_context_step(p.rc, i);
+        for (size_t k = 0; k < GI_COUNT(want); k++)
+            if (!strcmp(s->op, want[k].op)) {
+                assert_int_equal(s->bytes, want[k].bytes);
+                found++;
+            }
+        if (!strcmp(s->op, "Slice"))
+            assert_true(s->bytes < 1000);
+    }
+    assert_int_equal(found, GI_COUNT(want));
+    close_pair(&p);
+    gopt_ctx_destroy(cx);
+}
+
 /* Random graphs of pointwise nodes and views: each run of the plan against reference evaluation. */
 static void random_graphs_agree(void **state)
 {
@@ -569,6 +600,7 @@ static void plans_share_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_say_what_they_move),
         cmocka_unit_test(views_and_in_place_keep_the_answers),
         cmocka_unit_test(random_graphs_agree),
         cmocka_unit_test(new_shapes_make_new_plans),
