@@ -3,8 +3,7 @@
 #define NEVER 12345.0f
 
 /* 16 bytes an item; the same ones again and again where there are more items than `mask` + 1. */
-GROUP_SIZE(256, 1, 1)
-__kernel void ceiling_copy(__global const float4 *x, ulong x_at, __global float4 *y, ulong y_at, long mask)
+__kernel GROUP_SIZE(256, 1, 1) void ceiling_copy(__global const float4 *x, ulong x_at, __global float4 *y, ulong y_at, long mask)
 {
     const size_t i = get_global_id(0) & (size_t)mask;
     y[y_at + i] = x[x_at + i];
@@ -17,10 +16,10 @@ __kernel void ceiling_copy(__global const float4 *x, ulong x_at, __global float4
 #endif
 
 /* 8 sums of 16 floats an item, each apart from the others: 256 operations a round. */
-GROUP_SIZE(256, 1, 1) __kernel void ceiling_sums(__global float *y, ulong y_at, long rounds)
+__kernel GROUP_SIZE(256, 1, 1) void ceiling_sums(__global float *y, ulong y_at, long rounds)
 {
-    const float16 a = 0.999f, b = 0.001f;
-    float16 s0 = get_global_id(0), s1 = s0 + 1, s2 = s0 + 2, s3 = s0 + 3, s4 = s0 + 4, s5 = s0 + 5, s6 = s0 + 6, s7 = s0 + 7;
+    const float16 a = (float16)(0.999f), b = (float16)(0.001f);
+    float16 s0 = (float16)((float)get_global_id(0)), s1 = s0 + 1, s2 = s0 + 2, s3 = s0 + 3, s4 = s0 + 4, s5 = s0 + 5, s6 = s0 + 6, s7 = s0 + 7;
     for (long i = 0; i < rounds; i++) {
         MULTIPLY_ADD(s0);
         MULTIPLY_ADD(s1);
@@ -40,7 +39,7 @@ GROUP_SIZE(256, 1, 1) __kernel void ceiling_sums(__global float *y, ulong y_at, 
 
 #if defined(NVIDIA_PTX)
 /* 16 tiles of 16 by 8 a warp, each the sum of products of 16 by 16 with 16 by 8: 65536 operations a round of a warp. */
-GROUP_SIZE(256, 1, 1) __kernel void ceiling_tiles(__global float *y, ulong y_at, long rounds, long halves)
+__kernel GROUP_SIZE(256, 1, 1) void ceiling_tiles(__global float *y, ulong y_at, long rounds, long halves)
 {
     enum { TILES = 16 };
     const uint h = (uint)halves, a[4] = { h, h, h, h };

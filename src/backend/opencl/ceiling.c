@@ -32,6 +32,7 @@ static double time_kernel(gi_cl *d, const char *name, uint32_t n_refs, const uin
 
 /* ---- memory ---- */
 
+/* What the driver calls the cache: the last one of a processor; of a GPU it may be the first one of each unit. */
 static uint64_t cache_bytes(const gi_cl *d)
 {
     cl_ulong bytes = 0;
@@ -39,12 +40,18 @@ static uint64_t cache_bytes(const gi_cl *d)
     return bytes;
 }
 
-/* Bytes of a buffer that is copied: many times what the cache holds, and what the device has room for. */
+static bool is_gpu(const gi_cl *d)
+{
+    return d->type & CL_DEVICE_TYPE_GPU;
+}
+
+/* Bytes of a buffer that is copied: many times what a cache holds, and what the device has room for. */
 static size_t far_bytes(const gi_cl *d)
 {
-    const uint64_t most = (uint64_t)256 << 20, least = (uint64_t)32 << 20, want = 4 * cache_bytes(d);
+    const uint64_t most = (uint64_t)256 << 20, least = is_gpu(d) ? most : (uint64_t)32 << 20;
+    const uint64_t want = 4 * cache_bytes(d);
     cl_ulong all = 0, one = 0;
-    uint64_t bytes = want < least ? least : want > most ? most : want;
+    uint64_t bytes = want > most ? most : want < least ? least : want;
     (void)clGetDeviceInfo(d->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof all, &all, NULL);
     (void)clGetDeviceInfo(d->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof one, &one, NULL);
     bytes = all && bytes > all / 8 ? all / 8 : bytes;
@@ -68,11 +75,17 @@ static double from_memory(gi_cl *d)
     return copying(d, far_bytes(d));
 }
 
-/* Both buffers together take half of the cache. */
-static double from_cache(gi_cl *d)
+/* KiB that the cache before memory holds: of a GPU, up to where copying is clearly faster than in memory. */
+static double cached(gi_cl *d)
 {
-    const uint64_t quarter = cache_bytes(d) / 4;
-    return quarter ? copying(d, power_of_two_up_to(quarter)) : 0;
+    const size_t all = far_bytes(d);
+    if (!is_gpu(d))
+        return (double)cache_bytes(d) / 1024;
+    const double far = from_memory(d);
+    double kib = 0;
+    for (size_t bytes = (size_t)1 << 20; far > 0 && bytes <= all / 2 && copying(d, bytes) > 1.25 * far; bytes *= 2)
+        kib = 2.0 * (double)bytes / 1024;
+    return kib;
 }
 
 /* ---- arithmetic, in 10^8 operations a second ---- */
@@ -107,12 +120,6 @@ typedef struct ceiling {
     bool least; /* the least of several measurements is the best */
 } ceiling;
 
-static const ceiling memory = { "ceiling memory MB/s", from_memory, false };
-static const ceiling cache = { "ceiling cache MB/s", from_cache, false };
-static const ceiling sums = { "ceiling sums 10^8/s", by_sums, false };
-static const ceiling tiles = { "ceiling tiles 10^8/s", by_tiles, false };
-static const ceiling launch = { "ceiling launch ns", nothing, true };
-
 /* 0: it cannot be measured. `again`: also where it is known; the better one is kept. */
 static double of(gi_cl *d, const ceiling *c, bool again)
 {
@@ -127,6 +134,21 @@ static double of(gi_cl *d, const ceiling *c, bool again)
     return (int)now;
 }
 
+static const ceiling memory = { "ceiling memory MB/s", from_memory, false };
+static const ceiling cache_size = { "ceiling cache KiB", cached, false };
+
+/* Of two buffers that together take half of the cache. */
+static double from_cache(gi_cl *d)
+{
+    const double kib = of(d, &cache_size, false);
+    return kib >= 16 ? copying(d, power_of_two_up_to((uint64_t)(kib * 256))) : 0;
+}
+
+static const ceiling cache = { "ceiling cache MB/s", from_cache, false };
+static const ceiling sums = { "ceiling sums 10^8/s", by_sums, false };
+static const ceiling tiles = { "ceiling tiles 10^8/s", by_tiles, false };
+static const ceiling launch = { "ceiling launch ns", nothing, true };
+
 gopt_status gi_cl_ceilings(gi_device *dev, bool again, gopt_ceilings *out)
 {
     gi_cl *d = (gi_cl *)dev;
@@ -134,11 +156,11 @@ gopt_status gi_cl_ceilings(gi_device *dev, bool again, gopt_ceilings *out)
         return GOPT_UNSUPPORTED;
     if (!gi_smap_get(&d->tuned, memory.key))
         gi_cl_tuned_load(d);
-    const double near = of(d, &cache, again), far = of(d, &memory, again);
+    const double far = of(d, &memory, again), kib = of(d, &cache_size, again), near = of(d, &cache, again);
     *out = (gopt_ceilings){ .gflops = of(d, d->half && d->mma ? &tiles : &sums, again) * 0.1,
                             .memory_gbytes = far * 1e-3,
                             .cache_gbytes = near > far ? near * 1e-3 : 0,
-                            .cache_bytes = near > far ? (double)cache_bytes(d) : 0,
+                            .cache_bytes = near > far ? kib * 1024 : 0,
                             .launch_ms = of(d, &launch, again) * 1e-6 };
     return GOPT_OK;
 }
