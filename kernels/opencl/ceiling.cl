@@ -38,26 +38,30 @@ __kernel GROUP_SIZE(256, 1, 1) void ceiling_sums(__global float *y, ulong y_at, 
 }
 
 #if defined(NVIDIA_PTX)
-/* 16 tiles of 16 by 8 a warp, each the sum of products of 16 by 16 with 16 by 8: 65536 operations a round of a warp. */
-__kernel GROUP_SIZE(256, 1, 1) void ceiling_tiles(__global float *y, ulong y_at, long rounds, long halves)
-{
-    enum { TILES = 16 };
-    const uint h = (uint)halves, a[4] = { h, h, h, h };
-    float c[TILES][4], sum = 0;
-#pragma unroll
-    for (int i = 0; i < TILES; i++)
-        c[i][0] = c[i][1] = c[i][2] = c[i][3] = i;
-    for (long r = 0; r < rounds; r++) {
-#pragma unroll
-        for (int i = 0; i < TILES; i++)
-            multiply(c[i], a, h, h);
+/* 16 tiles of 16 by 8 a warp, each the sum of products of 16 by 16 halves, or by 8 floats in tf32, with as many by 8:
+ * 65536 operations a round of a warp, half as many in tf32. */
+#define TILES 16
+#define KERNEL_OF_TILES(name, multiply)                                                                            \
+    __kernel GROUP_SIZE(256, 1, 1) void name(__global float *y, ulong y_at, long rounds, long factors)             \
+    {                                                                                                              \
+        const uint f = (uint)factors, a[4] = { f, f, f, f };                                                       \
+        float c[TILES][4], sum = 0;                                                                                \
+        UNROLL                                                                                                     \
+        for (int i = 0; i < TILES; i++)                                                                            \
+            c[i][0] = c[i][1] = c[i][2] = c[i][3] = i;                                                             \
+        for (long r = 0; r < rounds; r++) {                                                                        \
+            UNROLL                                                                                                 \
+            for (int i = 0; i < TILES; i++)                                                                        \
+                multiply(c[i], a, f, f);                                                                           \
+        }                                                                                                          \
+        UNROLL                                                                                                     \
+        for (int i = 0; i < TILES; i++)                                                                            \
+            sum += c[i][0] + c[i][1] + c[i][2] + c[i][3];                                                          \
+        if (sum == NEVER)                                                                                          \
+            y[y_at] = sum;                                                                                         \
     }
-#pragma unroll
-    for (int i = 0; i < TILES; i++)
-        sum += c[i][0] + c[i][1] + c[i][2] + c[i][3];
-    if (sum == NEVER)
-        y[y_at] = sum;
-}
+KERNEL_OF_TILES(ceiling_tiles, multiply)
+KERNEL_OF_TILES(ceiling_tiles_tf32, multiply_tf32)
 #endif
 
 __kernel void ceiling_nothing(__global float *y, ulong y_at)

@@ -97,13 +97,22 @@ static double by_sums(gi_cl *d)
     return us > 0 ? 256.0 * ROUNDS * (double)items / us * 1e-2 : 0;
 }
 
+static double of_tiles(gi_cl *d, const char *name, double operations, int64_t factors)
+{
+    const size_t items = (size_t)d->units * 8 * GROUP, warps = items / 32;
+    const int64_t ints[] = { ROUNDS, factors };
+    const double us = time_kernel(d, name, 1, (uint64_t[]){ 64 }, 2, ints, items, GROUP);
+    return us > 0 ? operations * ROUNDS * (double)warps / us * 1e-2 : 0;
+}
+
 static double by_tiles(gi_cl *d)
 {
-    const size_t items = (size_t)d->units * 8 * GROUP;
-    const int64_t ints[] = { ROUNDS, 0x2e662e66 }; /* 0.1, twice */
-    const size_t warps = items / 32;
-    const double us = time_kernel(d, "ceiling_tiles", 1, (uint64_t[]){ 64 }, 2, ints, items, GROUP);
-    return us > 0 ? 65536.0 * ROUNDS * (double)warps / us * 1e-2 : 0;
+    return of_tiles(d, "ceiling_tiles", 65536, 0x2e662e66); /* 0.1, twice */
+}
+
+static double by_tiles_tf32(gi_cl *d)
+{
+    return of_tiles(d, "ceiling_tiles_tf32", 32768, 0x3dccc000); /* 0.1 */
 }
 
 /* ---- all ---- */
@@ -147,6 +156,7 @@ static double from_cache(gi_cl *d)
 static const ceiling cache = { "ceiling cache MB/s", from_cache, false };
 static const ceiling sums = { "ceiling sums 10^8/s", by_sums, false };
 static const ceiling tiles = { "ceiling tiles 10^8/s", by_tiles, false };
+static const ceiling tiles_tf32 = { "ceiling tf32 tiles 10^8/s", by_tiles_tf32, false };
 static const ceiling launch = { "ceiling launch ns", nothing, true };
 
 gopt_status gi_cl_ceilings(gi_device *dev, bool again, gopt_ceilings *out)
@@ -156,8 +166,9 @@ gopt_status gi_cl_ceilings(gi_device *dev, bool again, gopt_ceilings *out)
         return GOPT_UNSUPPORTED;
     if (!gi_smap_get(&d->tuned, memory.key))
         gi_cl_tuned_load(d);
+    const ceiling *arithmetic = !d->mma ? &sums : d->half ? &tiles : d->tf32 ? &tiles_tf32 : &sums;
     const double far = of(d, &memory, again), kib = of(d, &cache_size, again), near = of(d, &cache, again);
-    *out = (gopt_ceilings){ .gflops = of(d, d->half && d->mma ? &tiles : &sums, again) * 0.1,
+    *out = (gopt_ceilings){ .gflops = of(d, arithmetic, again) * 0.1,
                             .memory_gbytes = far * 1e-3,
                             .cache_gbytes = near > far ? near * 1e-3 : 0,
                             .cache_bytes = near > far ? kib * 1024 : 0,
