@@ -25,6 +25,14 @@ static void images(void **state)
            TWO_CONVOLUTIONS("2,8,5,6", "16", "24") "  %y = Concat %c, %d { axis = 1 }\n" CONVOLUTION_BEHIND("40"), 0);
     concat("fp16",
            TWO_CONVOLUTIONS("1,8,1,1", "16", "24") "  %y = Concat %c, %d { axis = 1 }\n" CONVOLUTION_BEHIND("40"), 0);
+    /* of a model in f16 */
+    concat(
+        "fp16",
+        "graph (%x: f16[1,8,5,6]) {\n  %c = Conv %x, dense<f16[16,8,1,1], #a>\n  %d = Conv %x, dense<f16[24,8,3,3], "
+        "#b> "
+        "{ pads = [1,1,1,1] }\n  %y = Concat %c, %d { axis = 1 }\n  %z = Conv %y, dense<f16[4,40,1,1], #e>\n  return "
+        "%z as \"z\"\n}\n",
+        0);
     /* what follows a convolution in its kernel, and what does not */
     concat("fp16",
            TWO_CONVOLUTIONS("2,8,5,6", "16", "24") "  %r = Relu %c\n  %s = Tanh %r\n  %m = MaxPool %d { kernel_shape = "

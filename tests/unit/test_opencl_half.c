@@ -142,13 +142,42 @@ static void one_filter_a_channel(void **state)
     }
 }
 
+/* Models of type f16 take the same kernels: convolutions, of one filter a channel too, and products. */
+static void weights_in_f16(void **state)
+{
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    static const struct {
+        const char *tactic, *text;
+    } cases[] = {
+        { "tile", "graph (%x: f16[2,8,6,6]) {\n  %c = Conv %x, dense<f16[12,8,3,3], #a>, dense<f16[12], #b> { pads = "
+                  "[1,1,1,1] }\n  return %c as \"y\"\n}\n" },
+        { "depthwise",
+          "graph (%x: f16[2,8,7,6]) {\n  %c = Conv %x, dense<f16[8,1,3,3], #a>, dense<f16[8], #b> { group = 8, "
+          "pads = [1,1,1,1] }\n  return %c as \"y\"\n}\n" },
+        { "tile", "graph (%x: f16[3,16]) {\n  %c = Gemm %x, dense<f16[16,24], #a>, dense<f16[24], #b> { alpha = 0.5 }\n"
+                  "  return %c as \"y\"\n}\n" },
+        { "tile",
+          "graph (%x: f16[1,8,6,6]) {\n  %a = Conv %x, dense<f16[16,8,1,1], #a>\n  %y = Fusion<conv> { body = block "
+          "() {\n    %c = Conv %a, dense<f16[16,16,3,3], #b> { pads = [1,1,1,1] }\n    %d = Add %a, %c\n    return %d "
+          "} }\n  %z = Conv %y, dense<f16[8,16,1,1], #c>\n  return %z as \"z\"\n}\n" },
+    };
+    for (int half = 0; half < 2; half++)
+        for (size_t i = 0; i < GI_COUNT(cases); i++) {
+            (void)check_in(half ? "fp16" : "fp32", cases[i].text, false);
+            if (strncmp(first, cases[i].tactic, strlen(cases[i].tactic)) != 0 && strncmp(first, "mma", 3) != 0 &&
+                strncmp(first, "fma", 3) != 0)
+                fail_msg("%s ran in %s\n%s", first, half ? "fp16" : "fp32", cases[i].text);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention_as_one),
-        cmocka_unit_test(residuals_of_the_host),
-        cmocka_unit_test(rows_in_registers),
-        cmocka_unit_test(one_filter_a_channel),
+        cmocka_unit_test(attention_as_one),  cmocka_unit_test(residuals_of_the_host),
+        cmocka_unit_test(rows_in_registers), cmocka_unit_test(one_filter_a_channel),
+        cmocka_unit_test(weights_in_f16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

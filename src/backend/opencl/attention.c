@@ -249,7 +249,7 @@ static gopt_status stays_in_floats(gi_cl_build *b, const gi_value *v, const gi_v
         GI_TRY(gi_cl_reads_fp32(b, v, does));
     if (!*does && source != v)
         GI_TRY(gi_cl_reads_fp32(b, source, does));
-    if (*does || !blob || b->dry)
+    if (*does || !blob || blob->dtype != GOPT_F32 || b->dry)
         return GOPT_OK;
     for (int64_t i = 0; i < gi_blob_elements(blob); i++) {
         float x;

@@ -315,7 +315,7 @@ typedef struct gi_cl_window {
 /* Of an input of these dims, [N, C, W] or [N, C, H, W]. */
 gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x);
 
-/* A convolution of one or two dims whose weights and bias are constants of floats. */
+/* A convolution of one or two dims whose weights and bias are constants of floats or halves. */
 typedef struct gi_cl_conv {
     const gi_value *x, *w, *bias; /* bias may be NULL */
     const gi_blob *weights;
@@ -325,7 +325,8 @@ typedef struct gi_cl_conv {
     gi_cl_window win;
 } gi_cl_conv;
 bool gi_cl_read_conv(gi_cl_build *b, const gi_node *n, gi_cl_conv *c);
-const gi_blob *gi_cl_floats(const gi_value *v); /* a constant of floats; NULL where v is none */
+const gi_blob *gi_cl_floats(const gi_value *v);             /* a constant of floats or halves; NULL where v is none */
+float *gi_cl_floats_copy(const gi_cl *d, const gi_blob *b); /* its elements as floats; for gi_free. NULL: no memory */
 
 /* ---- types ---- */
 const char *gi_cl_type(gopt_dtype t); /* what kernels compute it in, "float"; NULL where they have no such element */

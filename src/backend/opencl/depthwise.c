@@ -51,17 +51,21 @@ static gopt_status pack(gi_cl_build *b, const depthwise *p, gi_cl_ref *w, gi_cl_
         return GOPT_NO_MEMORY;
     GI_TRY(gi_cl_own_kept(b, bytes, sizeof(float), how, wb, w, &found));
     if (!found) {
-        float *to = gi_alloc(b->d->cx, bytes);
-        GI_NEED(to);
-        memset(to, 0, bytes);
-        for (int64_t c = 0; c < p->channels; c++)
-            for (int64_t t = 0; t < taps; t++)
-                memcpy(&to[t * row + c], (const char *)wb->data + (size_t)(c * taps + t) * sizeof(float),
-                       sizeof(float));
-        if (bb)
-            memcpy(to + taps * row, bb->data, (size_t)p->channels * sizeof(float));
-        const gopt_status st = gi_cl_own_packed(b, to, bytes, sizeof(float), how, wb, w);
+        float *to = gi_alloc(b->d->cx, bytes), *from = gi_cl_floats_copy(b->d, wb),
+              *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
+        gopt_status st = to && from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
+        if (st == GOPT_OK) {
+            memset(to, 0, bytes);
+            for (int64_t c = 0; c < p->channels; c++)
+                for (int64_t t = 0; t < taps; t++)
+                    to[t * row + c] = from[c * taps + t];
+            if (bb)
+                memcpy(to + taps * row, bias_from, (size_t)p->channels * sizeof(float));
+            st = gi_cl_own_packed(b, to, bytes, sizeof(float), how, wb, w);
+        }
         gi_free(b->d->cx, to);
+        gi_free(b->d->cx, from);
+        gi_free(b->d->cx, bias_from);
         GI_TRY(st);
     }
     *bias = *w;

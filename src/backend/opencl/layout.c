@@ -342,7 +342,8 @@ static gopt_status decide(gi_cl_plan *p, gi_node *n)
     for (uint32_t i = 0; i < n->n_out; i++) {
         const gi_value *v = n->out[i];
         int64_t dims[GOPT_MAX_RANK];
-        if (!v->type || v->type->kind != GOPT_TENSOR || v->type->dtype != GOPT_F32 ||
+        if (!v->type || v->type->kind != GOPT_TENSOR ||
+            (v->type->dtype != GOPT_F32 && !(p->half && v->type->dtype == GOPT_F16)) ||
             !gi_type_static_dims(v->type, dims) || !stays(p, v))
             continue;
         /* moves write no zeros past the last channel */

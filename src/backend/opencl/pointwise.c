@@ -622,7 +622,7 @@ static bool along_channels(const tail *t, const gi_node *n, uint32_t i, const gi
 static bool lies_like_result(tail *t, const gi_value *v, gi_cl_view *view)
 {
     const gi_cl_view *out = &t->w.out;
-    if (v->type->dtype != GOPT_F32)
+    if (v->type->dtype != GOPT_F32 && !(t->w.b->d->half && v->type->dtype == GOPT_F16))
         return false;
     if (gi_cl_same_place(view, out))
         return true;

@@ -170,13 +170,13 @@ static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref 
         return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
     }
     void *to = gi_alloc(b->d->cx, bytes);
-    float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_alloc(b->d->cx, wb->bytes + 1);
-    gopt_status st = to && bs && from ? GOPT_OK : GOPT_NO_MEMORY;
+    float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_cl_floats_copy(b->d, wb),
+          *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
+    gopt_status st = to && bs && from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
     gi_halving halving = { 0 };
     if (st == GOPT_OK) {
         memset(to, 0, bytes);
         memset(bs, 0, (size_t)rows * sizeof(float));
-        memcpy(from, wb->data, wb->bytes);
         const int64_t own = p->k, cols = p->pairs ? p->cols : p->kw;
         const int64_t taps = p->taps / p->kw * cols;
         for (int64_t o = 0; o < p->n; o++)
@@ -190,11 +190,8 @@ static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref 
                                       : t * channels),
                         v);
                 }
-        for (int64_t o = 0; bb && o < p->n; o++) {
-            float v;
-            memcpy(&v, (const char *)bb->data + (size_t)o * sizeof v, sizeof v);
-            bs[o] = p->beta * v;
-        }
+        for (int64_t o = 0; bb && o < p->n; o++)
+            bs[o] = p->beta * bias_from[o];
         if (b->d->half)
             st = gi_halving_misfit(&halving, p->w, b->arena, &b->s->fp32);
         *fits = st == GOPT_OK && !b->s->fp32;
@@ -206,6 +203,7 @@ static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref 
     gi_free(b->d->cx, to);
     gi_free(b->d->cx, bs);
     gi_free(b->d->cx, from);
+    gi_free(b->d->cx, bias_from);
     return st;
 }
 

@@ -1,6 +1,7 @@
 /* Windows as kernels want them: always of two dims; and the convolutions that move them. */
 #include "backend/opencl/cl.h"
 #include "ops/eval.h"
+#include "ops/walk.h"
 
 gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x)
 {
@@ -28,7 +29,16 @@ gi_cl_window gi_cl_window_of(const gi_window *w, int rank, const int64_t *x)
 const gi_blob *gi_cl_floats(const gi_value *v)
 {
     const gi_blob *b = gi_value_blob(v);
-    return b && b->dtype == GOPT_F32 ? b : NULL;
+    return b && gi_cl_is_float(b->dtype) ? b : NULL;
+}
+
+float *gi_cl_floats_copy(const gi_cl *d, const gi_blob *b)
+{
+    const int64_t n = gi_blob_elements(b);
+    float *to = gi_alloc(d->cx, (size_t)n * sizeof *to + 1);
+    if (to)
+        gi_floats_load(b->dtype, b->data, 0, n, to);
+    return to;
 }
 
 bool gi_cl_read_conv(gi_cl_build *b, const gi_node *n, gi_cl_conv *c)
