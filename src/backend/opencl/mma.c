@@ -60,7 +60,8 @@ static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int
 {
     const double groups = walk ? 1 : v->groups;
     const double units = (double)tiles_of(v, m) * splits, slots = (double)d->units * groups;
-    const double rounds = ceil(units / slots), steps = ceil((double)(m->ints[GI_CL_MMA_ROW] / bk_of(v, m)) / splits);
+    const int64_t stages = m->ints[GI_CL_MMA_ROW] / bk_of(v, m);
+    const double rounds = ceil(units / slots), steps = ceil((double)stages / splits);
     const double shared = fmin(ceil(units / d->units / rounds), groups);
     const double speed = m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
     const double work = 2.0 * v->bm * v->bn * bk_of(v, m) * 1e-6 / speed;
