@@ -166,7 +166,8 @@ class Calibrate(Case):
             return json.loads((self.dir / "out.json").read_text())["peak_rss_bytes"]
         for i in range(120):
             self.write(f"many/{i}.npy", data)
-        self.assertLess(peak("many"), peak("few") + 20 * len(data))
+        few = [peak("few") for _ in range(2)][1]  # the first compiles, and remembers what
+        self.assertLess(peak("many"), few + 20 * len(data))
 
     def test_profile(self):
         p = self.gopt("run", "net.gir", *FP16, "--input", "loud.npy", "--calibrate", "--profile", "-")

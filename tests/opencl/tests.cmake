@@ -12,4 +12,6 @@ if(Python3_FOUND AND GOPT_HAVE_OPENCL)
       COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/opencl/${script}.py $<TARGET_FILE:gopt> ${CMAKE_SOURCE_DIR})
     set_tests_properties(opencl.${script} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   endforeach()
+  # many small programs, which run once each
+  set_tests_properties(opencl.conformance opencl.exports opencl.fp16 PROPERTIES ENVIRONMENT GOPT_OPENCL_OPTIONS=-cl-opt-disable)
 endif()

@@ -46,15 +46,16 @@ typedef struct gi_cl {
     gi_map kept;        /* hash of a source → gi_cl_binary *: out of a plan file */
     bool tuned_new;     /* there are choices that the file does not have */
     int dumped;
-    bool half;       /* --precision fp16: values that stay on the device are kept as halves */
-    bool tf32;       /* --precision tf32: products with constant weights round their factors to 10 bits */
-    bool mma;        /* an NVIDIA device with tensor cores: kernels may hold PTX for them (gi_cl_ptx) */
-    bool emulated;   /* that a test asked for: such kernels without PTX */
-    const char *way; /* the one variant by name that is taken where a problem has it; NULL: any */
-    bool timed;      /* variants of kernels are chosen by the clock */
-    unsigned units;  /* compute units */
-    int walk;        /* several launches as one kernel: 1 always, 0 by the clock, -1 never */
-    cl_mem pool;     /* what steps own comes out of it, piece by piece */
+    bool half;           /* --precision fp16: values that stay on the device are kept as halves */
+    bool tf32;           /* --precision tf32: products with constant weights round their factors to 10 bits */
+    bool mma;            /* an NVIDIA device with tensor cores: kernels may hold PTX for them (gi_cl_ptx) */
+    bool emulated;       /* that a test asked for: such kernels without PTX */
+    const char *options; /* of the compiler */
+    const char *way;     /* the one variant by name that is taken where a problem has it; NULL: any */
+    bool timed;          /* variants of kernels are chosen by the clock */
+    unsigned units;      /* compute units */
+    int walk;            /* several launches as one kernel: 1 always, 0 by the clock, -1 never */
+    cl_mem pool;         /* what steps own comes out of it, piece by piece */
     size_t pool_used;
     gi_smap sources;    /* of kernels, each once → itself */
     cl_event last_walk; /* the walk that was launched last; NULL: none that may still run. Under the lock */
@@ -203,6 +204,8 @@ gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kern
 
 bool gi_cl_make_folders(const char *path);
 uint64_t gi_cl_source_hash(const gi_cl *d, const char *source); /* by which binaries are known */
+/* What the device's compiler is given; GOPT_OPENCL_OPTIONS adds to it. */
+gopt_status gi_cl_read_options(gi_cl *d);
 const char *gi_cl_ptx(const gi_cl *d); /* what stands before kernels for tensor cores: ptx.cl, or what emulates it */
 
 /* ---- tune.c ---- */

@@ -214,6 +214,7 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
     (void)snprintf(d->driver, sizeof d->driver, "%s %s", f.driver, f.platform);
     find_abilities(d);
     GI_TRY(read_tensor(d));
+    GI_TRY(gi_cl_read_options(d));
     if (d->tf32 && !d->mma)
         return gi_fail(d->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = d->name }, "use --precision fp32 or fp16",
                        "--precision tf32 needs tensor cores: an NVIDIA GPU of compute capability 8.0 or above");

@@ -29,10 +29,13 @@ const char *gi_cl_ptx(const gi_cl *d)
     return d->emulated ? gk_opencl_ptx_emulated : gk_opencl_ptx;
 }
 
-/* Compilers take long over the many barriers of kernels that are emulated, and longer where they optimize. */
-static const char *options(const gi_cl *d)
+gopt_status gi_cl_read_options(gi_cl *d)
 {
-    return d->emulated ? "-w -cl-opt-disable" : "-w";
+    const char *more = getenv("GOPT_OPENCL_OPTIONS");
+    /* Compilers take long over the many barriers of kernels that are emulated, and longer where they optimize. */
+    d->options =
+        gi_arena_printf(d->arena, "-w%s%s%s", d->emulated ? " -cl-opt-disable" : "", more ? " " : "", more ? more : "");
+    return d->options ? GOPT_OK : GOPT_NO_MEMORY;
 }
 
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
@@ -61,9 +64,11 @@ bool gi_cl_make_folders(const char *path)
 
 uint64_t gi_cl_source_hash(const gi_cl *d, const char *source)
 {
-    const char *before = dialect(d);
-    return gi_hash(source, strlen(source),
-                   gi_hash(before, strlen(before), gi_hash(gk_opencl_access, strlen(gk_opencl_access), 2)));
+    const char *const before[] = { gk_opencl_access, dialect(d), d->options };
+    uint64_t hash = 2;
+    for (size_t i = 0; i < GI_COUNT(before); i++)
+        hash = gi_hash(before[i], strlen(before[i]), hash);
+    return gi_hash(source, strlen(source), hash);
 }
 
 static unsigned char *load_binary(const gi_cl *d, uint64_t source, size_t *size)
@@ -131,7 +136,7 @@ static cl_program of_binary(gi_cl *d, const unsigned char *p, size_t size)
     cl_int status = CL_SUCCESS, err;
     cl_program program = clCreateProgramWithBinary(d->context, 1, &d->device, &size, &p, &status, &err);
     if (program && (err != CL_SUCCESS || status != CL_SUCCESS ||
-                    clBuildProgram(program, 1, &d->device, options(d), NULL, NULL) != CL_SUCCESS)) {
+                    clBuildProgram(program, 1, &d->device, d->options, NULL, NULL) != CL_SUCCESS)) {
         clReleaseProgram(program);
         program = NULL;
     }
@@ -164,7 +169,7 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
         program = clCreateProgramWithSource(d->context, 3, parts, NULL, &err);
         if (!program)
             return gi_cl_fail(d->cx, d, err, "a program cannot be made");
-        err = clBuildProgram(program, 1, &d->device, options(d), NULL, NULL);
+        err = clBuildProgram(program, 1, &d->device, d->options, NULL, NULL);
         if (err != CL_SUCCESS) {
             const gopt_status st = fail_build(d, program, err);
             clReleaseProgram(program);
