@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "table.h"
 
 enum { MOST_RUNS = 20 };
 
@@ -251,8 +251,10 @@ static void print_table(const tool *t, gopt_run_context *rc, times *m)
             snprintf(rate, sizeof rate, "%.1f", s->gflop / ms * 1e3);
         printf("%5zu %9.4f %5.1f%% %8s", i, ms, total > 0 ? 100 * ms / total : 0, rate);
         print_share(m, floor_of(m, i), ms);
-        printf("  %-8s %-22.22s %-34.34s %s\n", or_empty(s->backend), or_empty(s->tactic), or_empty(s->op),
-               or_empty(s->name));
+        printf("  %-8s %-22.22s ", or_empty(s->backend), or_empty(s->tactic));
+        text_column(or_empty(s->op), 34);
+        text_put(stdout, or_empty(s->name));
+        putchar('\n');
         if (s->reason && *s->reason)
             printf("%s%*s placed there because %s%s\n", dim(t), indent, "", s->reason, plain(t));
         if (s->fp32)

@@ -149,6 +149,14 @@ void text_put(FILE *to, const char *text)
     free(s);
 }
 
+void text_column(const char *text, int width)
+{
+    char *s = text_fit(text, width);
+    const int pad = width - (s ? text_columns(s) : 1);
+    printf("%s%*s ", s ? s : "?", pad, "");
+    free(s);
+}
+
 /* ---- tables ---- */
 
 typedef struct cell {

@@ -26,7 +26,8 @@ char *text_fit(const char *text, int most);
 
 /* The same, but for the cut, which is at the end. */
 char *text_head(const char *text, int most);
-void text_put(FILE *to, const char *text); /* whole, as a terminal takes it; "?" without memory */
+void text_put(FILE *to, const char *text);     /* whole, as a terminal takes it; "?" without memory */
+void text_column(const char *text, int width); /* to stdout: cut or padded to so many cells, and a space */
 
 typedef struct table_column {
     const char *title;

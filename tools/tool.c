@@ -146,14 +146,41 @@ void tool_forget(tool *t)
 
 /* ---- text ---- */
 
+/* Bytes of the end of a line, or of a colour of ours, that stands there; 0: text does. */
+static size_t layout_at(const tool *t, const char *p)
+{
+    const char *const ours[] = { bold(t), dim(t), green(t), red(t), yellow(t), plain(t) };
+    for (size_t i = 0; *p == '\033' && i < sizeof ours / sizeof *ours; i++)
+        if (*ours[i] && !strncmp(p, ours[i], strlen(ours[i])))
+            return strlen(ours[i]);
+    return *p == '\n';
+}
+
 void say(const tool *t, const char *fmt, ...)
 {
+    char *text = NULL;
+    va_list args;
     if (t->o.quiet)
         return;
-    va_list args;
     va_start(args, fmt);
-    vprintf(fmt, args);
+    const int n = vasprintf(&text, fmt, args);
     va_end(args);
+    for (char *p = n < 0 ? NULL : text; p && *p;) {
+        const size_t layout = layout_at(t, p);
+        char *end = p + layout;
+        while (!layout && *end && !layout_at(t, end))
+            end++;
+        const char behind = *end;
+        *end = 0;
+        if (layout)
+            fputs(p, stdout);
+        else
+            text_put(stdout, p);
+        *end = behind;
+        p = end;
+    }
+    if (n >= 0)
+        free(text);
 }
 
 const char *bold(const tool *t)

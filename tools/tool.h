@@ -133,7 +133,7 @@ void tool_forget(tool *t); /* counts them as printed */
 /* Where a file is called "-", stdout is that file's alone: what optimize says goes to stderr from then on, and what the
  * others say, which is in the file too, nowhere. */
 gopt_status tool_take_stdout(tool *t);
-/* Human output to stdout, unless -q. */
+/* Human output to stdout, unless -q; what is no end of a line or colour of ours is made harmless for terminals. */
 void say(const tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *bold(const tool *t); /* escape sequences for stdout; "" without colour */
 const char *dim(const tool *t);

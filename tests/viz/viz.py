@@ -303,12 +303,13 @@ class Terminal(Case):
         nodes = [ox.node("Relu", ["x"], ["r" + evil], evil), ox.node("Relu", ["r" + evil], ["s"], "s" + evil),
                  ox.node("Frob", ["s"], [evil], "f" + evil, domain="com.\x1b[2J"), ox.node("Abs", [evil], ["y"], "abs")]
         self.write("m.onnx", ox.model(ox.graph(nodes, [ox.value("x", [2])], [ox.value("y", [2])], name=evil), domains=["com.\x1b[2J"]))
-        for args, code in ((["inspect", "m.onnx"], 0), (["inspect", "m.onnx", "--target", "cpu"], 0), (["run", "m.onnx"], 4), (["optimize", "m.onnx", "--remarks", "-v"], 0),
+        self.write("n.onnx", ox.model(ox.graph([ox.node("Abs", [evil + "x"], [evil], evil)], [ox.value(evil + "x", [2])], [ox.value(evil, [2])])))
+        for args, code in ((["inspect", "m.onnx"], 0), (["inspect", "m.onnx", "--target", "cpu"], 0), (["run", "m.onnx"], 4), (["run", "n.onnx", "--profile", "-"], 0), (["compare", "n.onnx"], 0), (["optimize", "m.onnx", "--remarks", "-v"], 0),
                            (["optimize", "m.onnx", "--drop-postprocess", "-v"], 0)):
             p = self.gopt(*args, code=code)
             for text in (p.stdout, p.stderr):
                 self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f\u202e]", args)
-            self.assertIn("Frob", p.stdout + p.stderr)
+            self.assertIn("Frob" if "m.onnx" in args else "Abs" if "run" in args else "same", p.stdout + p.stderr)
 
     def test_summary_fits_the_screen(self):
         self.write("m.onnx", self.wide())
