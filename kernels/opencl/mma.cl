@@ -26,7 +26,12 @@
 #endif
 #define OUT_ROW (BN + 4) /* floats */
 #define AHEAD (ST - 1)
-#define TURNS (BM / PASSES * BN / 8 / NT) /* of the way out, in a pass */
+#if TF32
+#define MULTIPLY multiply_tf32
+#else
+#define MULTIPLY multiply
+#endif
+#define TURNS ((BM / PASSES * BN / 8 + NT - 1) / NT) /* of the way out, in a pass */
 #define KEEPS (PASSES == 1 && TURNS <= CHUNK / 2 && RESIDUALS > 0)
 
 #if CHUNK == 8
@@ -143,8 +148,8 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
 #define KEEP_ALL()                                                                                                   \
     _Pragma("unroll") for (int k = 0; k < TURNS; k++)                                                                \
     {                                                                                                                \
-        const int m = mt * BM + (k * NT + tid) / (BN / 8), image = divide(m, by_pixels);                             \
-        if (m < m_all && n8 < n_room) {                                                                              \
+        const int r = (k * NT + tid) / (BN / 8), m = mt * BM + r, image = divide(m, by_pixels);                      \
+        if (r < BM && m < m_all && n8 < n_room) {                                                                    \
             KEEP_RESIDUALS(k, image * y_n + (m - image * pixels) * y_p + n8)                                         \
         }                                                                                                            \
     }
@@ -167,8 +172,14 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
             acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.0f;
 #if CHUNK == 8 || TF32
     ADDRESS const ra = sm + (wm * WM + (lane & 15)) * ROW;
+#if NI > 1 /* 16 channels by 16 elements of the sum, or 8 by 32 */
     ADDRESS const rb = sm + BM * ROW + (wn * WN + (lane & 7) + ((lane >> 4) << 3)) * ROW;
-    const uint sw = SWIZZLE(lane & 7), ha = lane >> 4, hb = (lane >> 3) & 1;
+    const uint hb = (lane >> 3) & 1;
+#else
+    ADDRESS const rb = sm + BM * ROW + (wn * WN + (lane & 7)) * ROW;
+    const uint hb = lane >> 3;
+#endif
+    const uint sw = SWIZZLE(lane & 7), ha = lane >> 4;
 #else
     const int g = lane >> 2, two = (lane & 3) * 2; /* rows g and g + 8 of 16, columns two and two + 1 of 8 */
     ADDRESS const ra = sm + (wm * WM + g) * ROW;
@@ -185,28 +196,33 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
         COMMIT();
         next = next + STAGE == ST * STAGE ? 0 : next + STAGE;
 #if CHUNK == 8 || TF32
+        uint b[(NI + 1) / 2][4];
         UNROLL
         for (int kk = 0; kk < CHUNKS / 2; kk++) {
-            uint a[MI][4], b[NI / 2][4];
+            uint a[MI][4];
             UNROLL
             for (int i = 0; i < MI; i++)
                 load_matrix(a[i], ra + now + i * 16 * ROW + (((kk * 2 + ha) ^ sw) << 4));
-            UNROLL
-            for (int j = 0; j < NI / 2; j++)
-                load_matrix(b[j], rb + now + j * 16 * ROW + (((kk * 2 + hb) ^ sw) << 4));
 #if TF32
             UNROLL
             for (int i = 0; i < MI * 4; i++) /* weights are rounded when they are packed */
                 a[i / 4][i % 4] = to_tf32(a[i / 4][i % 4]);
 #endif
+#if NI > 1
+            UNROLL
+            for (int j = 0; j < NI / 2; j++)
+                load_matrix(b[j], rb + now + j * 16 * ROW + (((kk * 2 + hb) ^ sw) << 4));
             UNROLL
             for (int i = 0; i < MI; i++)
                 UNROLL
                 for (int j = 0; j < NI; j++)
-#if TF32
-                    multiply_tf32(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+                    MULTIPLY(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
 #else
-                    multiply(acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+            if (kk % 2 == 0)
+                load_matrix(b[0], rb + now + (((kk * 2 + hb) ^ sw) << 4));
+            UNROLL
+            for (int i = 0; i < MI; i++)
+                MULTIPLY(acc[i][0], a[i], b[0][kk % 2 * 2], b[0][kk % 2 * 2 + 1]);
 #endif
         }
 #else
@@ -346,7 +362,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
         for (int k = 0; k < TURNS; k++) {
             const int id = k * NT + tid, r = id / (BN / 8), n = n8;
             const int m = mt * BM + pass * (BM / PASSES) + r;
-            if (m >= m_all || n >= n_room)
+            if (r >= BM / PASSES || m >= m_all || n >= n_room)
                 continue;
             const int image = divide(m, by_pixels), p = m - image * pixels;
             const ulong at = image * y_n + p * y_p + n * y_c;

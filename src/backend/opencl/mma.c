@@ -3,32 +3,34 @@
 
 #include <math.h>
 
-enum { WALK_ITEMS = 256, KEPT_WAYS = 20 };
+enum { WALK_ITEMS = 256, KEPT_WAYS = 20, VARIANTS = 4 /* what was timed among others is asked anew */ };
 
 /* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. */
 typedef struct variant {
     int bm, bn, bk, stages, warps_m, warps_n, passes;
     int groups; /* that a multiprocessor holds at once */
-    bool
-        floats; /* of floats that no tensor core multiplies alone: an item reads its part of both operands by itself, the
-                    less often the larger its part of the tile */
 } variant;
 
 static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4, false },
-    { 64, 64, 64, 3, 2, 4, 1, 4, false },
-    { 64, 64, 64, 3, 2, 2, 1, 4, false },
-    { 64, 128, 64, 2, 2, 2, 1, 3, false },
-    { 128, 64, 32, 4, 2, 2, 1, 3, false },
-    { 128, 64, 32, 4, 4, 2, 1, 2, false },
-    { 64, 128, 32, 4, 2, 2, 1, 3, false },
-    { 128, 128, 32, 3, 2, 2, 2, 2, false },
+    { 32, 64, 64, 4, 2, 4, 1, 4 },
+    { 64, 64, 64, 3, 2, 4, 1, 4 },
+    { 64, 64, 64, 3, 2, 2, 1, 4 },
+    { 64, 128, 64, 2, 2, 2, 1, 3 },
+    { 128, 64, 32, 4, 2, 2, 1, 3 },
+    { 128, 64, 32, 4, 4, 2, 1, 2 },
+    { 64, 128, 32, 4, 2, 2, 1, 3 },
+    { 128, 128, 32, 3, 2, 2, 2, 2 },
     /* of short sums: little room, many groups */
-    { 64, 128, 32, 2, 2, 2, 2, 4, false },
-    { 64, 64, 32, 2, 2, 2, 1, 6, false },
-    { 128, 64, 32, 2, 2, 2, 2, 4, false },
-    /* 8 by 8 elements an item */
-    { 128, 128, 32, 3, 2, 4, 2, 2, true },
+    { 64, 128, 32, 2, 2, 2, 2, 4 },
+    { 64, 64, 32, 2, 2, 2, 1, 6 },
+    { 128, 64, 32, 2, 2, 2, 2, 4 },
+    /* of few tiles, in walks too: more of them, and fewer parts of a sum */
+    { 32, 32, 64, 4, 2, 4, 1, 4 },
+    { 64, 32, 64, 4, 4, 2, 1, 4 },
+    /* of many pixels: each element that is loaded is used more often */
+    { 128, 128, 32, 3, 2, 4, 2, 2 },
+    { 256, 64, 32, 2, 4, 2, 2, 2 },
+    { 128, 64, 64, 2, 4, 2, 1, 2 },
 };
 
 static int bk_of(const variant *v, const gi_cl_mma *m)
@@ -98,8 +100,6 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
-            if (v->floats && m->element != GI_CL_FLOATS)
-                continue;
             if (walk && (items_of(v) != WALK_ITEMS || (k && tiles * counts[k] > d->units)))
                 continue;
             if (k && (m->ints[GI_CL_MMA_ROW] / bk_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units))
@@ -180,7 +180,7 @@ static double time_way(gi_cl_build *b, const gi_cl_mma *m, const gi_cl_mma_made 
 void gi_cl_mma_key(const gi_cl_mma *m, const char *kind, char *key, size_t size)
 {
     int at = snprintf(key, size, "%s%d,%016llx", kind, (int)m->element,
-                      (unsigned long long)gi_hash(m->before, strlen(m->before), 3));
+                      (unsigned long long)gi_hash(m->before, strlen(m->before), VARIANTS));
     for (uint32_t i = 0; i < GI_CL_MMA_INTS - 3 && at > 0 && (size_t)at < size; i++) /* but the strides of the result */
         at += snprintf(key + at, size - (size_t)at, ",%lld", (long long)m->ints[i]);
 }
