@@ -126,8 +126,7 @@ static void advise_borders(json_t *advice, const gopt_graph *g, gopt_run_context
     if (n)
         advise(advice,
                "%zu of the copies, %s, lie between steps of the device and steps that the cpu runs: --profile - says "
-               "which "
-               "these are and why",
+               "which these are and why",
                n, bytes_text(bytes).p);
 }
 
