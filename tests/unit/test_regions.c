@@ -221,7 +221,7 @@ static void a_device_keeps_what_it_takes(void **state)
             "    return %m\n"
             "  } }\n"
             "  return %y\n}\n",
-            STEPS("MatMul+Mul generated", "Softmax generated", "MatMul generated"), 3);
+            STEPS("MatMul+Mul tile", "Softmax generated", "MatMul generated"), 3);
 }
 #endif
 
