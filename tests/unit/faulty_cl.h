@@ -7,6 +7,8 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CL_TARGET_OPENCL_VERSION 120
@@ -319,5 +321,23 @@ RELEASE(clReleaseCommandQueue, cl_command_queue)
 RELEASE(clReleaseMemObject, cl_mem)
 RELEASE(clReleaseProgram, cl_program)
 RELEASE(clReleaseKernel, cl_kernel)
+
+/* ---- setting a group of tests up, and tearing it down: programs are kept in a folder of its own ---- */
+
+static char cache_folder[] = "/tmp/gopt-test-XXXXXX";
+
+static inline int open_cache(void **state)
+{
+    (void)state;
+    return mkdtemp(cache_folder) && setenv("XDG_CACHE_HOME", cache_folder, 1) == 0 ? 0 : -1;
+}
+
+static inline int close_cache(void **state)
+{
+    char command[64];
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -r %s", cache_folder);
+    return system(command);
+}
 
 #endif

@@ -100,23 +100,6 @@ static void check_life(const life *l, const char *what)
     }
 }
 
-/* Programs are kept in a folder of this test's own. */
-static char folder[] = "/tmp/gopt-test-XXXXXX";
-
-static int set_up(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) && setenv("XDG_CACHE_HOME", folder, 1) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    char command[64];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 static int well(void **state)
 {
     (void)state;
@@ -220,5 +203,5 @@ int main(void)
         cmocka_unit_test_setup(memory_is_used_up, well),
         cmocka_unit_test_setup(there_is_no_driver, well),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_cache, close_cache);
 }

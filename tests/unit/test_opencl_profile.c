@@ -96,22 +96,6 @@ static void close_whole(net *n)
     assert_int_equal(cl.alive, 0);
 }
 
-static char folder[] = "/tmp/gopt-test-XXXXXX";
-
-static int set_up(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) && setenv("XDG_CACHE_HOME", folder, 1) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    char command[64];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 static int well(void **state)
 {
     (void)state;
@@ -372,5 +356,5 @@ int main(void)
         cmocka_unit_test_setup(ceilings_are_measured_once, well),
         cmocka_unit_test_setup(ceilings_while_calls_fail, well),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_cache, close_cache);
 }
