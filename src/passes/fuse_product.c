@@ -2,12 +2,13 @@
  *
  * Behind: activations, constants per channel, one residual of the result's own type. The set grows forwards, in program
  * order, and keeps the longest stretch of which only the last node's result is read from outside; so x * Sigmoid(x),
- * where the product has two users, is taken whole or not at all. Products are served from the last to the first:
- * where two meet in an Add, the later one takes it, since the other operand is ready by then.
+ * where the product has two users, is taken whole or not at all. Those behind most others are served first.
  *
  * Before, once all have what is behind them: pointwise nodes that only the product reads, where it reads each element
  * in one place alone: a convolution of one pixel, a product with a constant matrix. A wider window would compute them
  * again for each of its places. */
+#include <stdlib.h>
+
 #include "passes/fuse.h"
 
 /* ---- behind ---- */
@@ -97,13 +98,44 @@ static gopt_status fuse_behind(gi_fuser *f, gi_node *product)
     return gi_fuse_make(f, kind_of(product), product, NULL);
 }
 
+typedef struct place {
+    gi_node *product;
+    uint32_t depth; /* products on the longest path that ends with it */
+    size_t at;
+} place;
+
+static int deepest_first(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    if (x->depth != y->depth)
+        return x->depth < y->depth ? 1 : -1;
+    return x->at < y->at ? 1 : -1;
+}
+
+/* Where two products meet in a sum, the one at the end of the longer path takes it: the other one (the 1x1 convolution
+ * of a residual block's shortcut) waits for less, and may then run beside what the longer path still has to compute. */
 gopt_status gi_fuse_products(gi_fuser *f)
 {
-    for (size_t i = f->all.n; i-- > 0;) {
-        gi_node *n = f->all.p[i];
-        if (gi_fuse_is_product(n) && gi_fuse_is_free(f, n) && gi_value_rank(n->out[0]) >= 0)
-            GI_TRY(fuse_behind(f, n));
+    uint32_t *depth = GI_NEW_ARRAY(f->cx->scratch, uint32_t, (size_t)f->n_nodes + 1);
+    place *places = GI_NEW_ARRAY(f->cx->scratch, place, f->all.n + 1);
+    size_t n = 0;
+    GI_NEED(depth && places);
+    for (size_t i = 0; i < f->all.n; i++) {
+        gi_node *node = f->all.p[i];
+        uint32_t d = 0;
+        for (uint32_t k = 0; k < node->n_in; k++) {
+            const gi_node *by = gi_value_node(gi_node_in(node, k));
+            if (by && by->id < f->n_nodes && depth[by->id] > d)
+                d = depth[by->id];
+        }
+        depth[node->id] = d + gi_fuse_is_product(node);
+        if (gi_fuse_is_product(node) && gi_value_rank(node->out[0]) >= 0)
+            places[n++] = (place){ node, depth[node->id], i };
     }
+    qsort(places, n, sizeof *places, deepest_first);
+    for (size_t i = 0; i < n; i++)
+        if (gi_fuse_is_free(f, places[i].product))
+            GI_TRY(fuse_behind(f, places[i].product));
     return GOPT_OK;
 }
 
