@@ -63,6 +63,30 @@ INLINE int divide(int x, long by)
     return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
 }
 
+/* Of 4 elements, in order. The loads of 4 or 8 parts are under way together: one after the other, waiting for them
+ * would take as long as the products. */
+INLINE float4 sum_of_parts(__global const float4 *p, int splits, int step)
+{
+    float4 v = 0.0f;
+    for (int s = 0; s < splits; s += 8) {
+        const int last = splits - s - 1;
+        float4 part[8];
+        UNROLL
+        for (int k = 0; k < 4; k++)
+            part[k] = load_part(p + (long)(s + min(k, last)) * step);
+        if (last >= 4) {
+            UNROLL
+            for (int k = 4; k < 8; k++)
+                part[k] = load_part(p + (long)(s + min(k, last)) * step);
+        }
+        UNROLL
+        for (int k = 0; k < 8; k++)
+            if (k <= last)
+                v += part[k];
+    }
+    return v;
+}
+
 __kernel GROUP_SIZE(NT, 1, 1) void
 product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,
             __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
@@ -295,10 +319,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
             PLACE_OF(slot)
             if (slot != begin)
                 GATHER()
-            float4 v = 0.0f;
-#pragma unroll 4
-            for (int s = 0; s < splits; s++)
-                v += load_part(parts + parts_at + ((long)tile * splits + s) * all + slot);
+            const float4 v = sum_of_parts(parts + parts_at + (long)tile * splits * all + slot, splits, all);
 #pragma unroll
             for (int k = 0; k < 2; k++) {
                 const ulong at = k ? at1 : at0;
@@ -333,9 +354,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
         for (int i = 0; i < MI; i++)
 #pragma unroll
             for (int j = 0; j < NI; j++) {
-                float4 v = 0.0f;
-                for (int s = 0; s < splits; s++)
-                    v += load_part(mine + ((long)s * MI * NI + i * NI + j) * NT);
+                const float4 v = sum_of_parts(mine + (i * NI + j) * NT, splits, MI * NI * NT);
                 acc[i][j][0] = v.x;
                 acc[i][j][1] = v.y;
                 acc[i][j][2] = v.z;
