@@ -3,7 +3,7 @@
 #include "backend/memplan.h"
 #include "backend/plan.h"
 
-enum { ALIGN = 64, DEVICE_ALIGN = 16 };
+enum { ALIGN = 64, DEVICE_ALIGN = 16, BESIDE = 2, SMALL = 4 << 20 };
 
 static void live_at(gi_plan *p, uint32_t slot, uint32_t step)
 {
@@ -176,6 +176,14 @@ static void try_in_place(gi_plan *p, uint32_t i)
     from->last = to->last;
 }
 
+/* A device runs neighbours that do not depend on each other at the same time (docs/opencl.md, walks). They would, if one
+ * were written where another one reads: a small buffer's place stays free for some steps. Large ones fill the device by
+ * themselves, and memory counts more. */
+static gi_mem_item item_of(uint64_t bytes, uint32_t first, uint32_t last, bool on_device)
+{
+    return (gi_mem_item){ .bytes = bytes, .first = first, .last = last + (on_device && bytes <= SMALL ? BESIDE : 0) };
+}
+
 static gopt_status lay_out(gi_plan *p, bool on_device, gi_arena *scratch)
 {
     gi_mem_item *items = GI_NEW_ARRAY(scratch, gi_mem_item, p->slots.n + p->steps.n + 1);
@@ -184,12 +192,12 @@ static gopt_status lay_out(gi_plan *p, bool on_device, gi_arena *scratch)
     for (size_t i = 0; i < p->slots.n; i++) {
         const gi_slot *s = &p->slots.p[i];
         if (s->root == i && s->kind == GI_SLOT_PLANNED && s->on_device == on_device && s->first != UINT32_MAX)
-            items[n++] = (gi_mem_item){ .bytes = s->bytes, .first = s->first, .last = s->last };
+            items[n++] = item_of(s->bytes, s->first, s->last, on_device);
     }
     for (size_t i = 0; i < p->steps.n; i++) {
         const gi_plan_step *s = &p->steps.p[i];
         if (s->kind == GI_STEP_COMPILED && gi_engine_on_device(p->e, s->device) == on_device)
-            items[n++] = (gi_mem_item){ .bytes = s->s.scratch, .first = (uint32_t)i, .last = (uint32_t)i };
+            items[n++] = item_of(s->s.scratch, (uint32_t)i, (uint32_t)i, on_device);
     }
     const gopt_status st = gi_memplan(items, n, ALIGN, scratch, &p->arena_bytes[on_device]);
     if (st != GOPT_OK)
