@@ -99,6 +99,14 @@ INLINE float4 load_local(ADDRESS at)
     return v;
 }
 
+/* The larger of each of two halves; NaN where one is. */
+INLINE uint max_halves(uint a, uint b)
+{
+    uint v;
+    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+
 /* 8 elements, 2, past the first cache: another group may have just written them */
 INLINE uint4 load8(__global const half *p)
 {

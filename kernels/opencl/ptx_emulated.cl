@@ -116,6 +116,12 @@ INLINE float4 load_local(ADDRESS at)
     return *(__local const float4 *)at;
 }
 
+INLINE uint max_halves(uint a, uint b)
+{
+    const float2 x = of_halves(a), y = of_halves(b), v = select(y, x, isnan(x) | (x > y));
+    return to_halves(v.x, v.y);
+}
+
 INLINE uint4 load8(__global const half *p)
 {
     return *(__global const uint4 *)p;

@@ -96,6 +96,9 @@ typedef struct gi_backend {
      * after another? `s` is what `compile` would be given, without a plan. If not, *why is a sentence, and a region
      * falls apart (plan_regions.c). */
     bool (*has_kernel)(gi_device *d, const gi_step *s, gi_arena *a, const char **why);
+    /* Optional (NULL: no): would the kernel of this region compute `next` as well, which alone reads its one result and
+     * stands behind it in the same block? Then they become one region, which `supports` takes (plan_regions.c). */
+    bool (*grows)(gi_device *d, const gi_node *region, const gi_node *next, gi_arena *a);
     gopt_status (*compile)(gi_device *d, gi_step *s, gi_arena *a);
     gopt_status (*run)(gi_device *d, gi_step *s, const gi_run_args *args);
     /* Optional (NULL): the same for a run that is profiled. Waits for the step; *ms is what it took by the device's own

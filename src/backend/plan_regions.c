@@ -8,6 +8,10 @@
  * leaves and comes back to, since none does so for the region. Nodes that not even alone have a kernel stand alone,
  * and are placed as any other.
  *
+ * A region that stays whole on the device that was asked for may also grow: where its kernel computes the node that alone
+ * reads what it gives, too (`grows`), as a maximum over windows behind a first convolution, that node joins it. The passes
+ * do not do so, since other backends would gain nothing. Without regions (--no-fuse) nothing grows.
+ *
  * The device that was asked for comes first: what it takes alone stays on it, even where the cpu would take more of
  * the region as one. Longest first, and no longer than MAX_PART, so the cost is linear in the number of nodes. */
 #include "backend/plan.h"
@@ -117,6 +121,30 @@ static bool stays_whole(const splitter *sp, gi_node *fusion, const char **why)
     return has_kernel(sp, 0, fusion, &no);
 }
 
+/* Lets the node join the region that alone reads what it gives, where the device asked for computes both by one kernel. */
+static gopt_status grow(splitter *sp, gi_node *region)
+{
+    const struct gopt_engine *e = sp->p->e;
+    const gi_backend *b = e->backend[1];
+    const gi_use *use = region->n_out == 1 ? region->out[0]->uses : NULL;
+    if (!b || !b->grows || e->options.plain || !use || use->next || !use->node || use->node->block != region->block ||
+        !b->grows(e->device[1], region, use->node, sp->scratch))
+        return GOPT_OK;
+    gi_node *const next = use->node;
+    gi_block *const block = region->block;
+    const gi_block *body = gi_fusion_block(region);
+    const gi_fusion_kind kind = region->fusion;
+    gi_node **nodes = GI_NEW_ARRAY(sp->scratch, gi_node *, body->n_nodes + 1);
+    size_t n = 0;
+    GI_NEED(nodes);
+    for (gi_node *k = body->first; k; k = k->next)
+        nodes[n++] = k;
+    nodes[n++] = next;
+    GI_NEED(gi_unfuse(region));
+    GI_NEED(gi_fuse_in_order(block, kind, nodes, n));
+    return GOPT_OK;
+}
+
 /* Takes apart the regions of these operators, "*": all, as the caller asked. */
 static gopt_status take_apart(splitter *sp, const char *which)
 {
@@ -147,8 +175,10 @@ gopt_status gi_plan_regions(gi_plan *p, gi_arena *scratch)
     for (size_t i = 0; i < regions.n && st == GOPT_OK; i++) {
         const char *why = NULL;
         gi_arena_reset(sp.scratch);
-        if (stays_whole(&sp, regions.p[i], &why))
+        if (stays_whole(&sp, regions.p[i], &why)) {
+            st = grow(&sp, regions.p[i]);
             continue;
+        }
         const char *ops = gi_plan_name_ops(sp.scratch, regions.p[i]);
         const char *text = gi_arena_printf(p->arena, "%s: %s", ops ? ops : "", why ? why : "no kernel runs it as one");
         st = text ? fall_apart(&sp, regions.p[i], text) : GOPT_NO_MEMORY;

@@ -62,11 +62,12 @@ static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool
 
 /* Runs a graph both ways; returns how many steps the device ran, other than copies. The first and the last tactic
  * that is no copy are left in `first` and `last`, that of a step with a Softmax in `attention`; how many Concats
- * copied something in `copying`. */
+ * copied something in `copying`, how many steps ran by stem.cl in `stems`. */
 static char first[32], last[32], attention[32];
 static const char *wanted; /* a tactic, of which as_wanted counts the steps; NULL: none */
 static size_t as_wanted;
-static size_t copying;
+static size_t copying, stems;
+static void (*prepare)(gopt_graph *g); /* what the test does to the graph first; NULL: nothing */
 static const char *dump; /* folder for the kernels' sources; NULL: none */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
@@ -75,9 +76,11 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
     gopt_engine *e[2];
     gopt_run_context *rc[2];
     size_t on_device = 0;
-    copying = 0;
+    copying = stems = 0;
     gopt_status st = gi_parse(cx, "test", text, strlen(text), &g);
     st = st == GOPT_OK ? gi_infer_graph(g) : st;
+    if (st == GOPT_OK && prepare)
+        prepare(g);
     for (int k = 0; k < 2 && st == GOPT_OK; k++) {
         if (k == 0 && fuse_all) {
             gi_node *nodes[32];
@@ -119,6 +122,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
                 (void)snprintf(first, sizeof first, "%s", s->tactic);
             (void)snprintf(last, sizeof last, "%s", s->tactic);
             as_wanted += wanted && !strcmp(s->tactic, wanted);
+            stems += !strncmp(s->tactic, "stem_", 5);
             copying += !strcmp(s->op, "Concat") && s->bytes;
             if (strstr(s->op, "Softmax"))
                 (void)snprintf(attention, sizeof attention, "%s", s->tactic);

@@ -4,6 +4,7 @@
  * a main node (a product, a convolution, pooling, …) whose result goes through scratch into one generated
  * kernel with the rest. */
 #include "backend/opencl/device.h"
+#include "backend/opencl/stem.h"
 #include "backend/opencl/walk.h"
 
 static const gi_cl_tactic tactics[] = { gi_cl_take_pointwise, gi_cl_take_product, gi_cl_take_conv,   gi_cl_take_pool,
@@ -108,7 +109,9 @@ static gopt_status take_whole(gi_cl_build *b, const gi_node *main, const gi_node
     if (b->dry || !b->s->plan || b->s->fp32 || (main->op != OP_Conv && main->op != OP_MatMul && main->op != OP_Gemm))
         return GOPT_OK;
     GI_TRY(gi_cl_depthwise(b, main, rest, n_rest, result, stored, took));
-    return *took ? GOPT_OK : gi_cl_tiled(b, main, rest, n_rest, result, stored, took);
+    if (!*took)
+        GI_TRY(gi_cl_stem(b, main, rest, n_rest, result, stored, took));
+    return *took || b->s->fp32 ? GOPT_OK : gi_cl_tiled(b, main, rest, n_rest, result, stored, took);
 }
 
 static gopt_status take_fusion(gi_cl_build *b, const gi_node *n, bool *took)
@@ -162,6 +165,8 @@ static gopt_status take(gi_cl_build *b, const gi_node *n, bool *took)
     *took = false;
     if (n->op == OP_Fusion) {
         GI_TRY(gi_cl_take_attention(b, n, took));
+        if (!*took)
+            GI_TRY(gi_cl_take_stem(b, n, took));
         return *took ? GOPT_OK : take_fusion(b, n, took);
     }
     if (n->n_out == 1)
@@ -319,6 +324,7 @@ const gi_backend gi_backend_opencl = {
     .close = gi_cl_close,
     .device_name = gi_cl_name,
     .supports = supports,
+    .grows = gi_cl_grows,
     .compile = compile,
     .run = run,
     .run_timed = run_timed,
