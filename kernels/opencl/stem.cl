@@ -75,11 +75,11 @@ __kernel GROUP_SIZE(ITEMS, 1, 1) void stem(__global const X_TYPE *x, const ulong
                 const uint p = first + k * ITEMS;
                 const int iy = y0 + (int)(p / PATCH_W), ix = x0 + (int)(p % PATCH_W);
                 const bool in = p < PATCH && (uint)iy < IN_H && (uint)ix < IN_W;
+                const int at = in ? iy * X_Y + ix * X_X : 0; /* no branch: all loads are under way together */
 #pragma unroll
                 for (int c = 0; c < 4; c++) {
-                    v[k][c] = 0.0f;
-                    if (c < CIN && in)
-                        v[k][c] = LOAD(from, iy * X_Y + ix * X_X + c * X_C);
+                    const float one = c < CIN ? LOAD(from, at + (c < CIN ? c : 0) * X_C) : 0.0f;
+                    v[k][c] = in ? one : 0.0f;
                 }
             }
 #pragma unroll
@@ -150,18 +150,24 @@ __kernel GROUP_SIZE(ITEMS, 1, 1) void stem(__global const X_TYPE *x, const ulong
     for (int i = 0; i < MI * 2; i++) {
         const int p = (wm * MI * 2 + i) * 8 + (lane >> 2);
         __local char *const to = (__local char *)room + p * OUT_ROW + (wn * NI * 8 + (lane & 3) * 2) * 2;
-        bool in = true;
+        uint h[NI];
 #if POOL
         const int cy = cy0 + p / CONV_W, cx = cx0 + p % CONV_W;
-        in = (uint)cy < OUT_H && (uint)cx < OUT_W;
+        const bool in = (uint)cy < OUT_H && (uint)cx < OUT_W;
+#else
+        const bool in = true;
 #endif
 #pragma unroll
         for (int j = 0; j < NI; j++) {
             const int n = n0 + (wn * NI + j) * 8 + (lane & 3) * 2;
             const float u = n < COUT ? EPILOGUE(acc[i / 2][j][i % 2 * 2], 0, n) : 0.0f;
             const float v = n + 1 < COUT ? EPILOGUE(acc[i / 2][j][i % 2 * 2 + 1], 0, n + 1) : 0.0f;
-            if (p < PIXELS)
-                *(__local uint *)(to + j * 16) = in ? to_halves(u, v) : LEAST;
+            h[j] = to_halves(u, v);
+        }
+        if (p < PIXELS) {
+#pragma unroll
+            for (int j = 0; j < NI; j++)
+                *(__local uint *)(to + j * 16) = in ? h[j] : LEAST;
         }
     }
     BARRIER();
@@ -170,13 +176,12 @@ __kernel GROUP_SIZE(ITEMS, 1, 1) void stem(__global const X_TYPE *x, const ulong
         const int c = i % (BN / 8), q = i / (BN / 8), qy = q / TW, qx = q % TW, n = n0 + c * 8;
         if (ty + qy >= Y_H || tx + qx >= Y_W || n >= ROOM)
             continue;
-        __local const char *const from =
-            (__local const char *)room + (qy * POOL_SH * CONV_W + qx * POOL_SW) * OUT_ROW + c * 16;
-        uint4 v = *(__local const uint4 *)from;
+        ADDRESS const from = sm + (qy * POOL_SH * CONV_W + qx * POOL_SW) * OUT_ROW + c * 16;
+        uint4 v = as_uint4(load_local(from));
 #if POOL
 #pragma unroll
         for (int k = 1; k < POOL_KH * POOL_KW; k++) {
-            const uint4 other = *(__local const uint4 *)(from + (k / POOL_KW * CONV_W + k % POOL_KW) * OUT_ROW);
+            const uint4 other = as_uint4(load_local(from + (k / POOL_KW * CONV_W + k % POOL_KW) * OUT_ROW));
             v.x = max_halves(v.x, other.x);
             v.y = max_halves(v.y, other.y);
             v.z = max_halves(v.z, other.z);

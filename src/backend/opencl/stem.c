@@ -5,6 +5,7 @@
  * step is compiled later that this kernel would have to give back. Without a pool it is one way more to compute a
  * convolution, and leaves to others what it does not take. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "backend/opencl/mma.h"
 #include "backend/opencl/stem.h"
@@ -346,11 +347,11 @@ void gi_cl_stem_name(size_t i, char *name, size_t size)
  * those beside it use. */
 static double expected(const gi_cl *d, const stem *s, const variant *v, const tile *t)
 {
-    const int sums = v->rows * v->bn / (WARPS * 32);
-    const double at_once = sums >= 64 ? 2 : 3, slots = d->units * at_once, rounds = (double)t->groups / slots;
-    const double full = rounds < 1 ? 1 : (double)(int64_t)(rounds + 0.999), each = (double)t->groups / d->units / full;
+    const double at_once = v->rows * v->bn >= 64 * WARPS * 32 ? 2 : 3; /* that a multiprocessor has, by their sums */
+    const double rounds = ceil((double)t->groups / (d->units * at_once));
+    const double shared = fmax(1, (double)t->groups / d->units / rounds);
     const double work = 2.0 * v->rows * v->bn * (double)s->row * 1e-6 / 3.0;
-    return full * (2.0 + work * (each < 1 ? 1 : each));
+    return rounds * (2.0 + work * shared);
 }
 
 /* By the clock where that is allowed, once for each problem; the one that is asked for by name before all. */
