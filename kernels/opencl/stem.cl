@@ -189,7 +189,7 @@ __kernel GROUP_SIZE(ITEMS, 1, 1) void stem(__global const X_TYPE *x, const ulong
         }
 #endif
         __global Y_TYPE *const to =
-            y + y_at + (ulong)image * Y_N + (ulong)((ty + qy) * Y_Y + (tx + qx) * Y_X) + (ulong)(n * Y_C);
+            y + y_at + (ulong)image * Y_N + (ulong)(ty + qy) * Y_Y + (ulong)(tx + qx) * Y_X + (ulong)n * Y_C;
 #if defined(Y_VECTOR)
         *(__global uint4 *)to = v;
 #else
@@ -199,7 +199,7 @@ __kernel GROUP_SIZE(ITEMS, 1, 1) void stem(__global const X_TYPE *x, const ulong
         vstore2(of_halves(v.z), 2, e);
         vstore2(of_halves(v.w), 3, e);
         for (int k = 0; k < 8 && n + k < ROOM; k++)
-            STORE(e[k], to, k * Y_C);
+            STORE(e[k], to, (ulong)k * Y_C);
 #endif
     }
 }

@@ -11,7 +11,15 @@
 #include "backend/opencl/stem.h"
 #include "ops/eval.h"
 
-enum { MOST_CHANNELS = 4, MOST_WINDOW = 16, MOST_STRIDE = 4, LOCAL = 48 * 1024, WARPS = 8, ROWS_PAD = 64 };
+enum {
+    MOST_CHANNELS = 4,
+    MOST_WINDOW = 16,
+    MOST_STRIDE = 4,
+    LOCAL = 48 * 1024,
+    WARPS = 8,
+    ROWS_PAD = 64,
+    LEAST_BLOCK = 16
+};
 
 typedef struct stem {
     gi_cl_conv conv;
@@ -94,8 +102,7 @@ static bool find_tile(const stem *s, const variant *v, tile *best)
 
 static bool takes_variant(const stem *s, const variant *v, tile *t)
 {
-    /* no more than twice the channels that there are */
-    return v->bn <= (s->cout + 15) / 16 * 16 && find_tile(s, v, t);
+    return (v->bn == LEAST_BLOCK || v->bn < s->cout * 2) && find_tile(s, v, t); /* one half as wide would not do */
 }
 
 /* The convolution and, where not NULL, the pool behind it. */
@@ -120,10 +127,12 @@ static bool read_stem(gi_cl_build *b, const gi_node *conv, const gi_node *pool, 
     for (size_t i = 0; i < GI_COUNT(sizes); i++)
         if (sizes[i] < 1 || sizes[i] > INT32_MAX / 64)
             return false;
+    if (c->h * c->w > INT32_MAX / GI_CL_CHANNELS) /* offsets within an image have 32 bits */
+        return false;
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         tile t;
         if (takes_variant(s, &variants[i], &t))
-            return t.groups <= INT32_MAX / (WARPS * 32);
+            return t.groups <= INT32_MAX / (WARPS * 32) / 64; /* others make more of them */
     }
     return false;
 }
@@ -394,12 +403,6 @@ static gopt_status choose(gi_cl_build *b, const stem *s, const char *before, uin
     return timed ? gi_cl_tuned_put(b->d, key, (int)*chosen) : GOPT_OK;
 }
 
-/* Do offsets within an image fit 32 bits? */
-static bool is_near(const gi_cl_view *v)
-{
-    return gi_product(1, v->rank, v->dims) && v->stride[0] <= INT32_MAX && v->room / v->dims[0] <= INT32_MAX;
-}
-
 static gopt_status take(gi_cl_build *b, const stem *s, const gi_node *conv, const gi_node *const *rest, size_t n_rest,
                         const gi_value *result, const gi_value *stored, bool *took)
 {
@@ -410,8 +413,8 @@ static gopt_status take(gi_cl_build *b, const stem *s, const gi_node *conv, cons
     tile t = { 0 };
     char name[32];
     GI_TRY(read_rest(b, s, conv, rest, n_rest, result, &e, &ok));
-    if (!ok || !gi_cl_view_of(b, s->conv.x, &x) || !gi_cl_view_of(b, stored, &y) || y.rank != 4 || !is_near(&x) ||
-        !is_near(&y) || (!s->pools && !y.half)) /* sums that are stored as floats are not rounded to halves */
+    if (!ok || !gi_cl_view_of(b, s->conv.x, &x) || !gi_cl_view_of(b, stored, &y) || y.rank != 4 ||
+        (!s->pools && !y.half)) /* sums that are stored as floats are not rounded to halves */
         return GOPT_OK;
     *took = b->dry;
     if (b->dry)
