@@ -6,7 +6,8 @@
  * (CHUNK is 8) and, where TF32 is 1, floats that are rounded to tf32 are multiplied by tensor cores; other floats by each
  * item for itself, for the same elements of the tile that a tensor core would leave in its registers. Few tiles are split
  * along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds them up in order,
- * so the result does not depend on who that is. Defined before it: X_TYPE, CHUNK, TF32, BM, BN, BK, ST, WAIT (ST - 2),
+ * so the result does not depend on who that is. Where HALO is 1 the sums of a tile come from halo.cl, which stands behind
+ * it: `steps` are blocks of channels then. Defined before it: X_TYPE, CHUNK, TF32, HALO, BM, BN, BK, ST, WAIT (ST - 2),
  * WARPS_M, WARPS_N, PASSES of the way out, LOCAL_BYTES. */
 #define NT (32 * WARPS_M * WARPS_N)
 #define WM (BM / WARPS_M)
@@ -21,8 +22,10 @@
 #define STAGE ((BM + BN) * ROW)
 #if ROW == 128
 #define SWIZZLE(r) ((r)&7)
-#else
+#elif ROW == 64
 #define SWIZZLE(r) (((r) >> 1) & 3)
+#else
+#define SWIZZLE(r) (((r) >> 2) & 1)
 #endif
 #define OUT_ROW (BN + 4) /* floats */
 #define AHEAD (ST - 1)
@@ -87,6 +90,19 @@ INLINE float4 sum_of_parts(__global const float4 *p, int splits, int step)
     return v;
 }
 
+#if HALO
+#define HALO_ARGS , const long patch_
+#define STEPS ((chunks + CHUNKS - 1) / CHUNKS)
+INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid, const int m0, const int wm,
+                     const int wn, __global const X_TYPE *x, __global const X_TYPE *w, const int first,
+                     const int count, const int m_all, const int chunks, const int row, const int h, const int wd,
+                     const int pixels, const int ow, const int ph, const int pw, const int patch,
+                     const long by_pixels, const long by_ow EXCHANGE_ARGS);
+#else
+#define HALO_ARGS
+#define STEPS (row / BK)
+#endif
+
 __kernel GROUP_SIZE(NT, 1, 1) void
 product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,
             __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
@@ -96,7 +112,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
             const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
             const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,
             const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,
-            const long by_kw WALK_ARGS)
+            const long by_kw HALO_ARGS WALK_ARGS)
 {
     LOCAL(float, room, LOCAL_BYTES / 4);
     EXCHANGE(NT, LOCAL_BYTES)
@@ -106,8 +122,9 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
     ADDRESS const sm = ADDRESS_OF(room);
     const int tid = get_local_id(0), lane = tid & 31, warp = tid >> 5, wm = warp / WARPS_N, wn = warp % WARPS_N;
     const int unit = get_group_id(0), tile = divide(unit, by_splits), part = unit - tile * splits;
-    const int mt = divide(tile, by_tiles), nt = tile - mt * tiles_n, steps = row / BK;
+    const int mt = divide(tile, by_tiles), nt = tile - mt * tiles_n, steps = STEPS;
     const int first = divide(steps * part, by_splits), count = divide(steps * (part + 1), by_splits) - first;
+#if !HALO
     const int ch = tid % CHUNKS, r0 = tid / CHUNKS;
     ADDRESS const to = sm + r0 * ROW + ((ch ^ SWIZZLE(r0)) << 4);
 
@@ -162,6 +179,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
             LOAD_PIXELS(s * STAGE)
         COMMIT();
     }
+#endif
     /* What the way out adds: the same 8 channels in each turn; residuals now, or brought nearer. */
     float shift[8];
     const int n8 = nt * BN + tid % (BN / 8) * 8;
@@ -194,6 +212,10 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
 #pragma unroll
         for (int j = 0; j < NI; j++)
             acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.0f;
+#if HALO
+    sum_halo(acc, sm, tid, mt * BM, wm, wn, x + x_at, w + w_at + (long)(nt * BN) * row, first, count, m_all, chunks, row,
+             h, wd, pixels, ow, (int)ph_, (int)pw_, (int)patch_, by_pixels, by_ow EXCHANGE_PASS);
+#else
 #if CHUNK == 8 || TF32
     ADDRESS const ra = sm + (wm * WM + (lane & 15)) * ROW;
 #if NI > 1 /* 16 channels by 16 elements of the sum, or 8 by 32 */
@@ -271,6 +293,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
 #endif
         now = now + STAGE == ST * STAGE ? 0 : now + STAGE;
     }
+#endif
     WAIT_FOR(0);
     BARRIER();
 

@@ -1,14 +1,10 @@
 /* The kernels for tensor cores (mma.cl) in every variant against reference evaluation: on NVIDIA's GPUs as they are,
  * elsewhere emulated by ptx_emulated.cl. Each kind of use once a variant, sizes that fill no tile. */
-#include "backend/opencl/mma.h"
-
-#include "unit/opencl.h"
+#include "unit/opencl_ways.h"
 
 /* Compute units that PoCL is to have: parts of a sum in a walk wait for each other. */
 #define UNITS 12
 #define UNITS_TEXT "12"
-
-enum { MOST_WAYS = GI_CL_MOST_WAYS };
 
 /* Every way that there is to compute m pixels of n channels over so long a sum. */
 static int all_ways(int m, int n, int row, bool walk, gi_cl_way *ways)
@@ -18,20 +14,6 @@ static int all_ways(int m, int n, int row, bool walk, gi_cl_way *ways)
     const int found = gi_cl_mma_ways(&d, &p, walk, ways);
     assert_in_range(found, 1, MOST_WAYS);
     return found;
-}
-
-/* Runs the network with that variant; so many products at least must have taken it. */
-static void run_as(gi_cl_way way, const char *text, size_t products)
-{
-    char how[100], name[GI_CL_MMA_NAME];
-    gi_cl_mma_name(&(gi_cl_mma){ .element = GI_CL_HALVES }, way, name, sizeof name);
-    (void)snprintf(how, sizeof how, "emulated,%s", name);
-    assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
-    wanted = name;
-    (void)check_in("fp16", text, false);
-    wanted = NULL;
-    if (as_wanted < products)
-        fail_msg("%zu products of %zu were computed as %s in\n%s", as_wanted, products, name, text);
 }
 
 /* A window over pairs of pixels, 20 channels where there is room for 24; a dilated one, in several tiles both ways; one of

@@ -415,6 +415,7 @@ extern const char gk_opencl_ptx[];
 extern const char gk_opencl_ptx_emulated[];
 extern const char gk_opencl_mma[];
 extern const char gk_opencl_stem[];
+extern const char gk_opencl_halo[];
 extern const char gk_opencl_recurrent[];
 extern const char gk_opencl_walk[];
 extern const char gk_opencl_attention[];

@@ -1,36 +1,53 @@
-/* Products on NVIDIA's GPUs: variants of mma.cl, and which of them a problem gets. */
+/* Products on NVIDIA's GPUs: variants of mma.cl and of halo.cl, and which of them a problem gets. */
 #include "backend/opencl/mma.h"
 
 #include <math.h>
 
 enum { WALK_ITEMS = 256, KEPT_WAYS = 20, VARIANTS = 5 /* what was timed among others is asked anew */ };
 
-/* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. */
+/* Local memory of a work-group, and pieces of it for a patch: few sizes, few programs. Taps that halo.cl has bits for. */
+enum { MOST_LOCAL = 48 * 1024, LOCAL_PIECE = 4096, MOST_TAPS = 25, MOST_KW = 5 };
+
+/* What a stage of halo.cl holds of the weights' taps: one, or a row of the window. */
+typedef enum halo { NO_HALO, BY_TAPS, BY_ROWS } halo;
+
+/* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. With halo.cl bk is the
+ * channels of a block. */
 typedef struct variant {
     int bm, bn, bk, stages, warps_m, warps_n, passes;
     int groups; /* that a multiprocessor holds at once */
+    halo halo;
 } variant;
 
 static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4 },
-    { 64, 64, 64, 3, 2, 4, 1, 4 },
-    { 64, 64, 64, 3, 2, 2, 1, 4 },
-    { 64, 128, 64, 2, 2, 2, 1, 3 },
-    { 128, 64, 32, 4, 2, 2, 1, 3 },
-    { 128, 64, 32, 4, 4, 2, 1, 2 },
-    { 64, 128, 32, 4, 2, 2, 1, 3 },
-    { 128, 128, 32, 3, 2, 2, 2, 2 },
+    { 32, 64, 64, 4, 2, 4, 1, 4, NO_HALO },
+    { 64, 64, 64, 3, 2, 4, 1, 4, NO_HALO },
+    { 64, 64, 64, 3, 2, 2, 1, 4, NO_HALO },
+    { 64, 128, 64, 2, 2, 2, 1, 3, NO_HALO },
+    { 128, 64, 32, 4, 2, 2, 1, 3, NO_HALO },
+    { 128, 64, 32, 4, 4, 2, 1, 2, NO_HALO },
+    { 64, 128, 32, 4, 2, 2, 1, 3, NO_HALO },
+    { 128, 128, 32, 3, 2, 2, 2, 2, NO_HALO },
     /* of short sums: little room, many groups */
-    { 64, 128, 32, 2, 2, 2, 2, 4 },
-    { 64, 64, 32, 2, 2, 2, 1, 6 },
-    { 128, 64, 32, 2, 2, 2, 2, 4 },
+    { 64, 128, 32, 2, 2, 2, 2, 4, NO_HALO },
+    { 64, 64, 32, 2, 2, 2, 1, 6, NO_HALO },
+    { 128, 64, 32, 2, 2, 2, 2, 4, NO_HALO },
     /* of few tiles, in walks too: more of them, and fewer parts of a sum */
-    { 32, 32, 64, 4, 2, 4, 1, 4 },
-    { 64, 32, 64, 4, 4, 2, 1, 4 },
+    { 32, 32, 64, 4, 2, 4, 1, 4, NO_HALO },
+    { 64, 32, 64, 4, 4, 2, 1, 4, NO_HALO },
     /* of many pixels: each element that is loaded is used more often */
-    { 128, 128, 32, 3, 2, 4, 2, 2 },
-    { 256, 64, 32, 2, 4, 2, 2, 2 },
-    { 128, 64, 64, 2, 4, 2, 1, 2 },
+    { 128, 128, 32, 3, 2, 4, 2, 2, NO_HALO },
+    { 256, 64, 32, 2, 4, 2, 2, 2, NO_HALO },
+    { 128, 64, 64, 2, 4, 2, 1, 2, NO_HALO },
+    /* each pixel once for all taps. Warps of 64 by 64 read the least of local memory, those of 32 by 64 are more */
+    { 256, 64, 16, 3, 4, 1, 2, 2, BY_ROWS },
+    { 128, 128, 32, 3, 2, 2, 2, 2, BY_TAPS },
+    { 128, 64, 32, 4, 2, 1, 2, 4, BY_TAPS },
+    { 128, 64, 32, 4, 4, 1, 2, 3, BY_TAPS },
+    { 64, 128, 32, 3, 2, 2, 1, 3, BY_TAPS },
+    { 64, 64, 32, 4, 2, 1, 1, 4, BY_TAPS },
+    { 128, 64, 64, 2, 4, 1, 2, 3, BY_TAPS },
+    { 256, 64, 16, 3, 8, 1, 2, 2, BY_ROWS },
 };
 
 static int bk_of(const variant *v, const gi_cl_mma *m)
@@ -43,10 +60,64 @@ static int items_of(const variant *v)
     return 32 * v->warps_m * v->warps_n;
 }
 
-static int local_of(const variant *v)
+/* ---- halo.cl ---- */
+
+static int64_t stage_taps(const variant *v, const gi_cl_mma *m)
 {
-    const int stages = v->stages * (v->bm + v->bn) * v->bk * 2, out = v->bm / v->passes * (v->bn + 4) * 4;
+    return v->halo == BY_ROWS ? m->ints[GI_CL_MMA_KW] : 1;
+}
+
+static int64_t blocks_of(const variant *v, const gi_cl_mma *m)
+{
+    const int64_t chunks = v->bk * 2 / 16;
+    return (m->ints[GI_CL_MMA_CHUNKS] + chunks - 1) / chunks;
+}
+
+/* Pixels of x from the first to the last that the taps of a tile read, wherever the tile begins: those that it has, those
+ * between the ends of its rows and images in the result and in x, and the window's. */
+static int64_t patch_of(const variant *v, const gi_cl_mma *m)
+{
+    const int64_t *p = m->ints, ow = p[GI_CL_MMA_WIDTH], kw = p[GI_CL_MMA_KW], most = v->bm - 1;
+    const int64_t rows = (most + ow - 1) / ow, images = (most + p[GI_CL_MMA_PIXELS] - 1) / p[GI_CL_MMA_PIXELS];
+    const int64_t n = most + (p[GI_CL_MMA_X_W] - ow) * rows +
+                      (p[GI_CL_MMA_X_H] - p[GI_CL_MMA_PIXELS] / ow) * p[GI_CL_MMA_X_W] * images +
+                      (p[GI_CL_MMA_TAPS] / kw - 1) * p[GI_CL_MMA_X_W] + kw;
+    return (n + 7) / 8 * 8;
+}
+
+/* Bytes of local memory: weights, zeros, and the patches of a block and of the next. */
+static int64_t halo_local(const variant *v, const gi_cl_mma *m)
+{
+    const int64_t weights = v->stages * stage_taps(v, m) * v->bn * v->bk * 2;
+    const int64_t patches = (blocks_of(v, m) > 1 ? 2 : 1) * patch_of(v, m) * v->bk * 2;
+    return (weights + 128 + patches + LOCAL_PIECE - 1) / LOCAL_PIECE * LOCAL_PIECE;
+}
+
+/* Has the problem the form that halo.cl takes, and is there room for this variant? Taps follow each other in x; there are
+ * stages enough that the next patch is there in time. */
+static bool halo_takes(const variant *v, const gi_cl_mma *m)
+{
+    const int64_t *p = m->ints, kw = p[GI_CL_MMA_KW], taps = p[GI_CL_MMA_TAPS];
+    const bool window = m->element == GI_CL_HALVES && taps > 1 && taps <= MOST_TAPS && kw <= MOST_KW &&
+                        p[GI_CL_MMA_SH] == 1 && p[GI_CL_MMA_SW] == 1 && p[GI_CL_MMA_DH] == 1 && p[GI_CL_MMA_DW] == 1;
+    return window && p[GI_CL_MMA_WIDTH] <= p[GI_CL_MMA_X_W] &&
+           p[GI_CL_MMA_PIXELS] / p[GI_CL_MMA_WIDTH] <= p[GI_CL_MMA_X_H] && p[GI_CL_MMA_X_W] <= v->bm * 8 &&
+           taps / stage_taps(v, m) >= v->stages - 1 && halo_local(v, m) <= MOST_LOCAL;
+}
+
+/* ---- sizes ---- */
+
+static int local_of(const variant *v, const gi_cl_mma *m)
+{
+    const int stages = v->halo ? (int)halo_local(v, m) : v->stages * (v->bm + v->bn) * v->bk * 2;
+    const int out = v->bm / v->passes * (v->bn + 4) * 4;
     return stages > out ? stages : out;
+}
+
+/* Steps along the sum, of which each part of it takes some. */
+static int64_t steps_of(const variant *v, const gi_cl_mma *m)
+{
+    return v->halo ? blocks_of(v, m) : m->ints[GI_CL_MMA_ROW] / bk_of(v, m);
 }
 
 static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
@@ -57,15 +128,15 @@ static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
 /* µs that a variant is expected to take: rounds of groups over the multiprocessors, each step of the sum bound by
  * latency or by what groups that share a multiprocessor leave of it. Constants from an H100: 0.28 µs for 128 bytes of
  * the sum, 3 TFLOP/s a multiprocessor in halves (guessed for the others: half of it, and three quarters of its FMA units),
- * 2.5 µs to begin and end. */
+ * 2.5 µs to begin and end. halo.cl's stages are smaller, and it waits less for memory. */
 static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int splits, bool walk)
 {
     const double groups = walk ? 1 : v->groups;
     const double units = (double)tiles_of(v, m) * splits, slots = (double)d->units * groups;
-    const int64_t stages = m->ints[GI_CL_MMA_ROW] / bk_of(v, m);
-    const double rounds = ceil(units / slots), steps = ceil((double)stages / splits);
+    const int64_t taps = v->halo ? m->ints[GI_CL_MMA_TAPS] : 1;
+    const double rounds = ceil(units / slots), steps = ceil((double)steps_of(v, m) / splits) * (double)taps;
     const double shared = fmin(ceil(units / d->units / rounds), groups);
-    const double speed = m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
+    const double speed = v->halo ? 3.6 : m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
     const double work = 2.0 * v->bm * v->bn * bk_of(v, m) * 1e-6 / speed;
     const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
     return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
@@ -75,8 +146,8 @@ void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way w, char *name, size_t size)
 {
     const variant *v = &variants[w.variant];
     static const char *const by[] = { [GI_CL_HALVES] = "mma", [GI_CL_FLOATS] = "fma", [GI_CL_TF32] = "tf32" };
-    (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d", by[m->element], v->bm, v->bn, bk_of(v, m), v->stages,
-                   v->warps_m * v->warps_n, w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
+    (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d", v->halo ? "halo" : by[m->element], v->bm, v->bn, bk_of(v, m),
+                   v->stages, v->warps_m * v->warps_n, w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
 }
 
 /* The one that is asked for by name; -1: none, or no such one. */
@@ -100,9 +171,9 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
-            if (walk && (items_of(v) != WALK_ITEMS || (k && tiles * counts[k] > d->units)))
+            if (walk && (items_of(v) != WALK_ITEMS || v->halo || (k && tiles * counts[k] > d->units)))
                 continue;
-            if (k && (m->ints[GI_CL_MMA_ROW] / bk_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units))
+            if ((v->halo && !halo_takes(v, m)) || (k && (steps_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units)))
                 continue;
             const double t = expected(d, v, m, counts[k], walk);
             int at = n++;
@@ -143,22 +214,29 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
                                gi_cl_divisor(m->ints[GI_CL_MMA_PIXELS]),
                                gi_cl_divisor(m->ints[GI_CL_MMA_WIDTH]),
                                gi_cl_divisor(m->ints[GI_CL_MMA_CHUNKS]),
-                               gi_cl_divisor(m->ints[GI_CL_MMA_KW]) };
+                               gi_cl_divisor(m->ints[GI_CL_MMA_KW]),
+                               v->halo ? patch_of(v, m) : 0 };
     gi_str s;
     gi_str_init(&s, a);
     gi_str_add(&s, m->before);
     gi_str_addf(&s,
                 "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
-                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n#define TF32 %d\n",
-                v->bm, v->bn, bk_of(v, m), v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v),
-                m->element == GI_CL_TF32);
+                "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n#define TF32 %d\n#define HALO %d\n",
+                v->bm, v->bn, bk_of(v, m), v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v, m),
+                m->element == GI_CL_TF32, v->halo != NO_HALO);
+    if (v->halo)
+        gi_str_addf(&s, "#define KH %d\n#define KW %d\n#define STAGE_TAPS %d\n",
+                    (int)(m->ints[GI_CL_MMA_TAPS] / m->ints[GI_CL_MMA_KW]), (int)m->ints[GI_CL_MMA_KW],
+                    (int)stage_taps(v, m));
     gi_str_add(&s, gi_cl_ptx(d));
     gi_str_add(&s, gk_opencl_mma);
+    if (v->halo)
+        gi_str_add(&s, gk_opencl_halo);
     GI_NEED(!s.failed);
     *l = (gi_cl_mma_made){ .source = s.p,
                            .tiles = tiles_of(v, m),
                            .threads = (size_t)items_of(v),
-                           .n_ints = GI_CL_MMA_INTS + GI_COUNT(behind) };
+                           .n_ints = GI_CL_MMA_INTS + GI_COUNT(behind) - !v->halo };
     l->groups = (size_t)(l->tiles * w.splits);
     l->parts = w.splits > 1 ? (uint64_t)l->groups * (uint64_t)(v->bm * v->bn) * 4 : 0;
     memcpy(l->ints, m->ints, sizeof m->ints);

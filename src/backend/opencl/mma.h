@@ -1,4 +1,4 @@
-/* Products on NVIDIA's GPUs (kernels/opencl/mma.cl): which variants there are, and how one is launched. */
+/* Products on NVIDIA's GPUs (kernels/opencl/mma.cl and halo.cl): which variants there are, and how one is launched. */
 #ifndef GI_CL_MMA_H
 #define GI_CL_MMA_H
 
@@ -9,11 +9,18 @@ enum {
     GI_CL_MMA_M = 0,      /* pixels */
     GI_CL_MMA_ROOM = 2,   /* channels of the result that there is room for */
     GI_CL_MMA_CHUNKS = 3, /* of 16 bytes of a pixel of x */
+    GI_CL_MMA_TAPS = 4,   /* of the window */
     GI_CL_MMA_ROW = 5,    /* elements of one row of the weights */
+    GI_CL_MMA_X_H = 6,    /* of an image of x: height, width */
+    GI_CL_MMA_X_W = 7,
     GI_CL_MMA_PIXELS = 8, /* of an image of the result */
     GI_CL_MMA_WIDTH = 9,  /* of it */
     GI_CL_MMA_KW = 10,    /* of the window */
-    GI_CL_MMA_PARTS = 4,  /* the ref of the sums of parts; behind it that of their counters */
+    GI_CL_MMA_SH = 11,    /* strides, dilations */
+    GI_CL_MMA_SW = 12,
+    GI_CL_MMA_DH = 15,
+    GI_CL_MMA_DW = 16,
+    GI_CL_MMA_PARTS = 4, /* the ref of the sums of parts; behind it that of their counters */
     GI_CL_MMA_REFS = GI_CL_MMA_PARTS + 2 + 8
 };
 
@@ -35,7 +42,7 @@ typedef struct gi_cl_way {
     int variant, splits;
 } gi_cl_way;
 
-enum { GI_CL_MOST_WAYS = 160, GI_CL_MMA_NAME = 48 };
+enum { GI_CL_MOST_WAYS = 256, GI_CL_MMA_NAME = 48 };
 
 /* What a way comes to. */
 typedef struct gi_cl_mma_made {
@@ -51,7 +58,8 @@ typedef struct gi_cl_mma_made {
  * resident at once. */
 int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways);
 gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_cl_way way, gi_cl_mma_made *out);
-/* "mma_64x64x64x3x8_split2", in floats "fma_…", in tf32 "tf32_…": the tile, its step along the sum, stages, warps; parts. */
+/* "mma_64x64x64x3x8_split2", in floats "fma_…", in tf32 "tf32_…": the tile, its step along the sum, stages, warps; parts.
+ * "halo_128x64x32x4x4": the tile, channels of a block, stages, warps. */
 void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way way, char *name, size_t size);
 /* A factor and a shift in place of a division by d, as mma.cl's `divide` wants them. */
 int64_t gi_cl_divisor(int64_t d);
