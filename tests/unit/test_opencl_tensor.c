@@ -47,6 +47,40 @@ static void every_variant(void **state)
         run_as(ways[i], network, 5);
 }
 
+/* Many tiles, more than there are groups: a window and a single tap with residuals, sums of one step and of some, rows and
+ * channels past the last. */
+static const char many[] = "graph (%x: f32[2,40,40,41], %r: f32[2,20,40,41]) {\n"
+                           "  %a = Fusion<conv> { body = block () {\n"
+                           "    %p = Conv %x, dense<f32[20,40,3,3], #a>, dense<f32[20], #b> { pads = [1,1,1,1] }\n"
+                           "    %pa = Add %p, %r\n    %pr = Relu %pa\n    return %pr } }\n"
+                           "  %b = Fusion<conv> { body = block () {\n"
+                           "    %d = Conv %a, dense<f32[20,20,1,1], #c>, dense<f32[20], #d>\n"
+                           "    %da = Add %d, %a\n    return %da } }\n"
+                           "  %c = Conv %b, dense<f32[24,20,1,1], #e>\n  %z = Relu %c\n"
+                           "  %m = MaxPool %z { kernel_shape = [2,2], strides = [2,2] }\n"
+                           "  return %m as \"m\"\n}\n";
+
+static void streams(void **state)
+{
+    gi_cl_way ways[MOST_WAYS];
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    const gi_cl d = { .units = UNITS };
+    const gi_cl_mma p = { .streams = true,
+                          .ints = { [GI_CL_MMA_M] = 3280, [GI_CL_MMA_ROOM] = 24, [GI_CL_MMA_ROW] = 64 } };
+    char name[GI_CL_MMA_NAME];
+    int found = 0;
+    for (int i = 0, n = gi_cl_mma_ways(&d, &p, false, ways); i < n; i++) {
+        gi_cl_mma_name(&(gi_cl_mma){ .element = GI_CL_HALVES }, ways[i], name, sizeof name);
+        if (strncmp(name, "stream_", 7) != 0 || ways[i].splits != 2)
+            continue;
+        run_as(ways[i], many, 3);
+        found++;
+    }
+    assert_true(found > 0);
+}
+
 /* Long sums of one tile: in parts, of halves behind which a residual is added. */
 static const char sums[] = "graph (%x: f32[5,768]) {\n  %h = Mul %x, dense<f32[], 0.5>\n"
                            "  %a = MatMul %h, dense<f32[768,40], #a>\n"
@@ -94,6 +128,7 @@ int main(int argc, char **argv)
     (void)setenv("POCL_MAX_PTHREAD_COUNT", UNITS_TEXT, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant),
+        cmocka_unit_test(streams),
         cmocka_unit_test(sums_in_parts),
         cmocka_unit_test(sums_in_parts_of_a_walk),
     };

@@ -413,7 +413,7 @@ extern const char gk_opencl_access[];
 extern const char gk_opencl_tile[];
 extern const char gk_opencl_ptx[];
 extern const char gk_opencl_ptx_emulated[];
-extern const char gk_opencl_mma[];
+extern const char gk_opencl_mma[], gk_opencl_stream[];
 extern const char gk_opencl_stem[];
 extern const char gk_opencl_halo[];
 extern const char gk_opencl_recurrent[];

@@ -1,53 +1,63 @@
-/* Products on NVIDIA's GPUs: variants of mma.cl and of halo.cl, and which of them a problem gets. */
+/* Products on NVIDIA's GPUs: variants of mma.cl, halo.cl and stream.cl, and which of them a problem gets. */
 #include "backend/opencl/mma.h"
 
 #include <math.h>
 
-enum { WALK_ITEMS = 256, KEPT_WAYS = 20, VARIANTS = 5 /* what was timed among others is asked anew */ };
+enum { WALK_ITEMS = 256, KEPT_WAYS = 36, VARIANTS = 6 /* what was timed among others is asked anew */ };
 
 /* Local memory of a work-group, and pieces of it for a patch: few sizes, few programs. Taps that halo.cl has bits for. */
 enum { MOST_LOCAL = 48 * 1024, LOCAL_PIECE = 4096, MOST_TAPS = 25, MOST_KW = 5 };
 
-/* What a stage of halo.cl holds of the weights' taps: one, or a row of the window. */
-typedef enum halo { NO_HALO, BY_TAPS, BY_ROWS } halo;
+/* Which kernel: mma.cl; halo.cl, whose stages hold one of the weights' taps, or a row of the window; stream.cl. */
+typedef enum form { PLAIN, HALO_BY_TAPS, HALO_BY_ROWS, STREAM } form;
 
 /* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. With halo.cl bk is the
  * channels of a block. */
 typedef struct variant {
     int bm, bn, bk, stages, warps_m, warps_n, passes;
     int groups; /* that a multiprocessor holds at once */
-    halo halo;
+    form form;
 } variant;
 
 static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4, NO_HALO },
-    { 64, 64, 64, 3, 2, 4, 1, 4, NO_HALO },
-    { 64, 64, 64, 3, 2, 2, 1, 4, NO_HALO },
-    { 64, 128, 64, 2, 2, 2, 1, 3, NO_HALO },
-    { 128, 64, 32, 4, 2, 2, 1, 3, NO_HALO },
-    { 128, 64, 32, 4, 4, 2, 1, 2, NO_HALO },
-    { 64, 128, 32, 4, 2, 2, 1, 3, NO_HALO },
-    { 128, 128, 32, 3, 2, 2, 2, 2, NO_HALO },
+    { 32, 64, 64, 4, 2, 4, 1, 4, PLAIN },
+    { 64, 64, 64, 3, 2, 4, 1, 4, PLAIN },
+    { 64, 64, 64, 3, 2, 2, 1, 4, PLAIN },
+    { 64, 128, 64, 2, 2, 2, 1, 3, PLAIN },
+    { 128, 64, 32, 4, 2, 2, 1, 3, PLAIN },
+    { 128, 64, 32, 4, 4, 2, 1, 2, PLAIN },
+    { 64, 128, 32, 4, 2, 2, 1, 3, PLAIN },
+    { 128, 128, 32, 3, 2, 2, 2, 2, PLAIN },
     /* of short sums: little room, many groups */
-    { 64, 128, 32, 2, 2, 2, 2, 4, NO_HALO },
-    { 64, 64, 32, 2, 2, 2, 1, 6, NO_HALO },
-    { 128, 64, 32, 2, 2, 2, 2, 4, NO_HALO },
+    { 64, 128, 32, 2, 2, 2, 2, 4, PLAIN },
+    { 64, 64, 32, 2, 2, 2, 1, 6, PLAIN },
+    { 128, 64, 32, 2, 2, 2, 2, 4, PLAIN },
     /* of few tiles, in walks too: more of them, and fewer parts of a sum */
-    { 32, 32, 64, 4, 2, 4, 1, 4, NO_HALO },
-    { 64, 32, 64, 4, 4, 2, 1, 4, NO_HALO },
+    { 32, 32, 64, 4, 2, 4, 1, 4, PLAIN },
+    { 64, 32, 64, 4, 4, 2, 1, 4, PLAIN },
     /* of many pixels: each element that is loaded is used more often */
-    { 128, 128, 32, 3, 2, 4, 2, 2, NO_HALO },
-    { 256, 64, 32, 2, 4, 2, 2, 2, NO_HALO },
-    { 128, 64, 64, 2, 4, 2, 1, 2, NO_HALO },
+    { 128, 128, 32, 3, 2, 4, 2, 2, PLAIN },
+    { 256, 64, 32, 2, 4, 2, 2, 2, PLAIN },
+    { 128, 64, 64, 2, 4, 2, 1, 2, PLAIN },
     /* each pixel once for all taps. Warps of 64 by 64 read the least of local memory, those of 32 by 64 are more */
-    { 256, 64, 16, 3, 4, 1, 2, 2, BY_ROWS },
-    { 128, 128, 32, 3, 2, 2, 2, 2, BY_TAPS },
-    { 128, 64, 32, 4, 2, 1, 2, 4, BY_TAPS },
-    { 128, 64, 32, 4, 4, 1, 2, 3, BY_TAPS },
-    { 64, 128, 32, 3, 2, 2, 1, 3, BY_TAPS },
-    { 64, 64, 32, 4, 2, 1, 1, 4, BY_TAPS },
-    { 128, 64, 64, 2, 4, 1, 2, 3, BY_TAPS },
-    { 256, 64, 16, 3, 8, 1, 2, 2, BY_ROWS },
+    { 256, 64, 16, 3, 4, 1, 2, 2, HALO_BY_ROWS },
+    { 128, 128, 32, 3, 2, 2, 2, 2, HALO_BY_TAPS },
+    { 128, 64, 32, 4, 2, 1, 2, 4, HALO_BY_TAPS },
+    { 128, 64, 32, 4, 4, 1, 2, 3, HALO_BY_TAPS },
+    { 64, 128, 32, 3, 2, 2, 1, 3, HALO_BY_TAPS },
+    { 64, 64, 32, 4, 2, 1, 1, 4, HALO_BY_TAPS },
+    { 128, 64, 64, 2, 4, 1, 2, 3, HALO_BY_TAPS },
+    { 256, 64, 16, 3, 8, 1, 2, 2, HALO_BY_ROWS },
+    /* groups that go from tile to tile */
+    { 64, 128, 64, 2, 2, 2, 1, 3, STREAM },
+    { 64, 128, 32, 3, 2, 2, 1, 3, STREAM },
+    { 64, 128, 32, 4, 2, 2, 1, 3, STREAM },
+    { 128, 64, 32, 4, 4, 1, 1, 3, STREAM },
+    { 64, 64, 64, 3, 2, 2, 1, 4, STREAM },
+    { 64, 64, 32, 4, 2, 2, 1, 4, STREAM },
+    { 128, 128, 32, 3, 2, 4, 1, 2, STREAM },
+    { 128, 128, 32, 3, 4, 2, 1, 2, STREAM },
+    { 128, 64, 64, 2, 4, 2, 1, 2, STREAM },
 };
 
 static int bk_of(const variant *v, const gi_cl_mma *m)
@@ -62,9 +72,14 @@ static int items_of(const variant *v)
 
 /* ---- halo.cl ---- */
 
+static bool is_halo(const variant *v)
+{
+    return v->form == HALO_BY_TAPS || v->form == HALO_BY_ROWS;
+}
+
 static int64_t stage_taps(const variant *v, const gi_cl_mma *m)
 {
-    return v->halo == BY_ROWS ? m->ints[GI_CL_MMA_KW] : 1;
+    return v->form == HALO_BY_ROWS ? m->ints[GI_CL_MMA_KW] : 1;
 }
 
 static int64_t blocks_of(const variant *v, const gi_cl_mma *m)
@@ -109,15 +124,15 @@ static bool halo_takes(const variant *v, const gi_cl_mma *m)
 
 static int local_of(const variant *v, const gi_cl_mma *m)
 {
-    const int stages = v->halo ? (int)halo_local(v, m) : v->stages * (v->bm + v->bn) * v->bk * 2;
+    const int stages = is_halo(v) ? (int)halo_local(v, m) : v->stages * (v->bm + v->bn) * v->bk * 2;
     const int out = v->bm / v->passes * (v->bn + 4) * 4;
-    return stages > out ? stages : out;
+    return stages > out || v->form == STREAM ? stages : out;
 }
 
 /* Steps along the sum, of which each part of it takes some. */
 static int64_t steps_of(const variant *v, const gi_cl_mma *m)
 {
-    return v->halo ? blocks_of(v, m) : m->ints[GI_CL_MMA_ROW] / bk_of(v, m);
+    return is_halo(v) ? blocks_of(v, m) : m->ints[GI_CL_MMA_ROW] / bk_of(v, m);
 }
 
 static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
@@ -131,23 +146,33 @@ static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
  * 2.5 µs to begin and end. halo.cl's stages are smaller, and it waits less for memory. */
 static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int splits, bool walk)
 {
-    const double groups = walk ? 1 : v->groups;
+    const bool stream = v->form == STREAM;
+    const double groups = walk ? 1 : stream ? splits : v->groups;
+    if (stream)
+        splits = 1;
     const double units = (double)tiles_of(v, m) * splits, slots = (double)d->units * groups;
-    const int64_t taps = v->halo ? m->ints[GI_CL_MMA_TAPS] : 1;
+    const int64_t taps = is_halo(v) ? m->ints[GI_CL_MMA_TAPS] : 1;
     const double rounds = ceil(units / slots), steps = ceil((double)steps_of(v, m) / splits) * (double)taps;
     const double shared = fmin(ceil(units / d->units / rounds), groups);
-    const double speed = v->halo ? 3.6 : m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
+    const double speed = is_halo(v) ? 3.6 : m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
     const double work = 2.0 * v->bm * v->bn * bk_of(v, m) * 1e-6 / speed;
     const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
-    return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * 1.0 + sum;
+    return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * (stream ? 0.2 : 1.0) + sum;
 }
 
 void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way w, char *name, size_t size)
 {
     const variant *v = &variants[w.variant];
     static const char *const by[] = { [GI_CL_HALVES] = "mma", [GI_CL_FLOATS] = "fma", [GI_CL_TF32] = "tf32" };
-    (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d", v->halo ? "halo" : by[m->element], v->bm, v->bn, bk_of(v, m),
-                   v->stages, v->warps_m * v->warps_n, w.splits > 1 ? "_split" : "", w.splits > 1 ? w.splits : 0);
+    (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d",
+                   is_halo(v)          ? "halo"
+                   : v->form == STREAM ? "stream"
+                                       : by[m->element],
+                   v->bm, v->bn, bk_of(v, m), v->stages, v->warps_m * v->warps_n,
+                   w.splits < 2        ? ""
+                   : v->form == STREAM ? "_by"
+                                       : "_split",
+                   w.splits > 1 ? w.splits : 0);
 }
 
 /* The one that is asked for by name; -1: none, or no such one. */
@@ -171,9 +196,13 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
-            if (walk && (items_of(v) != WALK_ITEMS || v->halo || (k && tiles * counts[k] > d->units)))
+            if (v->form == STREAM &&
+                (walk || !m->streams || counts[k] > v->groups + 1 || counts[k] * 2 < v->groups || tiles < 2 * d->units))
                 continue;
-            if ((v->halo && !halo_takes(v, m)) || (k && (steps_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units)))
+            if (walk && (items_of(v) != WALK_ITEMS || is_halo(v) || (k && tiles * counts[k] > d->units)))
+                continue;
+            if ((is_halo(v) && !halo_takes(v, m)) ||
+                (k && v->form != STREAM && (steps_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units)))
                 continue;
             const double t = expected(d, v, m, counts[k], walk);
             int at = n++;
@@ -215,7 +244,7 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
                                gi_cl_divisor(m->ints[GI_CL_MMA_WIDTH]),
                                gi_cl_divisor(m->ints[GI_CL_MMA_CHUNKS]),
                                gi_cl_divisor(m->ints[GI_CL_MMA_KW]),
-                               v->halo ? patch_of(v, m) : 0 };
+                               is_halo(v) ? patch_of(v, m) : 0 };
     gi_str s;
     gi_str_init(&s, a);
     gi_str_add(&s, m->before);
@@ -223,22 +252,22 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
                 "#define BM %d\n#define BN %d\n#define BK %d\n#define ST %d\n#define WAIT %d\n#define WARPS_M %d\n"
                 "#define WARPS_N %d\n#define PASSES %d\n#define LOCAL_BYTES %d\n#define TF32 %d\n#define HALO %d\n",
                 v->bm, v->bn, bk_of(v, m), v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v, m),
-                m->element == GI_CL_TF32, v->halo != NO_HALO);
-    if (v->halo)
+                m->element == GI_CL_TF32, is_halo(v));
+    if (is_halo(v))
         gi_str_addf(&s, "#define KH %d\n#define KW %d\n#define STAGE_TAPS %d\n",
                     (int)(m->ints[GI_CL_MMA_TAPS] / m->ints[GI_CL_MMA_KW]), (int)m->ints[GI_CL_MMA_KW],
                     (int)stage_taps(v, m));
     gi_str_add(&s, gi_cl_ptx(d));
-    gi_str_add(&s, gk_opencl_mma);
-    if (v->halo)
+    gi_str_add(&s, v->form == STREAM ? gk_opencl_stream : gk_opencl_mma);
+    if (is_halo(v))
         gi_str_add(&s, gk_opencl_halo);
     GI_NEED(!s.failed);
     *l = (gi_cl_mma_made){ .source = s.p,
                            .tiles = tiles_of(v, m),
                            .threads = (size_t)items_of(v),
-                           .n_ints = GI_CL_MMA_INTS + GI_COUNT(behind) - !v->halo };
-    l->groups = (size_t)(l->tiles * w.splits);
-    l->parts = w.splits > 1 ? (uint64_t)l->groups * (uint64_t)(v->bm * v->bn) * 4 : 0;
+                           .n_ints = GI_CL_MMA_INTS + GI_COUNT(behind) - !is_halo(v) };
+    l->groups = (size_t)(v->form == STREAM ? gi_min_i64(l->tiles, (int64_t)d->units * w.splits) : l->tiles * w.splits);
+    l->parts = w.splits > 1 && v->form != STREAM ? (uint64_t)l->groups * (uint64_t)(v->bm * v->bn) * 4 : 0;
     memcpy(l->ints, m->ints, sizeof m->ints);
     memcpy(l->ints + GI_CL_MMA_INTS, behind, sizeof behind);
     return GOPT_OK;

@@ -31,13 +31,15 @@ typedef enum gi_cl_element { GI_CL_HALVES, GI_CL_FLOATS, GI_CL_TF32 } gi_cl_elem
 typedef struct gi_cl_mma {
     const char *before; /* of the source: epilogue and types */
     gi_cl_element element;
+    bool streams; /* of halves, 8 neighbouring channels of the result in one piece: stream.cl may make it */
     gi_cl_ref refs[GI_CL_MMA_REFS];
     uint64_t bytes[GI_CL_MMA_REFS]; /* that each of refs is long */
     uint32_t n_refs;
     int64_t ints[GI_CL_MMA_INTS];
 } gi_cl_mma;
 
-/* A way to compute it: a variant, and into how many parts each sum is split. */
+/* A way to compute it: a variant, and into how many parts each sum is split; of stream.cl, how many groups a multiprocessor
+ * gets. */
 typedef struct gi_cl_way {
     int variant, splits;
 } gi_cl_way;

@@ -234,6 +234,7 @@ static gopt_status launch_mma(gi_cl_build *b, const tiled *p, const gi_cl_epilog
                     .element = b->d->half   ? GI_CL_HALVES
                                : b->d->tf32 ? GI_CL_TF32
                                             : GI_CL_FLOATS,
+                    .streams = b->d->half && strstr(before, "#define Y_VECTOR"),
                     .n_refs = GI_CL_MMA_PARTS + 2 + e->n_refs,
                     .bytes = { gi_cl_view_bytes(&p->in), (uint64_t)(row_of(p) * rows_of(p)) * (b->d->half ? 2 : 4),
                                (uint64_t)rows_of(p) * 4, gi_cl_view_bytes(y) } };
