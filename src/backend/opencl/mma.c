@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { WALK_ITEMS = 256, KEPT_WAYS = 36, VARIANTS = 6 /* what was timed among others is asked anew */ };
+enum { WALK_ITEMS = 256, KEPT_WAYS = 36, VARIANTS = 6, WALKED = 5 /* what was timed among others is asked anew */ };
 
 /* Local memory of a work-group, and pieces of it for a patch: few sizes, few programs. Taps that halo.cl has bits for. */
 enum { MOST_LOCAL = 48 * 1024, LOCAL_PIECE = 4096, MOST_TAPS = 25, MOST_KW = 5 };
@@ -287,7 +287,7 @@ static double time_way(gi_cl_build *b, const gi_cl_mma *m, const gi_cl_mma_made 
 void gi_cl_mma_key(const gi_cl_mma *m, const char *kind, char *key, size_t size)
 {
     int at = snprintf(key, size, "%s%d,%016llx", kind, (int)m->element,
-                      (unsigned long long)gi_hash(m->before, strlen(m->before), VARIANTS));
+                      (unsigned long long)gi_hash(m->before, strlen(m->before), *kind ? WALKED : VARIANTS));
     for (uint32_t i = 0; i < GI_CL_MMA_INTS - 3 && at > 0 && (size_t)at < size; i++) /* but the strides of the result */
         at += snprintf(key + at, size - (size_t)at, ",%lld", (long long)m->ints[i]);
 }
