@@ -1,34 +1,14 @@
 /* Products and convolutions on NVIDIA's GPUs, by what ptx.cl defines. What is computed, and the arguments, are those of
  * tile.cl.
  *
- * A work-group makes BM pixels by BN channels. Both operands come in stages of BK elements through local memory, ST
- * deep, rows of 16-byte chunks whose places are exclusive-ored with the row so that a warp meets no bank twice. Halves
- * (CHUNK is 8) and, where TF32 is 1, floats that are rounded to tf32 are multiplied by tensor cores; other floats by each
- * item for itself, for the same elements of the tile that a tensor core would leave in its registers. Few tiles are split
- * along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds them up in order,
+ * A work-group makes BM pixels by BN channels, as tile_mma.cl, which stands before it, brings them. Places of chunks are
+ * exclusive-ored with the row so that a warp meets no bank twice. Halves (CHUNK is 8) and, where TF32 is 1, floats that
+ * are rounded to tf32 are multiplied by tensor cores; other floats by each item for itself, for the same elements of the
+ * tile that a tensor core would leave in its registers. Few tiles are split along the sum (`splits`): each part leaves its sums in `parts`, and the group that comes last adds them up in order,
  * so the result does not depend on who that is. Where HALO is 1 the sums of a tile come from halo.cl, which stands behind
  * it: `steps` are blocks of channels then. Defined before it: X_TYPE, CHUNK, TF32, HALO, BM, BN, BK, ST, WAIT (ST - 2),
  * WARPS_M, WARPS_N, PASSES of the way out, LOCAL_BYTES. */
-#define NT (32 * WARPS_M * WARPS_N)
-#define WM (BM / WARPS_M)
-#define WN (BN / WARPS_N)
-#define MI (WM / 16)
-#define NI (WN / 8)
-#define CHUNKS (BK / CHUNK)
-#define ROW (CHUNKS * 16) /* bytes */
-#define STEP (NT / CHUNKS)
-#define RA (BM / STEP)
-#define RB (BN / STEP)
-#define STAGE ((BM + BN) * ROW)
-#if ROW == 128
-#define SWIZZLE(r) ((r)&7)
-#elif ROW == 64
-#define SWIZZLE(r) (((r) >> 1) & 3)
-#else
-#define SWIZZLE(r) (((r) >> 2) & 1)
-#endif
 #define OUT_ROW (BN + 4) /* floats */
-#define AHEAD (ST - 1)
 #if TF32
 #define MULTIPLY multiply_tf32
 #else
@@ -36,35 +16,6 @@
 #endif
 #define TURNS ((BM / PASSES * BN / 8 + NT - 1) / NT) /* of the way out, in a pass */
 #define KEEPS (PASSES == 1 && TURNS <= CHUNK / 2 && RESIDUALS > 0)
-
-#if CHUNK == 8
-#define KEPT uint4
-#define KEPT_PAIR uint
-#else
-#define KEPT float8
-#define KEPT_PAIR float2
-#endif
-
-INLINE void unpack2(uint v, float *to)
-{
-    vstore2(of_halves(v), 0, to);
-}
-
-INLINE void unpack8(uint4 v, float *to)
-{
-    unpack2(v.x, to);
-    unpack2(v.y, to + 2);
-    unpack2(v.z, to + 4);
-    unpack2(v.w, to + 6);
-}
-
-/* x / d for 0 <= x < 2^31, by what the host made of d: a factor, and above it a shift (Granlund and Montgomery, Division
- * by Invariant Integers using Multiplication, 1994); factor 0 stands for d = 1. */
-INLINE int divide(int x, long by)
-{
-    const uint factor = (uint)by;
-    return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
-}
 
 /* Of 4 elements, in order. The loads of 4 or 8 parts are under way together: one after the other, waiting for them
  * would take as long as the products. */
@@ -130,42 +81,11 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
 
     /* where this item's rows begin, and the chunk that it loads next */
     int base[RA], iy[RA], ix[RA];
-#pragma unroll
-    for (int i = 0; i < RA; i++) {
-        const int m = mt * BM + r0 + i * STEP, image = divide(m, by_pixels), p = m - image * pixels;
-        const int oy = divide(p, by_ow);
-        iy[i] = m < m_all ? oy * (int)sh_ - (int)ph_ : -(1 << 29);
-        ix[i] = (p - oy * ow) * (int)sw_ - (int)pw_;
-        base[i] = m < m_all ? ((image * h + iy[i]) * wd + ix[i]) * chunks : 0;
-    }
+    PLACE_ROWS(mt)
     const int q = first * CHUNKS + ch;
     int tap = divide(q, by_chunks), c = q - tap * chunks, ty = divide(tap, by_kw), tx = tap - ty * kw;
     __global const X_TYPE *xs = x + x_at, *ws = w + w_at + (long)(nt * BN + r0) * row + q * CHUNK;
 
-#define LOAD_WEIGHTS(at)                                                                                             \
-    {                                                                                                                \
-        _Pragma("unroll") for (int i = 0; i < RB; i++)                                                               \
-            copy16(to + (at) + BM * ROW + i * STEP * ROW, ws + (long)(i * STEP) * row);                              \
-        ws += BK;                                                                                                    \
-    }
-#define LOAD_PIXELS(at)                                                                                              \
-    {                                                                                                                \
-        const int py = ty * dh, px = tx * dw, off = (py * wd + px) * chunks + c;                                     \
-        _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
-        {                                                                                                            \
-            const bool in = tap < taps && (uint)(iy[i] + py) < (uint)h && (uint)(ix[i] + px) < (uint)wd;             \
-            copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * CHUNK : 0L), in ? 16 : 0);            \
-        }                                                                                                            \
-        c += CHUNKS;                                                                                                 \
-        while (c >= chunks) {                                                                                        \
-            c -= chunks;                                                                                             \
-            tap++;                                                                                                   \
-            if (++tx == kw) {                                                                                        \
-                tx = 0;                                                                                              \
-                ty++;                                                                                                \
-            }                                                                                                        \
-        }                                                                                                            \
-    }
 
     /* Weights are there before what other kernels make. */
 #pragma unroll

@@ -4,49 +4,10 @@
  * What is loaded is one stream: while a group finishes a tile, the first elements of its next one are already on their way,
  * so that reading, multiplying and writing go on at the same time, also where a sum is so short that a tile is loaded at
  * once. Sums leave the registers without local memory: the four items that hold 8 neighbouring channels of a row
- * exchange them, so that each writes 16 bytes. Arguments and what is defined before it are mma.cl's; STREAMS is how many
- * groups there are. */
-#define NT (32 * WARPS_M * WARPS_N)
-#define WM (BM / WARPS_M)
-#define WN (BN / WARPS_N)
-#define MI (WM / 16)
-#define NI (WN / 8)
-#define CHUNKS (BK / CHUNK)
-#define ROW (CHUNKS * 16) /* bytes */
-#define STEP (NT / CHUNKS)
-#define RA (BM / STEP)
-#define RB (BN / STEP)
-#define STAGE ((BM + BN) * ROW)
-#if ROW == 128
-#define SWIZZLE(r) ((r)&7)
-#else
-#define SWIZZLE(r) (((r) >> 1) & 3)
-#endif
-#define AHEAD (ST - 1)
+ * exchange them, so that each writes 16 bytes. Arguments are mma.cl's, and so is what is defined before it; tile_mma.cl
+ * stands before it. */
 #define PARTS (MI * 2 * (NI / 4)) /* 16 bytes each, of an item's results */
 #define KEEPS (RESIDUALS > 0)
-#define KEPT uint4
-#define KEPT_PAIR uint
-
-INLINE void unpack2(uint v, float *to)
-{
-    vstore2(of_halves(v), 0, to);
-}
-
-INLINE void unpack8(uint4 v, float *to)
-{
-    unpack2(v.x, to);
-    unpack2(v.y, to + 2);
-    unpack2(v.z, to + 4);
-    unpack2(v.w, to + 6);
-}
-
-/* x / d for 0 <= x < 2^31, as in mma.cl. */
-INLINE int divide(int x, long by)
-{
-    const uint factor = (uint)by;
-    return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
-}
 
 /* Of four items, each of which has 2 of 8 neighbours of four rows: `own` becomes 8 neighbours of one row each. */
 INLINE void gather_row(float *own, int quarter EXCHANGE_ARGS)
@@ -81,14 +42,14 @@ INLINE void gather_row(float *own, int quarter EXCHANGE_ARGS)
 
 __kernel GROUP_SIZE(NT, 1, 1) void
 product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,
-               __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
-               __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
-               const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
-               const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,
-               const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
-               const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,
-               const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,
-               const long by_kw WALK_ARGS)
+            __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
+            __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
+            const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
+            const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,
+            const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
+            const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,
+            const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,
+            const long by_kw WALK_ARGS)
 {
     LOCAL(float, room, LOCAL_BYTES / 4);
     EXCHANGE(NT, LOCAL_BYTES)
@@ -106,14 +67,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
 #define BEGIN_TILE()                                                                                                 \
     {                                                                                                                \
         const int mt_ = divide(coming, by_tiles), nt_ = coming - mt_ * tiles_n;                                      \
-        _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
-        {                                                                                                            \
-            const int m = mt_ * BM + r0 + i * STEP, image = divide(m, by_pixels), p = m - image * pixels;            \
-            const int oy = divide(p, by_ow);                                                                         \
-            iy[i] = m < m_all ? oy * (int)sh_ - (int)ph_ : -(1 << 29);                                               \
-            ix[i] = (p - oy * ow) * (int)sw_ - (int)pw_;                                                             \
-            base[i] = m < m_all ? ((image * h + iy[i]) * wd + ix[i]) * chunks : 0;                                   \
-        }                                                                                                            \
+        PLACE_ROWS(mt_)                                                                                              \
         tap = divide(ch, by_chunks);                                                                                 \
         c = ch - tap * chunks;                                                                                       \
         ty = divide(tap, by_kw);                                                                                     \
@@ -123,24 +77,8 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
     }
 #define LOAD_STAGE(at)                                                                                               \
     if (coming < tiles) {                                                                                            \
-        const int py = ty * dh, px = tx * dw, off = (py * wd + px) * chunks + c;                                     \
-        _Pragma("unroll") for (int i = 0; i < RA; i++)                                                               \
-        {                                                                                                            \
-            const bool in = tap < taps && (uint)(iy[i] + py) < (uint)h && (uint)(ix[i] + px) < (uint)wd;             \
-            copy16z(to + (at) + i * STEP * ROW, xs + (in ? (long)(base[i] + off) * CHUNK : 0L), in ? 16 : 0);        \
-        }                                                                                                            \
-        _Pragma("unroll") for (int i = 0; i < RB; i++)                                                               \
-            copy16(to + (at) + BM * ROW + i * STEP * ROW, ws + (long)(i * STEP) * row);                              \
-        ws += BK;                                                                                                    \
-        c += CHUNKS;                                                                                                 \
-        while (c >= chunks) {                                                                                        \
-            c -= chunks;                                                                                             \
-            tap++;                                                                                                   \
-            if (++tx == kw) {                                                                                        \
-                tx = 0;                                                                                              \
-                ty++;                                                                                                \
-            }                                                                                                        \
-        }                                                                                                            \
+        LOAD_PIXELS(at)                                                                                              \
+        LOAD_WEIGHTS(at)                                                                                             \
         if (--left == 0) {                                                                                           \
             coming += streams;                                                                                       \
             BEGIN_TILE()                                                                                             \

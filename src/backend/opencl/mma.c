@@ -196,8 +196,8 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
-            if (v->form == STREAM &&
-                (walk || !m->streams || counts[k] > v->groups + 1 || counts[k] * 2 < v->groups || tiles < 2 * d->units))
+            if (v->form == STREAM && (walk || !m->streams || counts[k] > v->groups + 1 || counts[k] * 2 < v->groups ||
+                                      (!d->way && tiles < 2 * d->units)))
                 continue;
             if (walk && (items_of(v) != WALK_ITEMS || is_halo(v) || (k && tiles * counts[k] > d->units)))
                 continue;
@@ -258,6 +258,7 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
                     (int)(m->ints[GI_CL_MMA_TAPS] / m->ints[GI_CL_MMA_KW]), (int)m->ints[GI_CL_MMA_KW],
                     (int)stage_taps(v, m));
     gi_str_add(&s, gi_cl_ptx(d));
+    gi_str_add(&s, gk_opencl_tile_mma);
     gi_str_add(&s, v->form == STREAM ? gk_opencl_stream : gk_opencl_mma);
     if (is_halo(v))
         gi_str_add(&s, gk_opencl_halo);
