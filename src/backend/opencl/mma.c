@@ -321,11 +321,17 @@ static gopt_status choose(gi_cl_build *b, const gi_cl_mma *m, gi_cl_way *chosen)
         *chosen = ways[known];
         return GOPT_OK;
     }
+    gi_cl_mma_made made[KEPT_WAYS];
+    const char *sources[KEPT_WAYS];
+    const int kept = n < KEPT_WAYS ? n : KEPT_WAYS;
+    for (int i = 0; i < kept; i++) {
+        GI_TRY(gi_cl_mma_make(b->d, b->arena, m, ways[i], &made[i]));
+        sources[i] = made[i].source;
+    }
+    GI_TRY(gi_cl_build_all(b->d, b->arena, sources, (size_t)kept));
     double least = -1;
-    for (int i = 0; i < n && i < KEPT_WAYS; i++) {
-        gi_cl_mma_made l;
-        GI_TRY(gi_cl_mma_make(b->d, b->arena, m, ways[i], &l));
-        const double t = time_way(b, m, &l);
+    for (int i = 0; i < kept; i++) {
+        const double t = time_way(b, m, &made[i]);
         if (t >= 0 && (least < 0 || t < least)) {
             least = t;
             *chosen = ways[i];

@@ -3,12 +3,15 @@
  * A file that is damaged, of another version or refused by the driver is as good as none: the source is built
  * and the file written anew. Neither reading nor writing the cache is ever an error. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/opencl/cl.h"
+#include "base/pool.h"
 
 static const char MAGIC[8] = "goptcl1";
 static const size_t MAX_BINARY = (size_t)256 << 20;
@@ -156,20 +159,26 @@ static cl_program from_cache(gi_cl *d, uint64_t hash)
     return program;
 }
 
+/* *program is NULL where not even one that is not built is to be had. */
+static cl_int build(const gi_cl *d, const char *source, cl_program *program)
+{
+    const char *parts[] = { dialect(d), gk_opencl_access, source };
+    cl_int err;
+    *program = clCreateProgramWithSource(d->context, 3, parts, NULL, &err);
+    return *program ? clBuildProgram(*program, 1, &d->device, d->options, NULL, NULL) : err;
+}
+
 static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
 {
     *out = gi_smap_get(&d->programs, source);
     if (*out)
         return GOPT_OK;
-    const char *parts[] = { dialect(d), gk_opencl_access, source };
     const uint64_t hash = gi_cl_source_hash(d, source);
     cl_program program = from_cache(d, hash);
     if (!program) {
-        cl_int err;
-        program = clCreateProgramWithSource(d->context, 3, parts, NULL, &err);
+        const cl_int err = build(d, source, &program);
         if (!program)
             return gi_cl_fail(d->cx, d, err, "a program cannot be made");
-        err = clBuildProgram(program, 1, &d->device, d->options, NULL, NULL);
         if (err != CL_SUCCESS) {
             const gopt_status st = fail_build(d, program, err);
             clReleaseProgram(program);
@@ -182,6 +191,62 @@ static gopt_status program_of(gi_cl *d, const char *source, cl_program *out)
         return GOPT_NO_MEMORY;
     }
     *out = program;
+    return GOPT_OK;
+}
+
+/* ---- many at once ---- */
+
+enum { MOST_BUILDERS = 16 };
+
+typedef struct builders {
+    const gi_cl *d;
+    const char *const *sources;
+    cl_program *programs; /* NULL: not built */
+    size_t n;
+    atomic_size_t next;
+} builders;
+
+static void *build_some(void *arg)
+{
+    builders *b = arg;
+    for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->n;)
+        if (build(b->d, b->sources[i], &b->programs[i]) != CL_SUCCESS && b->programs[i]) {
+            clReleaseProgram(b->programs[i]);
+            b->programs[i] = NULL;
+        }
+    return NULL;
+}
+
+gopt_status gi_cl_build_all(gi_cl *d, gi_arena *a, const char *const *sources, size_t n)
+{
+    const char **missing = GI_NEW_ARRAY(a, const char *, n + 1);
+    cl_program *programs = GI_NEW_ARRAY(a, cl_program, n + 1);
+    pthread_t threads[MOST_BUILDERS];
+    size_t n_missing = 0, n_threads = 0;
+    GI_NEED(missing && programs);
+    for (size_t i = 0; i < n; i++) {
+        if (d->dump || gi_smap_get(&d->programs, sources[i]))
+            continue;
+        cl_program program = from_cache(d, gi_cl_source_hash(d, sources[i]));
+        if (!program)
+            missing[n_missing++] = sources[i];
+        else if (!gi_smap_put(&d->programs, sources[i], program))
+            clReleaseProgram(program);
+    }
+    builders b = { d, missing, programs, n_missing, 0 };
+    const size_t wanted = (size_t)gi_min_i64((int64_t)n_missing, gi_min_i64(gi_cpu_count(), MOST_BUILDERS));
+    while (n_threads + 1 < wanted && pthread_create(&threads[n_threads], NULL, build_some, &b) == 0)
+        n_threads++;
+    build_some(&b);
+    for (size_t i = 0; i < n_threads; i++)
+        (void)pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < n_missing; i++) {
+        if (!programs[i])
+            continue;
+        save_binary(d, gi_cl_source_hash(d, missing[i]), programs[i]);
+        if (gi_smap_get(&d->programs, missing[i]) || !gi_smap_put(&d->programs, missing[i], programs[i]))
+            clReleaseProgram(programs[i]);
+    }
     return GOPT_OK;
 }
 

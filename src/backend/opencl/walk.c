@@ -5,9 +5,10 @@
  * out over all groups together. A phase begins when all groups that took part in the one before have said so. */
 #include "backend/opencl/walk.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
-enum { LEAST = 3, MOST = 160, REPEATS = 24, KEPT_WAYS = 14, ROUNDS = 15 };
+enum { LEAST = 3, MOST = 160, REPEATS = 24, KEPT_WAYS = 14, ROUNDS = 15, SAME_MEMS = 8 };
 
 typedef struct item {
     gi_cl_step *c;
@@ -312,6 +313,8 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
         table[i].wait_for = i ? taking : 0;
         table[i].arrive = (i + 1) * GI_CL_WALK_LINE;
     }
+    while (all.n < SAME_MEMS) /* of one program, whichever buffers are the same */
+        all.m[all.n++] = all.m[0];
     bool ok = all.n <= GI_CL_WALK_MEMS &&
               make_kernel(d, s->arena, bodies, n_bodies, &all, table, REPEATS, &table_mem, counts, &k) == GOPT_OK;
     for (int i = 0; ok && i < 8; i++) {
@@ -335,6 +338,25 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
     return ok ? (best[1] - best[0]) / (REPEATS - 1) : -1;
 }
 
+/* A body for each variant, in their order: products that differ in nothing but sizes share one program. */
+static gopt_status all_bodies(gi_cl_span *s, item *it, const gi_cl_way *ways, int n, gi_cl_body *bodies,
+                              size_t *n_bodies)
+{
+    for (int last = -1, least;; last = least) {
+        int at = -1;
+        least = INT_MAX;
+        for (int i = 0; i < n; i++)
+            if (ways[i].variant > last && ways[i].variant < least) {
+                least = ways[i].variant;
+                at = i;
+            }
+        if (at < 0)
+            return GOPT_OK;
+        GI_TRY(take_way(s, it, ways[at]));
+        (void)body_number(bodies, n_bodies, &it->body);
+    }
+}
+
 static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
 {
     gi_cl *d = s->d;
@@ -348,14 +370,14 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
         return GOPT_INTERNAL;
     if (known >= 0 || !d->timed)
         return take_way(s, it, ways[known >= 0 ? known : 0]);
-    n = n < KEPT_WAYS ? n : KEPT_WAYS;
     gi_cl_body *bodies = GI_NEW_ARRAY(s->arena, gi_cl_body, (size_t)n);
     size_t n_bodies = 0;
     uint64_t sums = 4, tiles = 1;
     GI_NEED(bodies);
-    for (int i = 0; i < n; i++) { /* all variants are in one program */
+    GI_TRY(all_bodies(s, it, ways, n, bodies, &n_bodies));
+    n = n < KEPT_WAYS ? n : KEPT_WAYS;
+    for (int i = 0; i < n; i++) {
         GI_TRY(take_way(s, it, ways[i]));
-        (void)body_number(bodies, &n_bodies, &it->body);
         sums = it->made->parts > sums ? it->made->parts : sums;
         tiles = (uint64_t)it->made->tiles > tiles ? (uint64_t)it->made->tiles : tiles;
     }
