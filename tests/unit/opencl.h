@@ -68,7 +68,7 @@ static const char *wanted; /* a tactic, of which as_wanted counts the steps; NUL
 static size_t as_wanted;
 static size_t copying, stems;
 static void (*prepare)(gopt_graph *g); /* what the test does to the graph first; NULL: nothing */
-static const char *dump; /* folder for the kernels' sources; NULL: none */
+static const char *dump;               /* folder for the kernels' sources; NULL: none */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
     gopt_ctx *cx = gopt_ctx_create(NULL);
