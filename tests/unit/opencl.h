@@ -144,6 +144,12 @@ static inline bool ran_by_mma(const char *tactic)
     return !strncmp(tactic, "mma_", 4) || !strncmp(tactic, "fma_", 4) || !strncmp(tactic, "tf32_", 5);
 }
 
+/* Is it one of tiled.c's: a product with what follows it inside? */
+static inline bool ran_as_product(const char *tactic)
+{
+    return ran_by_mma(tactic) || !strcmp(tactic, "tile");
+}
+
 static inline size_t check(const char *text, bool fuse_all)
 {
     return check_in("fp32", text, fuse_all);
