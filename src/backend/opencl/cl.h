@@ -145,6 +145,7 @@ typedef struct gi_cl_launch {
     uint32_t n_ints;
     int64_t *ints;
     const struct gi_cl_mma *mma; /* NULL: it has one variant alone */
+    uint64_t weights;            /* refs[1] is so many bytes of constants, which a walk asks for ahead; 0: it is not */
     bool may_lie; /* a copy that need not run where refs[0] lies in refs[1], so many bytes behind its start */
     uint64_t within;
     uint64_t given; /* the kernel has these arguments, since so many buffers less 1 were freed; 0: it has not */
@@ -179,6 +180,7 @@ typedef struct gi_cl_build {
     uint64_t inner_at;
     bool may_lie; /* the next launch is such a copy */
     uint64_t within;
+    uint64_t weights; /* of the next launch */
 } gi_cl_build;
 
 /* Appends launches and sets *took, or says in b->why why not. */

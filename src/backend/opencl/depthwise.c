@@ -217,6 +217,7 @@ gopt_status gi_cl_depthwise(gi_cl_build *b, const gi_node *main, const gi_node *
     b->s->gflop = 2e-9 * (double)(p.images * p.channels * p.win.oh * p.win.ow) * (double)(p.win.kh * p.win.kw);
     b->s->tactic = gi_arena_printf(b->c->arena, "depthwise_%dx%d", t.h, t.w);
     GI_NEED(source && b->s->tactic);
+    b->weights = bytes[1] + bytes[2];
     return gi_cl_launch_kernel(b, source, "depthwise", 4 + e.n_refs, refs, N_INTS, ints, (size_t[]){ global, 1, 1 },
                                (size_t[]){ ITEMS, 1, 1 });
 }

@@ -141,7 +141,8 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
 {
     if (b->dry)
         return GOPT_OK;
-    gi_cl_launch l = { .n_refs = n_refs, .may_lie = b->may_lie, .within = b->within };
+    gi_cl_launch l = { .n_refs = n_refs, .may_lie = b->may_lie, .within = b->within, .weights = b->weights };
+    b->weights = 0;
     for (int i = 0; i < 3; i++) {
         l.global[i] = global[i];
         l.local[i] = local ? local[i] : 0;

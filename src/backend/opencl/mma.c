@@ -357,6 +357,7 @@ gopt_status gi_cl_mma_launch(gi_cl_build *b, gi_cl_mma *m)
     }
     gi_cl_mma_name(m, w, name, sizeof name);
     GI_NEED(b->s->tactic = gi_arena_str(b->c->arena, name));
+    b->weights = m->bytes[1];
     GI_TRY(gi_cl_launch_kernel(b, l.source, "product_mma", m->n_refs, m->refs, l.n_ints, l.ints,
                                (size_t[]){ l.groups * l.threads, 1, 1 }, (size_t[]){ l.threads, 1, 1 }));
     /* a walk may take another variant */

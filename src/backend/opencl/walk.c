@@ -162,8 +162,8 @@ static gi_cl_walk_step step_of(const item *it, unsigned groups, mems *all, cl_me
     for (uint32_t i = 0; i < it->body.n_ints; i++)
         s.ints[i] = ints[i];
     s.items = it->body.by_items ? l->global[0] : 0;
-    if (it->made && it->l->mma->bytes[1] < UINT32_MAX) /* rounded down: no byte past the end is asked for */
-        s.weights = (cl_uint)(it->l->mma->bytes[1] / groups / 16 * 16);
+    if (l->weights < UINT32_MAX) /* rounded down: no byte past the end is asked for */
+        s.weights = (cl_uint)(l->weights / groups / 16 * 16);
     s.columns = it->body.square ? (cl_uint)(l->global[0] / 16) : 1;
     return s;
 }
