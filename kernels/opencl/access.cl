@@ -24,10 +24,17 @@ static uint to_halves(float a, float b)
     return v;
 }
 
+/* 16 bytes as they lie; as PTX: the compiler would make four loads of them. */
+static uint4 load16(__global const void *p)
+{
+    uint4 v;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+    return v;
+}
+
 static float8 load_half8(__global const half *p)
 {
-    uint4 v; /* as PTX: the compiler would make four loads of it */
-    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+    const uint4 v = load16(p);
     return (float8)(of_halves(v.x), of_halves(v.y), of_halves(v.z), of_halves(v.w));
 }
 
@@ -74,6 +81,11 @@ static uint to_halves(float a, float b)
     uint v;
     vstore_half2((float2)(a, b), 0, (half *)&v);
     return v;
+}
+
+static uint4 load16(__global const void *p)
+{
+    return *(__global const uint4 *)p;
 }
 
 static float8 load_half8(__global const half *p)

@@ -90,36 +90,3 @@ layer_norm(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const
     for (int i = get_local_id(0); i < n; i += G)
         STORE((LOAD(x, i) - mean) * inverse * scale[scale_at + i] + (has_bias ? bias[bias_at + i] : 0.0f), y, i);
 }
-
-/* Over all pixels of an image with channels last (IMAGES, and LOAD8 before it): a work-group makes 64 channels of one image, 32 items to
- * 8 of them. mode 0: sum, 1: mean, 2: maximum. */
-#if defined(IMAGES)
-__kernel GROUP_SIZE(256, 1, 1) void
-reduce_image(__global const X_TYPE *x, const ulong x_at, __global Y_TYPE *y, const ulong y_at, const long n_all,
-             const long chunks_, const long pixels_, const long channels, const long y_n, const long y_c,
-             const long mode WALK_ARGS)
-{
-    LOCAL(float8, part, 256);
-    const uint t = get_local_id(0), chunks = chunks_, pixels = pixels_, groups = (chunks + 7) / 8;
-    const uint n = get_group_id(0) / groups, c = get_group_id(0) % groups * 8 + t % 8;
-    float8 v = mode == 2 ? -INFINITY : 0.0f;
-    for (uint p = t / 8; p < pixels && c < chunks; p += 32) {
-        const float8 e = LOAD8(x + x_at, (ulong)(n * pixels + p) * chunks + c);
-        v = mode == 2 ? fmax(v, e) : v + e;
-    }
-    part[t] = v;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint k = 128; k >= 8; k /= 2) {
-        if (t < k)
-            part[t] = mode == 2 ? fmax(part[t], part[t + k]) : part[t] + part[t + k];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    if (t >= 8 || c >= chunks)
-        return;
-    float r[8];
-    vstore8(mode == 1 ? part[t] / (float)pixels : part[t], 0, r);
-    for (uint e = 0; e < 8; e++)
-        if (c * 8 + e < channels)
-            STORE(r[e], y, y_at + n * y_n + (c * 8 + e) * y_c);
-}
-#endif

@@ -415,6 +415,7 @@ extern const char gk_opencl_conv[];
 extern const char gk_opencl_pool[];
 extern const char gk_opencl_rows[];
 extern const char gk_opencl_access[];
+extern const char gk_opencl_reduce_image[];
 extern const char gk_opencl_tile[];
 extern const char gk_opencl_ptx[];
 extern const char gk_opencl_ptx_emulated[];

@@ -1,7 +1,15 @@
 /* Softmax and reductions over neighbouring dimensions, and pooling. */
 #include "backend/opencl/cl.h"
 
-enum { GROUP = 64, WIDE_GROUP = 256, WIDE_FROM = 128, MOST_WINDOW = 7, WARP = 32, MOST_IN_REGISTERS = 4096 };
+enum {
+    GROUP = 64,
+    WIDE_GROUP = 256,
+    WIDE_FROM = 128,
+    MOST_WINDOW = 7,
+    WARP = 32,
+    MOST_IN_REGISTERS = 4096,
+    MOST_AT_ONCE = 8
+};
 
 static gopt_status two_refs(gi_cl_build *b, const gi_node *n, gi_cl_ref refs[2])
 {
@@ -24,10 +32,8 @@ static const char *with_access(gi_cl_build *b, const char *source, const gi_cl_v
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_cl_write_access(&s, x, y);
-    if (x->channels_last) {
-        gi_str_add(&s, "#define IMAGES 1\n");
+    if (x->channels_last)
         gi_cl_write_chunks(&s, x->half, y->half);
-    }
     gi_str_add(&s, source);
     return s.failed ? NULL : s.p;
 }
@@ -78,18 +84,33 @@ static bool rows_of(const gi_cl_view *x, const gi_cl_view *y, int first, int las
            one_stride(y, behind, y->rank, &r->y[1]) && (!whole || one_stride(y, first, last, &r->y[2]));
 }
 
+/* Chunks of 8 channels that a group of reduce_image.cl makes: as many as leave a group for most of the compute units, since
+ * they are read together; no fewer than where an item has one pixel, or where less than 32 bytes were read together. */
+static int64_t chunks_a_group(const gi_cl *d, int64_t images, int64_t chunks, int64_t pixels)
+{
+    int64_t n = WIDE_GROUP / GI_CL_CHANNELS;
+    while (n > 1 && (n / 2 >= chunks ||
+                     (n > 2 && images * ((chunks + n - 1) / n) < (int64_t)d->units * 3 / 4 && pixels * n > WIDE_GROUP)))
+        n /= 2;
+    return n;
+}
+
 /* All pixels of an image with channels last: 8 channels are read at once. */
 static gopt_status launch_image(gi_cl_build *b, const gi_cl_view *x, const gi_cl_view *y, const gi_cl_ref *refs,
                                 int64_t mode)
 {
     const int64_t chunks = x->channels / GI_CL_CHANNELS, pixels = gi_product(2, x->rank, x->dims);
-    const int64_t ints[] = { x->dims[0],   chunks,       pixels, y->channels_last ? y->channels : x->dims[1],
+    const int64_t columns = chunks_a_group(b->d, x->dims[0], chunks, pixels), groups = (chunks + columns - 1) / columns;
+    const int64_t each = (pixels * columns + WIDE_GROUP - 1) / WIDE_GROUP;
+    const int64_t ints[] = { groups,       chunks,       pixels, y->channels_last ? y->channels : x->dims[1],
                              y->stride[0], y->stride[1], mode };
-    const char *source = with_access(b, gk_opencl_rows, x, y);
-    GI_NEED(source);
+    const char *source = with_access(b, gk_opencl_reduce_image, x, y);
+    GI_NEED(source && (source = gi_arena_printf(b->arena, "#define COLUMNS %d\n#define PER %d\n%s%s", (int)columns,
+                                                (int)gi_min_i64(each, MOST_AT_ONCE),
+                                                x->half ? "#define HALVES 1\n" : "", source)));
     return gi_cl_launch_kernel(b, source, "reduce_image", 2, refs, GI_COUNT(ints), ints,
-                               (size_t[]){ (size_t)(x->dims[0] * ((chunks + 7) / 8)) * 256, 1, 1 },
-                               (size_t[]){ 256, 1, 1 });
+                               (size_t[]){ (size_t)(x->dims[0] * groups) * WIDE_GROUP, 1, 1 },
+                               (size_t[]){ WIDE_GROUP, 1, 1 });
 }
 
 static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *kernel, int first, int last, bool whole,
