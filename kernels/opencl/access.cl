@@ -32,6 +32,16 @@ static uint4 load16(__global const void *p)
     return v;
 }
 
+/* The same of what no kernel writes and the group reads once. */
+static uint4 load_weights16(__global const void *p)
+{
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+}
+
 static float8 load_half8(__global const half *p)
 {
     const uint4 v = load16(p);
@@ -87,6 +97,7 @@ static uint4 load16(__global const void *p)
 {
     return *(__global const uint4 *)p;
 }
+#define load_weights16 load16
 
 static float8 load_half8(__global const half *p)
 {

@@ -147,7 +147,7 @@ static inline bool ran_by_mma(const char *tactic)
 /* Is it one of tiled.c's: a product with what follows it inside? */
 static inline bool ran_as_product(const char *tactic)
 {
-    return ran_by_mma(tactic) || !strcmp(tactic, "tile");
+    return ran_by_mma(tactic) || !strcmp(tactic, "tile") || !strcmp(tactic, "gemv");
 }
 
 static inline size_t check(const char *text, bool fuse_all)

@@ -157,7 +157,7 @@ static void weights_in_f16(void **state)
         { "depthwise",
           "graph (%x: f16[2,8,7,6]) {\n  %c = Conv %x, dense<f16[8,1,3,3], #a>, dense<f16[8], #b> { group = 8, "
           "pads = [1,1,1,1] }\n  return %c as \"y\"\n}\n" },
-        { "tile", "graph (%x: f16[3,16]) {\n  %c = Gemm %x, dense<f16[16,24], #a>, dense<f16[24], #b> { alpha = 0.5 }\n"
+        { "gemv", "graph (%x: f16[3,16]) {\n  %c = Gemm %x, dense<f16[16,24], #a>, dense<f16[24], #b> { alpha = 0.5 }\n"
                   "  return %c as \"y\"\n}\n" },
         { "tile",
           "graph (%x: f16[1,8,6,6]) {\n  %a = Conv %x, dense<f16[16,8,1,1], #a>\n  %y = Fusion<conv> { body = block "

@@ -653,7 +653,8 @@ static void test_opencl(void **state)
 }
 
 /* All that is packed for a device lies in the file, each once, and nothing is packed that it holds: weights of dense
- * convolutions and their biases, of depthwise ones with theirs, of a recurrence from step to step. */
+ * convolutions and of products of few rows, and their biases, of depthwise ones with theirs, of a recurrence from step to
+ * step. */
 static void test_opencl_packs(void **state)
 {
     (void)state;
@@ -662,7 +663,8 @@ static void test_opencl_packs(void **state)
         "#a2>\n"
         "  %d = Conv %c, dense<f32[16,1,3,3], #b1>, dense<f32[16], #b2> { group = 16, pads = [1,1,1,1] }\n"
         "  %z = Relu %d\n  %y, %h, %q = LSTM %s, dense<f32[1,20,4], #c1>, dense<f32[1,20,5], #c2> { hidden_size = 5 }\n"
-        "  return %z as \"z\", %y as \"y\"\n}\n";
+        "  %g = GlobalAveragePool %z\n  %f = Flatten %g\n  %o = Gemm %f, dense<f32[16,11], #d1>, dense<f32[11], #d2>\n"
+        "  return %o as \"o\", %y as \"y\"\n}\n";
     static const char *const precisions[] = { "fp32", "fp16" };
     const char *path = path_of("cp.gplan");
     gopt_ctx *cx = gopt_ctx_create(NULL);
@@ -675,7 +677,7 @@ static void test_opencl_packs(void **state)
         gopt_plan *p;
         assert_int_equal(gopt_plan_save(built, path, (const gopt_tensor *const *)in.t), GOPT_OK);
         assert_int_equal(gopt_plan_open(cx, path, &p), GOPT_OK);
-        assert_int_equal(gopt_plan_get_sizes(p).n_packs, 4);
+        assert_int_equal(gopt_plan_get_sizes(p).n_packs, 6);
         assert_int_equal(gopt_plan_engine(p, &(gopt_engine_options){ .trust_plan = true }, &loaded), GOPT_OK);
         assert_false(loaded->reads_cold);
         same_answers(built, loaded, &in, 2);

@@ -417,6 +417,7 @@ extern const char gk_opencl_rows[];
 extern const char gk_opencl_access[];
 extern const char gk_opencl_reduce_image[];
 extern const char gk_opencl_tile[];
+extern const char gk_opencl_gemv[];
 extern const char gk_opencl_ptx[];
 extern const char gk_opencl_ptx_emulated[];
 extern const char gk_opencl_tile_mma[];

@@ -1,11 +1,12 @@
 /* Convolutions and products with constant weights, and what is fused behind them, as one kernel.
  *
  * One description serves all, in halves and in floats: pixels by channels over the taps of a window (tile.cl), operands in
- * chunks of 16 bytes, sums in floats. On NVIDIA's tensor cores mma.cl computes it, elsewhere tile.cl; one filter a channel
- * is depthwise.c's. Weights are packed when the step is compiled; where halves do not hold them, the node stays in
- * floats. */
+ * chunks of 16 bytes, sums in floats. On NVIDIA's tensor cores mma.cl computes it, elsewhere tile.cl, and what has few rows
+ * gemv.cl; one filter a channel is depthwise.c's. Weights are packed when the step is compiled; where halves do not hold
+ * them, the node stays in floats. */
 #include <math.h>
 
+#include "backend/opencl/gemv.h"
 #include "backend/opencl/mma.h"
 #include "ops/eval.h"
 
@@ -22,9 +23,19 @@ typedef struct tiled {
     bool pairs;          /* two neighbouring pixels are one of twice the channels */
     int64_t shift, cols; /* of pairs: zero taps before a row of the window, and its own taps */
     bool w_rows;         /* weights lie as [n][…]; else as [k][n] */
+    bool few;            /* gemv.cl takes it: few rows of x, each one piece, whole chunks or not */
+    int64_t length;      /* elements of such a row */
 } tiled;
 
 /* ---- what the node is ---- */
+
+/* Is it few rows of x that lie one behind the other? A convolution's are pixels, or images that its window covers. */
+static bool has_few_rows(const tiled *p)
+{
+    const bool pixels = p->taps == 1 && p->sh == 1 && p->sw == 1 && p->ow == p->wd && p->pixels == p->h * p->wd;
+    const bool images = p->pixels == 1 && p->taps == p->h * p->wd && p->kw == p->wd && p->dh == 1 && p->dw == 1;
+    return p->m > 0 && p->m <= GI_CL_GEMV_ROWS && !p->ph && !p->pw && (pixels || images);
+}
 
 static bool read_conv(gi_cl_build *b, const gi_node *n, tiled *p)
 {
@@ -58,6 +69,8 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, tiled *p)
     p->alpha = p->beta = 1;
     p->axis = 1;
     p->w_rows = true;
+    p->few = has_few_rows(p);
+    p->length = p->taps * p->in.channels;
     return true;
 }
 
@@ -79,17 +92,19 @@ static bool read_product(gi_cl_build *b, const gi_node *n, tiled *p)
     p->k = a[ra - 1];
     p->alpha = gemm ? gi_attr_float(n, Gemm_at_alpha) : 1;
     p->beta = gemm ? gi_attr_float(n, Gemm_at_beta) : 1;
-    if (wb->dims[p->w_rows ? 1 : 0] != p->k || p->k % p->chunk || !gi_product(0, ra, a))
+    if (wb->dims[p->w_rows ? 1 : 0] != p->k || !gi_product(0, ra, a))
         return false;
     bb = p->bias ? gi_cl_floats(p->bias) : NULL;
     if (p->bias && (!bb || gi_blob_elements(bb) != p->n || bb->dims[bb->rank - 1] != p->n))
         return false;
     p->in = gi_cl_view_dense(ra, a, b->d->half);
-    p->chunks = p->k / p->chunk;
+    p->chunks = (p->k + p->chunk - 1) / p->chunk;
     p->m = gi_product(0, ra - 1, a);
     p->taps = p->h = p->wd = p->pixels = p->ow = p->kw = p->sh = p->sw = p->dh = p->dw = 1;
     p->axis = n->out[0]->type->rank - 1;
-    return true;
+    p->few = has_few_rows(p);
+    p->length = p->k;
+    return p->few || p->k % p->chunk == 0;
 }
 
 /* An image that is converted anyway, of no more channels than half a chunk: as pairs of pixels, a chunk a pair, where
@@ -126,11 +141,17 @@ static int64_t rows_of(const tiled *p)
     return (p->n + CHANNEL_PAD - 1) / CHANNEL_PAD * CHANNEL_PAD;
 }
 
+/* Tensor cores round weights, where anything does. */
+static bool rounds(const gi_cl *d, const tiled *p)
+{
+    return d->tf32 && !p->few;
+}
+
 /* A hash of all that decides how weights lie once they are packed, for plan files. */
 static uint64_t order_of(const gi_cl *d, const tiled *p)
 {
     const int64_t order[] = { p->n,    p->k,      p->taps,  p->kw,    row_of(p), p->pairs,
-                              p->cols, p->w_rows, p->shift, p->chunk, p->chunks, d->tf32 };
+                              p->cols, p->w_rows, p->shift, p->chunk, p->chunks, rounds(d, p) };
     const float factors[] = { p->alpha, p->beta };
     return gi_hash(order, sizeof order, gi_hash(factors, sizeof factors, 1));
 }
@@ -147,12 +168,12 @@ static float rounded_to_tf32(float v)
     return v;
 }
 
-static void put(const gi_cl *d, gi_halving *halving, void *to, int64_t i, float v)
+static void put(const gi_cl *d, const tiled *p, gi_halving *halving, void *to, int64_t i, float v)
 {
     if (d->half)
         ((uint16_t *)to)[i] = gi_halve(halving, v);
     else
-        ((float *)to)[i] = d->tf32 ? rounded_to_tf32(v) : v;
+        ((float *)to)[i] = rounds(d, p) ? rounded_to_tf32(v) : v;
 }
 
 static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
@@ -184,7 +205,7 @@ static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref 
                 for (int64_t t = 0; t < taps; t++) {
                     const float v = p->alpha * from[p->w_rows ? (o * own + c) * taps + t : c * p->n + o];
                     const int64_t at = t % cols + p->shift;
-                    put(b->d, &halving, to,
+                    put(b->d, p, &halving, to,
                         o * row + c +
                             (p->pairs ? (t / cols * p->kw + at / 2) * p->chunk + at % 2 * (p->chunk / 2)
                                       : t * channels),
@@ -271,6 +292,17 @@ static gopt_status launch(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *
     gi_str_add(&s, e->source);
     b->s->gflop = 2e-9 * (double)(p->m * p->n) * (double)(p->taps * p->k);
     GI_NEED(!s.failed);
+    if (p->few) {
+        const gi_cl_gemv g = { .before = s.p,
+                               .rows = p->m,
+                               .n = p->n,
+                               .length = p->length,
+                               .row = row_of(p),
+                               .room = room,
+                               .pixels = p->pixels,
+                               .strides = { strides[0], strides[1], strides[2] } };
+        return gi_cl_gemv_launch(b, &g, n_refs, refs);
+    }
     if (b->d->mma)
         return launch_mma(b, p, e, s.p, y, refs, ints);
     gi_str_add(&s, gk_opencl_tile);
@@ -284,7 +316,7 @@ static gopt_status launch(gi_cl_build *b, const tiled *p, const gi_cl_epilogue *
 /* Large products of matrices in floats: CLBlast has kernels tuned for many devices, tile.cl is made for small ones. */
 static bool leave_to_clblast(const gi_cl *d, const gi_node *main, const tiled *p)
 {
-    return main->op != OP_Conv && !d->half && !d->mma &&
+    return main->op != OP_Conv && !d->half && !d->mma && !p->few &&
            gi_cl_uses_clblast(&(gi_cl_product){ .m = p->m, .n = p->n, .k = p->k });
 }
 
@@ -295,7 +327,7 @@ static gopt_status read_rest(gi_cl_build *b, const tiled *p, const gi_node *main
                              gi_cl_epilogue *e, bool *ok)
 {
     GI_TRY(gi_cl_epilogue_of(b, main->out[0], rest, n_rest, result, y, p->axis, e, ok));
-    if (*ok && (!e->residual || (strides[2] == 1 && (y->channels_last || p->n % GI_CL_CHANNELS == 0))))
+    if (*ok && (!e->residual || p->few || (strides[2] == 1 && (y->channels_last || p->n % GI_CL_CHANNELS == 0))))
         return GOPT_OK;
     const bool dense = main->op == OP_Conv && !y->channels_last;
     *ok = false;
@@ -328,7 +360,7 @@ gopt_status gi_cl_tiled(gi_cl_build *b, const gi_node *main, const gi_node *cons
     GI_TRY(read_rest(b, &p, main, rest, n_rest, result, &y, strides, &e, &ok));
     if (!ok)
         return GOPT_OK;
-    if (main->op == OP_Conv)
+    if (main->op == OP_Conv && !p.few)
         as_pairs(b, &p);
     gi_cl_ref x, w, bias, out, there;
     GI_TRY(pack(b, &p, &w, &bias, &ok));
