@@ -16,6 +16,8 @@
 #endif
 #define TURNS ((BM / PASSES * BN / 8 + NT - 1) / NT) /* of the way out, in a pass */
 #define KEEPS (PASSES == 1 && TURNS <= CHUNK / 2 && RESIDUALS > 0)
+/* Residuals of a pass are loaded together: one after the other, waiting for them would take as long as the products. */
+#define KEEPS_PASS (!KEEPS && RESIDUALS > 0 && TURNS * RESIDUALS <= CHUNK)
 
 /* Of 4 elements, in order. The loads of 4 or 8 parts are under way together: one after the other, waiting for them
  * would take as long as the products. */
@@ -105,18 +107,19 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
     const int n8 = nt * BN + tid % (BN / 8) * 8;
     vstore4(*(__global const float4 *)(bias + bias_at + n8), 0, shift);
     vstore4(*(__global const float4 *)(bias + bias_at + n8 + 4), 1, shift);
-#if KEEPS
-    KEPT kept[TURNS][RESIDUALS];
-#define KEEP_ALL()                                                                                                   \
+#define KEEP_ALL(pass)                                                                                               \
     _Pragma("unroll") for (int k = 0; k < TURNS; k++)                                                                \
     {                                                                                                                \
-        const int r = (k * NT + tid) / (BN / 8), m = mt * BM + r, image = divide(m, by_pixels);                      \
-        if (r < BM && m < m_all && n8 < n_room) {                                                                    \
+        const int r = (k * NT + tid) / (BN / 8), m = mt * BM + (pass) * (BM / PASSES) + r;                           \
+        const int image = divide(m, by_pixels);                                                                      \
+        if (r < BM / PASSES && m < m_all && n8 < n_room) {                                                           \
             KEEP_RESIDUALS(k, image * y_n + (m - image * pixels) * y_p + n8)                                         \
         }                                                                                                            \
     }
+#if KEEPS
+    KEPT kept[TURNS][RESIDUALS];
     if (splits == 1)
-        KEEP_ALL()
+        KEEP_ALL(0)
 #else
     if (splits == 1) /* 64 bytes by every fourth item, or second of floats */
         for (int id = tid * (CHUNK / 2); id < BM * BN / 8; id += NT * (CHUNK / 2)) {
@@ -291,7 +294,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
         if (tid == 0)
             counts[counts_at + tile] = 0;
 #if KEEPS
-        KEEP_ALL()
+        KEEP_ALL(0)
 #endif
 #pragma unroll
         for (int i = 0; i < MI; i++)
@@ -319,6 +322,10 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
                     store_local(at + ((i * 16 + 8) * OUT_ROW + j * 8) * 4, acc[i][j][2], acc[i][j][3]);
                 }
         }
+#if KEEPS_PASS
+        KEPT kept[TURNS][RESIDUALS];
+        KEEP_ALL(pass)
+#endif
         BARRIER();
 #pragma unroll
         for (int k = 0; k < TURNS; k++) {
@@ -328,7 +335,7 @@ product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w
                 continue;
             const int image = divide(m, by_pixels), p = m - image * pixels;
             const ulong at = image * y_n + p * y_p + n * y_c;
-#if KEEPS
+#if KEEPS || KEEPS_PASS
             UNPACK_RESIDUALS(k)
 #else
             LOAD_RESIDUALS(at)
