@@ -5,8 +5,9 @@
  * one piece of x: the patch, `patch` pixels from the one on that the first tap of the first pixel reads. A tap is a
  * distance in it, and a row of a matrix for ldmatrix is any pixel of it; a pixel beyond the border is read from 128 bytes
  * of zeros. Weights come in stages of STAGE_TAPS taps by BK channels, ST deep, while they are multiplied, and so does the
- * next block's patch, in pieces. Places of chunks are exclusive-ored as in mma.cl. Defined before it, beside what mma.cl
- * has: KH, KW, STAGE_TAPS (1, or KW). */
+ * next block's patch, in pieces; or it comes between the blocks, to where the last one was, while another group multiplies
+ * (ONE_PATCH). Places of chunks are exclusive-ored as in mma.cl. Defined before it, beside what mma.cl has: KH, KW,
+ * STAGE_TAPS (1, or KW), ONE_PATCH. */
 #define WEIGHTS (STAGE_TAPS * BN * ROW) /* bytes of a stage */
 #define ZEROS (ST * WEIGHTS)
 #define PATCHES (ZEROS + 128)
@@ -93,6 +94,15 @@ INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid,
     int now = 0, next = AHEAD * WEIGHTS, stage = 0, shift = 0, own = PATCHES, other = PATCHES + room;
     uint tap = 0;
     for (int k = 0; k < stages; k++) {
+#if ONE_PATCH
+        if (stage == 0 && k) {
+            BARRIER();
+            while (pixel < span)
+                LOAD_PIXELS(4)
+            COMMIT();
+            WAIT_FOR(0);
+        }
+#endif
         WAIT_FOR(WAIT);
         BARRIER();
         if (k + AHEAD < stages)
@@ -100,10 +110,12 @@ INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid,
         if (stage == 0) {
             pc += CHUNKS;
             pixel = k + BLOCK_STAGES < stages ? r0 - least : span;
-            to = other + place;
+            to = (ONE_PATCH ? own : other) + place;
             xs = first_xs += CHUNKS * CHUNK;
         }
+#if !ONE_PATCH
         LOAD_PIXELS(PIECE)
+#endif
         COMMIT();
         next = next + WEIGHTS == ST * WEIGHTS ? 0 : next + WEIGHTS;
         UNROLL
@@ -134,9 +146,11 @@ INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid,
         tap += STAGE_TAPS;
         shift += tap % KW ? ROW : (wd - (STAGE_TAPS == KW ? 0 : KW - 1)) * ROW;
         if (++stage == BLOCK_STAGES) {
+#if !ONE_PATCH
             const int done = own;
             own = other;
             other = done;
+#endif
             stage = shift = 0;
             tap = 0;
         }

@@ -2,11 +2,11 @@
  * NVIDIA's GPUs as they are, elsewhere emulated by ptx_emulated.cl. */
 #include "unit/opencl_ways.h"
 
-/* A convolution of stride 1 by halo.cl, one program a variant: pads that differ, a residual; 40 channels, so several
- * blocks, or one, and an end within it; several tiles over the ends of rows and images. */
-static const char halo[] = "graph (%x: f32[3,40,12,11], %q: f32[3,72,12,11]) {\n"
+/* A convolution of stride 1 by halo.cl, one program a variant: pads that differ, a residual; 72 channels, so several
+ * blocks and an end within the last; several tiles over the ends of rows and images. */
+static const char halo[] = "graph (%x: f32[3,72,12,11], %q: f32[3,40,12,11]) {\n"
                            "  %b = Fusion<conv> { body = block () {\n"
-                           "    %p = Conv %x, dense<f32[72,40,3,3], #a>, dense<f32[72], #b> { pads = [2,0,0,2] }\n"
+                           "    %p = Conv %x, dense<f32[40,72,3,3], #a>, dense<f32[40], #b> { pads = [2,0,0,2] }\n"
                            "    %pa = Add %p, %q\n    %pr = Relu %pa\n    return %pr } }\n"
                            "  return %b as \"b\"\n}\n";
 
@@ -56,8 +56,8 @@ static void every_halo(void **state)
     if (!there_is_a_device())
         skip();
     const int n = halo_ways(ways), full = getenv("GOPT_TEST_FULL") != NULL;
-    assert_in_range(n, 8, MOST_WAYS);
-    for (int i = 0; i < n; i++) {
+    assert_in_range(n, 10, MOST_WAYS);
+    for (int i = 0; i < n; i += full ? 1 : 2) { /* emulated kernels take long to compile */
         run_as(ways[i], halo, 1);
         if (full || i == 0)
             run_as(ways[i], windows, 3); /* five rows of a window of 5 by 5 do not always find room */

@@ -8,8 +8,9 @@ enum { WALK_ITEMS = 256, KEPT_WAYS = 36, VARIANTS = 7, WALKED = 5 /* what was ti
 /* Local memory of a work-group, and pieces of it for a patch: few sizes, few programs. Taps that halo.cl has bits for. */
 enum { MOST_LOCAL = 48 * 1024, LOCAL_PIECE = 4096, MOST_TAPS = 25, MOST_KW = 5 };
 
-/* Which kernel: mma.cl; halo.cl, whose stages hold one of the weights' taps, or a row of the window; stream.cl. */
-typedef enum form { PLAIN, HALO_BY_TAPS, HALO_BY_ROWS, STREAM } form;
+/* Which kernel: mma.cl; halo.cl, whose stages hold one of the weights' taps, or a row of the window, or one tap, and the
+ * next block's pixels come to where this one's were; stream.cl. */
+typedef enum form { PLAIN, HALO_BY_TAPS, HALO_BY_ROWS, HALO_IN_PLACE, STREAM } form;
 
 /* A variant of mma.cl: its tile, stages and warps. Floats have half of bk, so the same bytes. With halo.cl bk is the
  * channels of a block. */
@@ -41,13 +42,16 @@ static const variant variants[] = {
     { 128, 64, 64, 2, 4, 2, 1, 2, PLAIN },
     /* each pixel once for all taps. Warps of 64 by 64 read the least of local memory, those of 32 by 64 are more */
     { 256, 64, 16, 3, 4, 1, 2, 2, HALO_BY_ROWS },
+    { 256, 64, 32, 4, 4, 1, 2, 2, HALO_IN_PLACE },
+    { 256, 64, 32, 4, 8, 1, 2, 2, HALO_IN_PLACE },
     { 128, 128, 32, 3, 2, 2, 2, 2, HALO_BY_TAPS },
     { 128, 64, 32, 4, 2, 1, 2, 4, HALO_BY_TAPS },
     { 128, 64, 32, 4, 4, 1, 2, 3, HALO_BY_TAPS },
+    { 128, 64, 64, 2, 2, 1, 2, 4, HALO_IN_PLACE },
+    { 128, 64, 64, 2, 4, 1, 2, 3, HALO_IN_PLACE },
     { 64, 128, 32, 3, 2, 2, 1, 3, HALO_BY_TAPS },
+    { 64, 128, 64, 2, 2, 2, 1, 3, HALO_IN_PLACE },
     { 64, 64, 32, 4, 2, 1, 1, 4, HALO_BY_TAPS },
-    { 128, 64, 64, 2, 4, 1, 2, 3, HALO_BY_TAPS },
-    { 256, 64, 16, 3, 8, 1, 2, 2, HALO_BY_ROWS },
     /* groups that go from tile to tile */
     { 64, 128, 64, 2, 2, 2, 1, 3, STREAM },
     { 64, 128, 32, 3, 2, 2, 1, 3, STREAM },
@@ -70,7 +74,7 @@ static int items_of(const variant *v)
 
 static bool is_halo(const variant *v)
 {
-    return v->form == HALO_BY_TAPS || v->form == HALO_BY_ROWS;
+    return v->form >= HALO_BY_TAPS && v->form <= HALO_IN_PLACE;
 }
 
 static int64_t stage_taps(const variant *v, const gi_cl_mma *m)
@@ -93,14 +97,15 @@ static int64_t patch_of(const variant *v, const gi_cl_mma *m)
     const int64_t n = most + (p[GI_CL_MMA_X_W] - ow) * rows +
                       (p[GI_CL_MMA_X_H] - p[GI_CL_MMA_PIXELS] / ow) * p[GI_CL_MMA_X_W] * images +
                       (p[GI_CL_MMA_TAPS] / kw - 1) * p[GI_CL_MMA_X_W] + kw;
-    return (n + 7) / 8 * 8;
+    const int64_t whole = gi_max_i64(128 / (v->bk * 2), 1); /* patches begin at multiples of 128 bytes */
+    return (n + whole - 1) / whole * whole;
 }
 
 /* Bytes of local memory: weights, zeros, and the patches of a block and of the next. */
 static int64_t halo_local(const variant *v, const gi_cl_mma *m)
 {
     const int64_t weights = v->stages * stage_taps(v, m) * v->bn * v->bk * 2;
-    const int64_t patches = (blocks_of(v, m) > 1 ? 2 : 1) * patch_of(v, m) * v->bk * 2;
+    const int64_t patches = (blocks_of(v, m) > 1 && v->form != HALO_IN_PLACE ? 2 : 1) * patch_of(v, m) * v->bk * 2;
     return (weights + 128 + patches + LOCAL_PIECE - 1) / LOCAL_PIECE * LOCAL_PIECE;
 }
 
@@ -250,9 +255,9 @@ gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_c
                 v->bm, v->bn, bk_of(v, m), v->stages, v->stages - 2, v->warps_m, v->warps_n, v->passes, local_of(v, m),
                 m->element == GI_CL_TF32, is_halo(v));
     if (is_halo(v))
-        gi_str_addf(&s, "#define KH %d\n#define KW %d\n#define STAGE_TAPS %d\n",
+        gi_str_addf(&s, "#define KH %d\n#define KW %d\n#define STAGE_TAPS %d\n#define ONE_PATCH %d\n",
                     (int)(m->ints[GI_CL_MMA_TAPS] / m->ints[GI_CL_MMA_KW]), (int)m->ints[GI_CL_MMA_KW],
-                    (int)stage_taps(v, m));
+                    (int)stage_taps(v, m), v->form == HALO_IN_PLACE);
     gi_str_add(&s, gi_cl_ptx(d));
     gi_str_add(&s, gk_opencl_tile_mma);
     gi_str_add(&s, v->form == STREAM ? gk_opencl_stream : gk_opencl_mma);
