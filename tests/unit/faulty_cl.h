@@ -148,6 +148,23 @@ static inline void queues_begin(void)
     queues.beside = 0;
 }
 
+/* Before each test: nothing fails, and what one that failed has left is forgotten. */
+static inline int cl_begin(void **state)
+{
+    (void)state;
+    queues_begin();
+    if (queues.hold)
+        (void)clSetUserEventStatus(queues.hold, CL_COMPLETE);
+    drop_event(queues.hold);
+    queues.hold = NULL;
+    queues.fault = NULL;
+    cl.fail_at = -1;
+    cl.lost = cl.no_platform = cl.no_build = cl.no_pinned = false;
+    cl.room = 0;
+    cl.alive = cl.mapped = 0;
+    return 0;
+}
+
 static cl_int real_launch(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *at, const size_t *global,
                           const size_t *local, cl_uint n, const cl_event *wait, cl_event *e)
 {

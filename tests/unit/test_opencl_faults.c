@@ -100,15 +100,6 @@ static void check_life(const life *l, const char *what)
     }
 }
 
-static int well(void **state)
-{
-    (void)state;
-    cl.fail_at = -1;
-    cl.lost = cl.no_platform = cl.no_build = false;
-    cl.room = 0;
-    return 0;
-}
-
 static void every_call_fails_once(void **state)
 {
     precision = *state;
@@ -196,12 +187,12 @@ int main(void)
 {
     static char whole[] = "fp32", halves[] = "fp16";
     const struct CMUnitTest tests[] = {
-        { "every_call_fails_once", every_call_fails_once, well, NULL, whole },
-        { "every_call_fails_once_in_halves", every_call_fails_once, well, NULL, halves },
-        cmocka_unit_test_setup(a_device_disappears, well),
-        cmocka_unit_test_setup(programs_are_not_built, well),
-        cmocka_unit_test_setup(memory_is_used_up, well),
-        cmocka_unit_test_setup(there_is_no_driver, well),
+        { "every_call_fails_once", every_call_fails_once, cl_begin, NULL, whole },
+        { "every_call_fails_once_in_halves", every_call_fails_once, cl_begin, NULL, halves },
+        cmocka_unit_test_setup(a_device_disappears, cl_begin),
+        cmocka_unit_test_setup(programs_are_not_built, cl_begin),
+        cmocka_unit_test_setup(memory_is_used_up, cl_begin),
+        cmocka_unit_test_setup(there_is_no_driver, cl_begin),
     };
     return cmocka_run_group_tests(tests, open_cache, close_cache);
 }
