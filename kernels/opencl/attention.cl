@@ -1,11 +1,10 @@
 /* softmax(q k^T * scale + masks) v for any device: an item makes a row of the result, sums in floats, the softmax
  * while it goes through the keys, so the scores are never written.
  *
- * Before it: M rows, N keys, D and DV elements of a key and of a value, SCALE, OUT_SCALE; Q_AT(z), K_AT, V_AT, Y_AT
- * where entry z of the batch begins; strides Q_ROW, Q_E, K_ROW, K_E, V_ROW, V_E, Y_ROW, Y_E of rows and elements;
+ * Before it: G items a group, M rows, N keys, D and DV elements of a key and of a value, SCALE, OUT_SCALE; Q_AT(z),
+ * K_AT, V_AT, Y_AT where entry z of the batch begins; strides Q_ROW, Q_E, K_ROW, K_E, V_ROW, V_E, Y_ROW, Y_E of rows and elements;
  * X_TYPEs and LOADs of q, k and v; MASK_ARGS and MASKED(x, z, row, key), what becomes of a score. Masks that reach below what a float or half
  * holds count as the least that still leaves a row of them its softmax. */
-#define G 64
 #define KEYS 16
 #define LEAST -1e30f
 

@@ -60,6 +60,7 @@ attention_mma(__global const half *q, const ulong q_at, __global const half *k, 
         }                                                                                                            \
     }
 
+    BEFORE_READING();
     LOAD_STAGE(0)
     COMMIT();
     uint a[KD][4];

@@ -16,18 +16,24 @@ static const char network[] = "graph (%x: f32[2,3,13,12]) {\n"
                               "  %y = Gemm %f, dense<f32[10,40], #f1>, dense<f32[10], #f2> { transB = 1 }\n"
                               "  return %y as \"y\"\n}\n";
 
-/* Runs the network; was there a walk? */
-static bool walks(const char *how, const char *precision)
+/* Runs the network; was there one walk, which calls each of the kernels "NAME_" whose names end with NULL? */
+static bool walks(const char *how, const char *precision, const char *text, size_t steps, const char *const *kernels)
 {
-    char folder[] = "/tmp/gopt-walk-XXXXXX", command[100];
+    char folder[] = "/tmp/gopt-walk-XXXXXX", command[200];
     assert_non_null(mkdtemp(folder));
     assert_int_equal(setenv("GOPT_OPENCL_WALK", how, 1), 0);
     dump = folder;
-    assert_int_equal(check_in(precision, network, false), 9);
+    assert_int_equal(check_in(precision, text, false), steps);
     dump = NULL;
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
-    (void)snprintf(command, sizeof command, "ls %s/*_walk.cl > /dev/null 2>&1", folder);
-    const bool there = system(command) == 0;
+    (void)snprintf(command, sizeof command, "test \"$(ls %s/*_walk.cl 2> /dev/null | wc -l)\" -eq 1", folder);
+    bool there = system(command) == 0;
+    for (; there && *kernels; kernels++) {
+        (void)snprintf(command, sizeof command, "grep -q ' %s_[0-9]*(' %s/*_walk.cl", *kernels, folder);
+        there = system(command) == 0;
+        if (!there)
+            print_error("no %s in the walk\n", *kernels);
+    }
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
     return there;
@@ -38,13 +44,73 @@ static void a_plan_is_walked(void **state)
     (void)state;
     if (!there_is_a_device())
         skip();
-    assert_true(walks("1", "fp16"));
-    assert_true(walks("1", "fp32"));
-    assert_false(walks("0", "fp16"));
+    static const char *const none[] = { NULL };
+    assert_true(walks("1", "fp16", network, 9, none));
+    assert_true(walks("1", "fp32", network, 9, none));
+    assert_false(walks("0", "fp16", network, 9, none));
 }
 
-int main(void)
+/* A layer of a transformer: products, attention of heads with a mask, residuals, normalizations, and a short Softmax. */
+typedef struct layer {
+    const char *tensor, *precision; /* GOPT_OPENCL_TENSOR */
+    int batch, tokens, heads, d;
+    const char *kernels[7];
+} layer;
+
+static const layer layers[] = {
+    { "", "fp16", 2, 9, 3, 8, { "element", "product_tile", "attention", "layer_norm8", "softmax", "reduce" } },
+    { "", "fp32", 1, 7, 2, 10, { "element", "product_tile", "attention", "layer_norm", "softmax", "reduce" } },
+    { "emulated",
+      "fp16",
+      2,
+      9,
+      3,
+      8,
+      { "element", "product_mma", "attention_mma", "layer_norm8", "softmax", "reduce" } },
+};
+
+static void a_transformer_is_walked(void **state)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_plan_is_walked) };
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    for (size_t i = 0; i < GI_COUNT(layers); i++) {
+        char text[4000];
+        const layer *l = &layers[i];
+        const int b = l->batch, t = l->tokens, h = l->heads, d = l->d, w = h * d;
+        (void)snprintf(
+            text, sizeof text,
+            "graph (%%i: i64[%d,%d]) {\n"
+            "  %%x = Gather dense<f32[20,%d], #e>, %%i\n"
+            "  %%q = MatMul %%x, dense<f32[%d,%d], #a>\n  %%k = MatMul %%x, dense<f32[%d,%d], #b>\n"
+            "  %%v = MatMul %%x, dense<f32[%d,%d], #c>\n"
+            "  %%q4 = Reshape %%q, dense<i64[4], [%d,%d,%d,%d]>\n  %%k4 = Reshape %%k, dense<i64[4], [%d,%d,%d,%d]>\n"
+            "  %%v4 = Reshape %%v, dense<i64[4], [%d,%d,%d,%d]>\n"
+            "  %%y4 = Fusion<attention> { body = block () {\n"
+            "    %%qt = Transpose %%q4 { perm = [0,2,1,3] }\n    %%kt = Transpose %%k4 { perm = [0,2,3,1] }\n"
+            "    %%vt = Transpose %%v4 { perm = [0,2,1,3] }\n    %%s = MatMul %%qt, %%kt\n"
+            "    %%t = Mul %%s, dense<f32[], 0.125>\n    %%u = Add %%t, dense<f32[%d,1,1,%d], #5>\n"
+            "    %%p = Softmax %%u { axis = -1 }\n    %%o = MatMul %%p, %%vt\n"
+            "    %%ot = Transpose %%o { perm = [0,2,1,3] }\n    return %%ot } }\n"
+            "  %%y = Reshape %%y4, dense<i64[3], [%d,%d,%d]>\n"
+            "  %%m = MatMul %%y, dense<f32[%d,%d], #d>\n  %%r = Add %%m, %%x\n"
+            "  %%n = LayerNormalization %%r, dense<f32[%d], #f>, dense<f32[%d], #1>\n"
+            "  %%up = MatMul %%n, dense<f32[%d,%d], #2>\n  %%g = Gelu %%up\n"
+            "  %%down = MatMul %%g, dense<f32[%d,%d], #3>\n  %%z = Add %%down, %%n\n"
+            "  %%l = LayerNormalization %%z, dense<f32[%d], #4>\n"
+            "  %%f = Softmax %%l { axis = -1 }\n"
+            "  %%mean = ReduceMean %%f, dense<i64[1], [1]> { keepdims = 0 }\n"
+            "  return %%mean as \"y\", %%l as \"l\"\n}\n",
+            b, t, w, w, w, w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, b, t, b, t, w, w, w, w, w, w, 2 * w, 2 * w,
+            w, w);
+        assert_int_equal(setenv("GOPT_OPENCL_TENSOR", l->tensor, 1), 0);
+        assert_true(walks("1", l->precision, text, 19, l->kernels));
+    }
+}
+
+int main(int argc, char **argv)
+{
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_plan_is_walked), cmocka_unit_test(a_transformer_is_walked) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,17 @@
 #include "backend/attention.h"
 #include "backend/opencl/cl.h"
 
-enum { MOST_MASKS = 4, MOST_D = 256, MOST_D_MMA = 128, GROUP = 64, CHUNK = 8, LOCAL = 48 * 1024, ROW = 0, ELEMENT = 1 };
+enum {
+    MOST_MASKS = 4,
+    MOST_D = 256,
+    MOST_D_MMA = 128,
+    GROUP = 64,
+    WALK_GROUP = 256,
+    CHUNK = 8,
+    LOCAL = 48 * 1024,
+    ROW = 0,
+    ELEMENT = 1
+};
 
 /* Something that lies along the batch, rows and elements. */
 typedef struct operand {
@@ -29,8 +39,8 @@ typedef struct attention {
     gi_cl_function between; /* of the scores, after the scale; without a source: nothing */
 } attention;
 
-/* A variant of attention_mma.cl: its warps, the keys that each takes of a stage, the stages. Eight warps, 256 items, can be
- * part of a walk. */
+/* A variant of attention_mma.cl: its warps, the keys that each takes of a stage, the stages. In a walk it has eight warps,
+ * 256 items. */
 typedef struct variant {
     int warps_m, warps_k, bn, stages;
 } variant;
@@ -455,35 +465,50 @@ static const char *write_mma(gi_cl_build *b, const attention *t, const char *pro
     return s.failed ? NULL : s.p;
 }
 
-/* By the clock where that is allowed, once for each problem; else keys shared out among warps where groups are few. */
-static gopt_status choose(gi_cl_build *b, const attention *t, const char *problem, const variant **chosen)
+/* What was chosen of a problem before; NULL: nothing that is a variant of it. */
+static const variant *known_variant(const gi_cl *d, const attention *t, const char *key)
 {
+    const int known = d->timed ? gi_cl_tuned(d, key) : -1;
+    const bool is = known >= 0 && (size_t)known < GI_COUNT(variants) && local_bytes(t, &variants[known]) <= LOCAL;
+    return is ? &variants[known] : NULL;
+}
+
+/* By the clock where that is allowed, once for each problem; else keys shared out among warps where groups are few.
+ * *walks: the same for a walk, NULL where there is none. Where rows are few, both are one. */
+static gopt_status choose(gi_cl_build *b, const attention *t, const char *problem, const variant **chosen,
+                          const variant **walks)
+{
+    enum { CHOICE = 4 /* what was timed among others is asked anew */ };
     const operand *const all[] = { &t->q, &t->k, &t->v, &t->y, &t->masks[0], &t->masks[1], &t->masks[2], &t->masks[3] };
     uint64_t bytes[GI_COUNT(all)];
-    char key[64];
-    double least = -1;
+    char key[64], walk_key[80];
+    double least = -1, least_walk = -1;
     *chosen = asked_variant(b->d, t);
+    *walks = *chosen && may_walk(*chosen) ? *chosen : NULL;
     if (*chosen)
         return GOPT_OK;
     for (size_t i = 0; i < GI_COUNT(all); i++)
         bytes[i] = (uint64_t)all[i]->room * (all[i]->ref.item ? all[i]->ref.item : 1);
-    (void)snprintf(key, sizeof key, "attention,%016llx", (unsigned long long)gi_hash(problem, strlen(problem), 3));
-    const int known = b->d->timed ? gi_cl_tuned(b->d, key) : -1;
-    if (known >= 0 && (size_t)known < GI_COUNT(variants) && local_bytes(t, &variants[known]) <= LOCAL) {
-        *chosen = &variants[known];
+    (void)snprintf(key, sizeof key, "attention,%016llx", (unsigned long long)gi_hash(problem, strlen(problem), CHOICE));
+    (void)snprintf(walk_key, sizeof walk_key, "walk,%s", key);
+    *chosen = known_variant(b->d, t, key);
+    *walks = known_variant(b->d, t, walk_key);
+    if (*chosen)
         return GOPT_OK;
-    }
-    bool walks = false; /* few rows: by a variant that can be part of a walk, where there is one */
-    for (size_t i = 0; i < GI_COUNT(variants) && groups_of(t, 64) < b->d->units; i++)
-        walks = walks || (may_walk(&variants[i]) && local_bytes(t, &variants[i]) <= LOCAL);
+    const bool few = groups_of(t, 64) < b->d->units;
+    bool any = false; /* that can be part of a walk */
+    for (size_t i = 0; i < GI_COUNT(variants); i++)
+        any = any || (may_walk(&variants[i]) && local_bytes(t, &variants[i]) <= LOCAL);
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         const variant *v = &variants[i];
         const size_t threads = (size_t)(32 * v->warps_m * v->warps_k), groups = groups_of(t, 16 * v->warps_m);
-        if (local_bytes(t, v) > LOCAL || (walks && !may_walk(v)))
+        if (local_bytes(t, v) > LOCAL || (few && any && !may_walk(v)))
             continue;
         if (!b->d->timed) {
-            if (!*chosen || (walks && v->warps_k > (*chosen)->warps_k))
+            if (!*chosen || (few && v->warps_k > (*chosen)->warps_k))
                 *chosen = v;
+            if (may_walk(v) && (!*walks || (few && v->warps_k > (*walks)->warps_k)))
+                *walks = v;
             continue;
         }
         const char *source = write_mma(b, t, problem, v);
@@ -494,26 +519,36 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
             least = us;
             *chosen = v;
         }
+        if (us >= 0 && may_walk(v) && (least_walk < 0 || us < least_walk)) {
+            least_walk = us;
+            *walks = v;
+        }
     }
-    if (!*chosen || !b->d->timed)
-        return GOPT_OK;
-    return gi_cl_tuned_put(b->d, key, (int)(*chosen - variants));
+    if (*walks && b->d->timed)
+        GI_TRY(gi_cl_tuned_put(b->d, walk_key, (int)(*walks - variants)));
+    return *chosen && b->d->timed ? gi_cl_tuned_put(b->d, key, (int)(*chosen - variants)) : GOPT_OK;
 }
 
 /* ---- the tactic ---- */
+
+static const char *write_plain(gi_cl_build *b, const char *problem, int group)
+{
+    return gi_arena_printf(b->arena, "%s#define G %d\n%s", problem, group, gk_opencl_attention);
+}
 
 static gopt_status launch(gi_cl_build *b, const attention *t)
 {
     gi_cl_ref refs[4 + MOST_MASKS] = { t->q.ref, t->k.ref, t->v.ref, t->y.ref };
     const uint32_t n_refs = 4 + (uint32_t)t->n_masks;
     const char *problem = write_problem(b, t);
-    const variant *v = NULL;
+    const variant *v = NULL, *walks = NULL;
+    const char *walk_source = NULL;
     GI_NEED(problem);
     for (int i = 0; i < t->n_masks; i++)
         refs[4 + i] = t->masks[i].ref;
     b->s->gflop = 2e-9 * (double)(t->a.batch * t->a.m) * (double)t->a.n * (double)(t->a.d + t->a.dv);
     if (takes_mma(b, t))
-        GI_TRY(choose(b, t, problem, &v));
+        GI_TRY(choose(b, t, problem, &v, &walks));
     if (v) {
         const size_t threads = (size_t)(32 * v->warps_m * v->warps_k);
         const char *source = write_mma(b, t, problem, v);
@@ -521,18 +556,20 @@ static gopt_status launch(gi_cl_build *b, const attention *t)
         name_of(v, name, sizeof name);
         b->s->tactic = gi_arena_str(b->c->arena, name);
         GI_NEED(source && b->s->tactic);
-        return gi_cl_launch_kernel(b, source, "attention_mma", n_refs, refs, 0, NULL,
+        GI_TRY(gi_cl_launch_kernel(b, source, "attention_mma", n_refs, refs, 0, NULL,
                                    (size_t[]){ groups_of(t, 16 * v->warps_m) * threads, 1, 1 },
-                                   (size_t[]){ threads, 1, 1 });
+                                   (size_t[]){ threads, 1, 1 }));
+        if (!walks || walks == v)
+            return GOPT_OK;
+        GI_NEED(walk_source = write_mma(b, t, problem, walks));
+        return gi_cl_launch_in_walk(b, walk_source, groups_of(t, 16 * walks->warps_m));
     }
-    gi_str s;
-    gi_str_init(&s, b->arena);
-    gi_str_add(&s, problem);
-    gi_str_add(&s, gk_opencl_attention);
-    GI_NEED(!s.failed);
+    const char *source = write_plain(b, problem, GROUP);
+    GI_NEED(source && (walk_source = write_plain(b, problem, WALK_GROUP)));
     b->s->tactic = "attention";
-    return gi_cl_launch_kernel(b, s.p, "attention", n_refs, refs, 0, NULL,
-                               (size_t[]){ groups_of(t, GROUP) * GROUP, 1, 1 }, (size_t[]){ GROUP, 1, 1 });
+    GI_TRY(gi_cl_launch_kernel(b, source, "attention", n_refs, refs, 0, NULL,
+                               (size_t[]){ groups_of(t, GROUP) * GROUP, 1, 1 }, (size_t[]){ GROUP, 1, 1 }));
+    return gi_cl_launch_in_walk(b, walk_source, groups_of(t, WALK_GROUP));
 }
 
 gopt_status gi_cl_take_attention(gi_cl_build *b, const gi_node *n, bool *took)

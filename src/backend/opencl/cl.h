@@ -146,6 +146,8 @@ typedef struct gi_cl_launch {
     int64_t *ints;
     const struct gi_cl_mma *mma; /* NULL: it has one variant alone */
     uint64_t weights;            /* refs[1] is so many bytes of constants, which a walk asks for ahead; 0: it is not */
+    const char *walk_source;     /* what it is in a walk, a variant of 256 items; NULL: as by itself */
+    size_t walk_groups;
     bool may_lie; /* a copy that need not run where refs[0] lies in refs[1], so many bytes behind its start */
     uint64_t within;
     uint64_t given; /* the kernel has these arguments, since so many buffers less 1 were freed; 0: it has not */
@@ -248,6 +250,8 @@ void gi_cl_counters(gi_cl_build *b, size_t bytes, gi_cl_ref *out);
 gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *name, uint32_t n_refs,
                                 const gi_cl_ref *refs, uint32_t n_ints, const int64_t *ints, const size_t *global,
                                 const size_t *local);
+/* The last launch has other groups in a walk: so many of 256 items, by another source. */
+gopt_status gi_cl_launch_in_walk(gi_cl_build *b, const char *source, size_t groups);
 /* c = alpha * op(a) op(b) + beta * c, row-major, f32. */
 gopt_status gi_cl_launch_product(gi_cl_build *b, const gi_cl_product *p, gi_cl_ref a, gi_cl_ref bb, gi_cl_ref c);
 bool gi_cl_uses_clblast(const gi_cl_product *p); /* it is there, and worth its start */

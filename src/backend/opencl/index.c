@@ -180,12 +180,13 @@ gopt_status gi_cl_index_launch(gi_cl_index *k, int64_t items)
         return GOPT_INTERNAL;
     gi_str_init(&s, k->b->arena);
     GI_TRY(gi_cl_find(k->b, k->result, &k->refs[k->n_refs]));
-    gi_str_addf(&s, "// %s\ntypedef %s ix;\n%s", k->title, k->wide ? "long" : "int", k->head.p ? k->head.p : "");
+    gi_str_addf(&s, "// %s\n#define ix %s\n%s", k->title, k->wide ? "long" : "int", k->head.p ? k->head.p : "");
     gi_str_addf(&s, "#define STORE(v, i) %s\n", k->y.half ? "vstore_half(v, y_at + (i), y)" : "y[y_at + (i)] = (v)");
-    gi_str_addf(
-        &s, "__kernel void element(%s__global %s *y, const ulong y_at)\n{\n    const ix i = get_global_id(0);\n%s}\n",
-        k->params.p ? k->params.p : "", k->y.half ? "half" : gi_cl_move_type(k->result->type->dtype),
-        k->body.p ? k->body.p : "");
+    gi_str_addf(&s,
+                "__kernel void element(%s__global %s *y, const ulong y_at WALK_ARGS)\n{\n    const ix i = "
+                "get_global_id(0);\n%s}\n",
+                k->params.p ? k->params.p : "", k->y.half ? "half" : gi_cl_move_type(k->result->type->dtype),
+                k->body.p ? k->body.p : "");
     GI_NEED(!s.failed && !k->head.failed && !k->params.failed && !k->body.failed);
     return gi_cl_launch_kernel(k->b, s.p, "element", k->n_refs + 1, k->refs, 0, NULL, (size_t[]){ (size_t)items, 1, 1 },
                                NULL);

@@ -18,6 +18,14 @@ bool(gi_cl_decline)(gi_cl_build *b, const char *fmt, ...)
     return false;
 }
 
+/* A constant of few bytes among what the step owns: such pieces share buffers, and a walk can be given few. */
+static bool is_small_constant(const gi_value *v)
+{
+    enum { SMALL = 16 << 10 };
+    const gi_blob *blob = gi_value_blob(v);
+    return blob && blob->data && blob->bytes && blob->bytes <= SMALL;
+}
+
 gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out)
 {
     *out = (gi_cl_ref){ .item = 1 };
@@ -41,7 +49,10 @@ gopt_status gi_cl_find(gi_cl_build *b, const gi_value *v, gi_cl_ref *out)
     if (b->dry)
         return GOPT_OK;
     for (uint32_t i = 0; i < b->s->n_in; i++)
-        if (b->s->in[i] == v) {
+        if (b->s->in[i] == v && is_small_constant(v)) {
+            const gi_blob *blob = gi_value_blob(v);
+            return gi_cl_own(b, blob->data, blob->bytes, out->item, out);
+        } else if (b->s->in[i] == v) {
             out->index = i;
             b->used[i] = true;
             return GOPT_OK;
@@ -163,6 +174,16 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
     if (st != GOPT_OK)
         clReleaseKernel(l.kernel);
     return st;
+}
+
+gopt_status gi_cl_launch_in_walk(gi_cl_build *b, const char *source, size_t groups)
+{
+    if (b->dry || !b->c->launches.n)
+        return GOPT_OK;
+    gi_cl_launch *l = &b->c->launches.p[b->c->launches.n - 1];
+    l->walk_groups = groups;
+    GI_NEED(l->walk_source = interned(b->d, source));
+    return GOPT_OK;
 }
 
 bool gi_cl_uses_clblast(const gi_cl_product *p)

@@ -38,16 +38,17 @@ static const char *with_access(gi_cl_build *b, const char *source, const gi_cl_v
     return s.failed ? NULL : s.p;
 }
 
-/* Items that share a row of so many elements. A walk takes groups of WIDE_GROUP alone. */
-static size_t group_for(int64_t length)
+/* A launch of a kernel of rows.cl with an argument more: how many rows there are, of `length` elements each. Few items
+ * share a short row, so that a group, which has WIDE_GROUP for the sake of walks, makes some. */
+static gopt_status launch_groups(gi_cl_build *b, const char *source, const char *kernel, uint32_t n_refs,
+                                 const gi_cl_ref *refs, int64_t *ints, uint32_t n_ints, int64_t rows, int64_t length)
 {
-    return length >= WIDE_FROM ? WIDE_GROUP : GROUP;
-}
-
-/* Groups of so many items, before a template. */
-static const char *with_group(gi_cl_build *b, const char *source, size_t group)
-{
-    return source ? gi_arena_printf(b->arena, "#define G %zu\n%s", group, source) : NULL;
+    const int64_t items = length >= WIDE_FROM ? WIDE_GROUP : GROUP, side = WIDE_GROUP / items;
+    GI_NEED(source && (source = gi_arena_printf(b->arena, "#define G %d\n%s", (int)items, source)));
+    ints[n_ints] = rows;
+    return gi_cl_launch_kernel(b, source, kernel, n_refs, refs, n_ints + 1, ints,
+                               (size_t[]){ (size_t)((rows + side - 1) / side) * WIDE_GROUP, 1, 1 },
+                               (size_t[]){ WIDE_GROUP, 1, 1 });
 }
 
 /* The stride of dims from … to-1 of a view taken as one; false where they are none. 0 where they hold one element. */
@@ -131,11 +132,9 @@ static gopt_status launch_rows(gi_cl_build *b, const gi_node *n, const char *ker
         if (!rows_of(&x, &y, first, last, whole, &r))
             return gi_fail(b->d->cx, GOPT_INTERNAL, NULL, NULL, "the rows of %s lie in no order", n->op_name);
     }
-    const int64_t ints[] = { r.length, r.inner, r.x[0], r.x[1], r.x[2], r.y[0], r.y[1], r.y[2], mode };
-    const size_t group = group_for(r.length), global[] = { (size_t)(r.outer * r.inner) * group, 1, 1 };
-    const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
-    GI_NEED(source);
-    return gi_cl_launch_kernel(b, source, kernel, 2, refs, GI_COUNT(ints), ints, global, (size_t[]){ group, 1, 1 });
+    int64_t ints[10] = { r.length, r.inner, r.x[0], r.x[1], r.x[2], r.y[0], r.y[1], r.y[2], mode };
+    return launch_groups(b, with_access(b, gk_opencl_rows, &x, &y), kernel, 2, refs, ints, GI_COUNT(ints) - 1,
+                         r.outer * r.inner, r.length);
 }
 
 static gopt_status take_softmax(gi_cl_build *b, const gi_node *n, bool *took)
@@ -215,7 +214,7 @@ static gopt_status launch_norm8(gi_cl_build *b, const gi_cl_view *x, const gi_cl
 {
     const bool warps = b->d->mma && length <= WARP * 8 * 8;
     const int64_t items = warps ? WARP : GROUP, each = items * 8;
-    const int64_t side = warps ? 8 : 1, groups = (count + side - 1) / side;
+    const int64_t side = WIDE_GROUP / items, groups = (count + side - 1) / side;
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_cl_write_access(&s, x, y);
@@ -224,9 +223,9 @@ static gopt_status launch_norm8(gi_cl_build *b, const gi_cl_view *x, const gi_cl
     gi_cl_write_chunks(&s, x->half, y->half);
     gi_str_addf(&s,
                 "#define N %lld\n#define ROWS %lld\n#define ITEMS %lld\n#define PER %lld\n#define GROUP_ROWS %lld\n"
-                "#define EPSILON %af\n#define HAS_BIAS %d\n",
+                "#define EPSILON %af\n#define HAS_BIAS %d\n#define EARLY %d\n",
                 (long long)length, (long long)count, (long long)items, (long long)((length + each - 1) / each),
-                (long long)side, (double)epsilon, has_bias);
+                (long long)side, (double)epsilon, has_bias, refs[2].place == GI_CL_OWN && refs[3].place == GI_CL_OWN);
     if (warps)
         gi_str_add(&s, "#define SHUFFLES 1\n");
     gi_str_add(&s, gk_opencl_norm);
@@ -271,13 +270,9 @@ static gopt_status take_layer_norm(gi_cl_build *b, const gi_node *n, bool *took)
         return launch_norm8(b, &x, &y, refs, length, gi_product(0, axis, dims), bias != NULL, epsilon);
     int32_t bits;
     memcpy(&bits, &epsilon, sizeof bits);
-    const int64_t ints[] = { length, bias != NULL, bits };
-    const size_t group = group_for(length);
-    const char *source = with_group(b, with_access(b, gk_opencl_rows, &x, &y), group);
-    GI_NEED(source);
-    return gi_cl_launch_kernel(b, source, "layer_norm", 4, refs, GI_COUNT(ints), ints,
-                               (size_t[]){ (size_t)gi_product(0, axis, dims) * group, 1, 1 },
-                               (size_t[]){ group, 1, 1 });
+    int64_t ints[4] = { length, bias != NULL, bits };
+    return launch_groups(b, with_access(b, gk_opencl_rows, &x, &y), "layer_norm", 4, refs, ints, GI_COUNT(ints) - 1,
+                         gi_product(0, axis, dims), length);
 }
 
 gopt_status gi_cl_take_rows(gi_cl_build *b, const gi_node *n, bool *took)

@@ -126,16 +126,6 @@ static uint32_t number_of(mems *all, cl_mem m)
     return all->n++;
 }
 
-static size_t units_of(const item *it)
-{
-    const gi_cl_launch *l = it->l;
-    if (it->made)
-        return it->made->groups;
-    if (it->body.square)
-        return l->global[0] / 16 * (l->global[1] / 16);
-    return (l->global[0] + GI_CL_WALK_ITEMS - 1) / GI_CL_WALK_ITEMS;
-}
-
 static cl_ulong address(mems *all, cl_mem m, uint64_t offset)
 {
     return ((cl_ulong)number_of(all, m) << 56) | offset;
@@ -587,7 +577,7 @@ static gopt_status gather(gi_cl_span *s, gi_step *const *steps, const gi_run_arg
             *it = (item){ .c = c, .l = &c->launches.p[k], .args = args[i], .scratch = steps[i]->scratch };
             it->fits =
                 gi_cl_body_of(it->l, &it->body) || (it->l->mma && it->l->n_refs <= GI_CL_WALK_REFS && it->body.source);
-            it->units = it->fits ? units_of(it) : 0;
+            it->units = it->body.units;
         }
     }
     s->n = at;
@@ -601,6 +591,8 @@ static void key_of(const gi_cl_span *s, const part *p, char *key, size_t size)
     for (size_t i = p->first; i < p->first + p->n; i++) {
         const gi_cl_launch *l = s->items[i].l;
         hash = gi_hash(l->source, strlen(l->source), hash);
+        if (l->walk_source)
+            hash = gi_hash(l->walk_source, strlen(l->walk_source), hash);
         hash = gi_hash(l->ints, l->n_ints * sizeof *l->ints, hash);
         hash = gi_hash(l->global, sizeof l->global, hash);
     }
@@ -631,13 +623,28 @@ static gopt_status open_part(gi_cl_span *s, part *p)
     return gi_cl_tuned_put(d, key, faster);
 }
 
+/* Do the buffers of the item find room, too? Those of what a walk has of its own are not asked for. */
+static bool has_room(mems *all, const item *it)
+{
+    for (uint32_t i = 0; i < it->l->n_refs; i++) {
+        cl_mem m;
+        uint64_t offset;
+        gi_cl_locate(it->c, it->args, &it->l->refs[i], &m, &offset);
+        if (!it->l->mma || (i != GI_CL_MMA_PARTS && i != GI_CL_MMA_PARTS + 1))
+            (void)number_of(all, m);
+    }
+    return all->n <= GI_CL_WALK_MEMS;
+}
+
 static gopt_status open_parts(gi_cl_span *s, bool *any)
 {
     for (size_t i = 0; i < s->n;) {
         part *p = &s->parts[s->n_parts++];
+        mems all = { .n = 2 }; /* sums and counters */
         *p = (part){ .first = i };
         const bool fits = s->items[i].fits;
-        while (i < s->n && s->items[i].fits == fits && p->n < MOST) {
+        while (i < s->n && s->items[i].fits == fits && p->n < MOST &&
+               (!fits || has_room(&all, &s->items[i]) || !p->n)) {
             p->n++;
             i++;
         }

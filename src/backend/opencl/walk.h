@@ -19,11 +19,12 @@ typedef struct gi_cl_walk_step {
 typedef struct gi_cl_body {
     const char *source, *name; /* as launched by itself */
     uint32_t n_refs, n_ints;
+    size_t units;  /* groups of 256 items */
     bool by_items; /* it may run for any number of items: no barriers */
     bool square;   /* groups of 16 by 16 */
 } gi_cl_body;
 
-/* Can a launch of this size be part of one? Fills `by_items` and `square`. */
+/* Can a launch of this size be part of one? */
 bool gi_cl_body_of(const gi_cl_launch *l, gi_cl_body *out);
 
 /* The source of kernels "walk" and "resolve" for these bodies over n_mems buffers; NULL without memory. */

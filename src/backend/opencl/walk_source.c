@@ -10,12 +10,17 @@ enum { LOCAL = 48 * 1024, EXCHANGE = 12 * 4 * GI_CL_WALK_ITEMS };
 bool gi_cl_body_of(const gi_cl_launch *l, gi_cl_body *out)
 {
     const bool flat = l->global[1] == 1 && l->global[2] == 1;
-    *out = (gi_cl_body){ .source = l->source, .name = l->name, .n_refs = l->n_refs, .n_ints = l->n_ints };
-    out->by_items = flat && !l->local[0];
-    out->square = l->local[0] == 16 && l->local[1] == 16 && l->global[2] == 1;
-    return l->kernel && l->source && l->n_refs <= GI_CL_WALK_REFS && l->n_ints <= GI_CL_WALK_INTS &&
-           strstr(l->source, "WALK_ARGS") &&
-           (out->by_items || out->square || (flat && l->local[0] == GI_CL_WALK_ITEMS));
+    *out = (gi_cl_body){
+        .source = l->walk_source ? l->walk_source : l->source, .name = l->name, .n_refs = l->n_refs, .n_ints = l->n_ints
+    };
+    out->by_items = !l->walk_source && flat && !l->local[0];
+    out->square = !l->walk_source && l->local[0] == 16 && l->local[1] == 16 && l->global[2] == 1;
+    out->units = l->walk_source ? l->walk_groups
+                 : out->square  ? l->global[0] / 16 * (l->global[1] / 16)
+                                : (l->global[0] + GI_CL_WALK_ITEMS - 1) / GI_CL_WALK_ITEMS;
+    return l->kernel && out->source && l->n_refs <= GI_CL_WALK_REFS && l->n_ints <= GI_CL_WALK_INTS &&
+           strstr(out->source, "WALK_ARGS") &&
+           (l->walk_source || out->by_items || out->square || (flat && l->local[0] == GI_CL_WALK_ITEMS));
 }
 
 static bool is_name(char c)
