@@ -132,6 +132,11 @@ INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid,
                 UNROLL
                 for (int i = 0; i < MI; i++)
                     load_matrix(a[i], sm + (ra[i] ^ (kk << 5)));
+#if TF32
+                UNROLL
+                for (int i = 0; i < MI * 4; i++) /* weights are rounded when they are packed */
+                    a[i / 4][i % 4] = to_tf32(a[i / 4][i % 4]);
+#endif
                 UNROLL
                 for (int j = 0; j < NI / 2; j++)
                     load_matrix(b[j], sm + now + t * (BN * ROW) + j * 16 * ROW + rb + (((kk * 2 + hb) ^ sw) << 4));

@@ -138,10 +138,14 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
     return on_device;
 }
 
-/* Is it a tactic of mma.cl? */
+/* Is it a tactic of mma.c? */
 static inline bool ran_by_mma(const char *tactic)
 {
-    return !strncmp(tactic, "mma_", 4) || !strncmp(tactic, "fma_", 4) || !strncmp(tactic, "tf32_", 5);
+    static const char *const by[] = { "mma_", "fma_", "tf32_", "halo_", "stream_" };
+    for (size_t i = 0; i < GI_COUNT(by); i++)
+        if (!strncmp(tactic, by[i], strlen(by[i])))
+            return true;
+    return false;
 }
 
 /* Is it one of tiled.c's: a product with what follows it inside? */

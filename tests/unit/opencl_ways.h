@@ -9,17 +9,22 @@
 enum { MOST_WAYS = GI_CL_MOST_WAYS };
 
 /* Runs the network with that variant; so many products at least must have taken it. */
-static inline void run_as(gi_cl_way way, const char *text, size_t products)
+static inline void run_in(gi_cl_element element, gi_cl_way way, const char *text, size_t products)
 {
     char how[100], name[GI_CL_MMA_NAME];
-    gi_cl_mma_name(&(gi_cl_mma){ .element = GI_CL_HALVES }, way, name, sizeof name);
+    gi_cl_mma_name(&(gi_cl_mma){ .element = element }, way, name, sizeof name);
     (void)snprintf(how, sizeof how, "emulated,%s", name);
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
     wanted = name;
-    (void)check_in("fp16", text, false);
+    (void)check_in(element == GI_CL_TF32 ? "tf32" : "fp16", text, false);
     wanted = NULL;
     if (as_wanted < products)
         fail_msg("%zu products of %zu were computed as %s in\n%s", as_wanted, products, name, text);
+}
+
+static inline void run_as(gi_cl_way way, const char *text, size_t products)
+{
+    run_in(GI_CL_HALVES, way, text, products);
 }
 
 #endif

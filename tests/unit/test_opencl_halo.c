@@ -62,6 +62,8 @@ static void every_halo(void **state)
         if (full || i == 0)
             run_as(ways[i], windows, 3); /* five rows of a window of 5 by 5 do not always find room */
     }
+    run_in(GI_CL_TF32, ways[0], halo, 1);
+    run_in(GI_CL_TF32, ways[1], halo, 1);
     ways[0].splits = 2;
     run_as(ways[0], sums, 1);
 }

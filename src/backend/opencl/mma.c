@@ -114,7 +114,7 @@ static int64_t halo_local(const variant *v, const gi_cl_mma *m)
 static bool halo_takes(const variant *v, const gi_cl_mma *m)
 {
     const int64_t *p = m->ints, kw = p[GI_CL_MMA_KW], taps = p[GI_CL_MMA_TAPS];
-    const bool window = m->element == GI_CL_HALVES && taps > 1 && taps <= MOST_TAPS && kw <= MOST_KW &&
+    const bool window = m->element != GI_CL_FLOATS && taps > 1 && taps <= MOST_TAPS && kw <= MOST_KW &&
                         p[GI_CL_MMA_SH] == 1 && p[GI_CL_MMA_SW] == 1 && p[GI_CL_MMA_DH] == 1 && p[GI_CL_MMA_DW] == 1;
     return window && p[GI_CL_MMA_WIDTH] <= p[GI_CL_MMA_X_W] &&
            p[GI_CL_MMA_PIXELS] / p[GI_CL_MMA_WIDTH] <= p[GI_CL_MMA_X_H] && p[GI_CL_MMA_X_W] <= v->bm * 8 &&
@@ -147,6 +147,7 @@ static int64_t tiles_of(const variant *v, const gi_cl_mma *m)
  * 2.5 µs to begin and end. halo.cl's stages are smaller, and it waits less for memory. */
 static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int splits, bool walk)
 {
+    static const double speeds[] = { [GI_CL_HALVES] = 3.0, [GI_CL_FLOATS] = 0.36, [GI_CL_TF32] = 1.5 };
     const bool stream = v->form == STREAM;
     const double groups = walk ? 1 : stream ? splits : v->groups;
     if (stream)
@@ -155,7 +156,7 @@ static double expected(const gi_cl *d, const variant *v, const gi_cl_mma *m, int
     const int64_t taps = is_halo(v) ? m->ints[GI_CL_MMA_TAPS] : 1;
     const double rounds = ceil(units / slots), steps = ceil((double)steps_of(v, m) / splits) * (double)taps;
     const double shared = fmin(ceil(units / d->units / rounds), groups);
-    const double speed = is_halo(v) ? 3.6 : m->element == GI_CL_HALVES ? 3.0 : m->element == GI_CL_TF32 ? 1.5 : 0.36;
+    const double speed = speeds[m->element] * (is_halo(v) ? 1.2 : 1);
     const double work = 2.0 * v->bm * v->bn * bk_of(v, m) * 1e-6 / speed;
     const double sum = splits > 1 ? 1.5 + splits * v->bm * v->bn * 4e-5 * 0.5 : 0;
     return 2.5 + rounds * steps * fmax(0.28 * v->bk / 64, work * shared) + rounds * (stream ? 0.2 : 1.0) + sum;
@@ -166,7 +167,7 @@ void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way w, char *name, size_t size)
     const variant *v = &variants[w.variant];
     static const char *const by[] = { [GI_CL_HALVES] = "mma", [GI_CL_FLOATS] = "fma", [GI_CL_TF32] = "tf32" };
     (void)snprintf(name, size, "%s_%dx%dx%dx%dx%d%s%.0d",
-                   is_halo(v)          ? "halo"
+                   is_halo(v)          ? m->element == GI_CL_TF32 ? "tf32_halo" : "halo"
                    : v->form == STREAM ? "stream"
                                        : by[m->element],
                    v->bm, v->bn, bk_of(v, m), v->stages, v->warps_m * v->warps_n,

@@ -61,7 +61,7 @@ typedef struct gi_cl_mma_made {
 int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *ways);
 gopt_status gi_cl_mma_make(const gi_cl *d, gi_arena *a, const gi_cl_mma *m, gi_cl_way way, gi_cl_mma_made *out);
 /* "mma_64x64x64x3x8_split2", in floats "fma_…", in tf32 "tf32_…": the tile, its step along the sum, stages, warps; parts.
- * "halo_128x64x32x4x4": the tile, channels of a block, stages, warps. */
+ * "halo_128x64x32x4x4", in tf32 "tf32_halo_128x64x16x4x4": the tile, channels of a block, stages, warps. */
 void gi_cl_mma_name(const gi_cl_mma *m, gi_cl_way way, char *name, size_t size);
 /* A factor and a shift in place of a division by d, as mma.cl's `divide` wants them. */
 int64_t gi_cl_divisor(int64_t d);
