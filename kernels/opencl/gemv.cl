@@ -1,15 +1,14 @@
 /* Products of few rows: ROWS rows of x by columns that lie as [column][element] in w, sums in floats.
  *
- * What it costs is reading w once. LANES items share a column: each takes every LANES-th chunk of 16 bytes, with AHEAD
- * of them on their way at once, the first ones before the kernel waits for x; what they have summed up meets through
- * warps (SHUFFLES, ptx.cl before it) and local memory. A work-group of 256 makes 256 / LANES columns of all rows.
+ * What it costs is reading w once. LANES items share a column: each takes every LANES-th chunk of 16 bytes, AHEAD of them
+ * and those of x under way at once, the first ones of w before the kernel waits for x; what they have summed up meets
+ * through warps (SHUFFLES, ptx.cl before it) and local memory. A work-group of 256 makes 256 / LANES columns of all rows.
  *
  * Before it: ROWS (no more than LANES), LANES, AHEAD, CHUNK elements of X_TYPE in 16 bytes, WHOLE where rows of x are whole
  * chunks, Y_TYPE and STORE, and what gi_cl_epilogue says. A row of x has `length` elements, one of w `row`, which are whole
  * chunks. Row m of the result lies at m / pixels * y_n + m % pixels * y_p, its elements y_c apart. */
 #define COLUMNS (256 / LANES)
 #define PAIRS (CHUNK / 2)
-#define TOGETHER (ROWS < AHEAD ? AHEAD / ROWS : 1) /* chunks whose rows of x are loaded at once */
 #ifdef SHUFFLES
 #define WARP (LANES < 32 ? LANES : 32)
 #define MEETING EXCHANGE(256, 1024)
@@ -92,39 +91,37 @@ gemv(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const
     const uint t = get_local_id(0), lane = t % LANES, n = get_group_id(0) * COLUMNS + t / LANES;
     const uint column = min(n, n_all - 1); /* of items behind the last one too: all of the group meet */
     __global const X_TYPE *ws = w + w_at + column * (ulong)row, *xs = x + x_at;
-    uint4 ahead[AHEAD];
+    uint4 weights[AHEAD], rows[AHEAD][ROWS];
 #pragma unroll
     for (uint i = 0; i < AHEAD; i++)
-        ahead[i] = chunk_of_weights(ws, lane + i * LANES, chunks);
+        weights[i] = chunk_of_weights(ws, lane + i * LANES, chunks);
     const float shift = bias[bias_at + column];
     BEFORE_READING();
+#pragma unroll
+    for (uint i = 0; i < AHEAD; i++)
+#pragma unroll
+        for (uint m = 0; m < ROWS; m++)
+            rows[i][m] = chunk_of_row(xs + (ulong)m * length, lane + i * LANES, length);
     float2 sum[ROWS];
 #pragma unroll
     for (uint m = 0; m < ROWS; m++)
         sum[m] = 0.0f;
+    /* As a loop even where it runs once: what is loaded before it is under way together, while in one piece with what
+     * follows NVIDIA's assembler would save registers by waiting for one load after the other. */
     for (uint c = lane; c - lane < chunks; c += AHEAD * LANES)
 #pragma unroll
-        for (uint i = 0; i < AHEAD; i += TOGETHER) {
-            uint4 rows[TOGETHER][ROWS];
+        for (uint i = 0; i < AHEAD; i++) {
+            const uint next = c + (i + AHEAD) * LANES;
+            float2 a[PAIRS], b[PAIRS];
+            widen(weights[i], b);
+            weights[i] = chunk_of_weights(ws, next, chunks);
 #pragma unroll
-            for (uint k = 0; k < TOGETHER; k++)
+            for (uint m = 0; m < ROWS; m++) {
+                widen(rows[i][m], a);
+                rows[i][m] = chunk_of_row(xs + (ulong)m * length, next, length);
 #pragma unroll
-                for (uint m = 0; m < ROWS && i + k < AHEAD; m++)
-                    rows[k][m] = chunk_of_row(xs + (ulong)m * length, c + (i + k) * LANES, length);
-#pragma unroll
-            for (uint k = 0; k < TOGETHER; k++) {
-                if (i + k >= AHEAD)
-                    break;
-                float2 a[PAIRS], b[PAIRS];
-                widen(ahead[i + k], b);
-                ahead[i + k] = chunk_of_weights(ws, c + (i + k + AHEAD) * LANES, chunks);
-#pragma unroll
-                for (uint m = 0; m < ROWS; m++) {
-                    widen(rows[k][m], a);
-#pragma unroll
-                    for (uint j = 0; j < PAIRS; j++)
-                        sum[m] += a[j] * b[j];
-                }
+                for (uint j = 0; j < PAIRS; j++)
+                    sum[m] += a[j] * b[j];
             }
         }
 

@@ -14,7 +14,7 @@ static void must_run(const char *inputs, const char *node, const char *precision
                    stays ? "  %h = Mul %x, dense<f32[], 0.5>\n  %m = " : "  %m = ", node,
                    stays ? "\n  %y = Neg %m\n" : "\n", stays ? "  return %y as \"y\"\n" : "  return %m as \"y\"\n");
     assert_int_equal(check_in(precision, text, false), stays ? 3 : 1);
-    if (!stays && strcmp(last, tactic) != 0)
+    if (!stays && strcmp(last, tactic) != 0 && (!strcmp(tactic, "gemv") || !ran_as_product(last)))
         fail_msg("%s ran in %s\n%s", last, precision, text);
 }
 
@@ -97,7 +97,8 @@ static void in_a_walk(void **state)
     (void)state;
     if (!there_is_a_device())
         skip();
-    char folder[] = "/tmp/gopt-gemv-XXXXXX", command[100];
+    static char folder[] = "/tmp/gopt-gemv-XXXXXX"; /* a failure leaves `dump` behind */
+    char command[100];
     assert_non_null(mkdtemp(folder));
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
     dump = folder;

@@ -4,7 +4,7 @@
  * after the other keep every compute unit busy once: a second round of groups waits for the first in a walk. */
 #include "backend/opencl/gemv.h"
 
-enum { ITEMS = 256, LEAST_LANES = 8, WARP = 32, MOST_AHEAD = 8, WORTH_A_MEETING = 4 /* chunks an item */ };
+enum { ITEMS = 256, LEAST_LANES = 8, WARP = 32, WORTH_A_MEETING = 4 /* chunks an item */ };
 
 _Static_assert((int)GI_CL_GEMV_ROWS <= (int)LEAST_LANES, "an item of a column ends each row");
 
@@ -23,6 +23,12 @@ static int64_t lanes_of(const gi_cl_gemv *p, int64_t chunks, unsigned units)
     return lanes;
 }
 
+/* Chunks of a column that an item has under way, as many as registers hold beside those of the rows. */
+static int64_t ahead_of(const gi_cl_gemv *p, int64_t each)
+{
+    return gi_min_i64(each, p->rows > 2 ? 4 : 8);
+}
+
 gopt_status gi_cl_gemv_launch(gi_cl_build *b, const gi_cl_gemv *p, uint32_t n_refs, const gi_cl_ref *refs)
 {
     const int64_t chunk = gi_cl_chunk(b->d), chunks = (p->length + chunk - 1) / chunk;
@@ -31,7 +37,7 @@ gopt_status gi_cl_gemv_launch(gi_cl_build *b, const gi_cl_gemv *p, uint32_t n_re
     gi_str s;
     gi_str_init(&s, b->arena);
     gi_str_addf(&s, "#define ROWS %d\n#define LANES %d\n#define AHEAD %d\n", (int)p->rows, (int)lanes,
-                (int)(each < MOST_AHEAD ? each : MOST_AHEAD));
+                (int)ahead_of(p, each));
     if (p->length % chunk == 0)
         gi_str_add(&s, "#define WHOLE 1\n");
     gi_str_add(&s, p->before);

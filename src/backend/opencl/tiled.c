@@ -34,7 +34,7 @@ static bool has_few_rows(const tiled *p)
 {
     const bool pixels = p->taps == 1 && p->sh == 1 && p->sw == 1 && p->ow == p->wd && p->pixels == p->h * p->wd;
     const bool images = p->pixels == 1 && p->taps == p->h * p->wd && p->kw == p->wd && p->dh == 1 && p->dw == 1;
-    return p->m > 0 && p->m <= GI_CL_GEMV_ROWS && !p->ph && !p->pw && (pixels || images);
+    return p->k > 0 && p->m > 0 && p->m <= GI_CL_GEMV_ROWS && !p->ph && !p->pw && (pixels || images);
 }
 
 static bool read_conv(gi_cl_build *b, const gi_node *n, tiled *p)
