@@ -102,7 +102,8 @@ gopt_status run_once(tool *t, gopt_graph *g, const run_spec *spec, gopt_tensor *
                                    .precision = spec->precision,
                                    .threads = (int)t->o.threads,
                                    .fp = tool_fp(t),
-                                   .reference = !spec->level };
+                                   .reference = !spec->level,
+                                   .apart = spec->no_fuse };
     *out = (answers){ 0 };
     gopt_status s = gopt_graph_clone(g, &copy);
     if (s == GOPT_OK && !engine.reference)

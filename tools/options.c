@@ -94,7 +94,8 @@ static const option_row rows[] = {
       "where --verify writes the smallest graph that shows a mismatch (default: OUT.culprit.gir)", G_OPTIMIZE, C_O,
       TEXT, F(verify_dump) },
     { "planted", 0, "A,B", NULL, G_OPTIMIZE, C_O, TEXT, F(planted) }, /* wrong rules, for tests of --verify */
-    { "no-fuse", 0, NULL, "make no fusions, to see what they are worth", G_OPTIMIZE, C_R, FLAG, F(no_fuse) },
+    { "no-fuse", 0, NULL, "make no fusions, and no one kernel of many steps on a device, to see what they are worth",
+      G_OPTIMIZE, C_R, FLAG, F(no_fuse) },
 
     { "worth", 0, NULL, "time the network without one kind of fusion at a time, and say what each gains", G_TIMING, C_R,
       FLAG, F(worth) },

@@ -459,6 +459,7 @@ gopt_status run(tool *t)
                               .fp = tool_fp(t),
                               .reference = t->o.level == 0,
                               .take_graph = !t->o.worth,
+                              .apart = t->o.no_fuse,
                               .deterministic = t->o.deterministic,
                               .for_plan = t->o.plan != NULL,
                               .trust_plan = t->o.trust_plan,

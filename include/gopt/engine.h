@@ -56,6 +56,7 @@ typedef struct gopt_engine_options {
     /* Fused regions of these operators, "Conv+Add+Relu" as gopt_step_info.op says, are taken apart; "*": all. To see
      * what they are worth. */
     const char *unfuse;
+    bool apart; /* steps do not become one kernel either, where they could (walks, docs/opencl.md): a launch each */
     bool plain; /* every value lies densely in row-major order, in no layout of a backend's own: to look at */
 } gopt_engine_options;
 

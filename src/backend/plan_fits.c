@@ -145,6 +145,7 @@ static gopt_status options_of(const gopt_plan *p, const gopt_engine_options *ask
     const int threads = number_of(p, "threads");
     if (!o->threads && threads)
         o->threads = threads;
+    o->apart = o->apart || gopt_plan_find_fact(p, "apart");
     o->deterministic = o->deterministic || gopt_plan_find_fact(p, "deterministic");
     o->tune = false;
     o->timing_cache = NULL;

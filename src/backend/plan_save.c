@@ -111,6 +111,8 @@ static gopt_status put_facts(saver *s)
     fact(s, "precision", e->options.precision);
     fact_number(s, "threads", (uint64_t)e->options.threads);
     fact_number(s, "fp", (uint64_t)e->options.fp);
+    if (e->options.apart)
+        fact(s, "apart", "yes");
     if (e->options.deterministic)
         fact(s, "deterministic", "yes");
     fact(s, "built on", cpu);

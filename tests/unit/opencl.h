@@ -69,6 +69,7 @@ static size_t as_wanted;
 static size_t copying, stems;
 static void (*prepare)(gopt_graph *g); /* what the test does to the graph first; NULL: nothing */
 static const char *dump;               /* folder for the kernels' sources; NULL: none */
+static bool apart;                     /* a launch each, whatever the environment says */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
     gopt_ctx *cx = gopt_ctx_create(NULL);
@@ -93,6 +94,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         const gopt_engine_options o = { .backend = k ? "cpu" : "opencl",
                                         .precision = k ? NULL : precision,
                                         .dump_kernels = k ? NULL : dump,
+                                        .apart = apart,
                                         .reference = k == 1 };
         st = gopt_engine_create(g, &o, &e[k]);
         st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;

@@ -48,6 +48,9 @@ static void a_plan_is_walked(void **state)
     assert_true(walks("1", "fp16", network, 9, none));
     assert_true(walks("1", "fp32", network, 9, none));
     assert_false(walks("0", "fp16", network, 9, none));
+    apart = true;
+    assert_false(walks("1", "fp16", network, 9, none));
+    apart = false;
 }
 
 /* A layer of a transformer: products, attention of heads with a mask, residuals, normalizations, and a short Softmax. */

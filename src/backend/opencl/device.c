@@ -219,7 +219,10 @@ static gopt_status open_device(gi_cl *d, const char *spec, const gopt_engine_opt
         return gi_fail(d->cx, GOPT_UNSUPPORTED, &(gi_place){ .file = d->name }, "use --precision fp32 or fp16",
                        "--precision tf32 needs tensor cores: an NVIDIA GPU of compute capability 8.0 or above");
     const char *walk = getenv("GOPT_OPENCL_WALK");
-    d->walk = walk && !strcmp(walk, "1") ? 1 : (walk && !strcmp(walk, "0")) || !d->timed || !d->mma ? -1 : 0;
+    d->walk = o->apart                                               ? -1
+              : walk && !strcmp(walk, "1")                           ? 1
+              : (walk && !strcmp(walk, "0")) || !d->timed || !d->mma ? -1
+                                                                     : 0;
     d->signature = gi_hash(d->driver, strlen(d->driver), gi_hash(d->name, strlen(d->name), 1));
     if (o->dump_kernels)
         GI_NEED(d->dump = gi_arena_str(d->arena, o->dump_kernels));
