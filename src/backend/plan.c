@@ -277,6 +277,28 @@ static gopt_status add_results(builder *b)
     return GOPT_OK;
 }
 
+/* Small values from outside are brought to the device before all else: a copy between kernels would wait for those before
+ * it, and part them for gi_backend.span_open. Large ones come when they are needed, so that not all take memory at
+ * once. */
+static gopt_status upload_first(builder *b)
+{
+    enum { SMALL = 1 << 20 };
+    gi_plan *p = b->p;
+    size_t n = 0;
+    gi_plan_step *sorted = GI_NEW_ARRAY(b->scratch, gi_plan_step, p->steps.n + 1);
+    GI_NEED(sorted);
+    for (int later = 0; later < 2; later++)
+        for (size_t i = 0; i < p->steps.n; i++) {
+            const gi_plan_step *s = &p->steps.p[i];
+            const gi_slot *from = s->kind == GI_STEP_UPLOAD ? &p->slots.p[*s->in] : NULL;
+            if ((from && from->kind == GI_SLOT_OUTER && from->bytes <= SMALL) == !later)
+                sorted[n++] = *s;
+        }
+    if (n)
+        memcpy(p->steps.p, sorted, n * sizeof *sorted);
+    return GOPT_OK;
+}
+
 static gopt_status open_backends(builder *b, const gi_placed *placed, size_t n)
 {
     gi_plan *p = b->p;
@@ -321,6 +343,7 @@ static gopt_status build(builder *b)
         gi_weights_passed(weights, i, packs);
     }
     GI_TRY(add_results(b));
+    GI_TRY(upload_first(b));
     return gi_plan_memory(p, b->scratch);
 }
 

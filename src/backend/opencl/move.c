@@ -199,7 +199,7 @@ static gopt_status find_places(gi_cl_build *b, const gi_node *n, int axis)
         const uint64_t bytes = (uint64_t)(at * y.stride[axis]) * ref.item;
         const bool piece = !y.channels_last && !x.channels_last && x.half == y.half &&
                            gi_product(0, axis, y.dims) == 1 && bytes % ALIGN == 0;
-        s->in_once = s->in_once && times == 1;
+        s->in_once = s->in_once && times == 1 && !gi_value_blob(v); /* constants are copied, and may be no input */
         if (times == 1 && (piece || gi_cl_part_of(b, v, whole)))
             in_at[k] = bytes;
         at += x.dims[axis];
