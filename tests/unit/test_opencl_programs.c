@@ -44,6 +44,14 @@ static void built_side_by_side(void **state)
     }
     assert_int_equal(gi_cl_build_all(d, a, sources, GI_COUNT(sources)), GOPT_OK);
     cl.no_build = false;
+    gi_str state_of_plan; /* what was only timed is in no plan file */
+    gi_str_init(&state_of_plan, a);
+    assert_int_equal(gi_cl_state(dev, &state_of_plan), GOPT_OK);
+    const size_t none = state_of_plan.n;
+    assert_non_null(gi_cl_source_in_use(d, sources[0]));
+    gi_str_init(&state_of_plan, a);
+    assert_int_equal(gi_cl_state(dev, &state_of_plan), GOPT_OK);
+    assert_true(none == 16 && state_of_plan.n > none); /* two counts */
     gi_cl_close(dev);
     gi_arena_destroy(a);
     gopt_ctx_destroy(cx);

@@ -250,6 +250,9 @@ void gi_cl_counters(gi_cl_build *b, size_t bytes, gi_cl_ref *out);
 gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *name, uint32_t n_refs,
                                 const gi_cl_ref *refs, uint32_t n_ints, const int64_t *ints, const size_t *global,
                                 const size_t *local);
+/* The device's own copy of a source that runs: plan files hold the programs of those, and of no others that were timed.
+ * NULL without memory. */
+const char *gi_cl_source_in_use(gi_cl *d, const char *source);
 /* The last launch has other groups in a walk: so many of 256 items, by another source. */
 gopt_status gi_cl_launch_in_walk(gi_cl_build *b, const char *source, size_t groups);
 /* c = alpha * op(a) op(b) + beta * c, row-major, f32. */

@@ -103,7 +103,8 @@ gopt_status gi_cl_state(gi_device *dev, gi_str *out)
     const gi_smap_slot *all = sorted(&d->programs, out->arena, &n);
     GI_NEED(all);
     for (size_t i = 0; i < n; i++)
-        put_program(d, all[i].key, all[i].value, &programs, &n_programs);
+        if (gi_smap_get(&d->sources, all[i].key))
+            put_program(d, all[i].key, all[i].value, &programs, &n_programs);
     all = sorted(d->asked, out->arena, &n);
     GI_NEED(all);
     for (size_t i = 0; i < n; i++) {

@@ -137,7 +137,7 @@ static gopt_status set_ints(gi_cl_build *b, cl_kernel k, uint32_t first, uint32_
     return GOPT_OK;
 }
 
-static const char *interned(gi_cl *d, const char *source)
+const char *gi_cl_source_in_use(gi_cl *d, const char *source)
 {
     const char *own = gi_smap_get(&d->sources, source);
     if (own)
@@ -166,7 +166,7 @@ gopt_status gi_cl_launch_kernel(gi_cl_build *b, const char *source, const char *
     GI_NEED(l.ints = GI_NEW_ARRAY(b->c->arena, int64_t, n_ints + 1));
     if (n_ints)
         memcpy(l.ints, ints, n_ints * sizeof *ints);
-    GI_NEED(l.source = interned(b->d, source));
+    GI_NEED(l.source = gi_cl_source_in_use(b->d, source));
     GI_TRY(gi_cl_kernel(b->d, source, name, &l.kernel));
     gopt_status st = set_ints(b, l.kernel, 2 * n_refs, n_ints, ints);
     if (st == GOPT_OK && !gi_push(b->c->arena, &b->c->launches, l))
@@ -182,7 +182,7 @@ gopt_status gi_cl_launch_in_walk(gi_cl_build *b, const char *source, size_t grou
         return GOPT_OK;
     gi_cl_launch *l = &b->c->launches.p[b->c->launches.n - 1];
     l->walk_groups = groups;
-    GI_NEED(l->walk_source = interned(b->d, source));
+    GI_NEED(l->walk_source = gi_cl_source_in_use(b->d, source));
     return GOPT_OK;
 }
 

@@ -482,7 +482,10 @@ static gopt_status make_walk(gi_cl_span *s, part *p)
     if (all.n > GI_CL_WALK_MEMS)
         return GOPT_OK;
     set_order(s, items, table, p->n);
-    return make_kernel(d, s->arena, bodies, n_bodies, &all, table, p->n, &p->table, p->counts, &p->kernel);
+    GI_TRY(make_kernel(d, s->arena, bodies, n_bodies, &all, table, p->n, &p->table, p->counts, &p->kernel));
+    const char *source = gi_cl_walk_source(d, s->arena, bodies, n_bodies, all.n);
+    GI_NEED(source && gi_cl_source_in_use(d, source));
+    return GOPT_OK;
 }
 
 /* ---- running ---- */
