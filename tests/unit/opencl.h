@@ -99,7 +99,9 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         st = gopt_engine_create(g, &o, &e[k]);
         st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;
     }
-    gopt_tensor *in[8] = { NULL };
+    enum { MOST = 128 };
+    gopt_tensor *in[MOST] = { NULL };
+    assert_true(st != GOPT_OK || g->main->n_params <= MOST);
     for (size_t i = 0; st == GOPT_OK && i < g->main->n_params; i++) {
         in[i] = draw(cx, g->main->params[i]->type, (unsigned)i + 1);
         for (int k = 0; k < 2 && st == GOPT_OK; k++)
@@ -113,9 +115,12 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         print_error("%s\n", text);
         fail();
     }
-    for (size_t i = 0; i < g->main->n_results; i++)
+    for (size_t i = 0; i < g->main->n_results; i++) {
+        static char where[1 << 16];
+        (void)snprintf(where, sizeof where, "%s of\n%s", g->main->result_names[i], text);
         close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i),
-                     strcmp(precision, "fp32") != 0 || strstr(text, "f16"), text);
+                     strcmp(precision, "fp32") != 0 || strstr(text, "f16"), where);
+    }
     const gopt_step_info *s;
     as_wanted = 0;
     for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
@@ -133,7 +138,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         gopt_run_context_destroy(rc[k]);
         gopt_engine_destroy(e[k]);
     }
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < MOST; i++)
         gopt_tensor_unref(in[i]);
     gopt_graph_destroy(g);
     gopt_ctx_destroy(cx);
@@ -166,6 +171,65 @@ static inline void one_node(const char *inputs, const char *node)
     char text[2048];
     (void)snprintf(text, sizeof text, "graph (%s) {\n  %%y = %s\n  return %%y as \"y\"\n}\n", inputs, node);
     assert_int_equal(check(text, false), 1);
+}
+
+/* ---- many small graphs as one: a driver may take longer to be opened than to compile a kernel (PoCL does) ---- */
+
+typedef struct batch {
+    const char *precision;
+    char inputs[1 << 13], lines[1 << 15], results[1 << 12];
+    unsigned n;
+    size_t steps;
+} batch;
+
+/* Appends text whose values get names of their own. */
+static inline void add_renamed(char *out, size_t size, unsigned number, const char *text)
+{
+    size_t at = strlen(out);
+    while (*text) {
+        const size_t n =
+            *text == '%' ? 1 + strspn(text + 1, "abcdefghijklmnopqrstuvwxyz0123456789") : strcspn(text, "%");
+        const int more = *text == '%' ? snprintf(out + at, size - at, "%.*s_%u", (int)n, text, number)
+                                      : snprintf(out + at, size - at, "%.*s", (int)n, text);
+        assert_true(more >= 0 && at + (size_t)more < size);
+        at += (size_t)more;
+        text += n;
+    }
+}
+
+/* Nodes, one a line, that shall be a step on the device each; what the last one makes is compared. */
+static inline void batch_add(batch *b, const char *inputs, const char *lines)
+{
+    char name[16] = "";
+    const char *made = strrchr(lines, '\n');
+    made = strchr(made ? made : lines, '%');
+    b->n++;
+    b->steps++;
+    for (const char *c = lines; *c; c++)
+        b->steps += *c == '\n';
+    if (*b->inputs)
+        add_renamed(b->inputs, sizeof b->inputs, 0, ", ");
+    add_renamed(b->inputs, sizeof b->inputs, b->n, inputs);
+    add_renamed(b->lines, sizeof b->lines, b->n, lines);
+    add_renamed(b->lines, sizeof b->lines, 0, "\n");
+    for (const char *c = made, *end = strstr(c, " ="); c < end; c += strspn(c, ", ")) { /* each by its name */
+        const size_t n = strcspn(c, ", ");
+        (void)snprintf(name, sizeof name, "%s%.*s", *b->results ? ", " : "", (int)n, c);
+        add_renamed(b->results, sizeof b->results, b->n, name);
+        (void)snprintf(name, sizeof name, " as \"%.*s%u\"", (int)n - 1, c + 1, b->n);
+        add_renamed(b->results, sizeof b->results, 0, name);
+        c += n;
+    }
+}
+
+static inline void batch_check(batch *b)
+{
+    static char text[sizeof *b + 64];
+    if (!b->n)
+        return;
+    (void)snprintf(text, sizeof text, "graph (%s) {\n%s  return %s\n}\n", b->inputs, b->lines, b->results);
+    assert_int_equal(check_in(b->precision, text, false), b->steps);
+    *b = (batch){ .precision = b->precision };
 }
 
 #endif

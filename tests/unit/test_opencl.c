@@ -361,17 +361,23 @@ static void programs_are_kept_on_disk(void **state)
     char folder[] = "/tmp/gopt-test-XXXXXX", programs[64];
     assert_non_null(mkdtemp(folder));
     assert_int_equal(setenv("XDG_CACHE_HOME", folder, 1), 0);
+    assert_int_equal(setenv("GOPT_OPENCL_KEEP", "1", 1), 0);
     (void)snprintf(programs, sizeof programs, "%s/gopt/opencl", folder);
     for (int round = 0; round < 3; round++) {
         one_node("%x: f32[3,7]", "Relu %x");
         assert_int_equal(count_files(programs, round == 1), 1); /* what is spoilt is built again */
     }
+    assert_int_equal(setenv("GOPT_OPENCL_KEEP", "0", 1), 0);
+    one_node("%x: f32[3,7]", "Neg %x");
+    assert_int_equal(count_files(programs, false), 1);
+    assert_int_equal(setenv("GOPT_OPENCL_KEEP", "1", 1), 0);
     assert_int_equal(setenv("XDG_CACHE_HOME", "/proc/nothing", 1), 0); /* not writable: never an error */
     one_node("%x: f32[3,7]", "Relu %x");
     char command[100];
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
     assert_int_equal(unsetenv("XDG_CACHE_HOME"), 0);
+    assert_int_equal(setenv("GOPT_OPENCL_KEEP", "0", 1), 0);
 }
 
 static void devices_are_chosen_by_name_or_type(void **state)

@@ -194,5 +194,6 @@ int main(void)
         cmocka_unit_test_setup(memory_is_used_up, cl_begin),
         cmocka_unit_test_setup(there_is_no_driver, cl_begin),
     };
+    (void)setenv("GOPT_OPENCL_KEEP", "1", 1);
     return cmocka_run_group_tests(tests, open_cache, close_cache);
 }

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
 {
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     cl.fail_at = -1;
+    (void)setenv("GOPT_OPENCL_KEEP", "1", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(built_side_by_side),
     };

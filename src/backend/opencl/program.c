@@ -1,7 +1,7 @@
 /* Programs: built from source once, kept as binaries on disk under a name made of device, driver and source.
  *
  * A file that is damaged, of another version or refused by the driver is as good as none: the source is built
- * and the file written anew. Neither reading nor writing the cache is ever an error. */
+ * and the file written anew. Neither reading nor writing the cache is ever an error. GOPT_OPENCL_KEEP=0 does without. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -43,9 +43,10 @@ gopt_status gi_cl_read_options(gi_cl *d)
 
 static bool cache_path(const gi_cl *d, uint64_t source, const char *tail, char *path, size_t size)
 {
+    const char *keep = getenv("GOPT_OPENCL_KEEP");
     const int n = snprintf(path, size, "%s/%016llx-%016llx.bin%s", d->cache, (unsigned long long)d->signature,
                            (unsigned long long)source, tail);
-    return d->cache[0] && n > 0 && (size_t)n < size;
+    return d->cache[0] && (!keep || strcmp(keep, "0") != 0) && n > 0 && (size_t)n < size;
 }
 
 bool gi_cl_make_folders(const char *path)
