@@ -338,12 +338,22 @@ static bool has_meta(const gi_node *n, const char *key)
     return false;
 }
 
-/* The scope as PyTorch's exporter writes it: the last part is the node itself. */
-static const char *namespace_of(gi_arena *a, const gi_node *n, const char *op)
+/* The scope as PyTorch's exporter writes it: the last part is the node itself. Of a node that a rule made and named after
+ * another one it is what a reader would take from the name. NULL: there is none; *ok is false without memory. */
+static const char *namespace_of(gi_arena *a, const gi_node *n, const char *op, bool *ok)
 {
     const char *slash = n->name ? strrchr(n->name, '/') : NULL;
     const char *last = slash ? slash + 1 : n->name && *n->name ? n->name : op;
-    return gi_arena_printf(a, "%s/%s: %s", n->scope, last, op);
+    const char *scope = n->scope, *path = NULL;
+    *ok = true;
+    if ((!scope || !*scope) && slash) {
+        const char *first = n->name + (*n->name == '/');
+        scope = slash > first ? gi_arena_strn(a, first, (size_t)(slash - first)) : NULL;
+        *ok = scope || slash <= first;
+    }
+    if (scope && *scope)
+        *ok = (path = gi_arena_printf(a, "%s/%s: %s", scope, last, op)) != NULL;
+    return path;
 }
 
 /* Every node says which ones of the original model it came from, where it lies in the model's structure, and which rule
@@ -362,9 +372,10 @@ static bool node_meta(gi_export *x, const gi_xnode *n, const char *first_out, pb
             return false;
     if (from->pass && !add_pair(a, &to->metadata_props[to->n_metadata_props++], "gopt.pass", from->pass))
         return false;
-    if (from->scope && *from->scope && !has_meta(from, "namespace")) {
-        const char *path = namespace_of(a, from, n->op);
-        if (!path || !add_pair(a, &to->metadata_props[to->n_metadata_props++], "namespace", path))
+    if (!has_meta(from, "namespace")) {
+        bool ok;
+        const char *path = namespace_of(a, from, n->op, &ok);
+        if (!ok || (path && !add_pair(a, &to->metadata_props[to->n_metadata_props++], "namespace", path)))
             return false;
     }
     gi_str s;
