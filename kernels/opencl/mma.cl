@@ -57,15 +57,7 @@ INLINE void sum_halo(float (*const acc)[NI][4], ADDRESS const sm, const int tid,
 #endif
 
 __kernel GROUP_SIZE(NT, 1, 1) void
-product_mma(__global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,
-            __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,
-            __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,
-            const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,
-            const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,
-            const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,
-            const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,
-            const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,
-            const long by_kw HALO_ARGS WALK_ARGS)
+product_mma(PRODUCT_ARGS HALO_ARGS WALK_ARGS)
 {
     LOCAL(float, room, LOCAL_BYTES / 4);
     EXCHANGE(NT, LOCAL_BYTES)

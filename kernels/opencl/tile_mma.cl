@@ -50,7 +50,19 @@ INLINE int divide(int x, long by)
     return factor ? (int)(mul_hi((uint)x, factor) >> (int)(by >> 32)) : x;
 }
 
-/* ---- loading, in a kernel that has its arguments as mma.cl does ---- */
+/* The arguments of both kernels. */
+#define PRODUCT_ARGS                                                                                                 \
+    __global const X_TYPE *x, const ulong x_at, __global const X_TYPE *w, const ulong w_at,                          \
+    __global const float *bias, const ulong bias_at, __global Y_TYPE *y, const ulong y_at,                           \
+    __global float4 *parts, const ulong parts_at, __global uint *counts, const ulong counts_at EXTRA_ARGS,           \
+    const long m_all_, const long n_all_, const long n_room_, const long chunks_, const long taps_,                  \
+    const long row_, const long h_, const long wd_, const long pixels_, const long ow_, const long kw_,              \
+    const long sh_, const long sw_, const long ph_, const long pw_, const long dh_, const long dw_,                  \
+    const long y_n, const long y_p, const long y_c, const long splits_, const long tiles_n_,                         \
+    const long by_splits, const long by_tiles, const long by_pixels, const long by_ow, const long by_chunks,         \
+    const long by_kw
+
+/* ---- loading, in a kernel that has these arguments ---- */
 
 /* Where this item's rows of that row of tiles begin. */
 #define PLACE_ROWS(rows)                                                                                             \
