@@ -70,6 +70,7 @@ static size_t copying, stems;
 static void (*prepare)(gopt_graph *g); /* what the test does to the graph first; NULL: nothing */
 static const char *dump;               /* folder for the kernels' sources; NULL: none */
 static bool apart;                     /* a launch each, whatever the environment says */
+static bool deterministic;             /* no variant is chosen by its time */
 static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
 {
     gopt_ctx *cx = gopt_ctx_create(NULL);
@@ -95,6 +96,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
                                         .precision = k ? NULL : precision,
                                         .dump_kernels = k ? NULL : dump,
                                         .apart = apart,
+                                        .deterministic = deterministic,
                                         .reference = k == 1 };
         st = gopt_engine_create(g, &o, &e[k]);
         st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;

@@ -178,13 +178,17 @@ static void find_abilities(gi_cl *d)
     d->units = units;
 }
 
-/* GOPT_OPENCL_TENSOR: "emulated" and the name of a variant, parted by a comma; either may be missing. */
+/* GOPT_OPENCL_TENSOR: "none", or "emulated" and the name of a variant, parted by a comma; either may be missing. */
 static gopt_status read_tensor(gi_cl *d)
 {
     static const char emulated[] = "emulated";
     const char *how = getenv("GOPT_OPENCL_TENSOR");
     if (!how || !*how)
         return GOPT_OK;
+    if (!strcmp(how, "none")) {
+        d->mma = false;
+        return GOPT_OK;
+    }
     d->timed = false; /* what is asked for is no choice to remember, and emulated ones say nothing of a GPU */
     if (!strncmp(how, emulated, sizeof emulated - 1)) {
         d->emulated = !d->mma;
