@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Holds the lowerings of PyTorch's operators against PyTorch's own answers.
 
     aten.py GOPT [--keep DIR] [REGEX]
