@@ -1,10 +1,13 @@
 /* Run contexts of one engine on the opencl backend: each has a queue of its own, they share kernels and weights, walks in
  * different queues wait for each other, and what fails in one is told to that one and leaves nothing running. And memory
  * of the host that copies are fast from. */
+#include "backend/opencl/cl.h"
+
 #include "unit/opencl.h"
 
 #include <math.h>
 
+#include "backend/engine.h"
 #include "ops/eval.h"
 #include "unit/faulty_cl.h"
 
@@ -277,6 +280,40 @@ static void a_fault_is_told_to_its_own_context(void **state)
     life_close(&l);
 }
 
+static bool is_noted(gopt_ctx *cx, const char *what)
+{
+    bool found = false;
+    for (size_t i = 0; i < gopt_diag_count(cx); i++)
+        found = found || strstr(gopt_diag_get(cx, i)->message, what);
+    return found;
+}
+
+/* A walk that fails while it is held against its launches is not slower than they are for good: the next context tries
+ * it again, and what comes of that is remembered. */
+static void a_walk_that_fails_is_timed_again(void **state)
+{
+    enum { TIMED = 15 };
+    (void)state;
+    if (!there_is_a_device())
+        skip();
+    life l;
+    life_open(&l, 3, "1");
+    ((gi_cl *)l.e->device[1])->walk = 0; /* by the clock */
+    cl.no_walk = true;
+    runs_well(&l.sides[0]);
+    assert_true(is_noted(l.cx, "failed while it was timed"));
+    cl.no_walk = false;
+    for (unsigned i = 1; i < 3; i++) {
+        long walks = 0;
+        queues_begin();
+        runs_well(&l.sides[i]);
+        for (size_t k = 0; k < queues.n; k++)
+            walks += queues.seen[k].walks;
+        assert_true(i == 1 ? walks >= TIMED : walks < TIMED);
+    }
+    life_close(&l);
+}
+
 /* Whatever call fails: when the run has ended nothing is under way any more, and the next run is right. */
 static void a_run_that_fails_leaves_nothing_running(void **state)
 {
@@ -475,8 +512,9 @@ static void on_the_cpu_tensors_are_ordinary(void **state)
     gopt_ctx_destroy(cx);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     static shape two = { 2, "0" }, four = { 4, "0" }, two_walk = { 2, "1" }, four_walk = { 4, "1" };
     static char walked[] = "1", launched[] = "0";
     const struct CMUnitTest tests[] = {
@@ -487,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(split_sums_of_several_contexts_keep_apart, cl_begin, as_before),
         cmocka_unit_test_setup(a_walk_waits_for_one_in_another_queue, cl_begin),
         cmocka_unit_test_setup(a_fault_is_told_to_its_own_context, cl_begin),
+        cmocka_unit_test_setup(a_walk_that_fails_is_timed_again, cl_begin),
         { "a_run_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL,
           launched },
         { "a_walk_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL, walked },
@@ -497,5 +536,5 @@ int main(void)
         cmocka_unit_test_setup(pinned_tensors_count_and_fail_like_others, cl_begin),
         cmocka_unit_test_setup(on_the_cpu_tensors_are_ordinary, cl_begin),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_cache, close_cache);
 }
