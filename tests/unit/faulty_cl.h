@@ -23,6 +23,7 @@ static struct {
     bool no_platform;    /* there is no OpenCL at all */
     bool no_build;       /* no program is built, from source or binary */
     bool no_pinned;      /* there is no page-locked memory */
+    bool no_walk;        /* no walk starts */
     size_t room;         /* the device's memory is used up by one buffer above it; 0: no bound */
     _Atomic long alive;  /* objects created less objects released */
     _Atomic long mapped; /* buffers that are mapped; also counted as alive */
@@ -159,7 +160,7 @@ static inline int cl_begin(void **state)
     queues.hold = NULL;
     queues.fault = NULL;
     cl.fail_at = -1;
-    cl.lost = cl.no_platform = cl.no_build = cl.no_pinned = false;
+    cl.lost = cl.no_platform = cl.no_build = cl.no_pinned = cl.no_walk = false;
     cl.room = 0;
     cl.alive = cl.mapped = 0;
     return 0;
@@ -213,6 +214,8 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint dims, con
     (void)((cl_int(*)(cl_kernel, cl_kernel_info, size_t, void *, size_t *))real("clGetKernelInfo"))(
         k, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
     const bool walk = !strcmp(name, "walk");
+    if (walk && cl.no_walk)
+        return CL_OUT_OF_RESOURCES;
     pthread_mutex_lock(&queues.lock);
     const cl_int err = (walk ? launch_walk : real_launch)(q, k, dims, at, global, local, n, wait, e);
     queue_seen *s = queue_of(q);

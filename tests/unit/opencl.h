@@ -11,15 +11,21 @@
 #include "ir/graph.h"
 #include "ops/infer.h"
 
-static inline bool there_is_a_device(void)
+/* Skips the test where there is none. All that runs something here asks for itself; call it before you make what would
+ * stay, a folder say. */
+static inline void need_a_device(void)
 {
-    gopt_ctx *cx = gopt_ctx_create(NULL);
-    bool found = false;
-    const gopt_device_info *d;
-    for (size_t i = 0; (d = gopt_device_get(cx, i)); i++)
-        found = found || (!strcmp(d->backend, "opencl") && !d->missing);
-    gopt_ctx_destroy(cx);
-    return found;
+    static enum { UNKNOWN, NONE, SOME } there;
+    if (there == UNKNOWN) {
+        gopt_ctx *cx = gopt_ctx_create(NULL);
+        const gopt_device_info *d;
+        there = NONE;
+        for (size_t i = 0; (d = gopt_device_get(cx, i)); i++)
+            there = !strcmp(d->backend, "opencl") && !d->missing ? SOME : there;
+        gopt_ctx_destroy(cx);
+    }
+    if (there == NONE)
+        skip();
 }
 
 static inline gopt_tensor *draw(gopt_ctx *cx, const gi_type *t, unsigned seed)
@@ -60,62 +66,142 @@ static inline void close_enough(const gopt_tensor *a, const gopt_tensor *b, bool
     }
 }
 
-/* Runs a graph both ways; returns how many steps the device ran, other than copies. The first and the last tactic
- * that is no copy are left in `first` and `last`, that of a step with a Softmax in `attention`; how many Concats
- * copied something in `copying`, how many steps ran by stem.cl in `stems`. */
-static char first[32], last[32], attention[32];
-static const char *wanted; /* a tactic, of which as_wanted counts the steps; NULL: none */
-static size_t as_wanted;
-static size_t copying, stems;
-static void (*prepare)(gopt_graph *g); /* what the test does to the graph first; NULL: nothing */
-static const char *dump;               /* folder for the kernels' sources; NULL: none */
-static bool apart;                     /* a launch each, whatever the environment says */
-static bool deterministic;             /* no variant is chosen by its time */
-static inline size_t check_in(const char *precision, const char *text, bool fuse_all)
+/* How a graph is run; zeros: in fp32, as the environment says. */
+typedef struct check_options {
+    const char *precision;
+    bool fuse_all;      /* as one pointwise kernel */
+    bool apart;         /* a launch each */
+    bool deterministic; /* no variant is chosen by its time */
+    const char *dump;   /* folder for the kernels' sources; NULL: none */
+    const char *tactic; /* of which steps are counted; NULL: none */
+    void (*prepare)(gopt_graph *g);
+} check_options;
+
+/* What ran on the device, other than copies. */
+typedef struct checked {
+    size_t steps, by_tactic; /* the latter by the tactic that was asked for */
+    size_t stems, copying;   /* steps by stem.cl, Concats that copied something */
+    char first[32], last[32];
+    char attention[32]; /* tactics of the first and last step, and of one with a Softmax */
+} checked;
+
+static inline checked steps_of(gopt_run_context *rc, const char *tactic)
 {
-    gopt_ctx *cx = gopt_ctx_create(NULL);
+    checked r = { 0 };
+    const gopt_step_info *s;
+    for (size_t i = 0; (s = gopt_run_context_step(rc, i)); i++) {
+        if (strcmp(s->backend, "opencl") != 0 || !strcmp(s->op, "copy"))
+            continue;
+        if (!r.steps++)
+            (void)snprintf(r.first, sizeof r.first, "%s", s->tactic);
+        (void)snprintf(r.last, sizeof r.last, "%s", s->tactic);
+        if (strstr(s->op, "Softmax"))
+            (void)snprintf(r.attention, sizeof r.attention, "%s", s->tactic);
+        r.by_tactic += tactic && !strcmp(s->tactic, tactic);
+        r.stems += !strncmp(s->tactic, "stem_", 5);
+        r.copying += !strcmp(s->op, "Concat") && s->bytes;
+    }
+    return r;
+}
+
+static inline gopt_graph *parse(gopt_ctx *cx, const char *text)
+{
     gopt_graph *g;
-    gopt_engine *e[2];
-    gopt_run_context *rc[2];
-    size_t on_device = 0;
-    copying = stems = 0;
     gopt_status st = gi_parse(cx, "test", text, strlen(text), &g);
     st = st == GOPT_OK ? gi_infer_graph(g) : st;
-    if (st == GOPT_OK && prepare)
-        prepare(g);
-    for (int k = 0; k < 2 && st == GOPT_OK; k++) {
-        if (k == 0 && fuse_all) {
-            gi_node *nodes[32];
-            size_t n = 0;
-            for (gi_node *i = g->main->first; i && n < 32; i = i->next)
-                nodes[n++] = i;
-            assert_non_null(gi_fuse(g->main, GI_FUSION_POINTWISE, nodes, n));
-            assert_int_equal(gi_infer_graph(g), GOPT_OK);
-        }
-        const gopt_engine_options o = { .backend = k ? "cpu" : "opencl",
-                                        .precision = k ? NULL : precision,
-                                        .dump_kernels = k ? NULL : dump,
-                                        .apart = apart,
-                                        .deterministic = deterministic,
-                                        .reference = k == 1 };
-        st = gopt_engine_create(g, &o, &e[k]);
-        st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;
-    }
-    enum { MOST = 128 };
-    gopt_tensor *in[MOST] = { NULL };
-    assert_true(st != GOPT_OK || g->main->n_params <= MOST);
-    for (size_t i = 0; st == GOPT_OK && i < g->main->n_params; i++) {
-        in[i] = draw(cx, g->main->params[i]->type, (unsigned)i + 1);
-        for (int k = 0; k < 2 && st == GOPT_OK; k++)
-            st = gopt_run_context_set_input(rc[k], i, in[i]);
-    }
-    for (int round = 0; round < 2 && st == GOPT_OK; round++)
-        for (int k = 0; k < 2 && st == GOPT_OK; k++)
-            st = gopt_run(rc[k]);
     if (st != GOPT_OK) {
         gopt_diag_print(cx, stderr, false);
-        print_error("%s\n", text);
-        fail();
+        fail_msg("it does not hold:\n%s", text);
+    }
+    return g;
+}
+
+/* A network that is ready to run but for its inputs. */
+typedef struct net {
+    gopt_ctx *cx;
+    gopt_graph *g;
+    gopt_engine *e;
+    gopt_run_context *rc;
+    gopt_tensor *in[2];
+} net;
+
+static inline net open_net(const char *backend, const char *precision, const char *text)
+{
+    net n = { 0 };
+    if (strcmp(backend, "cpu") != 0)
+        need_a_device();
+    n.cx = gopt_ctx_create(NULL);
+    n.g = parse(n.cx, text);
+    const gopt_engine_options o = { .backend = backend, .precision = precision };
+    assert_int_equal(gopt_engine_create(n.g, &o, &n.e), GOPT_OK);
+    assert_int_equal(gopt_run_context_create(n.e, &n.rc), GOPT_OK);
+    return n;
+}
+
+/* The net's from then on. */
+static inline void set_input(net *n, size_t i, gopt_tensor *x)
+{
+    n->in[i] = x;
+    assert_int_equal(gopt_run_context_set_input(n->rc, i, x), GOPT_OK);
+}
+
+static inline void close_net(net *n)
+{
+    gopt_run_context_destroy(n->rc);
+    gopt_engine_destroy(n->e);
+    for (size_t i = 0; i < GI_COUNT(n->in); i++)
+        gopt_tensor_unref(n->in[i]);
+    gopt_graph_destroy(n->g);
+    gopt_ctx_destroy(n->cx);
+}
+
+/* All nodes of a small graph as one. */
+static inline void fuse_all(gopt_graph *g)
+{
+    gi_node *nodes[32];
+    size_t n = 0;
+    for (gi_node *i = g->main->first; i && n < GI_COUNT(nodes); i = i->next)
+        nodes[n++] = i;
+    assert_non_null(gi_fuse(g->main, GI_FUSION_POINTWISE, nodes, n));
+    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+}
+
+/* Runs a graph twice on the device and by reference evaluation: the answers must be the same. */
+static inline checked check_with(const check_options *o, const char *text)
+{
+    enum { MOST = 128 };
+    const char *precision = o->precision ? o->precision : "fp32";
+    need_a_device();
+    gopt_ctx *cx = gopt_ctx_create(NULL);
+    gopt_graph *g = parse(cx, text);
+    gopt_engine *e[2];
+    gopt_run_context *rc[2];
+    gopt_tensor *in[MOST] = { NULL };
+    gopt_status st = GOPT_OK;
+    assert_true(g->main->n_params <= MOST);
+    for (size_t i = 0; i < g->main->n_params; i++)
+        in[i] = draw(cx, g->main->params[i]->type, (unsigned)i + 1);
+    if (o->prepare)
+        o->prepare(g);
+    if (o->fuse_all)
+        fuse_all(g);
+    for (int k = 0; k < 2 && st == GOPT_OK; k++) {
+        const gopt_engine_options how = { .backend = k ? "cpu" : "opencl",
+                                          .precision = k ? NULL : precision,
+                                          .dump_kernels = k ? NULL : o->dump,
+                                          .apart = o->apart,
+                                          .deterministic = o->deterministic,
+                                          .reference = k == 1 };
+        st = gopt_engine_create(g, &how, &e[k]);
+        st = st == GOPT_OK ? gopt_run_context_create(e[k], &rc[k]) : st;
+        for (size_t i = 0; i < g->main->n_params && st == GOPT_OK; i++)
+            st = gopt_run_context_set_input(rc[k], i, in[i]);
+        for (int round = 0; round < 2 && st == GOPT_OK; round++)
+            st = gopt_run(rc[k]);
+    }
+    if (st != GOPT_OK) {
+        gopt_diag_print(cx, stderr, false);
+        fail_msg("it does not run:\n%s", text);
     }
     for (size_t i = 0; i < g->main->n_results; i++) {
         static char where[1 << 16];
@@ -123,19 +209,7 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         close_enough(gopt_run_context_output(rc[0], i), gopt_run_context_output(rc[1], i),
                      strcmp(precision, "fp32") != 0 || strstr(text, "f16"), where);
     }
-    const gopt_step_info *s;
-    as_wanted = 0;
-    for (size_t i = 0; (s = gopt_run_context_step(rc[0], i)); i++)
-        if (!strcmp(s->backend, "opencl") && strcmp(s->op, "copy") != 0) {
-            if (!on_device++)
-                (void)snprintf(first, sizeof first, "%s", s->tactic);
-            (void)snprintf(last, sizeof last, "%s", s->tactic);
-            as_wanted += wanted && !strcmp(s->tactic, wanted);
-            stems += !strncmp(s->tactic, "stem_", 5);
-            copying += !strcmp(s->op, "Concat") && s->bytes;
-            if (strstr(s->op, "Softmax"))
-                (void)snprintf(attention, sizeof attention, "%s", s->tactic);
-        }
+    const checked r = steps_of(rc[0], o->tactic);
     for (int k = 0; k < 2; k++) {
         gopt_run_context_destroy(rc[k]);
         gopt_engine_destroy(e[k]);
@@ -144,7 +218,18 @@ static inline size_t check_in(const char *precision, const char *text, bool fuse
         gopt_tensor_unref(in[i]);
     gopt_graph_destroy(g);
     gopt_ctx_destroy(cx);
-    return on_device;
+    return r;
+}
+
+/* The same; how many steps did the device run? */
+static inline size_t check_in(const char *precision, const char *text)
+{
+    return check_with(&(check_options){ .precision = precision }, text).steps;
+}
+
+static inline size_t check(const char *text)
+{
+    return check_in("fp32", text);
 }
 
 /* Is it a tactic of mma.c? */
@@ -163,16 +248,20 @@ static inline bool ran_as_product(const char *tactic)
     return ran_by_mma(tactic) || !strcmp(tactic, "tile") || !strcmp(tactic, "gemv");
 }
 
-static inline size_t check(const char *text, bool fuse_all)
+/* One node as a graph; what ran it? */
+static inline checked one_node_in(const char *precision, const char *inputs, const char *node)
 {
-    return check_in("fp32", text, fuse_all);
+    char text[2048];
+    (void)snprintf(text, sizeof text, "graph (%s) {\n  %%y = %s\n  return %%y as \"y\"\n}\n", inputs, node);
+    const checked r = check_with(&(check_options){ .precision = precision }, text);
+    if (r.steps != 1)
+        fail_msg("%zu steps, not one, of\n%s", r.steps, text);
+    return r;
 }
 
 static inline void one_node(const char *inputs, const char *node)
 {
-    char text[2048];
-    (void)snprintf(text, sizeof text, "graph (%s) {\n  %%y = %s\n  return %%y as \"y\"\n}\n", inputs, node);
-    assert_int_equal(check(text, false), 1);
+    (void)one_node_in("fp32", inputs, node);
 }
 
 /* ---- many small graphs as one: a driver may take longer to be opened than to compile a kernel (PoCL does) ---- */
@@ -230,7 +319,7 @@ static inline void batch_check(batch *b)
     if (!b->n)
         return;
     (void)snprintf(text, sizeof text, "graph (%s) {\n%s  return %s\n}\n", b->inputs, b->lines, b->results);
-    assert_int_equal(check_in(b->precision, text, false), b->steps);
+    assert_int_equal(check_in(b->precision, text), b->steps);
     *b = (batch){ .precision = b->precision };
 }
 

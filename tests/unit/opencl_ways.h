@@ -15,11 +15,10 @@ static inline void run_in(gi_cl_element element, gi_cl_way way, const char *text
     gi_cl_mma_name(&(gi_cl_mma){ .element = element }, way, name, sizeof name);
     (void)snprintf(how, sizeof how, "emulated,%s", name);
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
-    wanted = name;
-    (void)check_in(element == GI_CL_TF32 ? "tf32" : "fp16", text, false);
-    wanted = NULL;
-    if (as_wanted < products)
-        fail_msg("%zu products of %zu were computed as %s in\n%s", as_wanted, products, name, text);
+    const check_options o = { .precision = element == GI_CL_TF32 ? "tf32" : "fp16", .tactic = name };
+    const checked r = check_with(&o, text);
+    if (r.by_tactic < products)
+        fail_msg("%zu products of %zu were computed as %s in\n%s", r.by_tactic, products, name, text);
 }
 
 static inline void run_as(gi_cl_way way, const char *text, size_t products)

@@ -6,6 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static size_t check_as_one(const char *text)
+{
+    return check_with(&(check_options){ .fuse_all = true }, text).steps;
+}
+
 /* Many nodes on the same inputs, as one kernel with a result each: drivers take their time to build one. */
 static void many_nodes(const char *inputs, const char *operands, size_t n, const char *const *ops)
 {
@@ -20,14 +25,12 @@ static void many_nodes(const char *inputs, const char *operands, size_t n, const
     for (size_t i = 0; i < n; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%%y%zu as \"y%zu\"", i ? ", " : "", i, i);
     (void)snprintf(text + at, sizeof text - at, "\n}\n");
-    assert_int_equal(check(text, true), 1);
+    assert_int_equal(check_as_one(text), 1);
 }
 
 static void pointwise_nodes(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const char *const unary[] = { "Abs",
                                          "Neg",
                                          "Relu",
@@ -73,42 +76,35 @@ static void pointwise_nodes(void **state)
 static void pointwise_fusions(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
-    assert_int_equal(check("graph (%x: f32[2,3,4], %b: f32[3,1], %k: f32[]) {\n"
-                           "  %a = Add %x, %b\n"
-                           "  %s = Sigmoid %a\n"
-                           "  %m = Mul %s, %x\n"
-                           "  %q = Mul %m, dense<f32[], 0.5>\n"
-                           "  %r = Add %q, dense<f32[4], [1.0,2.0,-3.5,0.1]>\n"
-                           "  %t = Sub %r, %k\n"
-                           "  return %t as \"t\", %m as \"m\"\n"
-                           "}\n",
-                           true),
+    assert_int_equal(check_as_one("graph (%x: f32[2,3,4], %b: f32[3,1], %k: f32[]) {\n"
+                                  "  %a = Add %x, %b\n"
+                                  "  %s = Sigmoid %a\n"
+                                  "  %m = Mul %s, %x\n"
+                                  "  %q = Mul %m, dense<f32[], 0.5>\n"
+                                  "  %r = Add %q, dense<f32[4], [1.0,2.0,-3.5,0.1]>\n"
+                                  "  %t = Sub %r, %k\n"
+                                  "  return %t as \"t\", %m as \"m\"\n"
+                                  "}\n"),
                      1);
-    assert_int_equal(check("graph (%x: f32[1,3,6,6]) {\n"
-                           "  %c = Conv %x, dense<f32[4,3,3,3], #a>, dense<f32[4], #b> { pads = [1,1,1,1] }\n"
-                           "  %r = Relu %c\n"
-                           "  %s = Add %r, dense<f32[4,1,1], #c>\n"
-                           "  return %s as \"s\"\n"
-                           "}\n",
-                           true),
+    assert_int_equal(check_as_one("graph (%x: f32[1,3,6,6]) {\n"
+                                  "  %c = Conv %x, dense<f32[4,3,3,3], #a>, dense<f32[4], #b> { pads = [1,1,1,1] }\n"
+                                  "  %r = Relu %c\n"
+                                  "  %s = Add %r, dense<f32[4,1,1], #c>\n"
+                                  "  return %s as \"s\"\n"
+                                  "}\n"),
                      1);
-    assert_int_equal(check("graph (%x: f32[2,5], %z: f32[2,7]) {\n"
-                           "  %c = MatMul %x, dense<f32[5,7], #a>\n"
-                           "  %r = Tanh %c\n"
-                           "  %s = Add %r, %z\n"
-                           "  return %s as \"s\"\n"
-                           "}\n",
-                           true),
+    assert_int_equal(check_as_one("graph (%x: f32[2,5], %z: f32[2,7]) {\n"
+                                  "  %c = MatMul %x, dense<f32[5,7], #a>\n"
+                                  "  %r = Tanh %c\n"
+                                  "  %s = Add %r, %z\n"
+                                  "  return %s as \"s\"\n"
+                                  "}\n"),
                      1);
 }
 
 static void products(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     one_node("%a: f32[7,33], %b: f32[33,19]", "MatMul %a, %b");
     one_node("%a: f32[2,3,7,5], %b: f32[2,3,5,4]", "MatMul %a, %b");
     one_node("%a: f32[2,3,7,5], %b: f32[5,4]", "MatMul %a, %b");
@@ -124,8 +120,6 @@ static void products(void **state)
 static void convolutions_and_windows(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     one_node("%x: f32[2,3,9,8]",
              "Conv %x, dense<f32[5,3,3,2], #a>, dense<f32[5], #b> { pads = [1,0,2,1], strides = [2,1] }");
     one_node("%x: f32[1,4,9,9]", "Conv %x, dense<f32[6,4,1,1], #a>");
@@ -145,8 +139,6 @@ static void convolutions_and_windows(void **state)
 static void rows_and_moves(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     one_node("%x: f32[2,3,100]", "Softmax %x");
     one_node("%x: f32[2,3,5]", "Softmax %x { axis = 1 }");
     one_node("%x: f32[2,3,5]", "LogSoftmax %x { axis = 0 }");
@@ -167,16 +159,13 @@ static void rows_and_moves(void **state)
                            "  %r = Reshape %b, dense<i64[2], [2,-1]>\n"
                            "  %s = Relu %r\n"
                            "  return %a as \"a\", %s as \"s\", %c as \"c\"\n"
-                           "}\n",
-                           false),
+                           "}\n"),
                      3);
 }
 
 static void what_it_does_not_take_runs_on_the_cpu(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_int_equal(check("graph (%x: f32[2,9], %k: bool[]) {\n"
                            "  %a = Relu %x\n"
                            "  %t = CumProd %a, dense<i64[], 1>\n"
@@ -185,8 +174,7 @@ static void what_it_does_not_take_runs_on_the_cpu(void **state)
                            "               else_branch = block () { return %t } }\n"
                            "  %s = Mul %i, %a\n"
                            "  return %s as \"s\", %a as \"a\", %x as \"x\"\n"
-                           "}\n",
-                           false),
+                           "}\n"),
                      4); /* Neg in its branch, too */
 }
 
@@ -202,22 +190,21 @@ static void inner_node(const char *inputs, const char *node, const char *precisi
                    "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
                    "  %%y = Neg %%m\n  return %%y as \"y\"\n}\n",
                    inputs, node);
-    assert_int_equal(check_in(precision, text, false), 3);
+    assert_int_equal(check_in(precision, text), 3);
     /* and with the result read by the host */
     (void)snprintf(text, sizeof text,
                    "graph (%s) {\n  %%h = Mul %%x, dense<f32[], 0.5>\n  %%m = %s\n"
                    "  return %%m as \"y\"\n}\n",
                    inputs, node);
-    assert_int_equal(check_in(precision, text, false), 2);
-    if (tactic && strncmp(last, tactic, strlen(tactic)) != 0 && !ran_by_mma(last))
-        fail_msg("%s ran %s in %s, expected %s", node, last, precision, tactic);
+    const checked r = check_with(&(check_options){ .precision = precision }, text);
+    assert_int_equal(r.steps, 2);
+    if (tactic && strncmp(r.last, tactic, strlen(tactic)) != 0 && !ran_by_mma(r.last))
+        fail_msg("%s ran %s in %s, expected %s", node, r.last, precision, tactic);
 }
 
 static void products_with_constant_weights(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         const char *inputs, *node, *tactic;
     } cases[] = {
@@ -253,7 +240,7 @@ static void products_with_constant_weights(void **state)
                     "graph (%%x: f32[2,%d,12,14]) {\n  %%c = Conv %%x, dense<f32[10,%d,5,7], #a>, dense<f32[10], #b> { "
                     "pads = [1,%d,1,%d], strides = [2,2] }\n  return %%c as \"c\"\n}\n",
                     channels, channels, pad, 3 - pad);
-                assert_int_equal(check_in(precisions[k], text, false), 1);
+                assert_int_equal(check_in(precisions[k], text), 1);
             }
 }
 
@@ -261,8 +248,6 @@ static void products_with_constant_weights(void **state)
 static void what_follows_products(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const char *const behind[] = {
         "  %r = Relu %c\n",
         "  %a = Add %c, %d\n  %r = Relu %a\n",
@@ -285,15 +270,13 @@ static void what_follows_products(void **state)
                            "  %%y0 = Fusion<conv> { body = block () {\n  %%c = %s\n%s  return %%r } }\n"
                            "  %%y = Add %%y0, %%d\n  return %%y as \"y\"\n}\n",
                            main_of[m], behind[i]);
-            assert_int_equal(check_in(precisions[k % GI_COUNT(precisions)], text, false), 4);
+            assert_int_equal(check_in(precisions[k % GI_COUNT(precisions)], text), 4);
         }
 }
 
 static void images_with_channels_last(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const char *const nodes[] = {
         "MaxPool %c { kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1] }",
         "AveragePool %c { kernel_shape = [3,3], pads = [1,1,1,1] }",
@@ -323,15 +306,14 @@ static void images_with_channels_last(void **state)
                        "  %%m = %s\n  %%y = Exp %%m\n  return %%y as \"y\"\n}\n",
                        nodes[i]);
         for (size_t k = 0; k < GI_COUNT(precisions); k++)
-            assert_int_equal(check_in(precisions[k], text, false), 4);
+            assert_int_equal(check_in(precisions[k], text), 4);
     }
     /* what pads the channels stays zero, whatever is done to it */
     for (size_t k = 0; k < GI_COUNT(precisions); k++)
         assert_int_equal(check_in(precisions[k],
                                   "graph (%x: f32[1,12,4,4]) {\n"
                                   "  %c = Conv %x, dense<f32[12,12,1,1], #a>\n  %e = Exp %c\n  %r = Reciprocal %e\n"
-                                  "  %d = Conv %r, dense<f32[5,12,1,1], #b>\n  return %d as \"y\"\n}\n",
-                                  false),
+                                  "  %d = Conv %r, dense<f32[5,12,1,1], #b>\n  return %d as \"y\"\n}\n"),
                          4);
 }
 
@@ -356,8 +338,7 @@ static int count_files(const char *folder, bool spoil)
 static void programs_are_kept_on_disk(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     char folder[] = "/tmp/gopt-test-XXXXXX", programs[64];
     assert_non_null(mkdtemp(folder));
     assert_int_equal(setenv("XDG_CACHE_HOME", folder, 1), 0);
@@ -383,8 +364,7 @@ static void programs_are_kept_on_disk(void **state)
 static void devices_are_chosen_by_name_or_type(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     gopt_ctx *cx = gopt_ctx_create(NULL);
     gopt_graph *g;
     const char text[] = "graph (%x: f32[4]) {\n  %a = Relu %x\n  return %a as \"a\"\n}\n";
@@ -408,8 +388,6 @@ static void devices_are_chosen_by_name_or_type(void **state)
 static void normalizations_that_stay(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     const char *const text =
         "graph (%x: f32[2,3,4,3]) {\n"
         "  %b = BatchNormalization %x, dense<f32[3], [1.0,2.0,3.0]>, dense<f32[3], [0.1,0.2,0.3]>, "
@@ -417,8 +395,8 @@ static void normalizations_that_stay(void **state)
         "  %a = Add %b, dense<f32[3], [1.0,2.0,3.0]>\n"
         "  %y = Relu %a\n"
         "  return %y\n}\n";
-    assert_int_equal(check(text, false), 3);
-    assert_int_equal(check(text, true), 1);
+    assert_int_equal(check(text), 3);
+    assert_int_equal(check_as_one(text), 1);
 }
 
 int main(void)

@@ -5,9 +5,9 @@
 /* `copies` Concats still have something to do. */
 static void concat(const char *precision, const char *text, size_t copies)
 {
-    (void)check_in(precision, text, false);
-    if (copying != copies)
-        fail_msg("%zu Concats copy, not %zu, in\n%s", copying, copies, text);
+    const checked r = check_with(&(check_options){ .precision = precision }, text);
+    if (r.copying != copies)
+        fail_msg("%zu Concats copy, not %zu, in\n%s", r.copying, copies, text);
 }
 
 #define TWO_CONVOLUTIONS(x, a, b)                                                                         \
@@ -18,8 +18,6 @@ static void concat(const char *precision, const char *text, size_t copies)
 static void images(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     /* as in SqueezeNet and Inception */
     concat("fp16",
            TWO_CONVOLUTIONS("2,8,5,6", "16", "24") "  %y = Concat %c, %d { axis = 1 }\n" CONVOLUTION_BEHIND("40"), 0);
@@ -65,8 +63,6 @@ static void images(void **state)
 static void parts_that_others_read(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     /* pools, pointwise nodes and moves read a part where it lies, as in a U-Net */
     concat("fp16",
            TWO_CONVOLUTIONS("2,8,6,6", "16",
@@ -101,8 +97,6 @@ static void parts_that_others_read(void **state)
 static void the_same_part_again(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     concat("fp16",
            TWO_CONVOLUTIONS("2,8,5,6", "16", "24") "  %y = Concat %c, %d, %c { axis = 1 }\n" CONVOLUTION_BEHIND("56"),
            1);
@@ -124,8 +118,6 @@ static void the_same_part_again(void **state)
 static void parts_of_parts(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     concat(
         "fp16",
         "graph (%x: f32[2,8,6,6]) {\n  %a = Conv %x, dense<f32[16,8,1,1], #a>\n"
@@ -163,8 +155,6 @@ static void parts_of_parts(void **state)
 static void dense_parts(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (int half = 0; half < 2; half++) {
         const char *precision = half ? "fp16" : "fp32";
         concat(precision,
@@ -213,8 +203,6 @@ static void dense_parts(void **state)
 static void walked(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
     concat("fp16",
            "graph (%x: f32[2,8,6,6]) {\n  %a = Conv %x, dense<f32[16,8,1,1], #a>\n"

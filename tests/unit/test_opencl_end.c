@@ -1,29 +1,22 @@
 /* The end of image networks on the opencl backend: products of few rows (gemv.cl), and sums over all pixels
  * (reduce_image.cl), in sizes that fill no chunk, no warp and no group. */
 #include "unit/opencl.h"
-
-#include <unistd.h>
+#include "unit/opencl_dump.h"
 
 static const char *const precisions[] = { "fp32", "fp16" };
 
-/* A node whose operands and result are the host's, or stay on the device. */
-static void must_run(const char *inputs, const char *node, const char *precision, const char *tactic, bool stays)
+/* A product whose operands and result are the host's; any of tiled.c's kernels will do where it is not gemv.cl's. */
+static void must_run(const char *inputs, const char *node, const char *precision, const char *tactic)
 {
-    char text[2048];
-    (void)snprintf(text, sizeof text, "graph (%s) {\n%s%s%s%s}\n", inputs,
-                   stays ? "  %h = Mul %x, dense<f32[], 0.5>\n  %m = " : "  %m = ", node,
-                   stays ? "\n  %y = Neg %m\n" : "\n", stays ? "  return %y as \"y\"\n" : "  return %m as \"y\"\n");
-    assert_int_equal(check_in(precision, text, false), stays ? 3 : 1);
-    if (!stays && strcmp(last, tactic) != 0 && (!strcmp(tactic, "gemv") || !ran_as_product(last)))
-        fail_msg("%s ran in %s\n%s", last, precision, text);
+    const checked r = one_node_in(precision, inputs, node);
+    if (strcmp(r.last, tactic) != 0 && (!strcmp(tactic, "gemv") || !ran_as_product(r.last)))
+        fail_msg("%s ran in %s\n%s", r.last, precision, node);
 }
 
 /* Whole chunks or not, one item a chunk or many, columns of one warp and of several. */
 static void few_rows(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         const char *inputs, *node, *tactic;
     } cases[] = {
@@ -44,7 +37,7 @@ static void few_rows(void **state)
     };
     for (size_t k = 0; k < GI_COUNT(precisions); k++)
         for (size_t i = 0; i < GI_COUNT(cases); i++)
-            must_run(cases[i].inputs, cases[i].node, precisions[k], cases[i].tactic, false);
+            must_run(cases[i].inputs, cases[i].node, precisions[k], cases[i].tactic);
 }
 
 /* What follows them: activations, what is added from the device and from the host, factors a channel. A block that
@@ -67,63 +60,42 @@ static const char network[] = "graph (%x: f32[2,12,5,3], %q: f32[2,20]) {\n"
                               "  %z = Gemm %t, dense<f32[10,20], #a2>, dense<f32[10], #a3> { transB = 1 }\n"
                               "  return %z as \"z\", %e as \"e\"\n}\n";
 
-static void all_are_few_rows(const char *precision)
+static void all_are_few_rows(const char *precision, const char *dump)
 {
-    wanted = "gemv";
-    (void)check_in(precision, network, false);
-    wanted = NULL;
-    assert_int_equal(as_wanted, 4);
+    const check_options o = { .precision = precision, .tactic = "gemv", .dump = dump };
+    assert_int_equal(check_with(&o, network).by_tactic, 4);
 }
 
 static void what_follows(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t k = 0; k < GI_COUNT(precisions); k++)
-        all_are_few_rows(precisions[k]);
-}
-
-/* Is it in one of the sources in that folder whose names end so? */
-static bool is_written(const char *folder, const char *end, const char *word)
-{
-    char command[200];
-    (void)snprintf(command, sizeof command, "grep -q %s %s/*%s", word, folder, end);
-    return system(command) == 0;
+        all_are_few_rows(precisions[k], NULL);
 }
 
 static void in_a_walk(void **state)
 {
+    dump_folder d;
     (void)state;
-    if (!there_is_a_device())
-        skip();
-    static char folder[] = "/tmp/gopt-gemv-XXXXXX"; /* a failure leaves `dump` behind */
-    char command[100];
-    assert_non_null(mkdtemp(folder));
+    open_dump(&d);
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
-    dump = folder;
     for (size_t k = 0; k < GI_COUNT(precisions); k++)
-        all_are_few_rows(precisions[k]);
-    dump = NULL;
+        all_are_few_rows(precisions[k], d.path);
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
-    assert_true(is_written(folder, "_walk.cl", "' gemv_[0-9]*('"));
-    assert_true(is_written(folder, "_walk.cl", "' reduce_image_[0-9]*('"));
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    assert_int_equal(system(command), 0);
+    assert_true(dumped(&d, "walk", " gemv_[0-9]*(") && dumped(&d, "walk", " reduce_image_[0-9]*("));
+    close_dump(&d);
 }
 
 /* Items of a column meet by shuffles first, in a warp or a part of it, and warps in local memory. */
 static void by_warps(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", "emulated", 1), 0);
-    must_run("%x: f32[3,15]", "MatMul %x, dense<f32[15,8], #a>", "fp16", "gemv", false);
-    must_run("%x: f32[1,700]", "MatMul %x, dense<f32[700,3], #a>", "fp16", "gemv", false);
-    must_run("%x: f32[4,2064]", "MatMul %x, dense<f32[2064,2], #a>", "fp16", "gemv", false);
-    must_run("%x: f32[2,2064]", "MatMul %x, dense<f32[2064,2], #a>", "fp32", "gemv", false);
-    must_run("%x: f32[2,64]", "MatMul %x, dense<f32[64,5], #a>", "tf32", "gemv", false);
+    must_run("%x: f32[3,15]", "MatMul %x, dense<f32[15,8], #a>", "fp16", "gemv");
+    must_run("%x: f32[1,700]", "MatMul %x, dense<f32[700,3], #a>", "fp16", "gemv");
+    must_run("%x: f32[4,2064]", "MatMul %x, dense<f32[2064,2], #a>", "fp16", "gemv");
+    must_run("%x: f32[2,2064]", "MatMul %x, dense<f32[2064,2], #a>", "fp32", "gemv");
+    must_run("%x: f32[2,64]", "MatMul %x, dense<f32[64,5], #a>", "tf32", "gemv");
     assert_int_equal(unsetenv("GOPT_OPENCL_TENSOR"), 0);
 }
 
@@ -131,8 +103,6 @@ static void by_warps(void **state)
 static void sums_over_pixels(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         int images, channels, height, width;
         const char *node;
@@ -151,7 +121,7 @@ static void sums_over_pixels(void **state)
                            "graph (%%x: f32[%d,4,%d,%d]) {\n  %%c = Conv %%x, dense<f32[%d,4,1,1], #a>\n"
                            "  %%m = %s\n  return %%m as \"m\"\n}\n",
                            cases[i].images, cases[i].height, cases[i].width, cases[i].channels, cases[i].node);
-            assert_int_equal(check_in(precisions[k], text, false), 2);
+            assert_int_equal(check_in(precisions[k], text), 2);
         }
 }
 

@@ -38,8 +38,8 @@ static void problems(const char *precision, const char *variant, const char *pre
     };
     set_tensor(variant);
     for (size_t i = 0; i < GI_COUNT(mains); i++) {
-        (void)check_in(precision, mains[i], false);
-        const char *by = strncmp(first, "generated", 9) != 0 ? first : last;
+        const checked r = check_with(&(check_options){ .precision = precision }, mains[i]);
+        const char *by = strncmp(r.first, "generated", 9) != 0 ? r.first : r.last;
         if (i > 0 && strncmp(by, prefix, strlen(prefix)) != 0)
             fail_msg("%s ran\n%s", by, mains[i]);
     }
@@ -49,8 +49,6 @@ static void problems(const char *precision, const char *variant, const char *pre
 static void in_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t i = 0; i < GI_COUNT(floats_by); i++)
         problems("fp32", floats_by[i], "fma_");
 }
@@ -58,8 +56,6 @@ static void in_floats(void **state)
 static void in_tf32(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t i = 0; i < GI_COUNT(tf32_by); i++)
         problems("tf32", tf32_by[i], "tf32_");
 }
@@ -69,8 +65,6 @@ static void in_tf32(void **state)
 static void tf32_is_as_exact_as_it_may_be(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         const char *w;
         double x, want, off;
@@ -85,10 +79,6 @@ static void tf32_is_as_exact_as_it_may_be(void **state)
     enum { K = 8, N = 8, M = 5 }; /* fewer rows are products of floats */
     set_tensor("");
     for (size_t i = 0; i < GI_COUNT(cases); i++) {
-        gopt_ctx *cx = gopt_ctx_create(NULL);
-        gopt_graph *g;
-        gopt_engine *e;
-        gopt_run_context *rc;
         gopt_tensor *x;
         char text[2000], weights[1600] = "";
         for (int k = 0; k < K * N; k++)
@@ -98,27 +88,19 @@ static void tf32_is_as_exact_as_it_may_be(void **state)
             text, sizeof text,
             "graph (%%x: f32[%d,%d]) {\n  %%y = MatMul %%x, dense<f32[%d,%d], [%s]>\n  return %%y as \"y\"\n}\n", M, K,
             K, N, weights);
-        assert_int_equal(gi_parse(cx, "test", text, strlen(text), &g), GOPT_OK);
-        assert_int_equal(gi_infer_graph(g), GOPT_OK);
-        const gopt_engine_options o = { .backend = "opencl", .precision = "tf32" };
-        assert_int_equal(gopt_engine_create(g, &o, &e), GOPT_OK);
-        assert_int_equal(gopt_run_context_create(e, &rc), GOPT_OK);
-        assert_int_equal(gopt_tensor_create(cx, GOPT_F32, 2, (const int64_t[]){ M, K }, &x), GOPT_OK);
+        net n = open_net("opencl", "tf32", text);
+        assert_int_equal(gopt_tensor_create(n.cx, GOPT_F32, 2, (const int64_t[]){ M, K }, &x), GOPT_OK);
         for (int k = 0; k < M * K; k++)
             ((float *)x->data)[k] = (float)cases[i].x;
-        assert_int_equal(gopt_run_context_set_input(rc, 0, x), GOPT_OK);
-        assert_int_equal(gopt_run(rc), GOPT_OK);
-        const gopt_tensor *y = gopt_run_context_output(rc, 0);
+        set_input(&n, 0, x);
+        assert_int_equal(gopt_run(n.rc), GOPT_OK);
+        const gopt_tensor *y = gopt_run_context_output(n.rc, 0);
         for (int k = 0; k < M * N; k++) {
             const double got = ((const float *)y->data)[k], diff = got / cases[i].want - 1;
             if (!((diff < 0 ? -diff : diff) <= cases[i].off))
                 fail_msg("case %zu: %.9g, expected %.9g within %g of it", i, got, cases[i].want, cases[i].off);
         }
-        gopt_run_context_destroy(rc);
-        gopt_engine_destroy(e);
-        gopt_tensor_unref(x);
-        gopt_graph_destroy(g);
-        gopt_ctx_destroy(cx);
+        close_net(&n);
     }
     assert_int_equal(unsetenv("GOPT_OPENCL_TENSOR"), 0);
 }

@@ -185,16 +185,14 @@ static void each_step(const char *text)
 static void images_with_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     each_step(images);
 }
 
 static void tokens_with_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     each_step(tokens);
 }
 
@@ -215,8 +213,7 @@ static const char walked[] =
 static void walks_with_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
     each_step(walked);
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
@@ -239,8 +236,7 @@ static gopt_status calibrate(const network *k, gopt_graph *g, size_t *kept)
 static void what_overflows_stays_in_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     static const struct {
         const char *text, *why;
         size_t kept;
@@ -312,8 +308,7 @@ static void what_overflows_stays_in_floats(void **state)
 static void residuals_stay_in_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     static const char *const texts[] = {
         "graph (%x: f32[2,8,5,4], %r: f32[2,12,5,4]) {\n  %y = Fusion<conv> { body = block () {\n"
         "    %c = Conv %x, dense<f32[12,8,1,1], #a>\n    %d = Div %c, %r\n"
@@ -343,8 +338,7 @@ static void residuals_stay_in_floats(void **state)
 static void tensor_cores_with_floats(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     static const char heads[] = "graph (%x: f32[1,2,17,8]) {\n"
                                 "  %q = Mul %x, dense<f32[], 0.5> @\"queries\"\n"
                                 "  %h = MatMul %q, dense<f32[8,8], #a> @\"product\"\n"
@@ -428,8 +422,7 @@ static void each_sample_counts(void **state)
 static void weights(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     static const struct {
         const char *weights, *why; /* NULL: none */
     } cases[] = {

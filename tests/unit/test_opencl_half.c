@@ -6,8 +6,6 @@
 static void attention_as_one(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         int batch, seq, heads, size;
         const char *between, *scores; /* of the product and the softmax */
@@ -45,8 +43,8 @@ static void attention_as_one(void **state)
                 "  %%y3 = Reshape %%y4, dense<i64[3], [%d,%d,%d]>\n  return %%y3 as \"y\", %%m as \"m\"\n}\n",
                 b, t, w, b, t, t, t, b, t, w, 3 * w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, cases[i].values,
                 cases[i].between, cases[i].scores, cases[i].by, b, t, w);
-            (void)check_in(half ? "fp16" : "fp32", text, false);
-            if (strncmp(attention, "attention", 9) != 0)
+            const checked r = check_with(&(check_options){ .precision = half ? "fp16" : "fp32" }, text);
+            if (strncmp(r.attention, "attention", 9) != 0)
                 fail_msg("no kernel took\n%s", text);
         }
 }
@@ -55,8 +53,6 @@ static void attention_as_one(void **state)
 static void residuals_of_the_host(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const char *const texts[] = {
         "graph (%x: f32[3,5,16], %r: f32[3,5,24]) {\n  %y = Fusion<matmul> { body = block () {\n"
         "    %c = MatMul %x, dense<f32[16,24], #a>\n    %d = Add %r, %c\n    return %d } }\n  return %y as \"y\"\n}\n",
@@ -75,10 +71,10 @@ static void residuals_of_the_host(void **state)
     };
     for (size_t i = 0; i < GI_COUNT(texts); i++) {
         for (int half = 0; half < 2; half++) {
-            (void)check_in(half ? "fp16" : "fp32", texts[i], false);
+            const checked r = check_with(&(check_options){ .precision = half ? "fp16" : "fp32" }, texts[i]);
             /* each by what suits it: on a GPU two products may take two variants */
-            if (!ran_as_product(first) || !ran_as_product(last))
-                fail_msg("%s and %s ran\n%s", first, last, texts[i]);
+            if (!ran_as_product(r.first) || !ran_as_product(r.last))
+                fail_msg("%s and %s ran\n%s", r.first, r.last, texts[i]);
         }
     }
 }
@@ -86,8 +82,6 @@ static void residuals_of_the_host(void **state)
 static void rows_in_registers(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const int lengths[] = { 8, 40, 520, 768, 4104 };
     for (size_t i = 0; i < GI_COUNT(lengths); i++)
         for (int half = 0; half < 2; half++) {
@@ -97,7 +91,7 @@ static void rows_in_registers(void **state)
                            "  %%m = LayerNormalization %%h, dense<f32[%d], #a>%s\n  %%y = Neg %%m\n"
                            "  return %%y as \"y\"\n}\n",
                            lengths[i], lengths[i], lengths[i] == 40 ? ", dense<f32[40], #b>" : "");
-            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 3);
+            assert_int_equal(check_in(half ? "fp16" : "fp32", text), 3);
         }
 }
 
@@ -105,8 +99,6 @@ static void rows_in_registers(void **state)
 static void one_filter_a_channel(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         int images, channels, size;
         const char *window;
@@ -130,15 +122,16 @@ static void one_filter_a_channel(void **state)
                        "  %%z = Conv %%y, dense<f32[8,%d,1,1], #b>\n  return %%z as \"z\", %%h as \"h\"\n}\n",
                        cases[i].images, c, n, n, c, cases[i].window, c);
         for (int half = 0; half < 2; half++)
-            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 3);
+            assert_int_equal(check_in(half ? "fp16" : "fp32", text), 3);
         (void)snprintf(
             text, sizeof text,
             "graph (%%x: f32[%d,%d,%d,%d]) {\n  %%c = Conv %%x, dense<f32[%d,1,%s\n  return %%c as \"c\"\n}\n",
             cases[i].images, c, n, n, c, cases[i].window);
         for (int half = 0; half < 2; half++) {
-            assert_int_equal(check_in(half ? "fp16" : "fp32", text, false), 1);
-            if (strncmp(last, "depthwise", 9) != 0)
-                fail_msg("%s ran\n%s", last, text);
+            const checked r = check_with(&(check_options){ .precision = half ? "fp16" : "fp32" }, text);
+            assert_int_equal(r.steps, 1);
+            if (strncmp(r.last, "depthwise", 9) != 0)
+                fail_msg("%s ran\n%s", r.last, text);
         }
     }
 }
@@ -147,8 +140,6 @@ static void one_filter_a_channel(void **state)
 static void weights_in_f16(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     static const struct {
         const char *tactic, *text;
     } cases[] = {
@@ -166,10 +157,10 @@ static void weights_in_f16(void **state)
     };
     for (int half = 0; half < 2; half++)
         for (size_t i = 0; i < GI_COUNT(cases); i++) {
-            (void)check_in(half ? "fp16" : "fp32", cases[i].text, false);
-            if (strncmp(first, cases[i].tactic, strlen(cases[i].tactic)) != 0 && strncmp(first, "mma", 3) != 0 &&
-                strncmp(first, "fma", 3) != 0)
-                fail_msg("%s ran in %s\n%s", first, half ? "fp16" : "fp32", cases[i].text);
+            const checked r = check_with(&(check_options){ .precision = half ? "fp16" : "fp32" }, cases[i].text);
+            if (strncmp(r.first, cases[i].tactic, strlen(cases[i].tactic)) != 0 && strncmp(r.first, "mma", 3) != 0 &&
+                strncmp(r.first, "fma", 3) != 0)
+                fail_msg("%s ran in %s\n%s", r.first, half ? "fp16" : "fp32", cases[i].text);
         }
 }
 

@@ -53,14 +53,6 @@ static const char large[] = "graph (%x: f32[2,4,64,64]) {\n"
                             "  %m = MatMul %f, dense<f32[1024,64], #c>\n"
                             "  return %m as \"a\"\n}\n";
 
-typedef struct net {
-    gopt_ctx *cx;
-    gopt_graph *g;
-    gopt_engine *e;
-    gopt_run_context *rc;
-    gopt_tensor *x;
-} net;
-
 /* Where steps were placed is told too. */
 static size_t errors(const net *n)
 {
@@ -70,24 +62,11 @@ static size_t errors(const net *n)
     return found;
 }
 
-static void open_net(net *n, const char *backend, const char *text)
+static net ready(const char *backend, const char *text)
 {
-    n->cx = gopt_ctx_create(NULL);
-    assert_int_equal(gi_parse(n->cx, "test", text, strlen(text), &n->g), GOPT_OK);
-    assert_int_equal(gi_infer_graph(n->g), GOPT_OK);
-    assert_int_equal(gopt_engine_create(n->g, &(gopt_engine_options){ .backend = backend }, &n->e), GOPT_OK);
-    assert_int_equal(gopt_run_context_create(n->e, &n->rc), GOPT_OK);
-    n->x = draw(n->cx, n->g->main->params[0]->type, 1);
-    assert_int_equal(gopt_run_context_set_input(n->rc, 0, n->x), GOPT_OK);
-}
-
-static void close_net(net *n)
-{
-    gopt_tensor_unref(n->x);
-    gopt_run_context_destroy(n->rc);
-    gopt_engine_destroy(n->e);
-    gopt_graph_destroy(n->g);
-    gopt_ctx_destroy(n->cx);
+    net n = open_net(backend, NULL, text);
+    set_input(&n, 0, draw(n.cx, n.g->main->params[0]->type, 1));
+    return n;
 }
 
 static void close_whole(net *n)
@@ -140,7 +119,7 @@ static size_t launched_steps(gopt_run_context *rc)
 
 /* Runs it plainly and profiled, with the same answers: within rounding, since a plain run may be a walk, which sums in
  * another order. */
-static void profile_runs(net *n, const char *text)
+static void profile_runs(const net *n, const char *text)
 {
     gopt_tensor *plain;
     assert_int_equal(gopt_run(n->rc), GOPT_OK);
@@ -163,10 +142,7 @@ static void profile_runs(net *n, const char *text)
 static void steps_are_timed_by_the_device(void **state)
 {
     (void)state;
-    net n;
-    if (!there_is_a_device())
-        skip();
-    open_net(&n, "opencl", small);
+    net n = ready("opencl", small);
     profile_runs(&n, small);
     assert_true(launched_steps(n.rc) > 4);
     close_whole(&n);
@@ -175,10 +151,7 @@ static void steps_are_timed_by_the_device(void **state)
 static void products_of_a_library_are_timed(void **state)
 {
     (void)state;
-    net n;
-    if (!there_is_a_device())
-        skip();
-    open_net(&n, "opencl", large);
+    net n = ready("opencl", large);
     profile_runs(&n, large);
     assert_true(launched_steps(n.rc) >= 2);
     close_net(&n);
@@ -188,10 +161,7 @@ static void products_of_a_library_are_timed(void **state)
 static void a_driver_gives_no_times(void **state)
 {
     (void)state;
-    net n;
-    if (!there_is_a_device())
-        skip();
-    open_net(&n, "opencl", small);
+    net n = ready("opencl", small);
     gopt_run_context_profile(n.rc, true);
     for (int d = NO_TIMES; d <= TIMES_OF_ZERO; d++) {
         driver = d == NO_TIMES ? NO_TIMES : TIMES_OF_ZERO;
@@ -209,10 +179,7 @@ static void a_driver_gives_no_times(void **state)
 static void every_call_fails_once(void **state)
 {
     (void)state;
-    net n;
-    if (!there_is_a_device())
-        skip();
-    open_net(&n, "opencl", small);
+    net n = ready("opencl", small);
     assert_int_equal(gopt_run(n.rc), GOPT_OK);
     const size_t launched = launched_steps(n.rc);
     gopt_run_context_profile(n.rc, true);
@@ -285,13 +252,13 @@ static void ceilings_are_measured_once(void **state)
     (void)state;
     net n;
     gopt_ceilings c, again;
-    if (!there_is_a_device() || getenv("GOPT_OPENCL_TENSOR")) /* emulated, it has none */
+    if (getenv("GOPT_OPENCL_TENSOR")) /* emulated, it has none */
         skip();
-    open_net(&n, "cpu", small);
+    n = ready("cpu", small);
     assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_UNSUPPORTED);
     assert_int_equal(errors(&n), 0);
     close_whole(&n);
-    open_net(&n, "opencl", small);
+    n = ready("opencl", small);
     assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_OK);
     assert_string_equal(c.backend, "opencl");
     assert_true(c.gflops > 0.1 && c.memory_gbytes > 0.1 && c.launch_ms > 0 && c.launch_ms < 100);
@@ -301,7 +268,7 @@ static void ceilings_are_measured_once(void **state)
     assert_true(same(&c, &again));
     assert_int_equal(cl.calls, calls);
     close_whole(&n);
-    open_net(&n, "opencl", small); /* what the first one left in the folder */
+    n = ready("opencl", small); /* what the first one left in the folder */
     const long since = cl.calls;
     assert_int_equal(gopt_engine_ceilings(n.e, false, &again), GOPT_OK);
     assert_true(same(&c, &again));
@@ -315,9 +282,9 @@ static void ceilings_while_calls_fail(void **state)
     (void)state;
     net n;
     gopt_ceilings known, c;
-    if (!there_is_a_device() || getenv("GOPT_OPENCL_TENSOR")) /* emulated, it has none */
+    if (getenv("GOPT_OPENCL_TENSOR")) /* emulated, it has none */
         skip();
-    open_net(&n, "opencl", small);
+    n = ready("opencl", small);
     assert_int_equal(gopt_engine_ceilings(n.e, false, &known), GOPT_OK);
     bool done = false;
     for (long i = 0; !done; i += 3 + i % 7) {
@@ -333,7 +300,7 @@ static void ceilings_while_calls_fail(void **state)
     close_whole(&n);
     assert_int_equal(setenv("XDG_CACHE_HOME", "", 1), 0); /* nothing is known */
     assert_int_equal(setenv("HOME", "", 1), 0);
-    open_net(&n, "opencl", small);
+    n = ready("opencl", small);
     cl.fail_at = cl.calls;
     cl.lost = true;
     assert_int_equal(gopt_engine_ceilings(n.e, false, &c), GOPT_OK);

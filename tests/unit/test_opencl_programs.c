@@ -25,8 +25,7 @@ static size_t files_of(const char *folder)
 static void built_side_by_side(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     gopt_ctx *cx = gopt_ctx_create(NULL);
     gi_arena *a = gi_arena_create(cx);
     gi_device *dev = NULL;

@@ -1,26 +1,12 @@
 /* Run contexts of one engine on the opencl backend: each has a queue of its own, they share kernels and weights, walks in
  * different queues wait for each other, and what fails in one is told to that one and leaves nothing running. And memory
  * of the host that copies are fast from. */
-#include "unit/opencl.h"
+#include "backend/opencl/cl.h"
 
-#include <math.h>
+#include "unit/opencl_side.h"
 
-#include "ops/eval.h"
+#include "backend/engine.h"
 #include "unit/faulty_cl.h"
-
-/* Two spans that can be walked, and between them a node that the cpu runs: Det has no kernel. */
-static const char plain[] = "graph (%x: f32[1,4,6,6], %i: i64[3]) {\n"
-                            "  %c = Conv %x, dense<f32[8,4,3,3], #a>, dense<f32[8], #b> { pads = [1,1,1,1] }\n"
-                            "  %r = Relu %c\n"
-                            "  %p = MaxPool %r { kernel_shape = [2,2], strides = [2,2] }\n"
-                            "  %f = Reshape %p, dense<i64[2], [3,24]>\n"
-                            "  %q = Slice %f, dense<i64[1], [0]>, dense<i64[1], [3]>, dense<i64[1], [1]>\n"
-                            "  %d = Det %q\n"
-                            "  %g = Gather %f, %i\n"
-                            "  %m = MatMul %g, dense<f32[24,10], #c>\n"
-                            "  %s = Softmax %m\n"
-                            "  %a = Add %s, %d\n"
-                            "  return %a as \"a\"\n}\n";
 
 /* Long sums for tensor cores, which are split among groups that count themselves. */
 static const char products[] = "graph (%x: f32[32,512], %i: i64[3]) {\n"
@@ -29,83 +15,12 @@ static const char products[] = "graph (%x: f32[32,512], %i: i64[3]) {\n"
                                "  %c = MatMul %b, dense<f32[512,64], #c>\n"
                                "  %g = Gather %c, %i\n"
                                "  return %g as \"g\"\n}\n";
-static const char *network = plain, *precision = "fp32";
 
 enum { MOST = 4, RUNS = 12 };
 
-/* One caller: inputs of its own, a context, and a graph for the reference, since a graph belongs to one thread. */
-typedef struct side {
-    gopt_ctx *cx;
-    gopt_graph *g;
-    gopt_engine *e;
-    gopt_run_context *rc;
-    gopt_tensor *x, *i, *want;
-    size_t runs;
-    gopt_status status;
-    bool right;
-} side;
-
-static gopt_graph *parse(gopt_ctx *cx)
-{
-    gopt_graph *g;
-    assert_int_equal(gi_parse(cx, "test", network, strlen(network), &g), GOPT_OK);
-    assert_int_equal(gi_infer_graph(g), GOPT_OK);
-    return g;
-}
-
-static void side_open(side *s, gopt_engine *e, unsigned number)
-{
-    *s = (side){ .cx = gopt_ctx_create(NULL), .e = e, .runs = 1 };
-    s->g = parse(s->cx);
-    s->x = draw(s->cx, s->g->main->params[0]->type, number + 7);
-    s->i = draw(s->cx, s->g->main->params[1]->type, 2);
-    for (unsigned k = 0; k < 3; k++)
-        ((int64_t *)s->i->data)[k] = (int64_t)((k + number) % 3);
-    const gopt_tensor *in[2] = { s->x, s->i };
-    assert_int_equal(gi_eval_graph(s->g, in, &s->want), GOPT_OK);
-}
-
-static void side_close(side *s)
-{
-    gopt_run_context_destroy(s->rc);
-    gopt_tensor_unref(s->x);
-    gopt_tensor_unref(s->i);
-    gopt_tensor_unref(s->want);
-    gopt_graph_destroy(s->g);
-    gopt_ctx_destroy(s->cx);
-}
-
-static bool is_right(const side *s)
-{
-    const gopt_tensor *y = gopt_run_context_output(s->rc, 0);
-    bool right = y && y->bytes == s->want->bytes;
-    double most = 1;
-    for (int64_t k = 0; k < gopt_tensor_elements(s->want); k++)
-        most = fmax(most, fabs(gopt_tensor_get_f64(s->want, k)));
-    const double bound = most * (strcmp(precision, "fp16") != 0 ? 1e-5 : 5e-3);
-    for (int64_t k = 0; right && k < gopt_tensor_elements(y); k++)
-        right = fabs(gopt_tensor_get_f64(y, k) - gopt_tensor_get_f64(s->want, k)) <= bound;
-    return right;
-}
-
-/* Without cmocka's assertions: they belong to the main thread. */
-static void *run_side(void *p)
-{
-    side *s = p;
-    s->right = true;
-    s->status = s->rc ? GOPT_OK : gopt_run_context_create(s->e, &s->rc);
-    for (size_t run = 0; run < s->runs && s->status == GOPT_OK; run++) {
-        s->status = gopt_run_context_set_input(s->rc, 0, s->x);
-        s->status = s->status == GOPT_OK ? gopt_run_context_set_input(s->rc, 1, s->i) : s->status;
-        s->status = s->status == GOPT_OK ? gopt_run(s->rc) : s->status;
-        s->right = s->right && (s->status != GOPT_OK || is_right(s));
-    }
-    return NULL;
-}
-
 static void runs_well(side *s)
 {
-    run_side(s);
+    side_run(s);
     if (s->status != GOPT_OK)
         gopt_diag_print(gopt_engine_graph(s->e)->cx, stderr, false);
     assert_int_equal(s->status, GOPT_OK);
@@ -116,7 +31,7 @@ static void run_together(side *sides, unsigned n)
 {
     pthread_t threads[MOST];
     for (unsigned i = 0; i < n; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, run_side, &sides[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, side_run, &sides[i]), 0);
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     for (unsigned i = 0; i < n; i++) {
@@ -124,6 +39,12 @@ static void run_together(side *sides, unsigned n)
         assert_true(sides[i].right);
     }
 }
+
+/* An engine and its callers; zeros: one that launches with_det in fp32. */
+typedef struct shape {
+    unsigned contexts;
+    const char *walk, *network, *precision; /* the first: GOPT_OPENCL_WALK */
+} shape;
 
 typedef struct life {
     gopt_ctx *cx;
@@ -133,16 +54,20 @@ typedef struct life {
     unsigned n;
 } life;
 
-static void life_open(life *l, unsigned n, const char *walk)
+static void life_open(life *l, shape how)
 {
-    *l = (life){ .cx = gopt_ctx_create(NULL), .n = n };
-    assert_int_equal(setenv("GOPT_OPENCL_WALK", walk, 1), 0);
-    l->g = parse(l->cx);
-    assert_int_equal(
-        gopt_engine_create(l->g, &(gopt_engine_options){ .backend = "opencl", .precision = precision }, &l->e),
-        GOPT_OK);
-    for (unsigned i = 0; i < n; i++)
-        side_open(&l->sides[i], l->e, i);
+    const char *text = how.network ? how.network : with_det;
+    need_a_device();
+    *l = (life){ .cx = gopt_ctx_create(NULL), .n = how.contexts ? how.contexts : 1 };
+    assert_int_equal(setenv("GOPT_OPENCL_WALK", how.walk ? how.walk : "0", 1), 0);
+    l->g = parse(l->cx, text);
+    const gopt_engine_options o = { .backend = "opencl", .precision = how.precision };
+    assert_int_equal(gopt_engine_create(l->g, &o, &l->e), GOPT_OK);
+    for (unsigned i = 0; i < l->n; i++) {
+        side_open(&l->sides[i], text, i);
+        l->sides[i].e = l->e;
+        l->sides[i].half = how.precision && !strcmp(how.precision, "fp16");
+    }
     queues_begin();
 }
 
@@ -159,18 +84,11 @@ static void life_close(life *l)
 
 /* ---- the tests ---- */
 
-typedef struct shape {
-    unsigned contexts;
-    const char *walk;
-} shape;
-
 static void contexts_run_side_by_side(void **state)
 {
     const shape *how = *state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, how->contexts, how->walk);
+    life_open(&l, *how);
     const uint64_t weights = gopt_engine_get_info(l.e)->weight_bytes;
     run_together(l.sides, l.n); /* opens the contexts: walks may choose their variants in queues of their own */
     assert_int_equal(queues.beside, 0);
@@ -181,8 +99,7 @@ static void contexts_run_side_by_side(void **state)
     unsigned used = 0;
     for (size_t i = 0; i < queues.n; i++) {
         used += queues.seen[i].launches >= RUNS;
-        assert_true(*how->walk == '0' ? queues.seen[i].walks == 0
-                                      : !queues.seen[i].walks || queues.seen[i].walks >= RUNS);
+        assert_true(!how->walk ? queues.seen[i].walks == 0 : !queues.seen[i].walks || queues.seen[i].walks >= RUNS);
     }
     assert_int_equal(used, l.n); /* a queue for each context, and none that all share */
     assert_int_equal(queues.beside, 0);
@@ -194,13 +111,9 @@ static void contexts_run_side_by_side(void **state)
 static void split_sums_of_several_contexts_keep_apart(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    network = products;
-    precision = "fp16";
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", "emulated,mma_64x64x64x3x4_split3", 1), 0);
-    life_open(&l, MOST, "0");
+    life_open(&l, (shape){ .contexts = MOST, .network = products, .precision = "fp16" });
     for (unsigned i = 0; i < l.n; i++)
         l.sides[i].runs = RUNS;
     run_together(l.sides, l.n);
@@ -215,8 +128,6 @@ static void split_sums_of_several_contexts_keep_apart(void **state)
 static int as_before(void **state)
 {
     (void)state;
-    network = plain;
-    precision = "fp32";
     return unsetenv("GOPT_OPENCL_TENSOR");
 }
 
@@ -224,10 +135,8 @@ static int as_before(void **state)
 static void a_walk_waits_for_one_in_another_queue(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, 2, "1");
+    life_open(&l, (shape){ .contexts = 2, .walk = "1" });
     for (unsigned i = 0; i < 2; i++)
         runs_well(&l.sides[i]);
     cl_context context;
@@ -251,11 +160,9 @@ static long walks_in(cl_command_queue q)
 static void a_fault_is_told_to_its_own_context(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
     cl_command_queue own[2];
-    life_open(&l, 2, "1");
+    life_open(&l, (shape){ .contexts = 2, .walk = "1" });
     for (unsigned i = 0; i < 2; i++) {
         runs_well(&l.sides[i]);
         own[i] = queues.walk_queue;
@@ -263,7 +170,7 @@ static void a_fault_is_told_to_its_own_context(void **state)
     assert_ptr_not_equal(own[0], own[1]);
     queues.fault = own[1];
     runs_well(&l.sides[0]);
-    run_side(&l.sides[1]);
+    side_run(&l.sides[1]);
     queues.fault = NULL;
     assert_int_equal(l.sides[1].status, GOPT_INTERNAL);
     const gopt_diag *said = gopt_diag_get(l.cx, gopt_diag_count(l.cx) - 1);
@@ -277,13 +184,43 @@ static void a_fault_is_told_to_its_own_context(void **state)
     life_close(&l);
 }
 
+static bool is_noted(gopt_ctx *cx, const char *what)
+{
+    bool found = false;
+    for (size_t i = 0; i < gopt_diag_count(cx); i++)
+        found = found || strstr(gopt_diag_get(cx, i)->message, what);
+    return found;
+}
+
+/* A walk that fails while it is held against its launches is not slower than they are for good: the next context tries
+ * it again, and what comes of that is remembered. */
+static void a_walk_that_fails_is_timed_again(void **state)
+{
+    enum { TIMED = 15 };
+    (void)state;
+    life l;
+    life_open(&l, (shape){ .contexts = 3, .walk = "1" });
+    ((gi_cl *)l.e->device[1])->walk = 0; /* by the clock */
+    cl.no_walk = true;
+    runs_well(&l.sides[0]);
+    assert_true(is_noted(l.cx, "failed while it was timed"));
+    cl.no_walk = false;
+    for (unsigned i = 1; i < 3; i++) {
+        long walks = 0;
+        queues_begin();
+        runs_well(&l.sides[i]);
+        for (size_t k = 0; k < queues.n; k++)
+            walks += queues.seen[k].walks;
+        assert_true(i == 1 ? walks >= TIMED : walks < TIMED);
+    }
+    life_close(&l);
+}
+
 /* Whatever call fails: when the run has ended nothing is under way any more, and the next run is right. */
 static void a_run_that_fails_leaves_nothing_running(void **state)
 {
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, 1, *state);
+    life_open(&l, (shape){ .walk = *state });
     side *s = &l.sides[0];
     runs_well(s);
     queues_begin(); /* without those in which variants were timed */
@@ -295,7 +232,7 @@ static void a_run_that_fails_leaves_nothing_running(void **state)
         cl.calls = 0;
         cl.failed = NULL;
         cl.fail_at = i;
-        run_side(s);
+        side_run(s);
         cl.fail_at = -1;
         for (size_t k = 0; k < queues.n && s->status != GOPT_OK && strcmp(cl.failed, "clFinish") != 0; k++)
             if (queues.seen[k].pending) {
@@ -314,10 +251,8 @@ static void a_run_that_fails_leaves_nothing_running(void **state)
 static void kernels_get_the_arguments_of_who_runs(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, 3, "0");
+    life_open(&l, (shape){ .contexts = 3 });
     for (unsigned round = 0; round < 6; round++) {
         for (unsigned i = 0; i < l.n; i++)
             runs_well(&l.sides[i]);
@@ -346,10 +281,8 @@ static void take_pinned(side *s)
 static void tensors_lie_in_pinned_memory(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, 1, "0");
+    life_open(&l, (shape){ 0 });
     side *s = &l.sides[0];
     assert_int_equal(cl.mapped, 0);
     runs_well(s);
@@ -373,10 +306,8 @@ static void tensors_lie_in_pinned_memory(void **state)
 static void pinned_tensors_outlive_their_engine(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
-    life_open(&l, 1, "0");
+    life_open(&l, (shape){ 0 });
     side *s = &l.sides[0];
     take_pinned(s);
     runs_well(s);
@@ -401,11 +332,9 @@ static void pinned_tensors_outlive_their_engine(void **state)
 static void ordinary_memory_does_where_there_is_no_other(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     life l;
     cl.no_pinned = true;
-    life_open(&l, 1, "0");
+    life_open(&l, (shape){ 0 });
     side *s = &l.sides[0];
     take_pinned(s);
     runs_well(s);
@@ -419,10 +348,9 @@ static void ordinary_memory_does_where_there_is_no_other(void **state)
 static void pinned_tensors_count_and_fail_like_others(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     gopt_ctx *cx = gopt_ctx_create(&(gopt_ctx_options){ .memory_limit = 1 << 20 });
-    gopt_graph *g = parse(cx);
+    gopt_graph *g = parse(cx, with_det);
     gopt_engine *e;
     gopt_tensor *t, *same = NULL;
     assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "opencl" }, &e), GOPT_OK);
@@ -463,7 +391,7 @@ static void on_the_cpu_tensors_are_ordinary(void **state)
 {
     (void)state;
     gopt_ctx *cx = gopt_ctx_create(NULL);
-    gopt_graph *g = parse(cx);
+    gopt_graph *g = parse(cx, with_det);
     gopt_engine *e;
     gopt_tensor *t;
     assert_int_equal(gopt_engine_create(g, &(gopt_engine_options){ .backend = "cpu" }, &e), GOPT_OK);
@@ -475,9 +403,11 @@ static void on_the_cpu_tensors_are_ordinary(void **state)
     gopt_ctx_destroy(cx);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    static shape two = { 2, "0" }, four = { 4, "0" }, two_walk = { 2, "1" }, four_walk = { 4, "1" };
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    static shape two = { .contexts = 2 }, four = { .contexts = 4 }, two_walk = { .contexts = 2, .walk = "1" },
+                 four_walk = { .contexts = 4, .walk = "1" };
     static char walked[] = "1", launched[] = "0";
     const struct CMUnitTest tests[] = {
         { "two_contexts_run_side_by_side", contexts_run_side_by_side, cl_begin, NULL, &two },
@@ -487,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(split_sums_of_several_contexts_keep_apart, cl_begin, as_before),
         cmocka_unit_test_setup(a_walk_waits_for_one_in_another_queue, cl_begin),
         cmocka_unit_test_setup(a_fault_is_told_to_its_own_context, cl_begin),
+        cmocka_unit_test_setup(a_walk_that_fails_is_timed_again, cl_begin),
         { "a_run_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL,
           launched },
         { "a_walk_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL, walked },
@@ -497,5 +428,5 @@ int main(void)
         cmocka_unit_test_setup(pinned_tensors_count_and_fail_like_others, cl_begin),
         cmocka_unit_test_setup(on_the_cpu_tensors_are_ordinary, cl_begin),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_cache, close_cache);
 }

@@ -3,8 +3,7 @@
 #include "backend/opencl/stem.h"
 
 #include "unit/opencl.h"
-
-#include <unistd.h>
+#include "unit/opencl_dump.h"
 
 #include "backend/fp32.h"
 #include "backend/plan_file.h"
@@ -17,31 +16,36 @@
 #define END(v) "  return %" v " as \"" v "\"\n}\n"
 
 /* Runs the network by that variant, NULL: any; so many steps run on the device, so many of them by stem.cl. */
-static void run(const char *variant, const char *text, size_t steps, size_t by_stem)
+static checked run_with(check_options o, const char *variant, const char *text, size_t steps, size_t stems)
 {
     char how[64];
     (void)snprintf(how, sizeof how, "emulated%s%s", variant ? "," : "", variant ? variant : "");
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", how, 1), 0);
-    const size_t on_device = check_in("fp16", text, false);
-    if (on_device != steps || stems != by_stem)
-        fail_msg("%zu steps, %zu of them by stem.cl, not %zu and %zu, in\n%s", on_device, stems, steps, by_stem, text);
+    o.precision = "fp16";
+    const checked r = check_with(&o, text);
+    if (r.steps != steps || r.stems != stems)
+        fail_msg("%zu steps, %zu of them by stem.cl, not %zu and %zu, in\n%s", r.steps, r.stems, steps, stems, text);
+    return r;
+}
+
+static checked run(const char *variant, const char *text, size_t steps, size_t stems)
+{
+    return run_with((check_options){ 0 }, variant, text, steps, stems);
 }
 
 /* Variants, in several groups each. */
 static void variants(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     /* every third one but with GOPT_TEST_FULL: emulated kernels take long to compile */
     for (size_t i = 0; i < gi_cl_stem_variants(); i += getenv("GOPT_TEST_FULL") ? 1 : 3) {
         char name[32];
         gi_cl_stem_name(i, name, sizeof name);
-        run(name,
-            CONV("1,3,37,71", "70,3,3,3", "70", "strides = [2,2]")
-                POOL("kernel_shape = [3,3], strides = [2,2], ceil_mode = 1") END("y"),
-            1, 1);
-        assert_string_equal(first, name);
+        const checked r = run(name,
+                              CONV("1,3,37,71", "70,3,3,3", "70", "strides = [2,2]")
+                                  POOL("kernel_shape = [3,3], strides = [2,2], ceil_mode = 1") END("y"),
+                              1, 1);
+        assert_string_equal(r.first, name);
     }
 }
 
@@ -103,15 +107,13 @@ static void uses(void **state)
         { CONV("1,5,12,12", "16,5,3,3", "16", "") POOL("kernel_shape = [2,2]") END("y"), 2, 0 },
     };
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t i = 0; i < GI_COUNT(all); i++) { /* the other variants, where there is room for them */
         char name[32];
         gi_cl_stem_name((2 * i + 1) % gi_cl_stem_variants(), name, sizeof name);
-        run(name, all[i].text, all[i].steps, all[i].stems);
+        (void)run(name, all[i].text, all[i].steps, all[i].stems);
     }
     /* another kernel is asked for */
-    run("mma", all[2].text, 2, 0);
+    (void)run("mma", all[2].text, 2, 0);
 }
 
 /* ---- what stays in floats ---- */
@@ -146,22 +148,19 @@ static void floats(void **state)
     static void (*const all[])(gopt_graph *) = { mark_sum, mark_maximum, mark_input, keep_pool };
     static const size_t by_stem[] = { 0, 1, 0, 1 }; /* the convolution alone may still be one */
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t i = 0; i < GI_COUNT(all); i++) {
-        prepare = all[i];
-        run(NULL,
-            CONV("1,3,12,12", "16,3,3,3", "16", "strides = [2,2]")
-                POOL("kernel_shape = [2,2]") "  %z = Conv %y, dense<f32[8,16,1,1], #c>\n" END("z"),
-            3, by_stem[i]);
+        const check_options o = { .prepare = all[i] };
+        (void)run_with(o, NULL,
+                       CONV("1,3,12,12", "16,3,3,3", "16", "strides = [2,2]")
+                           POOL("kernel_shape = [2,2]") "  %z = Conv %y, dense<f32[8,16,1,1], #c>\n" END("z"),
+                       3, by_stem[i]);
     }
-    prepare = NULL;
     /* weights that halves do not hold */
-    run(NULL,
-        "graph (%x: f32[1,1,12,12]) {\n  %r = Fusion<conv> { body = block () {\n    %c = Conv %x, "
-        "dense<f32[4,1,1,2], [70000.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]>\n    %d = Mul %c, dense<f32[], 1e-4>\n"
-        "    return %d } }\n" POOL("kernel_shape = [2,2]") END("y"),
-        2, 0);
+    (void)run(NULL,
+              "graph (%x: f32[1,1,12,12]) {\n  %r = Fusion<conv> { body = block () {\n    %c = Conv %x, "
+              "dense<f32[4,1,1,2], [70000.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]>\n    %d = Mul %c, dense<f32[], 1e-4>\n"
+              "    return %d } }\n" POOL("kernel_shape = [2,2]") END("y"),
+              2, 0);
 }
 
 /* ---- in walks and plans ---- */
@@ -170,30 +169,19 @@ static void floats(void **state)
 static const char network[] = CONV("2,3,21,23", "24,3,7,7", "24", "pads = [3,3,3,3], strides = [2,2]") POOL(
     "kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]") "  %z = Tanh %y\n  %q = GlobalAveragePool %z\n" END("q");
 
-static bool is_there(const char *folder, const char *name)
-{
-    char command[100];
-    (void)snprintf(command, sizeof command, "ls %s/*_%s.cl > /dev/null 2>&1", folder, name);
-    return system(command) == 0;
-}
-
 /* The step of the walk that reads the image as the host gave it: nothing converts. */
 static void walk(void **state)
 {
-    char folder[] = "/tmp/gopt-stem-XXXXXX", command[64];
+    dump_folder d;
     (void)state;
-    if (!there_is_a_device())
-        skip();
-    assert_non_null(mkdtemp(folder));
+    open_dump(&d);
+    const check_options o = { .dump = d.path };
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
-    dump = folder;
-    run(NULL, network, 3, 1);
-    dump = NULL;
+    (void)run_with(o, NULL, network, 3, 1);
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
-    assert_true(is_there(folder, "walk") && is_there(folder, "stem"));
-    assert_false(is_there(folder, "convert") || is_there(folder, "pool8") || is_there(folder, "pool"));
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    assert_int_equal(system(command), 0);
+    assert_true(dumped(&d, "walk", "") && dumped(&d, "stem", ""));
+    assert_false(dumped(&d, "convert", "") || dumped(&d, "pool8", "") || dumped(&d, "pool", ""));
+    close_dump(&d);
 }
 
 static size_t stems_of(const gopt_engine *e, const gopt_tensor *x, float *y)
@@ -217,18 +205,15 @@ static void plan(void **state)
 {
     char path[] = "/tmp/gopt-stem-XXXXXX";
     float want[2 * 24], have[2 * 24];
-    gopt_graph *g;
     gopt_engine *built, *loaded;
     gopt_plan *p;
     (void)state;
-    if (!there_is_a_device())
-        skip();
+    need_a_device();
     const int file = mkstemp(path);
     assert_true(file >= 0 && close(file) == 0);
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", "emulated", 1), 0);
     gopt_ctx *cx = gopt_ctx_create(NULL);
-    assert_int_equal(gi_parse(cx, "test", network, strlen(network), &g), GOPT_OK);
-    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+    gopt_graph *g = parse(cx, network);
     gopt_tensor *x = draw(cx, g->main->params[0]->type, 1);
     const gopt_engine_options o = { .backend = "opencl", .precision = "fp16", .for_plan = true };
     assert_int_equal(gopt_engine_create(g, &o, &built), GOPT_OK);

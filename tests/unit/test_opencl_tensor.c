@@ -40,8 +40,6 @@ static void every_variant(void **state)
 {
     gi_cl_way ways[MOST_WAYS];
     (void)state;
-    if (!there_is_a_device())
-        skip();
     /* every other one but with GOPT_TEST_FULL: emulated kernels take long to compile */
     for (int i = 0, n = all_ways(64, 64, 64, false, ways), step = getenv("GOPT_TEST_FULL") ? 1 : 2; i < n; i += step)
         run_as(ways[i], network, 5);
@@ -64,8 +62,6 @@ static void streams(void **state)
 {
     gi_cl_way ways[MOST_WAYS];
     (void)state;
-    if (!there_is_a_device())
-        skip();
     const gi_cl d = { .units = UNITS, .way = "stream" }; /* of any number of tiles */
     const gi_cl_mma p = { .streams = true,
                           .ints = { [GI_CL_MMA_M] = 3280, [GI_CL_MMA_ROOM] = 24, [GI_CL_MMA_ROW] = 64 } };
@@ -104,8 +100,6 @@ static int run_in_parts(bool walk)
 static void sums_in_parts(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_true(run_in_parts(false) == 12);
 }
 
@@ -113,8 +107,6 @@ static void sums_in_parts(void **state)
 static void sums_in_parts_of_a_walk(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_int_equal(setenv("GOPT_OPENCL_WALK", "1", 1), 0);
     assert_true(run_in_parts(true) == 12);
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);

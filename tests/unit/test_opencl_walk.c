@@ -1,8 +1,6 @@
 /* The opencl backend's walks: a plan as one kernel whose groups stay on the device (src/backend/opencl/walk.c). */
 #include "unit/opencl.h"
-
-#include <sys/wait.h>
-#include <unistd.h>
+#include "unit/opencl_dump.h"
 
 /* Products, pools, moves, sums, and a branch beside another one. */
 static const char network[] = "graph (%x: f32[2,3,13,12]) {\n"
@@ -19,41 +17,36 @@ static const char network[] = "graph (%x: f32[2,3,13,12]) {\n"
 
 /* Runs the network; how many walks were there? They call each of the kernels of these names, NULL behind the last one.
  * Nothing is timed, so that no walk is one of a variant alone. */
-static int walks(const char *how, const char *precision, const char *text, size_t steps, const char *const *kernels)
+static int walks(const char *how, check_options o, const char *text, size_t steps, const char *const *kernels)
 {
-    char folder[] = "/tmp/gopt-walk-XXXXXX", command[200];
-    assert_non_null(mkdtemp(folder));
+    dump_folder d;
+    open_dump(&d);
+    o.dump = d.path;
+    o.deterministic = true;
     assert_int_equal(setenv("GOPT_OPENCL_WALK", how, 1), 0);
-    dump = folder;
-    deterministic = true;
-    assert_int_equal(check_in(precision, text, false), steps);
-    deterministic = false;
-    dump = NULL;
+    assert_int_equal(check_with(&o, text).steps, steps);
     assert_int_equal(unsetenv("GOPT_OPENCL_WALK"), 0);
-    (void)snprintf(command, sizeof command, "exit $(ls %s/*_walk.cl 2> /dev/null | wc -l)", folder);
-    const int n = WEXITSTATUS(system(command));
+    const int n = dumped(&d, "walk", "");
     for (; *kernels; kernels++) {
-        (void)snprintf(command, sizeof command, "grep -q ' %s_[0-9]*(' %s/*_walk.cl", *kernels, folder);
-        if (system(command) != 0)
+        char call[40];
+        (void)snprintf(call, sizeof call, " %s_[0-9]*(", *kernels);
+        if (!dumped(&d, "walk", call))
             fail_msg("no %s in a walk", *kernels);
     }
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    assert_int_equal(system(command), 0);
+    close_dump(&d);
     return n;
 }
 
 static void a_plan_is_walked(void **state)
 {
-    (void)state;
-    if (!there_is_a_device())
-        skip();
     static const char *const none[] = { NULL };
-    assert_int_equal(walks("1", "fp16", network, 9, none), 1);
-    assert_int_equal(walks("1", "fp32", network, 9, none), 1);
-    assert_int_equal(walks("0", "fp16", network, 9, none), 0);
-    apart = true;
-    assert_int_equal(walks("1", "fp16", network, 9, none), 0);
-    apart = false;
+    const check_options fp32 = { .precision = "fp32" }, fp16 = { .precision = "fp16" };
+    const check_options apart = { .precision = "fp16", .apart = true };
+    (void)state;
+    assert_int_equal(walks("1", fp16, network, 9, none), 1);
+    assert_int_equal(walks("1", fp32, network, 9, none), 1);
+    assert_int_equal(walks("0", fp16, network, 9, none), 0);
+    assert_int_equal(walks("1", apart, network, 9, none), 0);
 }
 
 /* A layer of a transformer: products, attention of heads with a mask, residuals, normalizations, and a short Softmax. */
@@ -71,8 +64,6 @@ static const layer layers[] = {
 static void a_transformer_is_walked(void **state)
 {
     (void)state;
-    if (!there_is_a_device())
-        skip();
     for (size_t i = 0; i < GI_COUNT(layers); i++) {
         char text[4000];
         const layer *l = &layers[i];
@@ -103,7 +94,7 @@ static void a_transformer_is_walked(void **state)
             b, t, b, t, w, w, w, w, w, w, w, b, t, h, d, b, t, h, d, b, t, h, d, b, t, w, w, w, w, w, w, 2 * w, 2 * w,
             w, w);
         assert_int_equal(setenv("GOPT_OPENCL_TENSOR", l->tensor, 1), 0);
-        assert_int_equal(walks("1", l->precision, text, 19, l->kernels), 1);
+        assert_int_equal(walks("1", (check_options){ .precision = l->precision }, text, 19, l->kernels), 1);
     }
 }
 
@@ -113,8 +104,6 @@ static void many_constants(void **state)
     enum { NODES = 60, SMALL = 30, LARGE = 4200 };
     static const char *const pointwise[] = { "pointwise", NULL };
     (void)state;
-    if (!there_is_a_device())
-        skip();
     assert_int_equal(setenv("GOPT_OPENCL_TENSOR", "", 1), 0);
     for (int large = 0; large < 2; large++) {
         const int n = large ? LARGE : SMALL;
@@ -124,7 +113,7 @@ static void many_constants(void **state)
             at += snprintf(text + at, sizeof text - (size_t)at, "  %%x%d = Add %%x%d, dense<f32[%d], #%x>\n", i + 1, i,
                            n, i + 1);
         (void)snprintf(text + at, sizeof text - (size_t)at, "  return %%x%d as \"y\"\n}\n", NODES);
-        assert_int_equal(walks("1", "fp32", text, NODES + 1, pointwise), large ? 2 : 1);
+        assert_int_equal(walks("1", (check_options){ 0 }, text, NODES + 1, pointwise), large ? 2 : 1);
     }
 }
 

@@ -281,6 +281,19 @@ gopt_status gi_cl_own_packed(gi_cl_build *b, const void *data, size_t bytes, siz
 /* The same with what a plan file holds; *found false, and nothing made, where it holds none. Ask for each before packing. */
 gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t how, const gi_blob *of, gi_cl_ref *out,
                            bool *found);
+/* A product's constant weights and bias in the order that its kernel reads them in. */
+typedef struct gi_cl_packing {
+    const gi_value *w, *bias; /* bias may be NULL */
+    size_t bytes, item;       /* of the packed weights; halves where item is 2 */
+    size_t bias_bytes;        /* of floats; 0: the bias lies among the weights */
+    uint64_t how;             /* a hash of all that decides the order */
+    /* Puts the elements of both (bias NULL where there is none) into memory that holds zeros, halves by gi_halve. */
+    void (*fill)(const void *user, const float *w, const float *bias, gi_halving *halving, void *to, float *bias_to);
+    const void *user;
+} gi_cl_packing;
+/* Both as the step's own, from the plan file where that holds them. *fits is false, and the step stays in fp32, where
+ * halves do not hold the weights; *bias stays as it is where bias_bytes is 0. */
+gopt_status gi_cl_pack_weights(gi_cl_build *b, const gi_cl_packing *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits);
 gopt_status gi_cl_packs(gi_device *d, const gi_step *s, gi_pack_visit visit, void *user);
 const char *gi_cl_machine(const gi_device *d, gi_arena *a);
 gopt_status gi_cl_state(gi_device *d, gi_str *out);

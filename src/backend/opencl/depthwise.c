@@ -39,35 +39,34 @@ static bool read_conv(gi_cl_build *b, const gi_node *n, depthwise *p)
 }
 
 /* Weights as floats, [tap][channel], and behind them the bias, both with room for whole chunks. */
+static void fill(const void *user, const float *w, const float *bias, gi_halving *halving, void *to, float *bias_to)
+{
+    const depthwise *p = user;
+    const int64_t taps = p->win.kh * p->win.kw, row = p->chunks * CHUNK;
+    float *y = to;
+    (void)halving;
+    (void)bias_to;
+    for (int64_t c = 0; c < p->channels; c++)
+        for (int64_t t = 0; t < taps; t++)
+            y[t * row + c] = w[c * taps + t];
+    if (bias)
+        memcpy(y + taps * row, bias, (size_t)p->channels * sizeof(float));
+}
+
 static gopt_status pack(gi_cl_build *b, const depthwise *p, gi_cl_ref *w, gi_cl_ref *bias)
 {
-    const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
     const int64_t taps = p->win.kh * p->win.kw, row = p->chunks * CHUNK;
     const int64_t order[] = { p->channels, taps, row };
-    const uint64_t how = gi_hash(order, sizeof order, 2);
-    size_t bytes;
-    bool found;
-    if (!gi_mul_size((size_t)(taps + 1), (size_t)row * sizeof(float), &bytes))
+    gi_cl_packing k = { .w = p->w,
+                        .bias = p->bias,
+                        .item = sizeof(float),
+                        .how = gi_hash(order, sizeof order, 2),
+                        .fill = fill,
+                        .user = p };
+    bool fits;
+    if (!gi_mul_size((size_t)(taps + 1), (size_t)row * sizeof(float), &k.bytes))
         return GOPT_NO_MEMORY;
-    GI_TRY(gi_cl_own_kept(b, bytes, sizeof(float), how, wb, w, &found));
-    if (!found) {
-        float *to = gi_alloc(b->d->cx, bytes), *from = gi_cl_floats_copy(b->d, wb),
-              *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
-        gopt_status st = to && from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
-        if (st == GOPT_OK) {
-            memset(to, 0, bytes);
-            for (int64_t c = 0; c < p->channels; c++)
-                for (int64_t t = 0; t < taps; t++)
-                    to[t * row + c] = from[c * taps + t];
-            if (bb)
-                memcpy(to + taps * row, bias_from, (size_t)p->channels * sizeof(float));
-            st = gi_cl_own_packed(b, to, bytes, sizeof(float), how, wb, w);
-        }
-        gi_free(b->d->cx, to);
-        gi_free(b->d->cx, from);
-        gi_free(b->d->cx, bias_from);
-        GI_TRY(st);
-    }
+    GI_TRY(gi_cl_pack_weights(b, &k, w, NULL, &fits));
     *bias = *w;
     bias->offset += (uint64_t)(taps * row) * sizeof(float);
     return GOPT_OK;

@@ -35,6 +35,53 @@ gopt_status gi_cl_own_kept(gi_cl_build *b, size_t bytes, size_t item, uint64_t h
     return kept ? gi_cl_own_packed(b, kept, bytes, item, how, of, out) : GOPT_OK;
 }
 
+/* Fills both, and hands them over where halves hold the weights, or none are made. */
+static gopt_status fill(gi_cl_build *b, const gi_cl_packing *p, void *to, float *bias_to, gi_cl_ref *w, gi_cl_ref *bias,
+                        bool *fits)
+{
+    const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
+    gi_halving halving = { 0 };
+    const char *misfit = NULL;
+    float *from = gi_cl_floats_copy(b->d, wb), *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
+    gopt_status st = from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
+    if (st == GOPT_OK) {
+        memset(to, 0, p->bytes);
+        if (bias_to)
+            memset(bias_to, 0, p->bias_bytes);
+        p->fill(p->user, from, bias_from, &halving, to, bias_to);
+        if (p->item == sizeof(uint16_t))
+            st = gi_halving_misfit(&halving, p->w, b->arena, &misfit);
+    }
+    gi_free(b->d->cx, from);
+    gi_free(b->d->cx, bias_from);
+    GI_TRY(st);
+    if (misfit) {
+        b->s->fp32 = misfit;
+        return GOPT_OK;
+    }
+    *fits = true;
+    GI_TRY(gi_cl_own_packed(b, to, p->bytes, p->item, p->how, wb, w));
+    return bias_to ? gi_cl_own_packed(b, bias_to, p->bias_bytes, sizeof(float), p->how, NULL, bias) : GOPT_OK;
+}
+
+gopt_status gi_cl_pack_weights(gi_cl_build *b, const gi_cl_packing *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
+{
+    GI_TRY(gi_cl_own_kept(b, p->bytes, p->item, p->how, gi_value_blob(p->w), w, fits));
+    if (*fits && p->bias_bytes) {
+        GI_TRY(gi_cl_own_kept(b, p->bias_bytes, sizeof(float), p->how, NULL, bias, fits));
+        return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
+    }
+    if (*fits)
+        return GOPT_OK;
+    void *to = gi_alloc(b->d->cx, p->bytes);
+    float *bias_to = p->bias_bytes ? gi_alloc(b->d->cx, p->bias_bytes) : NULL;
+    const bool room = to && (bias_to || !p->bias_bytes);
+    const gopt_status st = room ? fill(b, p, to, bias_to, w, bias, fits) : GOPT_NO_MEMORY;
+    gi_free(b->d->cx, to);
+    gi_free(b->d->cx, bias_to);
+    return st;
+}
+
 gopt_status gi_cl_packs(gi_device *dev, const gi_step *s, gi_pack_visit visit, void *user)
 {
     const gi_cl_step *c = s->state;

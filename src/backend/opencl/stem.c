@@ -230,50 +230,36 @@ static int64_t rows_of(const stem *s)
 }
 
 /* Weights as halves, [channel][chunk of two taps][tap, 4 channels of x], and the bias as floats. */
+static void fill(const void *user, const float *w, const float *bias, gi_halving *halving, void *to, float *bias_to)
+{
+    const stem *s = user;
+    const gi_cl_window *c = &s->conv.win;
+    const int64_t cin = s->conv.dims[1], taps = c->kh * c->kw;
+    for (int64_t o = 0; o < s->cout; o++)
+        for (int64_t i = 0; i < cin; i++)
+            for (int64_t t = 0; t < taps; t++) {
+                const int64_t ky = t / c->kw, kx = t % c->kw;
+                ((uint16_t *)to)[o * s->row + (ky * s->across + kx / 2) * 8 + kx % 2 * 4 + i] =
+                    gi_halve(halving, w[(o * cin + i) * taps + t]);
+            }
+    if (bias)
+        memcpy(bias_to, bias, (size_t)s->cout * sizeof(float));
+}
+
 static gopt_status pack(gi_cl_build *b, const stem *s, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
 {
-    const gi_cl_window *c = &s->conv.win;
-    const gi_blob *wb = s->conv.weights, *bb = s->conv.bias ? gi_value_blob(s->conv.bias) : NULL;
-    const int64_t rows = rows_of(s), cin = s->conv.dims[1], taps = c->kh * c->kw;
-    const int64_t order[] = { s->cout, cin, c->kh, c->kw, s->row };
-    const uint64_t how = gi_hash(order, sizeof order, 4);
-    size_t bytes;
-    if (!gi_mul_size((size_t)rows, (size_t)s->row * sizeof(uint16_t), &bytes))
+    const int64_t order[] = { s->cout, s->conv.dims[1], s->conv.win.kh, s->conv.win.kw, s->row };
+    const size_t rows = (size_t)rows_of(s);
+    gi_cl_packing k = { .w = s->conv.w,
+                        .bias = s->conv.bias,
+                        .item = sizeof(uint16_t),
+                        .bias_bytes = rows * sizeof(float),
+                        .how = gi_hash(order, sizeof order, 4),
+                        .fill = fill,
+                        .user = s };
+    if (!gi_mul_size(rows, (size_t)s->row * sizeof(uint16_t), &k.bytes))
         return GOPT_NO_MEMORY;
-    GI_TRY(gi_cl_own_kept(b, bytes, sizeof(uint16_t), how, wb, w, fits));
-    if (*fits) {
-        GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), sizeof(float), how, NULL, bias, fits));
-        return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
-    }
-    uint16_t *to = gi_alloc(b->d->cx, bytes);
-    float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_cl_floats_copy(b->d, wb),
-          *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
-    gopt_status st = to && bs && from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
-    gi_halving halving = { 0 };
-    if (st == GOPT_OK) {
-        memset(to, 0, bytes);
-        memset(bs, 0, (size_t)rows * sizeof(float));
-        for (int64_t o = 0; o < s->cout; o++)
-            for (int64_t i = 0; i < cin; i++)
-                for (int64_t t = 0; t < taps; t++) {
-                    const int64_t ky = t / c->kw, kx = t % c->kw;
-                    to[o * s->row + (ky * s->across + kx / 2) * 8 + kx % 2 * 4 + i] =
-                        gi_halve(&halving, from[(o * cin + i) * taps + t]);
-                }
-        if (bb)
-            memcpy(bs, bias_from, (size_t)s->cout * sizeof(float));
-        st = gi_halving_misfit(&halving, s->conv.w, b->arena, &b->s->fp32);
-        *fits = st == GOPT_OK && !b->s->fp32;
-        if (*fits)
-            st = gi_cl_own_packed(b, to, bytes, sizeof(uint16_t), how, wb, w);
-        if (*fits && st == GOPT_OK)
-            st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), sizeof(float), how, NULL, bias);
-    }
-    gi_free(b->d->cx, to);
-    gi_free(b->d->cx, bs);
-    gi_free(b->d->cx, from);
-    gi_free(b->d->cx, bias_from);
-    return st;
+    return gi_cl_pack_weights(b, &k, w, bias, fits);
 }
 
 /* ---- launching ---- */

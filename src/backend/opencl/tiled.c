@@ -168,64 +168,52 @@ static float rounded_to_tf32(float v)
     return v;
 }
 
-static void put(const gi_cl *d, const tiled *p, gi_halving *halving, void *to, int64_t i, float v)
+typedef struct packing {
+    const gi_cl *d;
+    const tiled *p;
+} packing;
+
+static void put(const packing *k, gi_halving *halving, void *to, int64_t i, float v)
 {
-    if (d->half)
+    if (k->d->half)
         ((uint16_t *)to)[i] = gi_halve(halving, v);
     else
-        ((float *)to)[i] = rounds(d, p) ? rounded_to_tf32(v) : v;
+        ((float *)to)[i] = rounds(k->d, k->p) ? rounded_to_tf32(v) : v;
+}
+
+static void fill(const void *user, const float *w, const float *bias, gi_halving *halving, void *to, float *bias_to)
+{
+    const packing *k = user;
+    const tiled *p = k->p;
+    const int64_t row = row_of(p), channels = p->chunks * p->chunk, own = p->k;
+    const int64_t cols = p->pairs ? p->cols : p->kw, taps = p->taps / p->kw * cols;
+    for (int64_t o = 0; o < p->n; o++)
+        for (int64_t c = 0; c < own; c++)
+            for (int64_t t = 0; t < taps; t++) {
+                const int64_t at = t % cols + p->shift;
+                const int64_t tap =
+                    p->pairs ? (t / cols * p->kw + at / 2) * p->chunk + at % 2 * (p->chunk / 2) : t * channels;
+                put(k, halving, to, o * row + c + tap,
+                    p->alpha * w[p->w_rows ? (o * own + c) * taps + t : c * p->n + o]);
+            }
+    for (int64_t o = 0; bias && o < p->n; o++)
+        bias_to[o] = p->beta * bias[o];
 }
 
 static gopt_status pack(gi_cl_build *b, const tiled *p, gi_cl_ref *w, gi_cl_ref *bias, bool *fits)
 {
-    const gi_blob *wb = gi_value_blob(p->w), *bb = p->bias ? gi_value_blob(p->bias) : NULL;
-    const int64_t row = row_of(p), channels = p->chunks * p->chunk, rows = rows_of(p);
-    const size_t item = b->d->half ? sizeof(uint16_t) : sizeof(float);
-    size_t bytes;
-    if (!gi_mul_size((size_t)rows, (size_t)row * item, &bytes))
+    const packing user = { b->d, p };
+    const size_t rows = (size_t)rows_of(p);
+    gi_cl_packing k = { .w = p->w,
+                        .bias = p->bias,
+                        .item = b->d->half ? sizeof(uint16_t) : sizeof(float),
+                        .bias_bytes = rows * sizeof(float),
+                        .how = order_of(b->d, p),
+                        .fill = fill,
+                        .user = &user };
+    if (!gi_mul_size(rows, (size_t)row_of(p) * k.item, &k.bytes))
         return GOPT_NO_MEMORY;
-    const uint64_t how = order_of(b->d, p);
-    GI_TRY(gi_cl_own_kept(b, bytes, item, how, wb, w, fits));
-    if (*fits) {
-        GI_TRY(gi_cl_own_kept(b, (size_t)rows * sizeof(float), 4, how, NULL, bias, fits));
-        return *fits ? GOPT_OK : GOPT_INTERNAL; /* both are in the file, or none */
-    }
-    void *to = gi_alloc(b->d->cx, bytes);
-    float *bs = gi_alloc(b->d->cx, (size_t)rows * sizeof(float)), *from = gi_cl_floats_copy(b->d, wb),
-          *bias_from = bb ? gi_cl_floats_copy(b->d, bb) : NULL;
-    gopt_status st = to && bs && from && (bias_from || !bb) ? GOPT_OK : GOPT_NO_MEMORY;
-    gi_halving halving = { 0 };
-    if (st == GOPT_OK) {
-        memset(to, 0, bytes);
-        memset(bs, 0, (size_t)rows * sizeof(float));
-        const int64_t own = p->k, cols = p->pairs ? p->cols : p->kw;
-        const int64_t taps = p->taps / p->kw * cols;
-        for (int64_t o = 0; o < p->n; o++)
-            for (int64_t c = 0; c < own; c++)
-                for (int64_t t = 0; t < taps; t++) {
-                    const float v = p->alpha * from[p->w_rows ? (o * own + c) * taps + t : c * p->n + o];
-                    const int64_t at = t % cols + p->shift;
-                    put(b->d, p, &halving, to,
-                        o * row + c +
-                            (p->pairs ? (t / cols * p->kw + at / 2) * p->chunk + at % 2 * (p->chunk / 2)
-                                      : t * channels),
-                        v);
-                }
-        for (int64_t o = 0; bb && o < p->n; o++)
-            bs[o] = p->beta * bias_from[o];
-        if (b->d->half)
-            st = gi_halving_misfit(&halving, p->w, b->arena, &b->s->fp32);
-        *fits = st == GOPT_OK && !b->s->fp32;
-        if (*fits)
-            st = gi_cl_own_packed(b, to, bytes, item, how, wb, w);
-        if (*fits && st == GOPT_OK)
-            st = gi_cl_own_packed(b, bs, (size_t)rows * sizeof(float), 4, how, NULL, bias);
-    }
-    gi_free(b->d->cx, to);
-    gi_free(b->d->cx, bs);
-    gi_free(b->d->cx, from);
-    gi_free(b->d->cx, bias_from);
-    return st;
+    return gi_cl_pack_weights(b, &k, w, bias, fits);
 }
 
 /* ---- launching ---- */

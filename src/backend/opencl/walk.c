@@ -509,8 +509,8 @@ static int by_time(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Is the walk faster than its launches? Both in turns, medians. */
-static bool is_faster(gi_cl_span *s, part *p)
+/* Is the walk faster than its launches? Both in turns, medians. False, and not known, where a run failed. */
+static bool compare(gi_cl_span *s, part *p, bool *faster)
 {
     double times[2][ROUNDS];
     for (int i = -3; i < ROUNDS; i++)
@@ -521,9 +521,14 @@ static bool is_faster(gi_cl_span *s, part *p)
             if (i >= 0)
                 times[walk][i] = gi_now() - start;
         }
+    if (clEnqueueReadBuffer(s->x->queue, p->counts, CL_TRUE, 0, sizeof p->fault, &p->fault, 0, NULL, NULL) !=
+            CL_SUCCESS ||
+        p->fault)
+        return false;
     qsort(times[0], ROUNDS, sizeof times[0][0], by_time);
     qsort(times[1], ROUNDS, sizeof times[1][0], by_time);
-    return times[1][ROUNDS / 2] < times[0][ROUNDS / 2];
+    *faster = times[1][ROUNDS / 2] < times[0][ROUNDS / 2];
+    return true;
 }
 
 gopt_status gi_cl_span_run(gi_device *dev, void *span, const gi_run_args *args)
@@ -602,6 +607,13 @@ static void key_of(const gi_cl_span *s, const part *p, char *key, size_t size)
     (void)snprintf(key, size, "walk of %zu,%016llx", p->n, (unsigned long long)hash);
 }
 
+static void launch_one_by_one(gi_cl_span *s, part *p, const char *why)
+{
+    gi_note(s->d->cx, &(gi_place){ .file = s->d->name }, "GOPT_OPENCL_WALK=0 does not try",
+            "%zu steps are launched one by one: %s", p->n, why);
+    drop_kernel(p);
+}
+
 /* One kernel, where the driver makes it and it is faster, or was when this was last asked. */
 static gopt_status open_part(gi_cl_span *s, part *p)
 {
@@ -614,13 +626,15 @@ static gopt_status open_part(gi_cl_span *s, part *p)
     const size_t said = gopt_diag_count(d->cx);
     if (make_walk(s, p) != GOPT_OK) { /* a driver that does not build it, or has no room for it */
         gi_diag_forget(d->cx, said);
-        gi_note(d->cx, &(gi_place){ .file = d->name }, "GOPT_OPENCL_WALK=0 does not try",
-                "%zu steps are launched one by one: the driver makes no kernel that walks them", p->n);
-        drop_kernel(p);
+        launch_one_by_one(s, p, "the driver makes no kernel that walks them");
     }
     if (!p->kernel || known > 0)
         return GOPT_OK;
-    const bool faster = is_faster(s, p);
+    bool faster;
+    if (!compare(s, p, &faster)) { /* now; next time it may well run */
+        launch_one_by_one(s, p, "the kernel that walks them failed while it was timed");
+        return GOPT_OK;
+    }
     if (!faster)
         drop_kernel(p);
     return gi_cl_tuned_put(d, key, faster);
