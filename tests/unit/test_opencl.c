@@ -399,8 +399,9 @@ static void normalizations_that_stay(void **state)
     assert_int_equal(check_as_one(text), 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pointwise_nodes),
         cmocka_unit_test(pointwise_fusions),

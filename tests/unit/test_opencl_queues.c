@@ -200,7 +200,9 @@ static void a_walk_that_fails_is_timed_again(void **state)
     (void)state;
     life l;
     life_open(&l, (shape){ .contexts = 3, .walk = "1" });
-    ((gi_cl *)l.e->device[1])->walk = 0; /* by the clock */
+    gi_cl *d = (gi_cl *)l.e->device[1];
+    d->walk = 0; /* by the clock */
+    d->start_us = 1e9;
     cl.no_walk = true;
     runs_well(&l.sides[0]);
     assert_true(is_noted(l.cx, "failed while it was timed"));
@@ -213,6 +215,22 @@ static void a_walk_that_fails_is_timed_again(void **state)
             walks += queues.seen[k].walks;
         assert_true(i == 1 ? walks >= TIMED : walks < TIMED);
     }
+    life_close(&l);
+}
+
+/* Where starting launches takes next to nothing, no walk is even built. */
+static void a_walk_that_cannot_gain_is_not_made(void **state)
+{
+    (void)state;
+    life l;
+    life_open(&l, (shape){ .contexts = 1, .walk = "1" });
+    gi_cl *d = (gi_cl *)l.e->device[1];
+    d->walk = 0; /* by the clock */
+    d->start_us = 0;
+    queues_begin();
+    runs_well(&l.sides[0]);
+    for (size_t k = 0; k < queues.n; k++)
+        assert_int_equal(queues.seen[k].walks, 0);
     life_close(&l);
 }
 
@@ -418,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(a_walk_waits_for_one_in_another_queue, cl_begin),
         cmocka_unit_test_setup(a_fault_is_told_to_its_own_context, cl_begin),
         cmocka_unit_test_setup(a_walk_that_fails_is_timed_again, cl_begin),
+        cmocka_unit_test_setup(a_walk_that_cannot_gain_is_not_made, cl_begin),
         { "a_run_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL,
           launched },
         { "a_walk_that_fails_leaves_nothing_running", a_run_that_fails_leaves_nothing_running, cl_begin, NULL, walked },

@@ -48,13 +48,15 @@ typedef struct gi_cl {
     int dumped;
     bool half;           /* --precision fp16: values that stay on the device are kept as halves */
     bool tf32;           /* --precision tf32: products with constant weights round their factors to 10 bits */
-    bool mma;            /* an NVIDIA device with tensor cores: kernels may hold PTX for them (gi_cl_ptx) */
+    bool ptx;            /* an NVIDIA device with tensor cores: kernels may hold PTX */
+    bool mma;            /* kernels for tensor cores are taken (gi_cl_ptx) */
     bool emulated;       /* that a test asked for: such kernels without PTX */
     const char *options; /* of the compiler */
     const char *way;     /* the one variant by name that is taken where a problem has it; NULL: any */
     bool timed;          /* variants of kernels are chosen by the clock */
     unsigned units;      /* compute units */
     int walk;            /* several launches as one kernel: 1 always, 0 by the clock, -1 never */
+    double start_us;     /* that starting a launch takes, at most, which a walk spares */
     cl_mem pool;         /* what steps own comes out of it, piece by piece */
     size_t pool_used;
     gi_smap sources;    /* of kernels, each once → itself */

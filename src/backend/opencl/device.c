@@ -174,8 +174,9 @@ static void find_abilities(gi_cl *d)
     (void)clGetDeviceInfo(d->device, CL_DEVICE_VENDOR, sizeof vendor - 1, vendor, NULL);
     if (strstr(vendor, "NVIDIA") &&
         clGetDeviceInfo(d->device, COMPUTE_CAPABILITY_MAJOR_NV, sizeof major, &major, NULL) == CL_SUCCESS)
-        d->mma = major >= AMPERE;
+        d->ptx = d->mma = major >= AMPERE;
     d->units = units;
+    d->start_us = 4; /* of an H100 and an H200 */
 }
 
 /* GOPT_OPENCL_TENSOR: "none", or "emulated" and the name of a variant, parted by a comma; either may be missing. */
@@ -191,7 +192,7 @@ static gopt_status read_tensor(gi_cl *d)
     }
     d->timed = false; /* what is asked for is no choice to remember, and emulated ones say nothing of a GPU */
     if (!strncmp(how, emulated, sizeof emulated - 1)) {
-        d->emulated = !d->mma;
+        d->emulated = !d->ptx;
         d->mma = true;
         how += sizeof emulated - 1;
         how += *how == ',';

@@ -3,7 +3,12 @@
 
 #include <math.h>
 
-enum { WALK_ITEMS = 256, KEPT_WAYS = 36, VARIANTS = 7, WALKED = 5 /* what was timed among others is asked anew */ };
+enum {
+    WALK_ITEMS = 256,
+    TIMED = 6, /* variants, of a problem */
+    VARIANTS = 8,
+    WALKED = 6 /* what was timed among others is asked anew */
+};
 
 /* Local memory of a work-group, and pieces of it for a patch: few sizes, few programs. Taps that halo.cl has bits for. */
 enum { MOST_LOCAL = 48 * 1024, LOCAL_PIECE = 4096, MOST_TAPS = 25, MOST_KW = 5 };
@@ -18,46 +23,36 @@ typedef struct variant {
     int bm, bn, bk, stages, warps_m, warps_n, passes;
     int groups; /* that a multiprocessor holds at once */
     form form;
+    enum { LAUNCHES = 1, WALKS = 2 } uses; /* walks: of WALK_ITEMS items */
 } variant;
 
+/* Each has won somewhere among the networks of bench/gpu.py: docs/performance.md says what did not. */
 static const variant variants[] = {
-    { 32, 64, 64, 4, 2, 4, 1, 4, PLAIN },
-    { 64, 64, 64, 3, 2, 4, 1, 4, PLAIN },
-    { 64, 64, 64, 3, 2, 2, 1, 4, PLAIN },
-    { 64, 128, 64, 2, 2, 2, 1, 3, PLAIN },
-    { 128, 64, 32, 4, 2, 2, 1, 3, PLAIN },
-    { 128, 64, 32, 4, 4, 2, 1, 2, PLAIN },
-    { 64, 128, 32, 4, 2, 2, 1, 3, PLAIN },
-    { 128, 128, 32, 3, 2, 2, 2, 2, PLAIN },
+    { 32, 64, 64, 4, 2, 4, 1, 4, PLAIN, LAUNCHES | WALKS },
+    { 64, 64, 64, 3, 2, 4, 1, 4, PLAIN, LAUNCHES | WALKS },
+    { 64, 64, 64, 3, 2, 2, 1, 4, PLAIN, LAUNCHES },
+    { 64, 128, 64, 2, 2, 2, 1, 3, PLAIN, LAUNCHES },
+    { 128, 64, 32, 4, 4, 2, 1, 2, PLAIN, WALKS },
+    { 64, 128, 32, 4, 2, 2, 1, 3, PLAIN, LAUNCHES },
     /* of short sums: little room, many groups */
-    { 64, 128, 32, 2, 2, 2, 2, 4, PLAIN },
-    { 64, 64, 32, 2, 2, 2, 1, 6, PLAIN },
-    { 128, 64, 32, 2, 2, 2, 2, 4, PLAIN },
-    /* of few tiles, in walks too: more of them, and fewer parts of a sum */
-    { 32, 32, 64, 4, 2, 4, 1, 4, PLAIN },
-    { 64, 32, 64, 4, 4, 2, 1, 4, PLAIN },
+    { 128, 64, 32, 2, 2, 2, 2, 4, PLAIN, LAUNCHES },
+    /* of few tiles: more of them, and fewer parts of a sum */
+    { 32, 32, 64, 4, 2, 4, 1, 4, PLAIN, LAUNCHES | WALKS },
+    { 64, 32, 64, 4, 4, 2, 1, 4, PLAIN, LAUNCHES | WALKS },
     /* of many pixels: each element that is loaded is used more often */
-    { 128, 128, 32, 3, 2, 4, 2, 2, PLAIN },
-    { 256, 64, 32, 2, 4, 2, 2, 2, PLAIN },
-    { 128, 64, 64, 2, 4, 2, 1, 2, PLAIN },
-    /* each pixel once for all taps. Warps of 64 by 64 read the least of local memory, those of 32 by 64 are more */
-    { 256, 64, 16, 3, 4, 1, 2, 2, HALO_BY_ROWS },
-    { 256, 64, 32, 4, 4, 1, 2, 2, HALO_IN_PLACE },
-    { 256, 64, 32, 4, 8, 1, 2, 2, HALO_IN_PLACE },
-    { 128, 128, 32, 3, 2, 2, 2, 2, HALO_BY_TAPS },
-    { 128, 64, 32, 4, 2, 1, 2, 4, HALO_BY_TAPS },
-    { 128, 64, 32, 4, 4, 1, 2, 3, HALO_BY_TAPS },
-    { 128, 64, 64, 2, 2, 1, 2, 4, HALO_IN_PLACE },
-    { 128, 64, 64, 2, 4, 1, 2, 3, HALO_IN_PLACE },
-    { 64, 128, 32, 3, 2, 2, 1, 3, HALO_BY_TAPS },
-    { 64, 128, 64, 2, 2, 2, 1, 3, HALO_IN_PLACE },
-    { 64, 64, 32, 4, 2, 1, 1, 4, HALO_BY_TAPS },
+    { 128, 128, 32, 3, 2, 4, 2, 2, PLAIN, LAUNCHES },
+    { 128, 64, 64, 2, 4, 2, 1, 2, PLAIN, LAUNCHES | WALKS },
+    /* each pixel once for all taps */
+    { 256, 64, 16, 3, 4, 1, 2, 2, HALO_BY_ROWS, LAUNCHES },
+    { 128, 64, 32, 4, 4, 1, 2, 3, HALO_BY_TAPS, LAUNCHES },
+    { 128, 64, 64, 2, 4, 1, 2, 3, HALO_IN_PLACE, LAUNCHES },
+    { 64, 128, 64, 2, 2, 2, 1, 3, HALO_IN_PLACE, LAUNCHES },
     /* groups that go from tile to tile */
-    { 64, 128, 64, 2, 2, 2, 1, 3, STREAM },
-    { 64, 128, 32, 3, 2, 2, 1, 3, STREAM },
-    { 64, 64, 64, 3, 2, 2, 1, 4, STREAM },
-    { 128, 128, 32, 3, 2, 4, 1, 2, STREAM },
-    { 128, 64, 64, 2, 4, 2, 1, 2, STREAM },
+    { 64, 128, 64, 2, 2, 2, 1, 3, STREAM, LAUNCHES },
+    { 64, 128, 32, 3, 2, 2, 1, 3, STREAM, LAUNCHES },
+    { 64, 64, 64, 3, 2, 2, 1, 4, STREAM, LAUNCHES },
+    { 128, 128, 32, 3, 2, 4, 1, 2, STREAM, LAUNCHES },
+    { 128, 64, 64, 2, 4, 2, 1, 2, STREAM, LAUNCHES },
 };
 
 static int bk_of(const variant *v, const gi_cl_mma *m)
@@ -198,10 +193,12 @@ int gi_cl_mma_ways(const gi_cl *d, const gi_cl_mma *m, bool walk, gi_cl_way *way
         for (size_t k = 0; k < GI_COUNT(counts) && n < GI_CL_MOST_WAYS; k++) {
             const variant *v = &variants[i];
             const int64_t tiles = tiles_of(v, m);
-            if (v->form == STREAM && (walk || !m->streams || counts[k] > v->groups + 1 || counts[k] * 2 < v->groups ||
+            if (v->form == STREAM && (!m->streams || counts[k] > v->groups + 1 || counts[k] * 2 < v->groups ||
                                       (!d->way && tiles < 2 * d->units)))
                 continue;
-            if (walk && (items_of(v) != WALK_ITEMS || is_halo(v) || (k && tiles * counts[k] > d->units)))
+            if (!(v->uses & (walk ? WALKS : LAUNCHES)) && (walk || !d->way)) /* by name each can be launched */
+                continue;
+            if (walk && k && tiles * counts[k] > d->units)
                 continue;
             if ((is_halo(v) && !halo_takes(v, m)) ||
                 (k && v->form != STREAM && (steps_of(v, m) < 2 * counts[k] || tiles >= 2 * d->units)))
@@ -309,6 +306,24 @@ gopt_status gi_cl_mma_remember(gi_cl *d, const char *key, gi_cl_way way)
     return gi_cl_tuned_put(d, key, way.variant * 16 + way.splits);
 }
 
+/* Leaves those of the TIMED variants that are expected to be fastest, however many parts they have; how many ways? A
+ * driver takes about a second to build a variant. */
+static int ways_of_best(gi_cl_way *ways, int n)
+{
+    int timed[TIMED], n_timed = 0, kept = 0;
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        while (k < n_timed && timed[k] != ways[i].variant)
+            k++;
+        if (k == TIMED)
+            continue;
+        if (k == n_timed)
+            timed[n_timed++] = ways[i].variant;
+        ways[kept++] = ways[i];
+    }
+    return kept;
+}
+
 static gopt_status choose(gi_cl_build *b, const gi_cl_mma *m, gi_cl_way *chosen)
 {
     gi_cl_way ways[GI_CL_MOST_WAYS];
@@ -323,9 +338,9 @@ static gopt_status choose(gi_cl_build *b, const gi_cl_mma *m, gi_cl_way *chosen)
         *chosen = ways[known];
         return GOPT_OK;
     }
-    gi_cl_mma_made made[KEPT_WAYS];
-    const char *sources[KEPT_WAYS];
-    const int kept = n < KEPT_WAYS ? n : KEPT_WAYS;
+    gi_cl_mma_made made[GI_CL_MOST_WAYS];
+    const char *sources[GI_CL_MOST_WAYS];
+    const int kept = ways_of_best(ways, n);
     for (int i = 0; i < kept; i++) {
         GI_TRY(gi_cl_mma_make(b->d, b->arena, m, ways[i], &made[i]));
         sources[i] = made[i].source;

@@ -24,7 +24,7 @@ typedef struct header {
 /* Before access.cl, which stands before every source. */
 static const char *dialect(const gi_cl *d)
 {
-    return d->mma && !d->emulated ? "#define NVIDIA_PTX 1\n" : "";
+    return d->ptx ? "#define NVIDIA_PTX 1\n" : "";
 }
 
 const char *gi_cl_ptx(const gi_cl *d)

@@ -509,6 +509,22 @@ static int by_time(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Could a walk be faster? What it spares is the start of launches, and it has one group a multiprocessor, which is less
+ * than launches have that fill the device. Where starts are less than a quarter of the time, no walk has won. */
+static bool may_gain(gi_cl_span *s, part *p)
+{
+    double times[ROUNDS];
+    for (int i = -3; i < ROUNDS; i++) {
+        const double start = gi_now();
+        if (run_part(s, p, false) != CL_SUCCESS || clFinish(s->x->queue) != CL_SUCCESS)
+            return true; /* not known */
+        if (i >= 0)
+            times[i] = gi_now() - start;
+    }
+    qsort(times, ROUNDS, sizeof times[0], by_time);
+    return (double)p->n * s->d->start_us * 1e-6 >= times[ROUNDS / 2] / 4;
+}
+
 /* Is the walk faster than its launches? Both in turns, medians. False, and not known, where a run failed. */
 static bool compare(gi_cl_span *s, part *p, bool *faster)
 {
@@ -623,6 +639,8 @@ static gopt_status open_part(gi_cl_span *s, part *p)
     const int known = d->walk == 0 ? gi_cl_tuned(d, key) : 1;
     if (known == 0)
         return GOPT_OK;
+    if (known < 0 && !may_gain(s, p))
+        return gi_cl_tuned_put(d, key, false);
     const size_t said = gopt_diag_count(d->cx);
     if (make_walk(s, p) != GOPT_OK) { /* a driver that does not build it, or has no room for it */
         gi_diag_forget(d->cx, said);

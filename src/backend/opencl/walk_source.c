@@ -118,7 +118,7 @@ const char *gi_cl_walk_source(const gi_cl *d, gi_arena *a, const gi_cl_body *bod
     gi_str_addf(&s,
                 "#undef WALK_ARGS\n#undef GROUP_SIZE\n#undef LOCAL\n#undef LOCAL_AT\n#undef BEFORE_READING\n%s"
                 "#define WALK_REFS %d\n#define WALK_INTS %d\n#define WALK_ROOM %d\n",
-                d->mma && !d->emulated ? "#define WALK_PTX 1\n" : "", GI_CL_WALK_REFS, GI_CL_WALK_INTS,
+                d->ptx ? "#define WALK_PTX 1\n" : "", GI_CL_WALK_REFS, GI_CL_WALK_INTS,
                 d->emulated ? LOCAL + EXCHANGE : LOCAL);
     gi_str_add(&s, gk_opencl_walk);
     gi_str_add(&s, "#define __kernel static\n");
