@@ -358,19 +358,21 @@ bool gi_cl_read_conv(gi_cl_build *b, const gi_node *n, gi_cl_conv *c);
 const gi_blob *gi_cl_floats(const gi_value *v);             /* a constant of floats or halves; NULL where v is none */
 float *gi_cl_floats_copy(const gi_cl *d, const gi_blob *b); /* its elements as floats; for gi_free. NULL: no memory */
 
-/* ---- types ---- */
+/* ---- expression.c ---- */
 const char *gi_cl_type(gopt_dtype t); /* what kernels compute it in, "float"; NULL where they have no such element */
 static inline bool gi_cl_is_float(gopt_dtype t) /* its elements are floats, or lie as halves */
 {
     return t == GOPT_F32 || t == GOPT_F16;
 }
 bool gi_cl_tensor(gi_cl_build *b, const gi_value *v, const char *what, int *rank, int64_t *dims); /* static, of such */
+bool gi_cl_is_pointwise(const gi_node *n); /* of its operator and dtypes alone */
 
 /* ---- pointwise.c: generated kernels ---- */
-bool gi_cl_is_pointwise(const gi_node *n); /* of its operator and dtypes alone */
 /* One kernel for nodes whose results are broadcast to the shape of outs[0]. */
 gopt_status gi_cl_pointwise(gi_cl_build *b, const char *title, const gi_node *const *nodes, size_t n,
                             const gi_value *const *outs, const gi_value *const *stored, uint32_t n_out, bool *took);
+
+/* ---- epilogue.c: functions inside of other kernels ---- */
 
 /* What follows a product, in the registers that hold it. Written before a template, it defines
  *
