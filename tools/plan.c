@@ -1,16 +1,8 @@
 /* Plan files: run from one, written after building, looked at, and held against what they answered when built. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tool.h"
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
 
 /* A plan is as it was built: what would build it otherwise is refused instead of having no effect. */
 static gopt_status refuse_building(tool *t)
@@ -47,13 +39,13 @@ static gopt_status refuse_building(tool *t)
 
 gopt_status plan_load(tool *t, const gopt_engine_options *o, gopt_plan **p, gopt_engine **e, double *ms)
 {
-    const double start = now_ms();
+    const double start = now_seconds();
     gopt_engine_options own = *o;
     TRY(refuse_building(t));
     own.backend = t->o.backend; /* as the plan says, where none is asked for */
     TRY(gopt_plan_open(t->cx, tool_model(t), p));
     TRY(gopt_plan_engine(*p, &own, e));
-    *ms = now_ms() - start;
+    *ms = 1e3 * (now_seconds() - start);
     return GOPT_OK;
 }
 

@@ -496,12 +496,12 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
     if (*chosen)
         return GOPT_OK;
     const bool few = groups_of(t, 64) < b->d->units;
-    bool any = false; /* that can be part of a walk */
+    const char *sources[GI_COUNT(variants)] = { NULL }; /* of those that are timed */
+    bool any = false;                                   /* that can be part of a walk */
     for (size_t i = 0; i < GI_COUNT(variants); i++)
         any = any || (may_walk(&variants[i]) && local_bytes(t, &variants[i]) <= LOCAL);
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         const variant *v = &variants[i];
-        const size_t threads = (size_t)(32 * v->warps_m * v->warps_k), groups = groups_of(t, 16 * v->warps_m);
         if (local_bytes(t, v) > LOCAL || (few && any && !may_walk(v)))
             continue;
         if (!b->d->timed) {
@@ -511,9 +511,15 @@ static gopt_status choose(gi_cl_build *b, const attention *t, const char *proble
                 *walks = v;
             continue;
         }
-        const char *source = write_mma(b, t, problem, v);
-        GI_NEED(source);
-        const double us = gi_cl_time_source(b->d, source, "attention_mma", 4 + (uint32_t)t->n_masks, bytes, 0, NULL,
+        GI_NEED(sources[i] = write_mma(b, t, problem, v));
+    }
+    GI_TRY(gi_cl_build_all(b->d, b->arena, sources, GI_COUNT(sources)));
+    for (size_t i = 0; i < GI_COUNT(variants); i++) {
+        const variant *v = &variants[i];
+        const size_t threads = (size_t)(32 * v->warps_m * v->warps_k), groups = groups_of(t, 16 * v->warps_m);
+        if (!sources[i])
+            continue;
+        const double us = gi_cl_time_source(b->d, sources[i], "attention_mma", 4 + (uint32_t)t->n_masks, bytes, 0, NULL,
                                             (size_t[]){ groups * threads, 1, 1 }, (size_t[]){ threads, 1, 1 });
         if (us >= 0 && (least < 0 || us < least)) {
             least = us;

@@ -208,7 +208,7 @@ cl_int gi_cl_queue_counters(gi_cl *d, gi_cl_context *x);
 /* A kernel of that name from a source; programs are kept by the device and, as binaries, on disk. */
 gopt_status gi_cl_kernel(gi_cl *d, const char *source, const char *name, cl_kernel *out);
 /* Builds the programs of these sources side by side, so that gi_cl_kernel finds them; one that the driver does not build is
- * left to it. Sources may be there already, or twice. */
+ * left to it. Sources may be there already, twice, or NULL. */
 gopt_status gi_cl_build_all(gi_cl *d, gi_arena *a, const char *const *sources, size_t n);
 
 bool gi_cl_make_folders(const char *path);

@@ -141,13 +141,16 @@ static gopt_status choose(gi_cl_build *b, const depthwise *p, const char *before
         *chosen = tiles[known];
         return GOPT_OK;
     }
+    const char *sources[GI_COUNT(tiles)] = { NULL };
+    for (size_t i = 0; i < GI_COUNT(tiles); i++)
+        if (takes_tile(w, tiles[i]))
+            GI_NEED(sources[i] = write_source(b, p, before, tiles[i]));
+    GI_TRY(gi_cl_build_all(b->d, b->arena, sources, GI_COUNT(sources)));
     for (size_t i = 0; i < GI_COUNT(tiles); i++) {
-        if (!takes_tile(w, tiles[i]))
+        if (!sources[i])
             continue;
         const size_t global = set_ints(p, tiles[i], room, strides, ints);
-        const char *source = write_source(b, p, before, tiles[i]);
-        GI_NEED(source);
-        const double us = gi_cl_time_source(b->d, source, "depthwise", n_refs, bytes, N_INTS, ints,
+        const double us = gi_cl_time_source(b->d, sources[i], "depthwise", n_refs, bytes, N_INTS, ints,
                                             (size_t[]){ global, 1, 1 }, (size_t[]){ ITEMS, 1, 1 });
         if (us >= 0 && (least < 0 || us < least)) {
             least = us;

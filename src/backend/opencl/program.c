@@ -224,10 +224,13 @@ gopt_status gi_cl_build_all(gi_cl *d, gi_arena *a, const char *const *sources, s
     cl_program *programs = GI_NEW_ARRAY(a, cl_program, n + 1);
     pthread_t threads[MOST_BUILDERS];
     size_t n_missing = 0, n_threads = 0;
+    gi_smap seen;
+    gi_smap_init(&seen, a);
     GI_NEED(missing && programs);
     for (size_t i = 0; i < n; i++) {
-        if (d->dump || gi_smap_get(&d->programs, sources[i]))
+        if (!sources[i] || d->dump || gi_smap_get(&d->programs, sources[i]) || gi_smap_get(&seen, sources[i]))
             continue;
+        GI_NEED(gi_smap_put(&seen, sources[i], &seen));
         cl_program program = from_cache(d, gi_cl_source_hash(d, sources[i]));
         if (!program)
             missing[n_missing++] = sources[i];

@@ -364,6 +364,13 @@ static gopt_status choose(gi_cl_build *b, const stem *s, const char *before, uin
         *chosen = (size_t)known;
         return GOPT_OK;
     }
+    const char *sources[GI_COUNT(variants)] = { NULL };
+    for (size_t i = 0; timed && i < GI_COUNT(variants); i++) {
+        tile own;
+        if (takes_variant(s, &variants[i], &own))
+            GI_NEED(sources[i] = write_source(b, before, &variants[i], &own));
+    }
+    GI_TRY(gi_cl_build_all(b->d, b->arena, sources, GI_COUNT(sources)));
     for (size_t i = 0; i < GI_COUNT(variants); i++) {
         tile own;
         if (!takes_variant(s, &variants[i], &own))
@@ -372,12 +379,9 @@ static gopt_status choose(gi_cl_build *b, const stem *s, const char *before, uin
         gi_cl_stem_name(i, name, sizeof name);
         if (b->d->way && !strcmp(name, b->d->way))
             us = 0;
-        if (timed) {
-            const char *source = write_source(b, before, &variants[i], &own);
-            GI_NEED(source);
-            us = gi_cl_time_source(b->d, source, "stem", n_refs, bytes, 0, NULL,
+        if (timed)
+            us = gi_cl_time_source(b->d, sources[i], "stem", n_refs, bytes, 0, NULL,
                                    (size_t[]){ (size_t)own.groups * WARPS * 32, 1, 1 }, (size_t[]){ WARPS * 32, 1, 1 });
-        }
         if (us >= 0 && (least < 0 || us < least)) {
             least = us;
             *chosen = i;

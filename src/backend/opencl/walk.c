@@ -33,8 +33,8 @@ typedef struct part {
 
 typedef struct gi_cl_span {
     gi_cl *d;
-    gi_cl_context *x; /* whose frame it is of */
-    gi_arena *arena;
+    gi_cl_context *x;        /* whose frame it is of */
+    gi_arena *arena, *tries; /* tries: while variants are chosen */
     item *items;
     size_t n;
     part *parts;
@@ -270,12 +270,12 @@ static size_t body_number(gi_cl_body *bodies, size_t *n, const gi_cl_body *b)
     return (*n)++;
 }
 
-/* Makes an item that way. */
-static gopt_status take_way(gi_cl_span *s, item *it, gi_cl_way way)
+/* Makes an item that way, of what is in the arena. */
+static gopt_status take_way(gi_cl_span *s, gi_arena *a, item *it, gi_cl_way way)
 {
-    it->made = GI_NEW(s->arena, gi_cl_mma_made);
+    it->made = GI_NEW(a, gi_cl_mma_made);
     GI_NEED(it->made);
-    GI_TRY(gi_cl_mma_make(s->d, s->arena, it->l->mma, way, it->made));
+    GI_TRY(gi_cl_mma_make(s->d, a, it->l->mma, way, it->made));
     it->body.source = it->made->source;
     it->body.n_ints = it->made->n_ints;
     it->units = it->made->groups;
@@ -306,7 +306,7 @@ static double time_item(gi_cl_span *s, const item *it, const gi_cl_body *bodies,
     while (all.n < SAME_MEMS) /* of one program, whichever buffers are the same */
         all.m[all.n++] = all.m[0];
     bool ok = all.n <= GI_CL_WALK_MEMS &&
-              make_kernel(d, s->arena, bodies, n_bodies, &all, table, REPEATS, &table_mem, counts, &k) == GOPT_OK;
+              make_kernel(d, s->tries, bodies, n_bodies, &all, table, REPEATS, &table_mem, counts, &k) == GOPT_OK;
     for (int i = 0; ok && i < 8; i++) {
         const cl_uint steps = i % 2 ? REPEATS : 1;
         cl_event e;
@@ -342,9 +342,34 @@ static gopt_status all_bodies(gi_cl_span *s, item *it, const gi_cl_way *ways, in
             }
         if (at < 0)
             return GOPT_OK;
-        GI_TRY(take_way(s, it, ways[at]));
+        GI_TRY(take_way(s, s->tries, it, ways[at]));
         (void)body_number(bodies, n_bodies, &it->body);
     }
+}
+
+/* Builds the programs by which the ways of all items will be timed, side by side. */
+static gopt_status build_ways(gi_cl_span *s, item *items, size_t n)
+{
+    gi_cl *d = s->d;
+    const char **sources = GI_NEW_ARRAY(s->tries, const char *, n + 1);
+    gi_cl_body *bodies = GI_NEW_ARRAY(s->tries, gi_cl_body, GI_CL_MOST_WAYS);
+    size_t n_sources = 0;
+    GI_NEED(sources && bodies);
+    for (size_t i = 0; i < n && d->timed; i++) {
+        const gi_cl_mma *m = items[i].l->mma;
+        gi_cl_way ways[GI_CL_MOST_WAYS];
+        char key[220];
+        size_t n_bodies = 0;
+        if (!m)
+            continue;
+        const int n_ways = gi_cl_mma_ways(d, m, true, ways);
+        gi_cl_mma_key(m, "walk,", key, sizeof key);
+        if (gi_cl_mma_known(d, key, ways, n_ways) >= 0)
+            continue;
+        GI_TRY(all_bodies(s, &items[i], ways, n_ways, bodies, &n_bodies));
+        GI_NEED(sources[n_sources++] = gi_cl_walk_source(d, s->tries, bodies, n_bodies, SAME_MEMS));
+    }
+    return gi_cl_build_all(d, s->tries, sources, n_sources);
 }
 
 static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
@@ -359,15 +384,15 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
     if (!n)
         return GOPT_INTERNAL;
     if (known >= 0 || !d->timed)
-        return take_way(s, it, ways[known >= 0 ? known : 0]);
-    gi_cl_body *bodies = GI_NEW_ARRAY(s->arena, gi_cl_body, (size_t)n);
+        return take_way(s, s->arena, it, ways[known >= 0 ? known : 0]);
+    gi_cl_body *bodies = GI_NEW_ARRAY(s->tries, gi_cl_body, (size_t)n);
     size_t n_bodies = 0;
     uint64_t sums = 4, tiles = 1;
     GI_NEED(bodies);
     GI_TRY(all_bodies(s, it, ways, n, bodies, &n_bodies));
     n = n < KEPT_WAYS ? n : KEPT_WAYS;
     for (int i = 0; i < n; i++) {
-        GI_TRY(take_way(s, it, ways[i]));
+        GI_TRY(take_way(s, s->tries, it, ways[i]));
         sums = it->made->parts > sums ? it->made->parts : sums;
         tiles = (uint64_t)it->made->tiles > tiles ? (uint64_t)it->made->tiles : tiles;
     }
@@ -378,7 +403,7 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
     double least = -1;
     gopt_status st = GOPT_OK;
     for (int i = 0; sums_mem && counts && i < n && st == GOPT_OK; i++) {
-        st = take_way(s, it, ways[i]);
+        st = take_way(s, s->tries, it, ways[i]);
         it->number = body_number(bodies, &n_bodies, &it->body);
         const double t = st == GOPT_OK ? time_item(s, it, bodies, n_bodies, sums_mem, counts, count_bytes, q) : -1;
         if (t >= 0 && (least < 0 || t < least)) {
@@ -391,15 +416,17 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
     if (counts)
         (void)clReleaseMemObject(counts);
     GI_TRY(st);
-    GI_TRY(take_way(s, it, ways[best]));
+    GI_TRY(take_way(s, s->arena, it, ways[best]));
     return gi_cl_mma_remember(d, key, ways[best]);
 }
 
 static gopt_status choose_ways(gi_cl_span *s, item *items, size_t n)
 {
     cl_int err;
+    s->tries = gi_arena_create(s->d->cx);
+    GI_NEED(s->tries);
     cl_command_queue q = clCreateCommandQueue(s->d->context, s->d->device, CL_QUEUE_PROFILING_ENABLE, &err);
-    gopt_status st = q ? GOPT_OK : gi_cl_fail(s->d->cx, s->d, err, "the device gives no queue");
+    gopt_status st = q ? build_ways(s, items, n) : gi_cl_fail(s->d->cx, s->d, err, "the device gives no queue");
     for (size_t i = 0; i < n && st == GOPT_OK; i++)
         if (items[i].l->mma)
             st = choose_way(s, &items[i], q);
@@ -407,6 +434,7 @@ static gopt_status choose_ways(gi_cl_span *s, item *items, size_t n)
         gi_cl_walk_forget(s->d, q);
         (void)clReleaseCommandQueue(q);
     }
+    gi_arena_destroy(s->tries);
     return st;
 }
 
