@@ -10,8 +10,9 @@ torch.compile (max-autotune; --compile NETS, ResNet-50 alone unless told, `all` 
 ("gopt"), and with them ("whole"); --fresh gives each process an empty cache folder, so that each makes its own choices of
 variants. --no-fuse NETS are also timed without fusions (ResNet-18 unless told). --precisions adds fp32 and tf32 to fp16,
 PyTorch's with allow_tf32 off and on. Networks have random weights with BatchNorms that keep the spread of activations;
-inputs are random. `error` is the distance of gopt's answer to PyTorch's in fp32, relative to its norm, `torch` that of
-PyTorch's own in that precision.
+inputs are random. `error` is the distance of gopt's answer to PyTorch's in fp32, relative to its norm, `top-1` the share of
+its rows with the highest value in the same place (of BERT's encoder rows are tokens, whose 768 features are no classes),
+`torch` and `torch-1` the same of PyTorch's own answer in that precision.
 
 What is printed, by gpu_table.py: the times and what they are against the targets there, how they vary within a process and
 between processes, and for each network the --worst steps that lose most against their floors. --save keeps all of it as
@@ -90,6 +91,12 @@ def make(torch, name):
     return m, lambda b: torch.randn(b, 3, 224, 224)
 
 
+def distance(got, want):
+    """How far an answer is from the right one, and the share of its rows whose highest value stands in the same place."""
+    highest = lambda y: y.reshape(-1, y.shape[-1]).argmax(1)
+    return {"error": float((got - want).norm() / want.norm()), "top1": float((highest(got) == highest(want)).float().mean())}
+
+
 # ---- PyTorch ----
 
 class Torch:
@@ -137,7 +144,7 @@ class Torch:
         return copy.deepcopy(model).to(self.device)(x.to(self.device)).cpu()
 
     def times(self, model, x, precision, fold, compiled, want):
-        """{"eager", "graph", "folded", "compile": ms, "error": of its answer}; what was not to be had is left out."""
+        """{"eager", "graph", "folded", "compile": ms, "error", "top1" of its answer}; what was not to be had is left out."""
         torch = self.torch
         self.allow_tf32(precision == "tf32")
         dtype = torch.half if precision == "fp16" and self.device == "cuda" else torch.float
@@ -147,7 +154,7 @@ class Torch:
             return m.to(memory_format=torch.channels_last) if x.dim() == 4 else m
 
         m, y = placed(copy.deepcopy(model)), placed(x)
-        r = {"eager": self.median(lambda: m(y)), "error": float((m(y).float().cpu() - want).norm() / want.norm())}
+        r = {"eager": self.median(lambda: m(y)), **distance(m(y).float().cpu(), want)}
         if fold:
             import torch.fx.experimental.optimization as opt
             folded = placed(opt.fuse(copy.deepcopy(model)))
@@ -218,15 +225,13 @@ def measure(a, torch, name, batch, folder):
     there, gopt = Torch(torch, a.device), Gopt(a.gopt, a.backend, a.repeats, a.fresh, *((10, 50) if a.device == "cpu" else ()))
     want = there.right(model, x)
     torch.onnx.export(copy.deepcopy(model), (x,), path, opset_version=17, dynamo=False)
-    flat = lambda y: y.reshape(-1, y.shape[-1])
     for precision in ("fp16", "fp32", "tf32") if a.precisions else ("fp16",):
         r = {"network": name, "batch": batch, "precision": precision}
         r["torch"] = there.times(model, x, precision, name not in WITHOUT_BATCHNORM, chosen(a.compile, name), want)
         r["gopt"] = gopt.times(path, folder, precision)
         if "runs" in r["gopt"]:
             got = answer_of(np, torch, folder, want)
-            r["gopt"]["error"] = float((got - want).norm() / want.norm())
-            r["gopt"]["top1"] = float((flat(got).argmax(1) == flat(want).argmax(1)).float().mean())
+            r["gopt"].update(distance(got, want))
             r["profile"] = gopt.profile(path, folder, precision)
             if chosen(a.no_fuse, name):
                 r["no-fuse"] = gopt.times(path, folder, precision, "--no-fuse")

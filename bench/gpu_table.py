@@ -1,7 +1,7 @@
 """What bench/gpu.py prints of what it measured: nothing here runs or times anything.
 
   report({"card", "pytorch", "rows": [{"network", "batch", "precision", "torch": {"eager", "graph", "folded", "compile",
-          "error"}, "gopt": {"runs", "error", "top1"} or {"refused"}, "no-fuse": like gopt, "profile": gopt's trace}]})
+          "error", "top1"}, "gopt": {"runs", "error", "top1"} or {"refused"}, "no-fuse": like gopt, "profile": gopt's trace}]})
 
 A run is {"compute": {"min", "median", "p90"}, "whole": …} of one process, in ms. What was not measured is left out.
 """
@@ -13,7 +13,7 @@ TARGETS = {("resnet50", 1): 0.26, ("resnet50", 64): 2.4, ("resnet18", 1): 0.12, 
            ("mobilenet_v2", 1): 0.22, ("mobilenet_v2", 64): 1.6, ("squeezenet1_1", 1): 0.14, ("squeezenet1_1", 64): 1.1,
            ("bert", 1): 0.6, ("bert", 8): 1.3}
 
-COLUMNS = ("eager", "graph", "folded", "compile", "gopt", "whole", "no-fuse", "x graph", "x eager", "error", "torch", "top-1")
+COLUMNS = ("eager", "graph", "folded", "compile", "gopt", "whole", "no-fuse", "x graph", "x eager", "error", "torch", "top-1", "torch-1")
 
 
 def median_of(times, what="compute"):
@@ -60,7 +60,7 @@ def times_of(rows, card):
         best = min((t[k] for k in ("graph", "folded") if k in t), default=None)
         cells = [number(ms, ".3f"), number(median_of(g, "whole"), ".3f"), number(plain, ".3f"), number(ratio(best, ms), ".2f"),
                  number(ratio(t.get("eager"), ms), ".2f"), number(g.get("error"), ".1e"), number(t.get("error"), ".1e"),
-                 number(g.get("top1"), ".3f")]
+                 number(g.get("top1"), ".3f"), number(t.get("top1"), ".3f")]
         lines.append((lead + torch + "".join(f"{c:>9}" for c in cells) + "  " + target_of(r, card)).rstrip())
     return lines
 

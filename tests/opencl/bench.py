@@ -91,11 +91,13 @@ class Table(unittest.TestCase):
         rows = [row("resnet18", 1, gopt={**runs(0.4, 0.5, 0.6), "error": 2e-3, "top1": 0.75}, **{"no-fuse": runs(1.0)}),
                 row("resnet18", 1, "tf32", gopt={"refused": "no tf32 here"})]
         rows[0]["torch"]["folded"] = 0.75
+        rows[0]["torch"]["top1"] = 0.875
         head = gpu_table.head().split()
         full, refused = gpu_table.times_of(rows, self.H200)
         cells = dict(zip(head[:2] + ["precision"] + " ".join(head[2:]).replace("x graph", "x-graph").replace("x eager", "x-eager").split(), full.split()))
         want = {"network": "resnet18", "batch": "1", "precision": "fp16", "eager": "2.000", "graph": "1.000", "folded": "0.750", "compile": "-", "gopt": "0.500",
-                "whole": "0.600", "no-fuse": "1.000", "x-graph": "1.50", "x-eager": "4.00", "error": "2.0e-03", "torch": "1.0e-03", "top-1": "0.750", "target": "0.12"}
+                "whole": "0.600", "no-fuse": "1.000", "x-graph": "1.50", "x-eager": "4.00", "error": "2.0e-03", "torch": "1.0e-03", "top-1": "0.750",
+                "torch-1": "0.875", "target": "0.12"}
         self.assertEqual(cells, want)
         self.assertTrue(full.endswith("0.12 missed, 4.17 times"))
         self.assertTrue(refused.startswith("resnet18") and refused.endswith("refused: no tf32 here"))
