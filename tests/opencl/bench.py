@@ -18,6 +18,7 @@ GOPT, ROOT = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).reso
 sys.path[:0] = [str(ROOT / "bench"), str(HERE.parent), str(HERE)]
 import gpu  # noqa: E402
 import gpu_table  # noqa: E402
+import inputs  # noqa: E402
 import networks  # noqa: E402
 import peers  # noqa: E402
 
@@ -44,7 +45,7 @@ class Gopt(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder.cleanup)
-        networks.write_npy(pathlib.Path(cls.folder.name, "x.npy"), "<f4", (2, 1, 8, 8), bytes(4 * 128))
+        inputs.write_npy(pathlib.Path(cls.folder.name, "x.npy"), "<f4", (2, 1, 8, 8), bytes(4 * 128))
         cls.gopt = gpu.Gopt(str(GOPT), "opencl", repeats=2, fresh=False, calls=5, warmup=0)
 
     def test_times(self):

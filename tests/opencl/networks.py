@@ -16,13 +16,11 @@ Cases:
 
 A case that lacks what it needs exits with 77 and says so.
 """
-import array
 import csv
 import json
 import math
 import os
 import pathlib
-import random
 import re
 import struct
 import subprocess
@@ -30,6 +28,7 @@ import sys
 import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import inputs  # noqa: E402
 import peers  # noqa: E402
 
 FULL = bool(os.environ.get("GOPT_TEST_FULL"))
@@ -37,17 +36,6 @@ SANITIZED = "ASAN_OPTIONS" in os.environ or "UBSAN_OPTIONS" in os.environ
 
 # What the host keeps: it decides, or its result's shape depends on data. BesselI0 has a reference evaluation alone.
 HOSTS = {"If", "Loop", "Scan", "NonMaxSuppression", "NonZero", "BesselI0"}
-
-# Sizes of free dimensions, and inputs that random numbers would not do for.
-DIMS = {"unet_small": {"h": 64, "w": 64}, "bert_base_sdpa": {"seq": 16}, "minilm_l6": {"seq": 16},
-        "bilstm_gru": {"seq": 9, "batch": 2}}
-SHAPES = {"silero_vad": {"input": (1, 512), "state": (2, 1, 128)}}
-
-# efficientnet_b0's random weights make noise of both signs chaotic: two programs in fp32 differ by up to 0.02 of the spread,
-# and ONNX Runtime with all values rounded to halves by 0.1 to 0.5, as does gopt. Brightness from 0 to 1 it takes well.
-BRIGHTNESS = array.array("f", (random.Random(1).random() for _ in range(3 * 224 * 224)))
-GIVEN = {"silero_vad": {"sr": ("<i8", (), struct.pack("<q", 16000))},
-         "efficientnet_b0": {"input": ("<f4", (1, 3, 224, 224), BRIGHTNESS.tobytes())}}
 
 # Of the spread of the answers, the root mean square error that fp16 may make. On noise yolox_nano loses much more than the
 # usual: it is off by 0.085 here; on other noise it is off by as much as ONNX Runtime is with all values rounded to halves
@@ -73,30 +61,12 @@ def gopt(program, *args, expect=0, timeout=1500):
     return p
 
 
-def write_npy(path, descr, shape, data):
-    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    head += " " * (-(len(head) + 11) % 64) + "\n"
-    path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head.encode() + data)
-
-
 def read_f32(path):
     data = path.read_bytes()
     head = struct.unpack("<H", data[8:10])[0] + 10
     if b"<f4" not in data[:head]:
         return None
     return struct.unpack(f"<{(len(data) - head) // 4}f", data[head:])
-
-
-def options(model, tmp):
-    out = []
-    for name, n in DIMS.get(model.stem, {}).items():
-        out += ["--dim", f"{name}={n}"]
-    for name, shape in SHAPES.get(model.stem, {}).items():
-        out += ["--shape", f"{name}={'x'.join(map(str, shape))}"]
-    for name, (descr, shape, data) in GIVEN.get(model.stem, {}).items():
-        write_npy(tmp / f"{name}.npy", descr, shape, data)
-        out += ["--input", f"{name}={tmp / f'{name}.npy'}"]
-    return out
 
 
 def stays(program, model, precision, tmp, extra):
@@ -124,7 +94,7 @@ def off(got, want):
 
 
 def same(program, model, tmp):
-    extra = options(model, tmp)
+    extra = [*inputs.sizes(model), *inputs.given(model, tmp)]
     only = None if FULL else ONE_PRECISION.get(model.stem)
     if only != "fp16":
         gopt(program, "compare", model, "--a", "cpu", "--b", "opencl", *extra)
@@ -168,7 +138,7 @@ def tensor(program, root, tmp):
     for m in [root.parent / "shared" / "models" / "trained" / "mnist.onnx", root / "examples" / "digits.onnx"]:
         if not m.exists():
             continue
-        same_in_halves(program, m, tmp, options(m, tmp))
+        same_in_halves(program, m, tmp, [*inputs.sizes(m), *inputs.given(m, tmp)])
         with open(tmp / "steps.csv", newline="") as f:
             if not any(r["tactic"].startswith(("mma_", "stem_", "halo_")) for r in csv.DictReader(f)):
                 sys.exit(f"{m.name}: nothing was computed by a kernel for tensor cores")
