@@ -16,17 +16,40 @@ static bool elements_differ(const gi_type *a, const gi_type *b)
 
 /* ---- If ---- */
 
+static void forget_value(gi_value *v)
+{
+    gi_value_set_type(v, NULL);
+    v->known = NULL;
+    v->n_known = 0;
+}
+
+static bool forget_node(void *arg, gi_node *n)
+{
+    (void)arg;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        forget_value(n->out[i]);
+    for (uint32_t i = 0; i < n->n_attrs; i++) {
+        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
+        for (uint32_t k = 0; b && k < b->n_params; k++)
+            forget_value(b->params[k]);
+    }
+    return true;
+}
+
 /* Infers a branch. One that cannot be inferred cannot run either, so it is taken to be dead: exporters leave such
- * branches where only the other one is ever taken. *dead then, and its complaints are forgotten. */
+ * branches where only the other one is ever taken. *dead then, and its complaints are forgotten, as are the types that
+ * the file declares there: they contradict what the operators give, and a backend would build kernels for them. */
 static gopt_status infer_branch(gi_infer *c, gi_block *b, bool *dead)
 {
     gopt_ctx *cx = c->g->cx;
     const size_t n_diags = cx->n_diags;
     const gopt_status st = gi_infer_block(b, c->scratch);
     *dead = st == GOPT_BAD_INPUT;
-    if (*dead)
-        cx->n_diags = n_diags;
-    return *dead ? GOPT_OK : st;
+    if (!*dead)
+        return st;
+    cx->n_diags = n_diags;
+    (void)gi_each_node(b, forget_node, NULL);
+    return GOPT_OK;
 }
 
 static void take_result(gi_infer *c, uint32_t i, const gi_block *b)
@@ -73,8 +96,10 @@ gopt_status gi_infer_if(gi_infer *c)
             GI_TRY(infer_branch(c, b[k], &dead[k]));
         }
     }
-    if (dead[0] && dead[1])
-        return gi_infer_block(b[1], c->scratch); /* again, to hear why */
+    if (dead[0] && dead[1]) { /* again, to hear why, or where only what the file declared was wrong */
+        GI_TRY(gi_infer_block(b[1], c->scratch));
+        dead[1] = false;
+    }
     for (uint32_t i = 0; i < c->n->n_out; i++) {
         if (taken >= 0 || dead[0] || dead[1])
             take_result(c, i, b[taken >= 0 ? taken : dead[0] ? 1 : 0]);

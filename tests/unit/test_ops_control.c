@@ -26,6 +26,30 @@ static void branches(void **state)
                   "output 0 is f32[n,4] of its then_branch, and i64[2] of its else_branch");
 }
 
+/* What a file declares inside of a branch and its operators contradict is forgotten: no kernel may be built for it. */
+static void declared_in_a_branch(void **state)
+{
+    (void)state;
+    gopt_graph *g = parse("%c: bool[], %x: f32[1,4]",
+                          "%y = If %c {\n"
+                          "then_branch = block \"t\" () { %a: f32[1810] = MatMul %x, dense<f32[4,4], #a>\n"
+                          "return %a as \"a\" },\n"
+                          "else_branch = block \"e\" () { %b = Neg %x return %b as \"b\" } }");
+    assert_int_equal(gi_infer_graph(g), GOPT_OK);
+    const gi_node *n = g->main->first;
+    assert_null(gi_attr_graph(n, If_at_then_branch)->results[0].value->type);
+    assert_non_null(n->out[0]->type);
+    assert_int_equal(gi_infer_graph(g), GOPT_OK); /* now nothing contradicts */
+    assert_ptr_equal(gi_attr_graph(n, If_at_then_branch)->results[0].value->type, n->out[0]->type);
+    gopt_graph_destroy(g);
+    /* in both branches: the operators are right */
+    infers("%c: bool[], %x: f32[1,4]",
+           "%y = If %c {\n"
+           "then_branch = block \"t\" () { %a: f32[7] = Neg %x return %a as \"a\" },\n"
+           "else_branch = block \"e\" () { %b: f32[7] = Abs %x return %b as \"b\" } }",
+           "f32[1,4]");
+}
+
 #define SUM_LOOP                                                                  \
     "%y, %s = Loop dense<i64[], [4]>, dense<bool[], [1]>, dense<f32[1], [1]> {\n" \
     "body = block \"b\" (%i: i64[], %c: bool[], %v: f32[1]) {\n"                  \
@@ -141,7 +165,8 @@ static void maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(branches),  cmocka_unit_test(loops), cmocka_unit_test(scans),
+        cmocka_unit_test(branches),  cmocka_unit_test(declared_in_a_branch),
+        cmocka_unit_test(loops),     cmocka_unit_test(scans),
         cmocka_unit_test(sequences), cmocka_unit_test(maps),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -266,11 +266,11 @@ static bool read_batched(const gi_node *n, matmul *v)
     v->m = a[ra - 2];
     v->k = a[ra - 1];
     v->n = b[rb - 1];
-    v->rank = ry - 2;
-    v->batch = gi_product(0, v->rank, y);
-    if (v->k <= 0 || b[rb - 2] != v->k)
+    if (v->k <= 0 || b[rb - 2] != v->k || !gi_broadcast_dims(ra - 2, a, rb - 2, b, &v->rank, v->batch_dims) ||
+        v->rank != ry - 2 || y[ry - 2] != v->m || y[ry - 1] != v->n ||
+        memcmp(v->batch_dims, y, (size_t)v->rank * sizeof *y) != 0)
         return false;
-    memcpy(v->batch_dims, y, (size_t)v->rank * sizeof(*y));
+    v->batch = gi_product(0, v->rank, y);
     gi_broadcast_strides(ra - 2, a, v->rank, y, v->a_strides);
     gi_broadcast_strides(rb - 2, b, v->rank, y, v->b_strides);
     return true;
