@@ -16,24 +16,33 @@ static bool elements_differ(const gi_type *a, const gi_type *b)
 
 /* ---- If ---- */
 
-static void forget_value(gi_value *v)
+/* Calls f with each value that the node makes, and with the inputs of its blocks, until one gives false. */
+static bool each_made(gi_node *n, bool (*f)(void *arg, gi_value *v), void *arg)
 {
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (!f(arg, n->out[i]))
+            return false;
+    for (uint32_t i = 0; i < n->n_attrs; i++) {
+        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
+        for (uint32_t k = 0; b && k < b->n_params; k++)
+            if (!f(arg, b->params[k]))
+                return false;
+    }
+    return true;
+}
+
+static bool forget_value(void *arg, gi_value *v)
+{
+    (void)arg;
     gi_value_set_type(v, NULL);
     v->known = NULL;
     v->n_known = 0;
+    return true;
 }
 
 static bool forget_node(void *arg, gi_node *n)
 {
-    (void)arg;
-    for (uint32_t i = 0; i < n->n_out; i++)
-        forget_value(n->out[i]);
-    for (uint32_t i = 0; i < n->n_attrs; i++) {
-        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
-        for (uint32_t k = 0; b && k < b->n_params; k++)
-            forget_value(b->params[k]);
-    }
-    return true;
+    return each_made(n, forget_value, arg);
 }
 
 /* Infers a branch. One that cannot be inferred cannot run either, so it is taken to be dead: exporters leave such
@@ -123,23 +132,15 @@ typedef struct saves {
     gi_vec(saved) list;
 } saves;
 
-static bool save_node(void *arg, gi_node *n)
+static bool save_value(void *arg, gi_value *v)
 {
     saves *s = arg;
-    for (uint32_t i = 0; i < n->n_out; i++) {
-        gi_value *v = n->out[i];
-        if (!gi_push(s->arena, &s->list, (saved){ v, v->type, v->known, v->n_known }))
-            return false;
-    }
-    for (uint32_t i = 0; i < n->n_attrs; i++) {
-        const gi_block *b = n->attrs[i].kind == GI_ATTR_GRAPH ? n->attrs[i].u.graph : NULL;
-        for (uint32_t k = 0; b && k < b->n_params; k++) {
-            gi_value *v = b->params[k];
-            if (!gi_push(s->arena, &s->list, (saved){ v, v->type, v->known, v->n_known }))
-                return false;
-        }
-    }
-    return true;
+    return gi_push(s->arena, &s->list, (saved){ v, v->type, v->known, v->n_known });
+}
+
+static bool save_node(void *arg, gi_node *n)
+{
+    return each_made(n, save_value, arg);
 }
 
 static void restore(const saves *s)

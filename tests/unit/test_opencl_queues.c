@@ -192,6 +192,27 @@ static bool is_noted(gopt_ctx *cx, const char *what)
     return found;
 }
 
+/* Callers that would walk, if that is faster by the clock where starting a launch takes so long; nothing is known yet. */
+static void life_open_timed(life *l, unsigned contexts, double start_us)
+{
+    life_open(l, (shape){ .contexts = contexts, .walk = "1" });
+    gi_cl *d = (gi_cl *)l->e->device[1];
+    d->walk = 0; /* by the clock */
+    d->start_us = start_us;
+    gi_smap_init(&d->tuned, d->arena); /* whatever another test has timed */
+}
+
+/* How many walks there are in a good run, the first one's choosing included. */
+static long walks_of(side *s)
+{
+    long walks = 0;
+    queues_begin();
+    runs_well(s);
+    for (size_t k = 0; k < queues.n; k++)
+        walks += queues.seen[k].walks;
+    return walks;
+}
+
 /* A walk that fails while it is held against its launches is not slower than they are for good: the next context tries
  * it again, and what comes of that is remembered. */
 static void a_walk_that_fails_is_timed_again(void **state)
@@ -199,20 +220,13 @@ static void a_walk_that_fails_is_timed_again(void **state)
     enum { TIMED = 15 };
     (void)state;
     life l;
-    life_open(&l, (shape){ .contexts = 3, .walk = "1" });
-    gi_cl *d = (gi_cl *)l.e->device[1];
-    d->walk = 0; /* by the clock */
-    d->start_us = 1e9;
+    life_open_timed(&l, 3, 1e9);
     cl.no_walk = true;
     runs_well(&l.sides[0]);
     assert_true(is_noted(l.cx, "failed while it was timed"));
     cl.no_walk = false;
     for (unsigned i = 1; i < 3; i++) {
-        long walks = 0;
-        queues_begin();
-        runs_well(&l.sides[i]);
-        for (size_t k = 0; k < queues.n; k++)
-            walks += queues.seen[k].walks;
+        const long walks = walks_of(&l.sides[i]);
         assert_true(i == 1 ? walks >= TIMED : walks < TIMED);
     }
     life_close(&l);
@@ -223,15 +237,8 @@ static void a_walk_that_cannot_gain_is_not_made(void **state)
 {
     (void)state;
     life l;
-    life_open(&l, (shape){ .contexts = 1, .walk = "1" });
-    gi_cl *d = (gi_cl *)l.e->device[1];
-    d->walk = 0; /* by the clock */
-    d->start_us = 0;
-    gi_smap_init(&d->tuned, d->arena); /* whatever another test has timed */
-    queues_begin();
-    runs_well(&l.sides[0]);
-    for (size_t k = 0; k < queues.n; k++)
-        assert_int_equal(queues.seen[k].walks, 0);
+    life_open_timed(&l, 1, 0);
+    assert_int_equal(walks_of(&l.sides[0]), 0);
     life_close(&l);
 }
 

@@ -5,8 +5,7 @@
 
 enum {
     TIMED = 6, /* variants, of a problem */
-    MOST_STREAMS = 4,
-    VARIANTS = 9,
+    VARIANTS = 8,
     WALKED = 6 /* what was timed among others is asked anew */
 };
 
@@ -26,7 +25,8 @@ typedef struct variant {
     enum { LAUNCHES = 1, WALKS = 2 } uses; /* walks: of 256 items */
 } variant;
 
-/* Each has won somewhere among the networks of bench/gpu.py: docs/performance.md says what did not. */
+/* Those that won somewhere among the networks of bench/gpu.py (docs/performance.md says what did not), and one for floats of
+ * many pixels. */
 static const variant variants[] = {
     { 32, 64, 64, 4, 2, 4, 1, 4, PLAIN, LAUNCHES | WALKS },
     { 64, 64, 64, 3, 2, 4, 1, 4, PLAIN, LAUNCHES | WALKS },
@@ -306,22 +306,19 @@ gopt_status gi_cl_mma_remember(gi_cl *d, const char *key, gi_cl_way way)
     return gi_cl_tuned_put(d, key, way.variant * 16 + way.splits);
 }
 
-/* Leaves those of the TIMED variants that are expected to be fastest, of which MOST_STREAMS may be streams, however many
- * parts they have; how many ways? A driver takes about a second to build a variant. */
+/* Leaves those of the TIMED variants that are expected to be fastest, however many parts they have; how many ways? A
+ * driver takes about a second to build a variant. */
 static int ways_of_best(gi_cl_way *ways, int n)
 {
-    int timed[TIMED], n_timed = 0, streams = 0, kept = 0;
+    int timed[TIMED], n_timed = 0, kept = 0;
     for (int i = 0; i < n; i++) {
-        const bool stream = variants[ways[i].variant].form == STREAM;
         int k = 0;
         while (k < n_timed && timed[k] != ways[i].variant)
             k++;
-        if (k == TIMED || (k == n_timed && stream && streams == MOST_STREAMS))
+        if (k == TIMED)
             continue;
-        if (k == n_timed) {
+        if (k == n_timed)
             timed[n_timed++] = ways[i].variant;
-            streams += stream;
-        }
         ways[kept++] = ways[i];
     }
     return kept;

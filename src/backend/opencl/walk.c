@@ -347,6 +347,20 @@ static gopt_status all_bodies(gi_cl_span *s, item *it, const gi_cl_way *ways, in
     }
 }
 
+/* Ways of a product in a walk, under which key the chosen one is remembered, and which it was; -1: not known. */
+typedef struct choices {
+    gi_cl_way ways[GI_CL_MOST_WAYS];
+    int n, known;
+    char key[220];
+} choices;
+
+static void find_choices(const gi_cl *d, const gi_cl_mma *m, choices *c)
+{
+    c->n = gi_cl_mma_ways(d, m, true, c->ways);
+    gi_cl_mma_key(m, "walk,", c->key, sizeof c->key);
+    c->known = gi_cl_mma_known(d, c->key, c->ways, c->n);
+}
+
 /* Builds the programs by which the ways of all items will be timed, side by side. */
 static gopt_status build_ways(gi_cl_span *s, item *items, size_t n)
 {
@@ -357,16 +371,14 @@ static gopt_status build_ways(gi_cl_span *s, item *items, size_t n)
     GI_NEED(sources && bodies);
     for (size_t i = 0; i < n && d->timed; i++) {
         const gi_cl_mma *m = items[i].l->mma;
-        gi_cl_way ways[GI_CL_MOST_WAYS];
-        char key[220];
+        choices all;
         size_t n_bodies = 0;
         if (!m)
             continue;
-        const int n_ways = gi_cl_mma_ways(d, m, true, ways);
-        gi_cl_mma_key(m, "walk,", key, sizeof key);
-        if (gi_cl_mma_known(d, key, ways, n_ways) >= 0)
+        find_choices(d, m, &all);
+        if (all.known >= 0)
             continue;
-        GI_TRY(all_bodies(s, &items[i], ways, n_ways, bodies, &n_bodies));
+        GI_TRY(all_bodies(s, &items[i], all.ways, all.n, bodies, &n_bodies));
         GI_NEED(sources[n_sources++] = gi_cl_walk_source(d, s->tries, bodies, n_bodies, SAME_MEMS));
     }
     return gi_cl_build_all(d, s->tries, sources, n_sources);
@@ -375,24 +387,21 @@ static gopt_status build_ways(gi_cl_span *s, item *items, size_t n)
 static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
 {
     gi_cl *d = s->d;
-    gi_cl_way ways[GI_CL_MOST_WAYS];
-    const gi_cl_mma *m = it->l->mma;
-    char key[220];
-    int n = gi_cl_mma_ways(d, m, true, ways), best = 0;
-    gi_cl_mma_key(m, "walk,", key, sizeof key);
-    const int known = gi_cl_mma_known(d, key, ways, n);
-    if (!n)
+    choices all;
+    find_choices(d, it->l->mma, &all);
+    if (!all.n)
         return GOPT_INTERNAL;
-    if (known >= 0 || !d->timed)
-        return take_way(s, s->arena, it, ways[known >= 0 ? known : 0]);
-    gi_cl_body *bodies = GI_NEW_ARRAY(s->tries, gi_cl_body, (size_t)n);
+    if (all.known >= 0 || !d->timed)
+        return take_way(s, s->arena, it, all.ways[all.known >= 0 ? all.known : 0]);
+    const int n = all.n < KEPT_WAYS ? all.n : KEPT_WAYS;
+    int best = 0;
+    gi_cl_body *bodies = GI_NEW_ARRAY(s->tries, gi_cl_body, (size_t)all.n);
     size_t n_bodies = 0;
     uint64_t sums = 4, tiles = 1;
     GI_NEED(bodies);
-    GI_TRY(all_bodies(s, it, ways, n, bodies, &n_bodies));
-    n = n < KEPT_WAYS ? n : KEPT_WAYS;
+    GI_TRY(all_bodies(s, it, all.ways, all.n, bodies, &n_bodies));
     for (int i = 0; i < n; i++) {
-        GI_TRY(take_way(s, s->tries, it, ways[i]));
+        GI_TRY(take_way(s, s->tries, it, all.ways[i]));
         sums = it->made->parts > sums ? it->made->parts : sums;
         tiles = (uint64_t)it->made->tiles > tiles ? (uint64_t)it->made->tiles : tiles;
     }
@@ -403,7 +412,7 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
     double least = -1;
     gopt_status st = GOPT_OK;
     for (int i = 0; sums_mem && counts && i < n && st == GOPT_OK; i++) {
-        st = take_way(s, s->tries, it, ways[i]);
+        st = take_way(s, s->tries, it, all.ways[i]);
         it->number = body_number(bodies, &n_bodies, &it->body);
         const double t = st == GOPT_OK ? time_item(s, it, bodies, n_bodies, sums_mem, counts, count_bytes, q) : -1;
         if (t >= 0 && (least < 0 || t < least)) {
@@ -416,8 +425,8 @@ static gopt_status choose_way(gi_cl_span *s, item *it, cl_command_queue q)
     if (counts)
         (void)clReleaseMemObject(counts);
     GI_TRY(st);
-    GI_TRY(take_way(s, s->arena, it, ways[best]));
-    return gi_cl_mma_remember(d, key, ways[best]);
+    GI_TRY(take_way(s, s->arena, it, all.ways[best]));
+    return gi_cl_mma_remember(d, all.key, all.ways[best]);
 }
 
 static gopt_status choose_ways(gi_cl_span *s, item *items, size_t n)
@@ -537,41 +546,44 @@ static int by_time(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Could a walk be faster? What it spares is the start of launches, and it has one group a multiprocessor, which is less
- * than launches have that fill the device. Where starts are less than a quarter of the time, no walk has won. */
-static bool may_gain(gi_cl_span *s, part *p)
-{
-    double times[ROUNDS];
-    for (int i = -3; i < ROUNDS; i++) {
-        const double start = gi_now();
-        if (run_part(s, p, false) != CL_SUCCESS || clFinish(s->x->queue) != CL_SUCCESS)
-            return true; /* not known */
-        if (i >= 0)
-            times[i] = gi_now() - start;
-    }
-    qsort(times, ROUNDS, sizeof times[0], by_time);
-    return (double)p->n * s->d->start_us * 1e-6 >= times[ROUNDS / 2] / 4;
-}
-
-/* Is the walk faster than its launches? Both in turns, medians. False, and not known, where a run failed. */
-static bool compare(gi_cl_span *s, part *p, bool *faster)
+/* Seconds of a part: one by one, and with `ways` of 2 as its walk, too, in turns; medians. False where a run failed. */
+static bool median_times(gi_cl_span *s, part *p, int ways, double *median)
 {
     double times[2][ROUNDS];
     for (int i = -3; i < ROUNDS; i++)
-        for (int walk = 0; walk < 2; walk++) {
+        for (int walk = 0; walk < ways; walk++) {
             const double start = gi_now();
             if (run_part(s, p, walk != 0) != CL_SUCCESS || clFinish(s->x->queue) != CL_SUCCESS)
                 return false;
             if (i >= 0)
                 times[walk][i] = gi_now() - start;
         }
+    for (int walk = 0; walk < ways; walk++) {
+        qsort(times[walk], ROUNDS, sizeof times[walk][0], by_time);
+        median[walk] = times[walk][ROUNDS / 2];
+    }
+    return true;
+}
+
+/* Could a walk be faster? What it spares is the start of launches, and it has one group a multiprocessor, which is less
+ * than launches have that fill the device. Where starts are less than a quarter of the time, no walk has won. */
+static bool may_gain(gi_cl_span *s, part *p)
+{
+    double launches;
+    return !median_times(s, p, 1, &launches) || (double)p->n * s->d->start_us * 1e-6 >= launches / 4;
+}
+
+/* Is the walk faster than its launches? False, and not known, where a run failed. */
+static bool compare(gi_cl_span *s, part *p, bool *faster)
+{
+    double times[2];
+    if (!median_times(s, p, 2, times))
+        return false;
     if (clEnqueueReadBuffer(s->x->queue, p->counts, CL_TRUE, 0, sizeof p->fault, &p->fault, 0, NULL, NULL) !=
             CL_SUCCESS ||
         p->fault)
         return false;
-    qsort(times[0], ROUNDS, sizeof times[0][0], by_time);
-    qsort(times[1], ROUNDS, sizeof times[1][0], by_time);
-    *faster = times[1][ROUNDS / 2] < times[0][ROUNDS / 2];
+    *faster = times[1] < times[0];
     return true;
 }
 
